@@ -1,0 +1,137 @@
+"""The command line: `python -m pipelines STEP --key value`. Every file of `pipelines/steps` is a command."""
+
+import sys
+import traceback
+from enum import Enum
+from typing import Any, get_args, get_origin
+
+import click
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from pipelines import logs
+from pipelines.contract import Step, load_step, step_names
+from pipelines.errors import InputError, StepError
+from pipelines.settings import settings
+
+OPTIONS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 100}
+
+
+class Steps(click.Group):
+    """Loads a step's file only when its command is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return step_names()
+
+    def get_command(self, context: click.Context, name: str) -> click.Command:
+        return _command(load_step(name.replace("-", "_")))
+
+
+def _command(step: Step) -> click.Command:
+    fields = dict(step.params.model_fields)
+    tuned = dict(step.tuning.model_fields) if step.tuning else {}
+    options = [_option(name, field) for name, field in fields.items()]
+    options += [_option(name, field, " (tuning: does not change the result)") for name, field in tuned.items()]
+    return click.Command(
+        step.name,
+        params=list(options),
+        help=step.function.__doc__,
+        short_help=step.summary,
+        callback=lambda **values: _run(step, {key: value for key, value in values.items() if value not in (None, ())}),
+        context_settings=OPTIONS,
+    )
+
+
+def _option(name: str, field: FieldInfo, remark: str = "") -> click.Option:
+    flag = {"is_flag": False, "flag_value": "true"} if field.annotation is bool else {}
+    default = "required" if field.is_required() else f"default: {_shown(field.default)}"
+    return click.Option(
+        [f"--{name.replace('_', '-')}", name],
+        help=f"{field.description or ''}{remark} [{default}]",
+        metavar=_metavar(field),
+        multiple=get_origin(field.annotation) in (list, tuple),
+        **flag,  # type: ignore[arg-type]
+    )
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, Enum):
+        default = default.value
+    return "none" if default in ("", None, (), []) else str(default)
+
+
+def _metavar(field: FieldInfo) -> str:
+    choices = get_args(field.annotation)
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return "|".join(choices)
+    bounds = "..".join(str(getattr(limit, "ge", getattr(limit, "le", ""))) for limit in field.metadata)
+    kind = getattr(field.annotation, "__name__", str(field.annotation)).upper()
+    return f"{kind} {bounds}" if bounds.strip(".") else kind
+
+
+def _run(step: Step, values: dict[str, Any]) -> None:
+    given = settings()
+    logs.configure(given, step.name)
+    try:
+        result = step.call(values)
+    except ValidationError as error:
+        raise _refusal(step, error) from None
+    line = result.model_dump_json()
+    if given.result_path is not None:
+        given.result_path.write_text(line + "\n", encoding="utf-8")
+    print(line, flush=True)
+
+
+def _refusal(step: Step, error: ValidationError) -> StepError:
+    """The message for a value that does not fit its field; a result that does not fit is our own fault."""
+    first = error.errors()[0]
+    option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
+    if error.title not in {model.__name__ for model in (step.params, step.tuning) if model}:
+        raise error
+    given = "nothing" if first["type"] == "missing" else repr(first["input"])
+    return InputError(f"{step.name} {option}: {given}", first["msg"], f"run `python -m pipelines {step.name} --help`")
+
+
+@click.group(cls=Steps, context_settings=OPTIONS, invoke_without_command=True)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Rebuild, judge, release and roll back search models: every command is one step.
+
+    The result is one JSON line on stdout, logs are on stderr. `python -m pipelines.train` runs the whole
+    train. Exit codes: 0 done, 2 these inputs can't work, 4 nothing to do, 75 try again.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; a user's mistake never shows a traceback."""
+    try:
+        cli.main(arguments, prog_name="python -m pipelines", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "python -m pipelines"
+        return _tell(InputError(error.format_message().rstrip("."), "options that the step has", f"run `{command} --help`"))
+    except StepError as error:
+        return _tell(error)
+    except MemoryError:
+        print("given more than memory holds; expected a smaller batch; next: lower --batch-tokens", file=sys.stderr)
+        return 137
+    except OSError as error:
+        return _tell(InputError(str(error), "a path that can be read or written, with room", "correct it and run again"))
+    except click.Abort:
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _tell(error: StepError) -> int:
+    print(f"{'skipped' if error.exit_code == 4 else 'error'}: {error}", file=sys.stderr, flush=True)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

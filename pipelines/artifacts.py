@@ -1,0 +1,419 @@
+"""The store: immutable artifacts, named by their recipe, that exist once their manifest does.
+
+`<store>/<kind>/<id>/manifest.json` names files that lie under `<store>/blobs/<sha256>`.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import LocalStore, S3Store
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines.errors import CorruptArtifact, InputError, TryAgain
+from pipelines.logs import log
+from pipelines.settings import PROJECT, Settings, settings
+
+Kind = Literal[
+    "corpus", "encoder", "shard", "embeddings", "index", "reranker", "release",
+    "evaluation", "verdict", "drift", "experiment", "report",
+]  # fmt: skip
+CHUNK = 1 << 20
+MIN_PREFIX = 4
+
+
+def canonical(value: Any) -> bytes:
+    """JSON whose bytes depend on the value alone.
+
+    >>> canonical({"b": 1, "a": [True, None]})
+    b'{"a":[true,null],"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: bytes) -> str:
+    """The sha256 of `value`, 64 hexadecimal digits."""
+    return hashlib.sha256(value).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """The sha256 of a file, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class FileEntry(BaseModel):
+    """One file of an artifact: its content's sha256 and its size in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    bytes: int
+
+
+class Recipe(BaseModel):
+    """What an artifact is made from; the whole of its identity.
+
+    >>> Recipe(kind="index", step="index", version=1, inputs={"embeddings": "ab"}, params={"kind": "flat"}).id
+    'd6e63dcae3fabbd2bbfc'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    step: str
+    version: int
+    inputs: dict[str, str]
+    params: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """20 hexadecimal digits of the recipe's sha256."""
+        return digest(canonical(self.model_dump()))[:20]
+
+
+class Manifest(BaseModel):
+    """What the store says of one artifact. Only `recipe` is identity; the rest was observed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layout: Literal[1] = 1
+    id: str
+    recipe: Recipe
+    files: dict[str, FileEntry]
+    facts: dict[str, Any]
+    tuning: dict[str, Any]
+    provenance: dict[str, Any]
+    cost: dict[str, float]
+
+
+class Store:
+    """An object store through obstore. Every operation passes through `operation`, so tests can count and break them."""
+
+    def __init__(self, uri: str, s3_endpoint: str = "", cache: Path | None = None) -> None:
+        self.uri = uri.rstrip("/")
+        self.cache = cache
+        self.local: Path | None = None
+        parts = urlsplit(uri)
+        if parts.scheme == "file":
+            self.local = Path(unquote(parts.path))
+            self.backend: LocalStore | S3Store = _local_store(self.local)
+        elif parts.scheme == "s3" and parts.netloc:
+            options: dict[str, Any] = {"endpoint": s3_endpoint} if s3_endpoint else {}
+            allow_http = {"allow_http": True} if s3_endpoint.startswith("http://") else {}
+            self.backend = S3Store(
+                parts.netloc, prefix=parts.path.strip("/") or None, client_options=allow_http or None, **options
+            )
+        else:
+            raise InputError(
+                f"RATCHET_STORE={uri!r}", "file:///folder or s3://bucket/prefix", "set RATCHET_STORE to one of these"
+            )
+
+    @contextmanager
+    def operation(self, name: str, path: str) -> Iterator[None]:
+        """One operation on the store: what passes here is retried by the caller's caller, never half-done."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as error:
+            raise TryAgain(
+                f"{name} {path} in {self.uri}: {str(error).partition(chr(10))[0]}",
+                "a store that answers and has room",
+                "check the disk, the network and the store's credentials, then run the same command again",
+            ) from error
+
+    def create(self, path: str, body: bytes) -> bool:
+        """Write `body` at `path` unless something is there. True if this call wrote it."""
+        with self.operation("create", path):
+            try:
+                obstore.put(self.backend, path, body, mode="create", use_multipart=False)
+            except (AlreadyExistsError, PreconditionError):
+                return False
+        return True
+
+    def read(self, path: str) -> bytes:
+        """The bytes at `path`.
+
+        Raises:
+            FileNotFoundError: nothing is there.
+        """
+        with self.operation("read", path):
+            return bytes(obstore.get(self.backend, path).bytes())
+
+    def size(self, path: str) -> int | None:
+        """The size in bytes of what lies at `path`, None if nothing does."""
+        with self.operation("size", path):
+            try:
+                return int(obstore.head(self.backend, path)["size"])
+            except FileNotFoundError:
+                return None
+
+    def names(self, prefix: str) -> list[str]:
+        """The folders and files directly under `prefix`, sorted."""
+        with self.operation("names", prefix):
+            found = obstore.list_with_delimiter(self.backend, prefix)
+            paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+
+    def keep(self, file: Path) -> FileEntry:
+        """Store a file under its sha256. The same content is stored once, never overwritten."""
+        entry = FileEntry(sha256=digest_file(file), bytes=file.stat().st_size)
+        blob = f"blobs/{entry.sha256}"
+        if self.size(blob) != entry.bytes:
+            with self.operation("keep", blob):
+                obstore.put(self.backend, blob, file)
+        return entry
+
+    def fetch(self, name: str, entry: FileEntry) -> Path:
+        """A local path with the verified content of `entry`, called `name` in messages.
+
+        Raises:
+            CorruptArtifact: the content is missing or is not what the manifest names.
+        """
+        blob = f"blobs/{entry.sha256}"
+        if self.local is not None:
+            path = self.local / blob
+        else:
+            path = self._download(name, blob, entry)
+        if not path.is_file() or path.stat().st_size != entry.bytes or digest_file(path) != entry.sha256:
+            raise CorruptArtifact(
+                f"{name} at {self.uri}/{blob}, which is missing or was changed",
+                f"{entry.bytes} bytes with sha256 {entry.sha256}",
+                "restore the file from a backup, or delete it and the artifact's manifest and run the step again",
+            )
+        return path
+
+    def _download(self, name: str, blob: str, entry: FileEntry) -> Path:
+        if self.cache is None:
+            raise InputError(f"{self.uri} without a cache folder", "a folder", "pass cache=")
+        path = self.cache / blob
+        if path.is_file() and path.stat().st_size == entry.bytes:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self.operation("fetch", blob), tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
+            try:
+                for chunk in obstore.get(self.backend, blob):
+                    part.write(chunk)
+                os.replace(part.name, path)
+            except FileNotFoundError:
+                pass
+            finally:
+                Path(part.name).unlink(missing_ok=True)
+        return path
+
+
+def _local_store(folder: Path) -> LocalStore:
+    try:
+        return LocalStore(folder, mkdir=True)
+    except OSError as error:
+        raise InputError(
+            f"store file://{folder}: {error.strerror or error}",
+            "a folder that this account may write",
+            "set RATCHET_STORE to another folder, or correct its owner",
+        ) from None
+
+
+def open_store(given: Settings | None = None) -> Store:
+    """The store that the settings name."""
+    chosen = given or settings()
+    return Store(chosen.store_uri, chosen.s3_endpoint, chosen.home / "cache")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A committed artifact. `found` says that its work was done before."""
+
+    store: Store = field(repr=False)
+    manifest: Manifest
+    found: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.manifest.id
+
+    @property
+    def kind(self) -> str:
+        return self.manifest.recipe.kind
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        return self.manifest.recipe.inputs
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return self.manifest.facts
+
+    @cached_property
+    def uri(self) -> str:
+        return f"{self.store.uri}/{self.kind}/{self.id}"
+
+    def path(self, name: str) -> Path:
+        """A local path to the verified file `name`.
+
+        Raises:
+            InputError: the artifact has no such file.
+            CorruptArtifact: the stored bytes differ from the manifest.
+        """
+        entry = self.manifest.files.get(name)
+        if entry is None:
+            raise InputError(
+                f"file {name!r} of {self.kind} {self.id}", f"one of {', '.join(self.manifest.files)}", "name one of these"
+            )
+        return self.store.fetch(f"{self.kind}/{self.id}/{name}", entry)
+
+    def text(self, name: str) -> str:
+        """The verified file `name` as text."""
+        return self.path(name).read_text(encoding="utf-8")
+
+    def json(self, name: str) -> Any:
+        """The verified JSON file `name`."""
+        return json.loads(self.text(name))
+
+
+def find(store: Store, kind: Kind, artifact_id: str) -> Artifact | None:
+    """The committed artifact, None if there is none.
+
+    Raises:
+        CorruptArtifact: the manifest is torn, or says another recipe than its id.
+    """
+    path = f"{kind}/{artifact_id}/manifest.json"
+    try:
+        body = store.read(path)
+    except FileNotFoundError:
+        return None
+    try:
+        manifest = Manifest.model_validate_json(body)
+    except ValidationError as error:
+        raise _corrupt_manifest(store, path, error.errors()[0]["msg"]) from None
+    if manifest.id != artifact_id or manifest.recipe.id != artifact_id or manifest.recipe.kind != kind:
+        raise _corrupt_manifest(store, path, f"it describes {manifest.recipe.kind} {manifest.recipe.id}")
+    return Artifact(store, manifest, found=True)
+
+
+def _corrupt_manifest(store: Store, path: str, reason: str) -> CorruptArtifact:
+    return CorruptArtifact(
+        f"{store.uri}/{path}: {reason}", "the manifest that Ratchet wrote", "restore it, or delete it and run the step again"
+    )
+
+
+def load(store: Store, kind: Kind, artifact_id: str) -> Artifact:
+    """The committed artifact whose id is, or begins with, `artifact_id` (4 digits or more).
+
+    Raises:
+        InputError: none or several do.
+    """
+    exact = find(store, kind, artifact_id) if artifact_id.isalnum() else None
+    if exact is not None:
+        return exact
+    ids = [name for name in store.names(f"{kind}/") if len(artifact_id) >= MIN_PREFIX and name.startswith(artifact_id)]
+    if len(ids) != 1:
+        raise InputError(
+            f"{kind} {artifact_id!r}, which {f'{len(ids)} ids begin with' if ids else 'is not in ' + store.uri}",
+            f"the id of one {kind}",
+            "run `python -m pipelines history`, or the step that makes it",
+        )
+    return load_exactly(store, kind, ids[0])
+
+
+def load_exactly(store: Store, kind: Kind, artifact_id: str) -> Artifact:
+    """The committed artifact with this id.
+
+    Raises:
+        InputError: there is none.
+    """
+    artifact = find(store, kind, artifact_id)
+    if artifact is None:
+        raise InputError(f"{kind} {artifact_id}", f"an artifact in {store.uri}", "run the step that makes it")
+    return artifact
+
+
+def produce(
+    store: Store, recipe: Recipe, build: Callable[[Path], dict[str, Any]], tuning: dict[str, Any] | None = None
+) -> Artifact:
+    """The artifact of `recipe`: found if it was made before, else made by `build` and committed.
+
+    `build` writes files into the folder it is given and returns facts (numbers, names) for the manifest.
+    The artifact appears all at once; when two runs race, the first manifest wins and the other run's is discarded.
+    """
+    done = find(store, recipe.kind, recipe.id)
+    if done is not None:
+        log().info("found", kind=recipe.kind, id=recipe.id)
+        return done
+    meter = _Meter()
+    with tempfile.TemporaryDirectory(prefix=f"ratchet-{recipe.kind}-") as folder:
+        facts = build(Path(folder))
+        files = {
+            str(path.relative_to(folder)): store.keep(path) for path in sorted(Path(folder).rglob("*")) if path.is_file()
+        }
+    manifest = Manifest(
+        id=recipe.id, recipe=recipe, files=files, facts=facts, tuning=tuning or {}, provenance=_provenance(), cost=meter.read()
+    )
+    return _commit(store, manifest)
+
+
+def _commit(store: Store, manifest: Manifest) -> Artifact:
+    kind = manifest.recipe.kind
+    if store.create(f"{kind}/{manifest.id}/manifest.json", manifest.model_dump_json(indent=1).encode()):
+        log().info("committed", kind=kind, id=manifest.id, files=len(manifest.files), **manifest.cost)
+        return Artifact(store, manifest)
+    winner = load_exactly(store, kind, manifest.id)
+    differing = sorted(
+        name
+        for name in manifest.files.keys() | winner.manifest.files.keys()
+        if manifest.files.get(name) != winner.manifest.files.get(name)
+    )
+    tell = log().warning if differing else log().info
+    tell("lost the race: another run committed first, its files are kept", kind=kind, id=manifest.id, differing=differing)
+    return winner
+
+
+class _Meter:
+    """Wall and CPU seconds since it was made, and the process's peak memory."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.monotonic(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {
+            "wall_s": round(time.monotonic() - self.wall, 3),
+            "cpu_s": round(time.process_time() - self.cpu, 3),
+            "peak_memory_mb": round(peak_kib / 1024, 1),
+        }
+
+
+def _provenance() -> dict[str, Any]:
+    given = settings()
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "who": given.who,
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "git_sha": given.git_sha or _git_sha(),
+        "image": given.image_digest,
+        "dag_run": "/".join(part for part in (given.dag, given.dag_run, given.task) if part),
+    }
+
+
+def _git_sha() -> str:
+    command = ["git", "-C", str(PROJECT), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,40 @@
+"""One error shape: what was given, what was expected, what to do next. Each class is one exit code."""
+
+
+class StepError(Exception):
+    """A step could not do its work. Never shown with a traceback.
+
+    >>> print(InputError("--top-k 0", "a number from 1 to 1000", "pass --top-k 10"))
+    given --top-k 0; expected a number from 1 to 1000; next: pass --top-k 10
+    """
+
+    exit_code = 1
+
+    def __init__(self, given: str, expected: str, next_action: str) -> None:
+        self.given, self.expected, self.next_action = given, expected, next_action
+        super().__init__(f"given {given}; expected {expected}; next: {next_action}")
+
+
+class InputError(StepError):
+    """These inputs can't work, however often they are tried: not retried."""
+
+    exit_code = 2
+
+
+class CorruptArtifact(InputError):
+    """A stored file is not the one its manifest names."""
+
+
+class NothingToDo(StepError):
+    """The work is done already or not wanted: the task is skipped."""
+
+    exit_code = 4
+
+    def __init__(self, reason: str) -> None:
+        Exception.__init__(self, reason)
+
+
+class TryAgain(StepError):
+    """Network, store or service busy: the same call may work later."""
+
+    exit_code = 75

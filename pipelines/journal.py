@@ -1,0 +1,135 @@
+"""The journal: all mutable state. `journal/<n>.json`; whoever creates entry n+1 has won, and the last entry routes.
+
+Each entry names the sha256 of the one before, so an entry that was changed or slipped in by hand is seen.
+"""
+
+import time
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.artifacts import Store, digest
+from pipelines.errors import CorruptArtifact, InputError, TryAgain
+from pipelines.settings import settings
+
+Action = Literal["promote", "deploy", "rollback"]
+GENESIS = "0" * 64
+
+
+class Routing(BaseModel):
+    """Who serves: the champion takes the default traffic, the challenger is warm beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    champion: str | None = None
+    challenger: str | None = None
+
+
+class Entry(BaseModel):
+    """One change of routing: who, when, why, from, to, on which verdict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    n: int = Field(ge=1)
+    at: str
+    who: str = Field(min_length=1)
+    why: str = Field(min_length=1)
+    action: Action
+    from_: str | None = Field(alias="from")
+    to: str = Field(min_length=1)
+    verdict: str | None
+    routing: Routing
+    parent: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Journal:
+    """The entries as one reader has seen them so far; `refresh` reads on from there."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.entries: list[Entry] = []
+        self._tip = GENESIS
+        self.refresh()
+
+    @property
+    def routing(self) -> Routing:
+        """The routing table: that of the last entry."""
+        return self.entries[-1].routing if self.entries else Routing()
+
+    def refresh(self) -> bool:
+        """Read entries that were written since. True if there were any.
+
+        Raises:
+            CorruptArtifact: an entry is not one that Ratchet wrote after the one before it.
+        """
+        before = len(self.entries)
+        while (body := self._read(len(self.entries) + 1)) is not None:
+            self.entries.append(self._check(body))
+            self._tip = digest(body)
+        return len(self.entries) > before
+
+    def append(self, action: Action, to: str, why: str, routing: Routing, verdict: str | None = None, who: str = "") -> Entry:
+        """Write the next entry.
+
+        Raises:
+            TryAgain: another run wrote it first; nothing of this one is kept.
+            InputError: `why` or `who` is empty.
+        """
+        n = len(self.entries) + 1
+        before = self.routing.challenger if action == "promote" else self.routing.champion
+        try:
+            entry = Entry(
+                n=n, at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), who=who or settings().who, why=why, action=action,
+                from_=before, to=to, verdict=verdict, routing=routing, parent=self._tip,
+            )  # fmt: skip
+        except ValidationError as error:
+            raise InputError(f"journal entry with {error.errors()[0]['loc']}", error.errors()[0]["msg"], "give it a value") from None
+        body = entry.model_dump_json(by_alias=True, indent=1).encode()
+        if not self.store.create(entry_path(n), body):
+            raise TryAgain(
+                f"{action} of {to} as journal entry {n}", "that nobody else wrote it meanwhile", "look at `history`, then run it again"
+            )
+        self.entries.append(entry)
+        self._tip = digest(body)
+        return entry
+
+    def champions(self) -> list[str]:
+        """Every release that served the default traffic, oldest first; a release may come again."""
+        served: list[str] = []
+        for entry in self.entries:
+            champion = entry.routing.champion
+            if champion and (not served or served[-1] != champion):
+                served.append(champion)
+        return served
+
+    def _read(self, n: int) -> bytes | None:
+        try:
+            return self.store.read(entry_path(n))
+        except FileNotFoundError:
+            return None
+
+    def _check(self, body: bytes) -> Entry:
+        n = len(self.entries) + 1
+        try:
+            entry = Entry.model_validate_json(body)
+        except ValidationError as error:
+            raise self._stranger(n, f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from None
+        if entry.n != n or entry.parent != self._tip:
+            raise self._stranger(n, f"it follows another entry (n {entry.n}, parent {entry.parent[:12]}…)")
+        return entry
+
+    def _stranger(self, n: int, reason: str) -> CorruptArtifact:
+        return CorruptArtifact(
+            f"{self.store.uri}/{entry_path(n)}: {reason}",
+            f"the entry that Ratchet wrote after number {n - 1}",
+            "find who wrote it, move it away; what it routed is not followed",
+        )
+
+
+def entry_path(n: int) -> str:
+    """Where entry `n` lies.
+
+    >>> entry_path(7)
+    'journal/00000007.json'
+    """
+    return f"journal/{n:08d}.json"

@@ -1,0 +1,80 @@
+"""Logs go to stderr: one JSON object a line, or coloured text on a terminal."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import structlog
+
+from pipelines.settings import Settings
+
+Item = TypeVar("Item")
+EVERY_S = 5.0
+
+
+def configure(settings: Settings, step: str) -> None:
+    """Send structlog's events to stderr, each with step, dag, dag run, task, try and trace id."""
+    plain = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    renderer = structlog.processors.JSONRenderer() if plain else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**_context(settings, step))
+
+
+def _context(settings: Settings, step: str) -> dict[str, Any]:
+    trace = settings.traceparent.split("-")
+    fields = {
+        "step": step,
+        "dag": settings.dag,
+        "dag_run": settings.dag_run,
+        "task": settings.task,
+        "try": settings.try_number,
+        "trace_id": trace[1] if len(trace) == 4 else "",
+    }
+    return {key: value for key, value in fields.items() if value}
+
+
+def log() -> Any:
+    """The logger of the running step."""
+    return structlog.get_logger()
+
+
+def progress(items: Iterable[Item], total: int, noun: str, done_of: Any = lambda item: 1) -> Iterator[Item]:
+    """Yield `items`, telling done/total, rate and ETA at most every 5 s; a bar on a terminal."""
+    if sys.stderr.isatty():
+        yield from _bar(items, total, noun, done_of)
+        return
+    started = told = time.monotonic()
+    done = 0
+    for item in items:
+        yield item
+        done += done_of(item)
+        now = time.monotonic()
+        if now - told >= EVERY_S:
+            told = now
+            rate = done / (now - started)
+            log().info("progress", noun=noun, done=done, total=total, per_s=round(rate, 1), eta_s=round((total - done) / rate))
+
+
+def _bar(items: Iterable[Item], total: int, noun: str, done_of: Any) -> Iterator[Item]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(noun, total=total)
+        for item in items:
+            yield item
+            bar.advance(task, done_of(item))

@@ -1,0 +1,1 @@
+"""The nouns that steps and serving share: corpus, encoder, embeddings, index, release."""

@@ -1,0 +1,125 @@
+"""A corpus: documents to rank, queries, and qrels. Its artifact holds `documents.jsonl`, `queries.jsonl`, `qrels.txt`."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.artifacts import Artifact
+from pipelines.errors import CorruptArtifact
+
+Split = Literal["train", "test"]
+TEST_TENTHS = 4
+Row = TypeVar("Row", bound="_Row")
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Document(_Row):
+    """One document: `text` is what is encoded and searched, `title` what people see."""
+
+    id: str = Field(pattern=r"^\S+$", max_length=512)
+    text: str = Field(min_length=1)
+    title: str = ""
+    segment: str = ""
+    picture: str = ""
+    """An SVG drawing, shown as an image and never as markup."""
+
+    @property
+    def content(self) -> str:
+        """sha256 of the text: two documents with equal content need one encoding."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+class Query(_Row):
+    """One query and the part of the split it fell into."""
+
+    id: str = Field(pattern=r"^\S+$", max_length=512)
+    text: str = Field(min_length=1)
+    split: Split
+
+
+class Qrel(_Row):
+    """One judgment: how relevant a document is to a query; 0 is not at all."""
+
+    query: str
+    document: str
+    grade: int = Field(ge=0)
+
+    def line(self) -> str:
+        """The judgment as TREC writes it.
+
+        >>> Qrel(query="q1", document="d7", grade=2).line()
+        'q1 0 d7 2'
+        """
+        return f"{self.query} 0 {self.document} {self.grade}"
+
+
+def split_of(query_text: str) -> Split:
+    """Train or test by the query's text alone, so that no query ever changes sides: 4 of 10 are test.
+
+    >>> split_of("house"), split_of("beach")
+    ('train', 'train')
+    """
+    bucket = int(hashlib.sha256(query_text.encode()).hexdigest()[:8], 16) % 10
+    return "test" if bucket >= 10 - TEST_TENTHS else "train"
+
+
+def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
+    """Write one JSON object a line; returns how many."""
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(row.model_dump_json() + "\n")
+            count += 1
+    return count
+
+
+def read_rows(path: Path, model: type[Row], name: str) -> Iterator[Row]:
+    """The rows of a JSONL file, one at a time.
+
+    Raises:
+        CorruptArtifact: a line is not such a row; names file and line.
+    """
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield model.model_validate_json(line)
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"]
+                raise CorruptArtifact(f"{name} line {number}: {reason}", f"a {model.__name__}", "ingest the corpus again") from None
+
+
+def documents(corpus: Artifact) -> Iterator[Document]:
+    """The documents of a corpus, in its order."""
+    return read_rows(corpus.path("documents.jsonl"), Document, f"corpus/{corpus.id}/documents.jsonl")
+
+
+def queries(corpus: Artifact, split: Split | None = None) -> list[Query]:
+    """The queries of a corpus, all or those of one split."""
+    rows = read_rows(corpus.path("queries.jsonl"), Query, f"corpus/{corpus.id}/queries.jsonl")
+    return [query for query in rows if split in (None, query.split)]
+
+
+def qrels(corpus: Artifact) -> dict[str, dict[str, int]]:
+    """The judgments of a corpus: query id to document id to grade."""
+    found: dict[str, dict[str, int]] = {}
+    for line in corpus.text("qrels.txt").splitlines():
+        query, _, document, grade = line.split()
+        found.setdefault(query, {})[document] = int(grade)
+    return found
+
+
+def query_id(text: str) -> str:
+    """A query's id from its text, for collections that give none.
+
+    >>> query_id("beach")
+    'q-bf1a8a2cdfe3'
+    """
+    return "q-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+
+

@@ -1,0 +1,163 @@
+"""An encoder: texts in, unit vectors out. The artifact holds `model.onnx`, `tokenizer.json` and `encoder.json`.
+
+Inference needs ONNX Runtime and tokenizers only, so steps start fast and the server carries no torch.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.artifacts import Artifact
+from pipelines.errors import InputError
+from pipelines.logs import progress
+
+Vectors = NDArray[np.float32]
+Role = Literal["query", "document"]
+PROBES = 32
+BOUND = 1e-3
+"""Largest absolute difference between a stored and a re-encoded probe's coordinates that another machine may show."""
+
+
+class Variant(BaseModel):
+    """One backend and numeric format of an encoder, with its measured deviation from the original weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    deviation: float = Field(ge=0, description="max-abs difference to the original in fp32, over the probes")
+    requires: list[str] = Field([], description="CPU features without which it must not run")
+
+
+class Fingerprint(BaseModel):
+    """Everything that decides what vector a text gets. Two encoders with one fingerprint are one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: str
+    tokenizer: str
+    pooling: Literal["mean", "cls"]
+    normalize: Literal[True] = True
+    max_length: int
+    query_prefix: str
+    document_prefix: str
+
+
+class EncoderCard(BaseModel):
+    """`encoder.json`: the fingerprint, the vectors' size and the variants by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: Fingerprint
+    dimensions: int
+    variants: dict[str, Variant]
+
+
+class Encoder:
+    """One variant of an encoder, loaded. `forward_passes` counts the batches it has run."""
+
+    def __init__(self, card: EncoderCard, variant: str, model: Path, tokenizer: Path, threads: int = 0) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self.card, self.variant, self.forward_passes = card, variant, 0
+        self.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        self.inputs = {given.name for given in self.session.get_inputs()}
+        self.tokenizer = Tokenizer.from_file(str(tokenizer))
+        self.tokenizer.enable_truncation(card.fingerprint.max_length)
+        self.tokenizer.no_padding()
+
+    def encode(self, texts: Sequence[str], role: Role, batch_tokens: int = 2048) -> Vectors:
+        """Unit vectors of `texts`, float32, shape (len(texts), dimensions), in the order given.
+
+        Texts are sorted by length and batched up to `batch_tokens` tokens, padding included.
+        """
+        fingerprint = self.card.fingerprint
+        prefix = fingerprint.query_prefix if role == "query" else fingerprint.document_prefix
+        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch([prefix + text for text in texts])]
+        vectors = np.zeros((len(texts), self.card.dimensions), np.float32)
+        batches = batch_by_tokens([len(ids) for ids in tokens], batch_tokens)
+        for batch in progress(batches, len(texts), "texts", len) if len(batches) > 1 else batches:
+            vectors[batch] = self._forward([tokens[row] for row in batch])
+        return vectors
+
+    def _forward(self, tokens: list[list[int]]) -> Vectors:
+        longest = max(len(ids) for ids in tokens)
+        ids = np.zeros((len(tokens), longest), np.int64)
+        mask = np.zeros_like(ids)
+        for row, given in enumerate(tokens):
+            ids[row, : len(given)] = given
+            mask[row, : len(given)] = 1
+        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        self.forward_passes += 1
+        vectors = self.session.run(None, {name: value for name, value in feeds.items() if name in self.inputs})[0]
+        return np.asarray(vectors, np.float32)
+
+
+def batch_by_tokens(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Rows sorted by length, cut so that rows × longest row stays within `batch_tokens`; never an empty batch.
+
+    >>> batch_by_tokens([3, 9, 3, 2], 9)
+    [[3, 0, 2], [1]]
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
+        if batches and (len(batches[-1]) + 1) * lengths[row] <= batch_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def card_of(encoder: Artifact) -> EncoderCard:
+    """The encoder's card."""
+    return EncoderCard.model_validate(encoder.json("encoder.json"))
+
+
+def load_encoder(encoder: Artifact, variant: str, threads: int = 0) -> Encoder:
+    """The encoder's `variant`, ready to encode.
+
+    Raises:
+        InputError: it has no such variant, or this CPU lacks what the variant requires.
+    """
+    card = card_of(encoder)
+    if variant not in card.variants:
+        raise InputError(f"variant {variant!r} of encoder {encoder.id}", f"one of {', '.join(card.variants)}", "name one of these")
+    missing = sorted(set(card.variants[variant].requires) - cpu_features())
+    if missing:
+        raise InputError(
+            f"variant {variant!r} on a CPU without {', '.join(missing)}", "a variant that this CPU can run", "choose another variant"
+        )
+    return Encoder(card, variant, encoder.path(card.variants[variant].file), encoder.path("tokenizer.json"), threads)
+
+
+@functools.cache
+def cpu_features() -> frozenset[str]:
+    """The CPU's feature flags as Linux names them; empty where /proc/cpuinfo does not exist."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+
+
+def check_vectors(vectors: NDArray[Any], ids: Sequence[str]) -> None:
+    """Refuse vectors that can't be searched.
+
+    Raises:
+        InputError: a value is NaN or infinite, or a vector is not of length 1; names five documents.
+    """
+    norms = np.linalg.norm(vectors, axis=1)
+    bad = np.flatnonzero(~(np.abs(norms - 1) < 1e-3))
+    if bad.size:
+        examples = ", ".join(ids[row] for row in bad[:5])
+        raise InputError(
+            f"{bad.size} of {len(ids)} vectors that are not of length 1 (NaN, zero or unnormalized): {examples}",
+            "finite vectors of length 1",
+            "export the encoder again and check its pooling and weights",
+        )

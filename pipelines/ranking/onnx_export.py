@@ -1,0 +1,85 @@
+"""From torch weights to ONNX: the one place of ranking that needs torch. Serving never imports it."""
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import InputError
+from pipelines.ranking.encoder import Fingerprint, Vectors
+
+PROBE_TEXTS = [
+    "a", "house", "Digit Zero", "person walking with a cane", "café Zürich 東京", "USB-C to HDMI cable, 2 m",
+    "The quick brown fox jumps over the lazy dog.", "word " * 120,
+]  # fmt: skip
+
+
+def export_onnx(model: Path, pooling: str, target: Path) -> int:
+    """Write the encoder with pooling and normalization as one ONNX file; returns the vectors' size.
+
+    Raises:
+        InputError: the weights can't be loaded or exported.
+    """
+    import torch
+
+    network = _sentence_encoder(model, pooling)
+    examples = tuple(torch.full((2, 8), value) for value in (7, 1, 0))  # one tensor thrice would become one input
+    batch, length = torch.export.Dim("batch", min=1, max=65536), torch.export.Dim("length", min=2, max=512)
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    try:
+        program = torch.onnx.export(
+            network, examples, dynamo=True, verbose=False, input_names=names, output_names=["sentence_embedding"],
+            dynamic_shapes=({0: batch, 1: length},) * 3,
+        )  # fmt: skip
+        program.save(str(target))  # type: ignore[union-attr]
+    except (RuntimeError, torch.onnx.OnnxExporterError) as error:
+        raise InputError(f"{model}: {str(error)[:200]}", "an encoder that torch.onnx can export", "use a BERT-like model") from None
+    return int(network.config.hidden_size)
+
+
+def reference_vectors(model: Path, tokenizer: Path, fingerprint: Fingerprint) -> Vectors:
+    """What the original weights give for the probe texts, one text at a time, in fp32."""
+    import numpy as np
+    import torch
+    from tokenizers import Tokenizer
+
+    network = _sentence_encoder(model, fingerprint.pooling)
+    cutter = Tokenizer.from_file(str(tokenizer))
+    cutter.enable_truncation(fingerprint.max_length)
+    cutter.no_padding()
+    found = []
+    for text in PROBE_TEXTS:
+        ids = torch.tensor([cutter.encode(fingerprint.document_prefix + text).ids])
+        with torch.inference_mode():
+            found.append(network(ids, torch.ones_like(ids), torch.zeros_like(ids)).numpy()[0])
+    return np.stack(found)
+
+
+def _sentence_encoder(model: Path, pooling: str) -> Any:
+    import torch
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        body = AutoModel.from_pretrained(model, local_files_only=True).eval().float()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{model}: {str(error)[:200]}", "weights that transformers can load", "check the folder") from None
+
+    class SentenceEncoder(torch.nn.Module):
+        """Token vectors, pooled to one and scaled to length 1."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.config = body, body.config
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+            hidden = self.body(
+                input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+            ).last_hidden_state
+            if pooling == "cls":
+                pooled = hidden[:, 0]
+            else:
+                kept = attention_mask.unsqueeze(-1).to(hidden.dtype)
+                pooled = (hidden * kept).sum(1) / kept.sum(1).clamp(min=1e-9)
+            return torch.nn.functional.normalize(pooled, dim=1)
+
+    return SentenceEncoder().eval()

@@ -1,0 +1,134 @@
+"""A release: encoder, embeddings and index as one tuple, judged, promoted, served and rolled back only as a whole."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.artifacts import Artifact, Store, load, load_exactly
+from pipelines.errors import InputError
+from pipelines.ranking import embeddings
+from pipelines.ranking.corpus import Document, documents
+from pipelines.ranking.encoder import BOUND, PROBES, Encoder, Vectors, load_encoder
+from pipelines.ranking.index import Index, load_index
+
+
+class ReleaseCard(BaseModel):
+    """`release.json`: the parts by id, the variants that encode, and the probe documents."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corpus: str
+    encoder: str
+    document_variant: str
+    query_variant: str
+    embeddings: str
+    index: str
+    probes: list[str]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A release's artifacts, checked to name each other."""
+
+    corpus: Artifact
+    encoder: Artifact
+    embeddings: Artifact
+    index: Artifact
+
+    @property
+    def variant(self) -> str:
+        """The encoder variant of the documents."""
+        return str(self.embeddings.manifest.recipe.params["variant"])
+
+
+def check_parts(encoder: Artifact, embedded: Artifact, index: Artifact) -> Parts:
+    """The parts of a release, if they were made from each other.
+
+    Raises:
+        InputError: they were not; says which part names which other.
+    """
+    _same("index", index, "embeddings", index.inputs.get("embeddings"), embedded.id)
+    _same("embeddings", embedded, "encoder", embedded.inputs.get("encoder"), encoder.id)
+    corpus = load_exactly(encoder.store, "corpus", embedded.inputs["corpus"])
+    counts = {"corpus": corpus.facts["documents"], "embeddings": embedded.facts["documents"], "index": index.facts["documents"]}
+    if len(set(counts.values())) != 1:
+        given = ", ".join(f"{part} {count}" for part, count in counts.items())
+        raise InputError(f"parts with different numbers of documents: {given}", "one number", "refresh the embeddings")
+    return Parts(corpus, encoder, embedded, index)
+
+
+def _same(part: str, artifact: Artifact, other: str, named: str | None, given: str) -> None:
+    if named != given:
+        raise InputError(
+            f"{part} {artifact.id} with {other} {given}",
+            f"{other} {named}, from which the {part} was made",
+            f"pass --{other} {named}, or refresh the embeddings with the {other} you want",
+        )
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release in memory, ready to answer queries."""
+
+    id: str
+    card: ReleaseCard
+    encoder: Encoder
+    index: Index
+    documents: dict[str, Document]
+
+    def search(self, queries: list[str], k: int) -> list[list[tuple[str, float]]]:
+        """The k best document ids of each query with their cosine, best first."""
+        return self.index.search(self.encoder.encode(queries, "query"), k)
+
+
+def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
+    """The release, checked as a whole: parts that name each other, and an encoder that still gives the stored vectors.
+
+    Raises:
+        InputError: a part is missing, names another, or the probes come out beyond the bound.
+        CorruptArtifact: a file was changed.
+    """
+    artifact = load(store, "release", release_id)
+    card = ReleaseCard.model_validate(artifact.json("release.json"))
+    parts = check_parts(
+        load_exactly(store, "encoder", card.encoder),
+        load_exactly(store, "embeddings", card.embeddings),
+        load_exactly(store, "index", card.index),
+    )
+    encoder = load_encoder(parts.encoder, card.query_variant, threads)
+    index = load_index(parts.index)
+    by_id = {document.id: document for document in documents(parts.corpus)}
+    check_probes(artifact.id, encoder, [by_id[probe] for probe in card.probes], stored_vectors(parts.embeddings, card.probes))
+    return Release(artifact.id, card, encoder, index, by_id)
+
+
+def probe_ids(documents_: list[Document]) -> list[str]:
+    """The ids of the documents that a server re-encodes before it serves: spread by content, at most 32."""
+    return [document.id for document in sorted(documents_, key=lambda document: (document.content, document.id))[:PROBES]]
+
+
+def stored_vectors(embedded: Artifact, ids: list[str]) -> Vectors:
+    """The vectors of some documents, float32, in the order of `ids`."""
+    position = {row.id: number for number, row in enumerate(embeddings.rows(embedded))}
+    chosen: Vectors = np.asarray(embeddings.vectors(embedded)[[position[given] for given in ids]])
+    return chosen
+
+
+def check_probes(release_id: str, encoder: Encoder, probes: list[Document], expected: Vectors) -> float:
+    """The largest difference between the probes' stored vectors and what the encoder gives now.
+
+    Raises:
+        InputError: it is beyond the bound plus the variant's own deviation.
+    """
+    deviation = float(np.abs(encoder.encode([probe.text for probe in probes], "document") - expected).max())
+    bound = BOUND + encoder.card.variants[encoder.variant].deviation
+    if not deviation <= bound:
+        raise InputError(
+            f"release {release_id}: its encoder gives vectors that differ by {deviation:.3g} from the stored ones",
+            f"at most {bound:.3g} over {len(probes)} probe documents",
+            "check tokenizer, weights and variant; refresh the embeddings and assemble again",
+        )
+    return deviation
+
+

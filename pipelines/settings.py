@@ -1,0 +1,109 @@
+"""Everything the environment says, read here and nowhere else. Each field is `RATCHET_<NAME>`."""
+
+import getpass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipelines.errors import InputError
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class Profile(BaseModel):
+    """What one kind of pod asks of the cluster."""
+
+    requests: dict[str, str] = {"cpu": "1", "memory": "2Gi"}
+    limits: dict[str, str] = {"memory": "4Gi"}
+    node_selector: dict[str, str] = {}
+    tolerations: list[dict[str, str]] = []
+
+
+GPU = Profile(
+    requests={"cpu": "2", "memory": "8Gi"},
+    limits={"memory": "16Gi", "nvidia.com/gpu": "1"},
+    tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+)
+
+
+class Settings(BaseSettings):
+    """Where things are and how steps run; none of it enters an artifact's id."""
+
+    model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    home: Path = Field(PROJECT / ".ratchet", description="Folder of everything that is made on this machine")
+    store: str = Field("", description="Artifact store: file:///folder or s3://bucket/prefix")
+    s3_endpoint: str = Field("", description="URL of an S3-compatible server; empty: the cloud's own")
+    user: str = Field("", description="Name written into journal entries")
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    result_path: Path | None = Field(None, description="File that also receives a step's result")
+
+    runtime: Literal["process", "kubernetes"] = Field("process", description="Where StepOperator runs steps")
+    image: str = Field("ratchet/steps:0.1.0", description="Image of step pods")
+    image_gpu: str = Field("ratchet/steps-gpu:0.1.0", description="Image of step pods of profile gpu")
+    namespace: str = Field("ratchet", description="Kubernetes namespace of step pods")
+    kubernetes_connection: str = Field("kubernetes_default", description="Airflow connection of the cluster")
+    store_secret: str = Field("ratchet-store", description="Kubernetes Secret with the store's credentials")
+    profiles: dict[str, Profile] = {"cpu": Profile(), "gpu": GPU}
+    kill_grace_s: float = Field(10, ge=0, description="Seconds between SIGTERM and SIGKILL")
+
+    mlflow_uri: str = Field("", description="MLflow tracking server; empty: no projection into MLflow")
+    mlflow_link: str = Field("", description="MLflow's address as people open it; empty: the same as mlflow_uri")
+    server_url: str = Field("", description="A search server that deploy and rollback wait for")
+    server_key: SecretStr = Field(SecretStr(""), description="Key of the search server")
+    server_key_file: Path | None = Field(None, description="File that holds the key instead")
+    server_host: str = "127.0.0.1"
+    server_port: int = Field(8089, ge=0, le=65535)
+    poll_s: float = Field(0.5, gt=0, le=0.5, description="Seconds between two looks at the journal's head")
+    events: Path | None = Field(None, description="Folder of exposure and click logs; default: home/events")
+
+    dag: str = ""
+    dag_run: str = ""
+    task: str = ""
+    try_number: int = 0
+    git_sha: str = ""
+    image_digest: str = ""
+    traceparent: str = Field("", validation_alias=AliasChoices("TRACEPARENT", "RATCHET_TRACEPARENT"))
+
+    @property
+    def store_uri(self) -> str:
+        """The store's URI, the folder `store` under home when none is set."""
+        return self.store or f"file://{self.home.absolute()}/store"
+
+    @property
+    def who(self) -> str:
+        """Who acts: the set name, else the account's."""
+        return self.user or getpass.getuser()
+
+    @property
+    def key(self) -> str:
+        """The search server's key, from the file when one is named.
+
+        Raises:
+            InputError: the key's file cannot be read.
+        """
+        if self.server_key_file is None:
+            return self.server_key.get_secret_value()
+        try:
+            return self.server_key_file.read_text().strip()
+        except OSError as error:
+            raise InputError(
+                f"RATCHET_SERVER_KEY_FILE={self.server_key_file}", "a readable file", f"create it ({error.strerror})"
+            ) from None
+
+
+def settings() -> Settings:
+    """The settings as the environment has them now.
+
+    Raises:
+        InputError: a variable has a value that its setting can't take.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # values come from the environment
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"RATCHET_{'_'.join(map(str, first['loc']))}".upper()
+        raise InputError(f"{name}={first['input']!r}", first["msg"], f"correct or unset {name}") from None
