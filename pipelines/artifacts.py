@@ -70,7 +70,7 @@ class Recipe(BaseModel):
     """What an artifact is made from; the whole of its identity.
 
     >>> Recipe(kind="index", step="index", version=1, inputs={"embeddings": "ab"}, params={"kind": "flat"}).id
-    'd6e63dcae3fabbd2bbfc'
+    '79d1475d926558716484'
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

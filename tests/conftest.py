@@ -1,0 +1,98 @@
+"""What every test may ask for: a fresh home, and a home in which the default collection is a release already."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.artifacts import Store, open_store
+from pipelines.contract import load_step
+from pipelines.ranking.icons import _installed
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def call(step: str, **values: Any) -> Any:
+    """Run a step in this process, in the store that the environment names."""
+    return load_step(step).call(values)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The ids of a release of the icons collection and its parts."""
+
+    home: Path
+    corpus: str
+    encoder: str
+    shard: str
+    embeddings: str
+    index: str
+    release: str
+
+    @property
+    def store(self) -> Store:
+        return open_store()
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith(("RATCHET_", "AWS_")) and "BUNDLE" not in name]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RATCHET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A fresh, empty RATCHET_HOME, already in the environment."""
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATCHET_HOME", str(folder))
+        corpus = call("ingest").corpus
+        encoder = call("export_encoder").encoder
+        return embedded_release(folder, corpus, encoder)
+
+
+def embedded_release(folder: Path, corpus: str, encoder: str) -> Trained:
+    """Embed, index and assemble; the ids of all parts."""
+    shard = call("embed", corpus=corpus, encoder=encoder).shard
+    embeddings = call("commit_embeddings", corpus=corpus, encoder=encoder, shards=[shard]).embeddings
+    index = call("index", embeddings=embeddings).index
+    release = call("assemble", index=index).release
+    return Trained(folder, corpus, encoder, shard, embeddings, index, release)
+
+
+@pytest.fixture
+def trained(_trained_once: Trained, home: Path) -> Trained:
+    """A home of this test's own that holds a release of the icons. Blobs are hard links: copy before you damage one."""
+    shutil.copytree(_trained_once.home, home, copy_function=os.link)
+    return Trained(**{**vars(_trained_once), "home": home})
+
+
+@pytest.fixture
+def icons_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Make a folder like the package's, with the icons that `keep(name)` keeps, after `edit(icons)`."""
+
+    def make(name: str, keep: Callable[[str], bool] = lambda name: True, edit: Callable[[dict[str, Any]], None] | None = None) -> Path:
+        metadata = tmp_path / name / "metadata"
+        metadata.mkdir(parents=True)
+        icons = json.loads((_installed() / "metadata" / "icons.json").read_text())
+        icons = {key: icon for key, icon in icons.items() if keep(key)}
+        if edit:
+            edit(icons)
+        (metadata / "icons.json").write_text(json.dumps(icons))
+        shutil.copy(_installed() / "metadata" / "categories.yml", metadata)
+        return metadata.parent
+
+    return make
+

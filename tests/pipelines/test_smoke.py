@@ -1,0 +1,5 @@
+from tests.conftest import call
+
+
+def test_trained(trained):
+    assert call("assemble", index=trained.index).found
