@@ -1,5 +1,7 @@
 """The command line: `python -m pipelines STEP --key value`. Every file of `pipelines/steps` is a command."""
 
+import errno
+import signal
 import sys
 import traceback
 from enum import Enum
@@ -11,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from pipelines import logs
 from pipelines.contract import Step, load_step, step_names
-from pipelines.errors import InputError, StepError
+from pipelines.errors import InputError, NothingToDo, OutOfMemory, StepError, TryAgain
 from pipelines.settings import settings
 
 OPTIONS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 100}
@@ -20,11 +22,11 @@ OPTIONS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_c
 class Steps(click.Group):
     """Loads a step's file only when its command is asked for."""
 
-    def list_commands(self, context: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return step_names()
 
-    def get_command(self, context: click.Context, name: str) -> click.Command:
-        return _command(load_step(name.replace("-", "_")))
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:  # noqa: ARG002
+        return _command(load_step(cmd_name.replace("-", "_")))
 
 
 def _command(step: Step) -> click.Command:
@@ -106,30 +108,33 @@ def cli(context: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; a user's mistake never shows a traceback."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that scratch folders go
     try:
         cli.main(arguments, prog_name="python -m pipelines", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "python -m pipelines"
         return _tell(InputError(error.format_message().rstrip("."), "options that the step has", f"run `{command} --help`"))
     except StepError as error:
         return _tell(error)
-    except MemoryError:
-        print("given more than memory holds; expected a smaller batch; next: lower --batch-tokens", file=sys.stderr)
-        return 137
-    except OSError as error:
-        return _tell(InputError(str(error), "a path that can be read or written, with room", "correct it and run again"))
-    except click.Abort:
-        return 130
-    except Exception:
+    except (OSError, MemoryError) as error:
+        return _tell(_from_system(error))
+    except Exception:  # noqa: BLE001  # our own fault: show everything
         traceback.print_exc()
         return 1
     return 0
 
 
+def _from_system(error: OSError | MemoryError) -> StepError:
+    """A full disk may have room later; a path that can't be used won't change by itself."""
+    if isinstance(error, MemoryError):
+        return OutOfMemory("more than memory holds", "a batch that fits", "lower --batch-tokens or give more memory")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TryAgain(str(error), "room on the disk", "free some space, then run the same command again")
+    return InputError(str(error), "a path that can be read or written", "correct it and run again")
+
+
 def _tell(error: StepError) -> int:
-    print(f"{'skipped' if error.exit_code == 4 else 'error'}: {error}", file=sys.stderr, flush=True)
+    print(f"{'skipped' if isinstance(error, NothingToDo) else 'error'}: {error}", file=sys.stderr, flush=True)
     return error.exit_code
 
 

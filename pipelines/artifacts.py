@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import resource
 import socket
@@ -22,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
-from obstore.store import LocalStore, S3Store
+from obstore.store import ClientConfig, LocalStore, S3Store
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import CorruptArtifact, InputError, TryAgain
@@ -115,10 +114,8 @@ class Store:
             self.backend: LocalStore | S3Store = _local_store(self.local)
         elif parts.scheme == "s3" and parts.netloc:
             options: dict[str, Any] = {"endpoint": s3_endpoint} if s3_endpoint else {}
-            allow_http = {"allow_http": True} if s3_endpoint.startswith("http://") else {}
-            self.backend = S3Store(
-                parts.netloc, prefix=parts.path.strip("/") or None, client_options=allow_http or None, **options
-            )
+            client: ClientConfig = {"allow_http": s3_endpoint.startswith("http://")}
+            self.backend = S3Store(parts.netloc, prefix=parts.path.strip("/") or None, client_options=client, **options)
         else:
             raise InputError(
                 f"RATCHET_STORE={uri!r}", "file:///folder or s3://bucket/prefix", "set RATCHET_STORE to one of these"
@@ -187,10 +184,7 @@ class Store:
             CorruptArtifact: the content is missing or is not what the manifest names.
         """
         blob = f"blobs/{entry.sha256}"
-        if self.local is not None:
-            path = self.local / blob
-        else:
-            path = self._download(name, blob, entry)
+        path = self.local / blob if self.local is not None else self._download(blob, entry)
         if not path.is_file() or path.stat().st_size != entry.bytes or digest_file(path) != entry.sha256:
             raise CorruptArtifact(
                 f"{name} at {self.uri}/{blob}, which is missing or was changed",
@@ -199,7 +193,7 @@ class Store:
             )
         return path
 
-    def _download(self, name: str, blob: str, entry: FileEntry) -> Path:
+    def _download(self, blob: str, entry: FileEntry) -> Path:
         if self.cache is None:
             raise InputError(f"{self.uri} without a cache folder", "a folder", "pass cache=")
         path = self.cache / blob
@@ -210,7 +204,7 @@ class Store:
             try:
                 for chunk in obstore.get(self.backend, blob):
                     part.write(chunk)
-                os.replace(part.name, path)
+                Path(part.name).replace(path)
             except FileNotFoundError:
                 pass
             finally:
@@ -358,9 +352,7 @@ def produce(
     meter = _Meter()
     with tempfile.TemporaryDirectory(prefix=f"ratchet-{recipe.kind}-") as folder:
         facts = build(Path(folder))
-        files = {
-            str(path.relative_to(folder)): store.keep(path) for path in sorted(Path(folder).rglob("*")) if path.is_file()
-        }
+        files = {str(path.relative_to(folder)): store.keep(path) for path in sorted(Path(folder).rglob("*")) if path.is_file()}
     manifest = Manifest(
         id=recipe.id, recipe=recipe, files=files, facts=facts, tuning=tuning or {}, provenance=_provenance(), cost=meter.read()
     )

@@ -38,3 +38,9 @@ class TryAgain(StepError):
     """Network, store or service busy: the same call may work later."""
 
     exit_code = 75
+
+
+class OutOfMemory(StepError):
+    """More than the process may have; the same exit code as when the kernel kills it."""
+
+    exit_code = 137

@@ -83,11 +83,15 @@ class Journal:
                 from_=before, to=to, verdict=verdict, routing=routing, parent=self._tip,
             )  # fmt: skip
         except ValidationError as error:
-            raise InputError(f"journal entry with {error.errors()[0]['loc']}", error.errors()[0]["msg"], "give it a value") from None
+            raise InputError(
+                f"journal entry with {error.errors()[0]['loc']}", error.errors()[0]["msg"], "give it a value"
+            ) from None
         body = entry.model_dump_json(by_alias=True, indent=1).encode()
         if not self.store.create(entry_path(n), body):
             raise TryAgain(
-                f"{action} of {to} as journal entry {n}", "that nobody else wrote it meanwhile", "look at `history`, then run it again"
+                f"{action} of {to} as journal entry {n}",
+                "that nobody else wrote it meanwhile",
+                "look at `history`, then run it again",
             )
         self.entries.append(entry)
         self._tip = digest(body)

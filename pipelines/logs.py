@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import structlog
@@ -52,7 +52,7 @@ def log() -> Any:
     return structlog.get_logger()
 
 
-def progress(items: Iterable[Item], total: int, noun: str, done_of: Any = lambda item: 1) -> Iterator[Item]:
+def progress(items: Iterable[Item], total: int, noun: str, done_of: Callable[[Any], int] = lambda _: 1) -> Iterator[Item]:
     """Yield `items`, telling done/total, rate and ETA at most every 5 s; a bar on a terminal."""
     if sys.stderr.isatty():
         yield from _bar(items, total, noun, done_of)
@@ -69,7 +69,7 @@ def progress(items: Iterable[Item], total: int, noun: str, done_of: Any = lambda
             log().info("progress", noun=noun, done=done, total=total, per_s=round(rate, 1), eta_s=round((total - done) / rate))
 
 
-def _bar(items: Iterable[Item], total: int, noun: str, done_of: Any) -> Iterator[Item]:
+def _bar(items: Iterable[Item], total: int, noun: str, done_of: Callable[[Any], int]) -> Iterator[Item]:
     from rich.console import Console
     from rich.progress import Progress
 

@@ -102,7 +102,7 @@ def settings() -> Settings:
         InputError: a variable has a value that its setting can't take.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # values come from the environment
+        return Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = f"RATCHET_{'_'.join(map(str, first['loc']))}".upper()

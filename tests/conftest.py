@@ -83,7 +83,9 @@ def trained(_trained_once: Trained, home: Path) -> Trained:
 def icons_folder(tmp_path: Path) -> Callable[..., Path]:
     """Make a folder like the package's, with the icons that `keep(name)` keeps, after `edit(icons)`."""
 
-    def make(name: str, keep: Callable[[str], bool] = lambda name: True, edit: Callable[[dict[str, Any]], None] | None = None) -> Path:
+    def make(
+        name: str, keep: Callable[[str], bool] = lambda name: True, edit: Callable[[dict[str, Any]], None] | None = None
+    ) -> Path:
         metadata = tmp_path / name / "metadata"
         metadata.mkdir(parents=True)
         icons = json.loads((_installed() / "metadata" / "icons.json").read_text())
@@ -95,4 +97,3 @@ def icons_folder(tmp_path: Path) -> Callable[..., Path]:
         return metadata.parent
 
     return make
-

@@ -1,0 +1,1 @@
+"""Measures of a release, their intervals, and the gate."""

@@ -12,7 +12,7 @@ from pipelines.errors import CorruptArtifact
 
 Split = Literal["train", "test"]
 TEST_TENTHS = 4
-Row = TypeVar("Row", bound="_Row")
+Row = TypeVar("Row", bound=BaseModel)
 
 
 class _Row(BaseModel):
@@ -91,7 +91,9 @@ def read_rows(path: Path, model: type[Row], name: str) -> Iterator[Row]:
                 yield model.model_validate_json(line)
             except ValidationError as error:
                 reason = error.errors()[0]["msg"]
-                raise CorruptArtifact(f"{name} line {number}: {reason}", f"a {model.__name__}", "ingest the corpus again") from None
+                raise CorruptArtifact(
+                    f"{name} line {number}: {reason}", f"a {model.__name__}", "ingest the corpus again"
+                ) from None
 
 
 def documents(corpus: Artifact) -> Iterator[Document]:
@@ -121,5 +123,3 @@ def query_id(text: str) -> str:
     'q-ab36e8434472'
     """
     return "q-" + hashlib.sha256(text.encode()).hexdigest()[:12]
-
-

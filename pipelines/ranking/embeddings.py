@@ -97,8 +97,8 @@ def place_vectors(wanted: Sequence[EmbeddedRow], base: Sequence[Artifact], parts
         merged[targets] = part_vectors[[number for _, number in matched]]
         times[targets] += 1
     for problem, ids in (
-        ("documents without a vector", [wanted[row].id for row in np.flatnonzero(times == 0)]),
-        ("documents with two vectors", [wanted[row].id for row in np.flatnonzero(times > 1)]),
+        ("documents without a vector", [wanted[row].id for row in np.flatnonzero(times == 0).tolist()]),
+        ("documents with two vectors", [wanted[row].id for row in np.flatnonzero(times > 1).tolist()]),
         ("vectors of documents that the corpus does not have", stray),
     ):
         if ids:

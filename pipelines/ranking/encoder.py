@@ -129,11 +129,15 @@ def load_encoder(encoder: Artifact, variant: str, threads: int = 0) -> Encoder:
     """
     card = card_of(encoder)
     if variant not in card.variants:
-        raise InputError(f"variant {variant!r} of encoder {encoder.id}", f"one of {', '.join(card.variants)}", "name one of these")
+        raise InputError(
+            f"variant {variant!r} of encoder {encoder.id}", f"one of {', '.join(card.variants)}", "name one of these"
+        )
     missing = sorted(set(card.variants[variant].requires) - cpu_features())
     if missing:
         raise InputError(
-            f"variant {variant!r} on a CPU without {', '.join(missing)}", "a variant that this CPU can run", "choose another variant"
+            f"variant {variant!r} on a CPU without {', '.join(missing)}",
+            "a variant that this CPU can run",
+            "choose another variant",
         )
     return Encoder(card, variant, encoder.path(card.variants[variant].file), encoder.path("tokenizer.json"), threads)
 

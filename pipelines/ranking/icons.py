@@ -33,7 +33,9 @@ def read_icons(folder: Path | None, text: Text) -> tuple[list[Document], list[Qu
         judged = sorted(set(_judgments(icons)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{metadata}: {error!r}", "icons.json and categories.yml of fontawesomefree 6", "give the package's unchanged folder"
+            f"{metadata}: {error!r}",
+            "icons.json and categories.yml of fontawesomefree 6",
+            "give the package's unchanged folder",
         ) from None
     terms = sorted({term for term, _ in judged})
     queries = [Query(id=query_id(term), text=term, split=split_of(term)) for term in terms]
@@ -50,9 +52,9 @@ def _installed() -> Path:
 def _categories(path: Path) -> dict[str, list[str]]:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times as fast
     by_icon: dict[str, list[str]] = {}
-    for category in yaml.load(path.read_text(encoding="utf-8"), Loader=loader).values():
+    for category in yaml.load(path.read_text(encoding="utf-8"), Loader=loader).values():  # noqa: S506  # a safe loader, in C
         for name in category["icons"]:
             by_icon.setdefault(str(name), []).append(category["label"])
     return by_icon

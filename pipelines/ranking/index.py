@@ -54,5 +54,7 @@ def load_index(index: Artifact) -> Index:
 
     built, ids = faiss.read_index(str(index.path("index.faiss"))), index.json("ids.json")
     if built.ntotal != len(ids):
-        raise CorruptArtifact(f"index {index.id}: {built.ntotal} vectors", f"{len(ids)}, one for each document", "build it again")
+        raise CorruptArtifact(
+            f"index {index.id}: {built.ntotal} vectors", f"{len(ids)}, one for each document", "build it again"
+        )
     return Index(built, ids)

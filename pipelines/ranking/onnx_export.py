@@ -29,9 +29,11 @@ def export_onnx(model: Path, pooling: str, target: Path) -> int:
             network, examples, dynamo=True, verbose=False, input_names=names, output_names=["sentence_embedding"],
             dynamic_shapes=({0: batch, 1: length},) * 3,
         )  # fmt: skip
-        program.save(str(target))  # type: ignore[union-attr]
+        program.save(str(target))
     except (RuntimeError, torch.onnx.OnnxExporterError) as error:
-        raise InputError(f"{model}: {str(error)[:200]}", "an encoder that torch.onnx can export", "use a BERT-like model") from None
+        raise InputError(
+            f"{model}: {str(error)[:200]}", "an encoder that torch.onnx can export", "use a BERT-like model"
+        ) from None
     return int(network.config.hidden_size)
 
 
@@ -64,7 +66,7 @@ def _sentence_encoder(model: Path, pooling: str) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{model}: {str(error)[:200]}", "weights that transformers can load", "check the folder") from None
 
-    class SentenceEncoder(torch.nn.Module):
+    class SentenceEncoder(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         """Token vectors, pooled to one and scaled to length 1."""
 
         def __init__(self) -> None:

@@ -130,5 +130,3 @@ def check_probes(release_id: str, encoder: Encoder, probes: list[Document], expe
             "check tokenizer, weights and variant; refresh the embeddings and assemble again",
         )
     return deviation
-
-

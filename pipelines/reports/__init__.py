@@ -1,0 +1,1 @@
+"""One frame for every report."""

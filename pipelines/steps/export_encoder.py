@@ -93,6 +93,8 @@ def _deviation(card: "EncoderCard", folder: Path, reference: Any) -> float:
     deviation = float(np.abs(exported.encode(PROBE_TEXTS, "document") - reference).max())
     if not deviation <= 1e-4:
         raise InputError(
-            f"an export that differs from its weights by {deviation:.3g}", "at most 1e-4", "check that the model is a BERT encoder"
+            f"an export that differs from its weights by {deviation:.3g}",
+            "at most 1e-4",
+            "check that the model is a BERT encoder",
         )
     return deviation

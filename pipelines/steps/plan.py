@@ -80,5 +80,7 @@ def _base(store: Store, params: PlanParams, encoder: Artifact, champion: Artifac
     base = load(store, "embeddings", params.base or champion.inputs["embeddings"])  # type: ignore[union-attr]
     same = base.inputs["encoder"] == encoder.id and base.manifest.recipe.params["variant"] == params.variant
     if not same and params.base:
-        raise InputError(f"base {base.id} by another encoder or variant", f"embeddings by encoder {encoder.id}", "pass --base none")
+        raise InputError(
+            f"base {base.id} by another encoder or variant", f"embeddings by encoder {encoder.id}", "pass --base none"
+        )
     return base if same else None
