@@ -16,17 +16,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
-from obstore.store import ClientConfig, LocalStore, S3Store
+from obstore.store import LocalStore, S3Store
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import CorruptArtifact, InputError, TryAgain
 from pipelines.logs import log
 from pipelines.settings import PROJECT, Settings, settings
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 Kind = Literal[
     "corpus", "encoder", "shard", "embeddings", "index", "reranker", "release",
