@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from pipelines import logs
+from pipelines.artifacts import open_store
 from pipelines.contract import Step, load_step, step_names
 from pipelines.errors import InputError, NothingToDo, OutOfMemory, StepError, TryAgain
 from pipelines.settings import settings
@@ -81,6 +82,8 @@ def _run(step: Step, values: dict[str, Any]) -> None:
     line = result.model_dump_json()
     if given.result_path is not None:
         given.result_path.write_text(line + "\n", encoding="utf-8")
+    if given.result_key:
+        open_store(given).write(given.result_key, line.encode())
     print(line, flush=True)
 
 

@@ -147,6 +147,11 @@ class Store:
                 return False
         return True
 
+    def write(self, path: str, body: bytes) -> None:
+        """Write `body` at `path`, over what may be there: for notes between tries, never for artifacts."""
+        with self.operation("write", path):
+            obstore.put(self.backend, path, body, use_multipart=False)
+
     def read(self, path: str) -> bytes:
         """The bytes at `path`.
 
@@ -174,7 +179,7 @@ class Store:
     def keep(self, file: Path) -> FileEntry:
         """Store a file under its sha256. The same content is stored once, never overwritten."""
         entry = FileEntry(sha256=digest_file(file), bytes=file.stat().st_size)
-        blob = f"blobs/{entry.sha256}"
+        blob = blob_path(entry)
         if self.size(blob) != entry.bytes:
             with self.operation("keep", blob):
                 obstore.put(self.backend, blob, file)
@@ -189,12 +194,16 @@ class Store:
         blob = f"blobs/{entry.sha256}"
         path = self.local / blob if self.local is not None else self._download(blob, entry)
         if not path.is_file() or path.stat().st_size != entry.bytes or digest_file(path) != entry.sha256:
-            raise CorruptArtifact(
-                f"{name} at {self.uri}/{blob}, which is missing or was changed",
-                f"{entry.bytes} bytes with sha256 {entry.sha256}",
-                "restore the file from a backup, or delete it and the artifact's manifest and run the step again",
-            )
+            raise self.corrupt(name, entry)
         return path
+
+    def corrupt(self, name: str, entry: FileEntry) -> CorruptArtifact:
+        """The error that file `name` of an artifact is not what its manifest says."""
+        return CorruptArtifact(
+            f"{name} at {self.uri}/{blob_path(entry)}, which is missing or was changed",
+            f"{entry.bytes} bytes with sha256 {entry.sha256}",
+            "restore the file from a backup, or delete it and the artifact's manifest and run the step again",
+        )
 
     def _download(self, blob: str, entry: FileEntry) -> Path:
         if self.cache is None:
@@ -213,6 +222,11 @@ class Store:
             finally:
                 Path(part.name).unlink(missing_ok=True)
         return path
+
+
+def blob_path(entry: FileEntry) -> str:
+    """Where a file's content lies, whatever artifacts share it."""
+    return f"blobs/{entry.sha256}"
 
 
 def _local_store(folder: Path) -> LocalStore:
@@ -273,6 +287,16 @@ class Artifact:
                 f"file {name!r} of {self.kind} {self.id}", f"one of {', '.join(self.manifest.files)}", "name one of these"
             )
         return self.store.fetch(f"{self.kind}/{self.id}/{name}", entry)
+
+    def check_files(self) -> None:
+        """Look whether all files are there in their size, without reading them.
+
+        Raises:
+            CorruptArtifact: a file is missing or has another size.
+        """
+        for name, entry in self.manifest.files.items():
+            if self.store.size(blob_path(entry)) != entry.bytes:
+                raise self.store.corrupt(f"{self.kind}/{self.id}/{name}", entry)
 
     def text(self, name: str) -> str:
         """The verified file `name` as text."""

@@ -1,6 +1,7 @@
 """Everything the environment says, read here and nowhere else. Each field is `RATCHET_<NAME>`."""
 
 import getpass
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     result_path: Path | None = Field(None, description="File that also receives a step's result")
+    result_key: str = Field("", description="Key in the store that also receives a step's result")
 
     runtime: Literal["process", "kubernetes"] = Field("process", description="Where StepOperator runs steps")
     image: str = Field("ratchet/steps:0.1.0", description="Image of step pods")
@@ -107,3 +109,21 @@ def settings() -> Settings:
         first = error.errors()[0]
         name = f"RATCHET_{'_'.join(map(str, first['loc']))}".upper()
         raise InputError(f"{name}={first['input']!r}", first["msg"], f"correct or unset {name}") from None
+
+
+def environment(changes: dict[str, str]) -> dict[str, str]:
+    """This process's environment with `changes`, and this code found first: what a child process gets."""
+    paths = [str(PROJECT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **changes}
+
+
+def bound_mlflow() -> None:
+    """Keep MLflow's client from waiting for minutes, printing on stdout and reporting home. What is set already stays."""
+    bounds = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }
+    for name, value in bounds.items():
+        os.environ.setdefault(name, value)
