@@ -1,0 +1,64 @@
+# Every command of the project. `make help` lists them.
+SHELL := /bin/sh
+RUN := .venv/bin/python
+export PYTHONPATH := $(CURDIR)
+export MLFLOW_DISABLE_TELEMETRY := true
+DEMO := airflow,steps,serve,demo,cpu
+ALL := $(DEMO),test
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate install install-test clean constraints
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Settings: PYTHON=python3.12  TORCH_WHEELS=FOLDER_OR_URL  AIRFLOW_PORT=8080  MLFLOW_PORT=5000  SERVER_PORT=8089  RATCHET_HOME=FOLDER"
+
+install:
+	@demo/install.sh $(DEMO)
+
+install-test:
+	@demo/install.sh $(ALL)
+
+demo: install ## Install, start everything, take a real corpus through to a served release
+	@$(RUN) -m demo
+
+demo-break: install ## Plant three harms; each is refused, with its sentence
+	@$(RUN) -m demo.harms
+
+up: install ## Start Airflow, MLflow and the search server in the background
+	@$(RUN) -m demo.services up
+
+down: ## Stop what `make up` or `make demo` started
+	@if [ -x $(RUN) ]; then $(RUN) -m demo.services down; else echo "nothing runs: there is no .venv"; fi
+
+train: install ## The same train in one process, without Airflow
+	@$(RUN) -m pipelines.train
+
+doctor: install ## Say what this machine lacks, and the fix
+	@$(RUN) -m pipelines doctor
+
+test: install-test ## Run every test (at most 30 minutes on 2 cores)
+	@$(RUN) -m pytest
+
+lint: install-test ## Style, types, the doors between folders, the workflow file
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@$(RUN) -m tests.lint
+
+bench: install-test ## Measure the spine; prints a table, writes build/bench/spine.json
+	@$(RUN) -m tests.bench.spine
+
+proof-spine: install-test ## Races, kill points and planted harms; writes build/proof/spine.json
+	@$(RUN) -m tests.proof.spine
+
+proof-gate: install-test ## Simulate the gate's error rates; writes build/proof/gate.json
+	@$(RUN) -m tests.evaluation.simulate_gate
+
+constraints: install-test ## Resolve constraints.txt anew for Python 3.11 to 3.13
+	@sed -e '/^gpu = /d' -e '/^\[tool.uv\]/,/^$$/d' pyproject.toml > build/pyproject.toml && \
+		.venv/bin/uv pip compile -q build/pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate -o constraints.txt
+
+clean: down ## Remove everything that was made here: .venv, .ratchet, build
+	@rm -rf .venv .ratchet build

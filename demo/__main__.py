@@ -1,0 +1,152 @@
+"""`make demo`: a real corpus becomes a judged, promoted, served release, and you see how."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from demo.airflow_api import AirflowApi
+from demo.services import Services
+from pipelines.artifacts import Artifact, Store, load_exactly, open_store
+from pipelines.errors import StepError, TryAgain
+from pipelines.journal import Journal
+from pipelines.train import run as run_step
+
+DAGS = ["ingest_corpus", "refresh_embeddings", "evaluate_release", "promote_release", "deploy_release", "rollback_release"]
+QUERIES = ["beach", "money", "angry"]
+
+
+def demo() -> None:
+    """Start the services, run the chain of DAGs, show what came out.
+
+    Raises:
+        StepError: a service or a step failed; says which log to read.
+    """
+    started = time.monotonic()
+    services = Services()
+    store = open_store(services.settings)
+    Journal(store)
+    before = forward_passes(store)
+    print("1. Start Airflow, MLflow and the search server")
+    services.up()
+    print("2. Export the encoder all-MiniLM-L6-v2 to ONNX (once)")
+    exported = run_step("export_encoder")
+    print(f"  encoder {exported.encoder}, max-abs deviation from the original weights {exported.deviation:.1e}")
+    print("3. Run the train in Airflow: each DAG starts the next by an asset")
+    chain(services, {})
+    show(services, store)
+    passes = forward_passes(store) - before
+    print(
+        f"\nDone in {time.monotonic() - started:.0f} s with {passes} forward passes of the encoder. `make demo-break` comes next."
+    )
+
+
+def chain(services: Services, conf: dict[str, Any]) -> list[dict[str, Any]]:
+    """Start ingest_corpus and follow the chain, a line for each task.
+
+    Raises:
+        TryAgain: a dag run failed.
+    """
+    airflow = AirflowApi(services.running["airflow"].url, services.token())
+    airflow.wait_for_dags(DAGS)
+    runs = airflow.follow("ingest_corpus", airflow.trigger("ingest_corpus", conf), _tell_task)
+    for run in runs:
+        if run["state"] == "failed":
+            link = f"{services.running['airflow'].url}/dags/{run['dag_id']}/runs/{run['dag_run_id']}"
+            raise TryAgain(f"{run['dag_id']}, which failed", "a green run", f"read the red task's log at {link}")
+        if run.get("note"):
+            print(f"  {run['dag_id']}: {run['note']}")
+    return runs
+
+
+def _tell_task(task: dict[str, Any]) -> None:
+    mark = {"success": "done", "skipped": "skip", "failed": "FAIL"}.get(task["state"], task["state"])
+    print(f"  {mark:<5} {task['dag_id']:<19} {task['task_id']:<18} {task['duration'] or 0:5.1f} s", flush=True)
+
+
+def forward_passes(store: Store) -> int:
+    """How many batches encoders have run for all that lies in the store."""
+    kinds = ("shard", "evaluation")
+    artifacts = [load_exactly(store, kind, name) for kind in kinds for name in store.names(f"{kind}/")]  # type: ignore[arg-type]
+    return sum(int(artifact.facts.get("forward_passes", 0)) for artifact in artifacts)
+
+
+def show(services: Services, store: Store) -> None:
+    """The champion's figures, its verdict, some answers, and where to click."""
+    journal = Journal(store)
+    champion = journal.routing.champion
+    if champion is None:
+        raise TryAgain(
+            "a train without a champion", "a served release", "run `python -m pipelines history`, read the gate's note"
+        )
+    verdict_id = next(
+        entry.verdict for entry in reversed(journal.entries) if entry.verdict and entry.routing.champion == champion
+    )
+    verdict = load_exactly(store, "verdict", str(verdict_id))
+    evaluation = load_exactly(store, "evaluation", verdict.inputs["evaluation"])
+    print(f"\nRelease {champion} serves, by journal entry {len(journal.entries)}")
+    print_measures(evaluation)
+    print(f"  verdict: {verdict.facts['sentence']}\n")
+    wait_until_served(services, champion)
+    print_answers(services)
+    reports = [save_report(services.home, artifact) for artifact in (evaluation, verdict)]
+    link = ask(services, "POST", "/v1/signin-links").json()["url"]
+    print(f"\n  search    {link}  (opens once)")
+    print(f"  airflow   {services.running['airflow'].url}  (admin, password in {services.password_file})")
+    print(f"  mlflow    {services.running['mlflow'].url}/#/models/release")
+    for report in reports:
+        print(f"  report    file://{report}")
+
+
+def print_measures(evaluation: Artifact) -> None:
+    """The measures with their intervals, one a line."""
+    measures = evaluation.json("measures.json")["measures"]
+    for name, measure in measures.items():
+        print(f"  {name:<9} {measure['mean']:.3f}  95 % interval {measure['low']:.3f} to {measure['high']:.3f}")
+
+
+def wait_until_served(services: Services, champion: str, timeout_s: float = 60) -> None:
+    """Until the server says that it serves `champion`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        answer = httpx.get(f"{services.running['server'].url}/readyz", timeout=5).json()
+        if answer["champion"] == champion:
+            return
+        time.sleep(0.2)
+    raise TryAgain(f"a server that serves {answer}", champion, f"read {services.running['server'].log}")
+
+
+def print_answers(services: Services) -> None:
+    """The top 5 of three queries, from the server."""
+    for query in QUERIES:
+        results = ask(services, "GET", "/v1/search", params={"q": query, "k": 5, "user": "demo"}).json()["results"]
+        print(f"  {query:<6} → {', '.join(result['title'] for result in results)}")
+
+
+def ask(services: Services, method: str, path: str, **options: Any) -> httpx.Response:
+    """A request to the search server with its key."""
+    key = Path(services.environment()["RATCHET_SERVER_KEY_FILE"]).read_text()
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.request(method, services.running["server"].url + path, headers=headers, timeout=30, **options)
+    return answer.raise_for_status()
+
+
+def save_report(home: Path, artifact: Artifact) -> Path:
+    """A copy of the artifact's report that a browser opens by name."""
+    target = home / "reports" / f"{artifact.kind}-{artifact.id}.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(artifact.path("report.html").read_bytes())
+    return target
+
+
+if __name__ == "__main__":
+    try:
+        demo()
+    except StepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except httpx.HTTPError as error:
+        print(f"error: given {error!r}; expected services that answer; next: `make down`, then `make demo`", file=sys.stderr)
+        sys.exit(75)

@@ -1,0 +1,98 @@
+"""Airflow's REST API as the demo needs it: start a DAG, follow the chain of DAGs that its assets start."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from pipelines.errors import InputError, TryAgain
+
+OVER = ("success", "failed")
+SETTLE_S = 1.5
+"""How long after a run's end the runs that its assets start may still appear."""
+
+
+class AirflowApi:
+    """A client of one Airflow with one account's token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.client = httpx.Client(
+            base_url=f"{url}/api/v2",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=60,
+            transport=httpx.HTTPTransport(retries=3),
+        )
+
+    def wait_for_dags(self, names: list[str], timeout_s: float = 120) -> None:
+        """Until Airflow has parsed the DAGs.
+
+        Raises:
+            TryAgain: it has not in time; says the import errors.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            known = {dag["dag_id"] for dag in self._get("/dags", limit=100)["dags"]}
+            if known >= set(names):
+                return
+            time.sleep(0.5)
+        errors = [error["stack_trace"][-300:] for error in self._get("/importErrors")["import_errors"]]
+        raise TryAgain(f"DAGs {sorted(set(names) - known)} missing {errors}", "all DAGs parsed", "read Airflow's log")
+
+    def trigger(self, dag: str, conf: dict[str, Any]) -> str:
+        """Start a DAG by hand; returns the run's id. SQLite may be busy for a moment."""
+        body = {"logical_date": None, "conf": conf}
+        for pause in (1, 2, 4, 0):
+            answer = self.client.post(f"/dags/{dag}/dagRuns", json=body)
+            if not answer.is_server_error or not pause:
+                break
+            time.sleep(pause)
+        if answer.is_client_error:
+            raise InputError(f"{dag} with {conf}", "values that its form allows", answer.text[:300])
+        return str(answer.raise_for_status().json()["dag_run_id"])
+
+    def follow(self, dag: str, run: str, told: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+        """Wait for a run and all runs that its assets start; `told` hears of every finished task once.
+
+        Returns the dag runs in the order they ended. Asset events coalesce, so the chain is walked, never counted.
+        """
+        ended, waiting = [], [(dag, run)]
+        while waiting:
+            dag, run = waiting.pop(0)
+            ended.append(self._until_over(dag, run, told))
+            waiting += [child for child in self._children(dag, run) if child not in [*waiting, *_ids(ended)]]
+        return ended
+
+    def result(self, dag: str, run: str, task: str) -> Any:
+        """What a task returned, None if nothing."""
+        path = f"/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances/{task}/xcomEntries/return_value"
+        answer = self.client.get(path, params={"deserialize": "true"})
+        return answer.json().get("value") if answer.is_success else None
+
+    def _until_over(self, dag: str, run: str, told: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        seen: set[tuple[str, int]] = set()
+        path = f"/dags/{dag}/dagRuns/{quote(run, safe='')}"
+        while True:
+            state = self._get(path)
+            for task in self._get(f"{path}/taskInstances", order_by="end_date")["task_instances"]:
+                key = (task["task_id"], task["map_index"])
+                if task["end_date"] and task["state"] not in (None, "up_for_retry", "running") and key not in seen:
+                    seen.add(key)
+                    told(task)
+            if state["state"] in OVER:
+                return state
+            time.sleep(0.3)
+
+    def _children(self, dag: str, run: str) -> list[tuple[str, str]]:
+        time.sleep(SETTLE_S)
+        events = self._get("/assets/events", source_dag_id=dag, source_run_id=run)["asset_events"]
+        return [(child["dag_id"], child["run_id"]) for event in events for child in event["created_dagruns"]]
+
+    def _get(self, path: str, **query: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self.client.get(path, params=query).raise_for_status().json()
+        return answer
+
+
+def _ids(runs: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    return ((run["dag_id"], run["dag_run_id"]) for run in runs)

@@ -1,0 +1,261 @@
+"""Airflow, MLflow and the search server as background processes of this machine: `python -m demo.services up|down`.
+
+Ports: the usual one when it is free, else any; AIRFLOW_PORT, MLFLOW_PORT and SERVER_PORT insist on one.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from pipelines.artifacts import open_store
+from pipelines.errors import InputError, StepError, TryAgain
+from pipelines.journal import Journal
+from pipelines.settings import PROJECT, Settings, settings
+
+HOST = "127.0.0.1"
+PORTS = {"airflow": 8080, "mlflow": 5000, "server": 8089}
+HEALTHY_S = 180
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process that was started here: its group's leader, when it was born, where it answers and logs."""
+
+    pid: int
+    born: float
+    url: str
+    log: str
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The live process, None once it ended (its number may be another's by then)."""
+        try:
+            process = psutil.Process(self.pid)
+            alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.born) < 1
+        except psutil.NoSuchProcess:
+            return None
+        return process if alive else None
+
+
+class Services:
+    """The services of one home; `home/services.json` remembers them between commands."""
+
+    def __init__(self, given: Settings | None = None) -> None:
+        self.settings = given or settings()
+        self.home = self.settings.home.absolute()
+        self.file = self.home / "services.json"
+        self.running: dict[str, Service] = {}
+        if self.file.exists():
+            known = {name: Service(**fields) for name, fields in json.loads(self.file.read_text()).items()}
+            self.running = {name: service for name, service in known.items() if service.process}
+
+    def up(self, told: Callable[[str], None] = print) -> dict[str, Service]:
+        """Start what does not run and wait until all answer.
+
+        Raises:
+            InputError: a port that was asked for is taken.
+            TryAgain: a service did not get healthy in time; says where its log is.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        for name in PORTS:
+            if name not in self.running:
+                self._start(name)
+        for name, check in (("server", "/healthz"), ("mlflow", "/health"), ("airflow", "/api/v2/monitor/health")):
+            self._wait(name, check)
+            told(f"  {name:<8} {self.running[name].url}  ({time.monotonic() - started:.0f} s)  log {self.running[name].log}")
+        self._write_environment()
+        return self.running
+
+    def down(self, told: Callable[[str], None] = print) -> None:
+        """Stop every service with all its children: SIGTERM, and SIGKILL after 15 s."""
+        for name, service in self.running.items():
+            told(f"  stopping {name}, process {service.pid}")
+            _stop_group(service)
+        self.file.unlink(missing_ok=True)
+        if not self.running:
+            told("  nothing was running")
+
+    def environment(self) -> dict[str, str]:
+        """The variables that every part of the platform needs on this machine."""
+        ports = {name: service.url for name, service in self.running.items()}
+        return {
+            "RATCHET_HOME": str(self.home),
+            "RATCHET_STORE": self.settings.store_uri,
+            "RATCHET_MLFLOW_URI": ports.get("mlflow", ""),
+            "RATCHET_SERVER_URL": ports.get("server", ""),
+            "RATCHET_SERVER_KEY_FILE": str(self._secret("server.key")),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYTHONPATH": str(PROJECT),
+        }
+
+    def token(self) -> str:
+        """A bearer token of Airflow's API for the account `admin`."""
+        password = json.loads(self._secret("airflow.json").read_text())["admin"]
+        url = f"{self.running['airflow'].url}/auth/token"
+        answer = httpx.post(url, json={"username": "admin", "password": password}, timeout=30).raise_for_status()
+        return str(answer.json()["access_token"])
+
+    @property
+    def password_file(self) -> Path:
+        """The file with Airflow's password of `admin`."""
+        return self._secret("airflow.json")
+
+    def _start(self, name: str) -> None:
+        port = _free_port(name)
+        log = self.home / "logs" / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command, extra = getattr(self, f"_{name}")(port)
+        with log.open("ab") as stream:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True, cwd=PROJECT,
+                env={**os.environ, **self.environment(), **extra},
+            )  # fmt: skip
+        born = psutil.Process(process.pid).create_time()
+        self.running[name] = Service(process.pid, born, f"http://{HOST}:{port}", str(log))
+        self.file.write_text(json.dumps({name: asdict(service) for name, service in self.running.items()}, indent=1))
+
+    def _server(self, port: int) -> tuple[list[str], dict[str, str]]:
+        return [sys.executable, "-m", "images.serve"], {"RATCHET_SERVER_PORT": str(port), "RATCHET_SERVER_HOST": HOST}
+
+    def _mlflow(self, port: int) -> tuple[list[str], dict[str, str]]:
+        folder = self.home / "mlflow"
+        folder.mkdir(exist_ok=True)
+        store = [
+            "--backend-store-uri",
+            f"sqlite:///{folder}/mlflow.db",
+            "--artifacts-destination",
+            f"file://{folder}/artifacts",
+        ]
+        return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store], {}
+
+    def _airflow(self, port: int) -> tuple[list[str], dict[str, str]]:
+        folder = self.home / "airflow"
+        folder.mkdir(exist_ok=True)
+        url = f"http://{HOST}:{port}"
+        options = {
+            "CORE__DAGS_FOLDER": PROJECT / "dags",
+            "CORE__PLUGINS_FOLDER": PROJECT / "plugins",
+            "CORE__LOAD_EXAMPLES": False,
+            "CORE__PARALLELISM": 4,
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self._secret("airflow.json"),
+            "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+            "API__HOST": HOST,
+            "API__PORT": port,
+            "API__BASE_URL": url,
+            "API__WORKERS": 1,
+            "API__SECRET_KEY": self._secret("airflow.secret").read_text(),
+            "API_AUTH__JWT_SECRET": self._secret("airflow.jwt").read_text(),
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
+            "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
+            "LOGGING__NAMED_LOGGERS": "",
+        }
+        variables = {f"AIRFLOW__{name}": str(value) for name, value in options.items() if value != ""}
+        # A kubeconfig in Airflow's environment breaks deferrable pods; the connection alone names it.
+        return [sys.executable, "-m", "airflow", "standalone"], {
+            **variables, "AIRFLOW_HOME": str(folder), "KUBECONFIG": "", "PYTHONWARNINGS": "ignore",
+        }  # fmt: skip
+
+    def _secret(self, name: str) -> Path:
+        """A file that only this account may read, filled with something random the first time."""
+        path = self.home / "secrets" / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            value = secrets.token_urlsafe(24)
+            path.touch(mode=0o600)
+            path.write_text(json.dumps({"admin": value}) if name.endswith(".json") else value)
+        return path
+
+    def _wait(self, name: str, check: str) -> None:
+        service = self.running[name]
+        deadline = time.monotonic() + HEALTHY_S
+        while time.monotonic() < deadline and service.process:
+            if _healthy(service.url + check):
+                return
+            time.sleep(0.3)
+        raise TryAgain(
+            f"{name} that did not get healthy", f"{service.url}{check} to answer", f"read {service.log}, then `make down up`"
+        )
+
+    def _write_environment(self) -> None:
+        lines = [f"export {name}='{value}'" for name, value in self.environment().items()]
+        (self.home / "services.env").write_text("\n".join(lines) + "\n")
+
+
+def _healthy(url: str) -> bool:
+    try:
+        answer = httpx.get(url, timeout=5)
+    except httpx.HTTPError:
+        return False
+    if not answer.is_success:
+        return False
+    if "monitor" not in url:
+        return True
+    parts: dict[str, Any] = answer.json()
+    return all(parts[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+
+
+def _free_port(name: str) -> int:
+    asked = os.environ.get(f"{name.upper()}_PORT", "")
+    if asked and not (asked.isdecimal() and 0 < int(asked) < 65536):
+        raise InputError(f"{name.upper()}_PORT={asked}", "a port number from 1 to 65535", "correct it, or leave it out")
+    wanted = int(asked or PORTS[name])
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError:
+            if asked:
+                raise InputError(
+                    f"port {wanted} for {name}, which is taken",
+                    "a free port",
+                    f"set {name.upper()}_PORT to another, or leave it out",
+                ) from None
+            probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _stop_group(service: Service) -> None:
+    process = service.process
+    if process is None:
+        return
+    family = [process, *process.children(recursive=True)]
+    os.killpg(service.pid, signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=15)
+    for left in alive:
+        left.kill()
+    psutil.wait_procs(alive, timeout=5)
+
+
+def main(command: str) -> None:
+    """`up` or `down`; with `up`, say where everything is."""
+    services = Services()
+    if command == "down":
+        services.down()
+        return
+    Journal(open_store())
+    services.up()
+    print(f"  Airflow's account is admin, its password is in {services.password_file}")
+    print(f"  for the command line: . {services.home}/services.env")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except StepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
