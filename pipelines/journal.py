@@ -39,17 +39,19 @@ class Entry(BaseModel):
     to: str = Field(min_length=1)
     verdict: str | None
     routing: Routing
+    dag_run: str = ""
     parent: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Journal:
     """The entries as one reader has seen them so far; `refresh` reads on from there."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, read: bool = True) -> None:
         self.store = store
         self.entries: list[Entry] = []
         self._tip = GENESIS
-        self.refresh()
+        if read:
+            self.refresh()
 
     @property
     def routing(self) -> Routing:
@@ -77,10 +79,11 @@ class Journal:
         """
         n = len(self.entries) + 1
         before = self.routing.challenger if action == "promote" else self.routing.champion
+        given = settings()
         try:
             entry = Entry(
-                n=n, at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), who=who or settings().who, why=why, action=action,
-                from_=before, to=to, verdict=verdict, routing=routing, parent=self._tip,
+                n=n, at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), who=who or given.who, why=why, action=action,
+                from_=before, to=to, verdict=verdict, routing=routing, dag_run=given.dag_run, parent=self._tip,
             )  # fmt: skip
         except ValidationError as error:
             raise InputError(
@@ -105,6 +108,27 @@ class Journal:
             if champion and (not served or served[-1] != champion):
                 served.append(champion)
         return served
+
+    def previous_champion(self) -> str | None:
+        """What a rollback returns to: the champion that the present one replaced, never one that was rolled back from."""
+        stack: list[str] = []
+        for entry in self.entries:
+            if entry.action == "rollback" and entry.to in stack:
+                while stack[-1] != entry.to:
+                    stack.pop()
+            elif entry.action != "promote" and (not stack or stack[-1] != entry.to):
+                stack.append(entry.to)
+        return stack[-2] if len(stack) > 1 else None
+
+    def latest(self, action: Action, *, to: str = "", left: str = "") -> Entry | None:
+        """The youngest entry of an action, to or away from a release."""
+        found = (entry for entry in reversed(self.entries) if entry.action == action)
+        return next((entry for entry in found if to in ("", entry.to) and left in ("", entry.from_)), None)
+
+    def cut_off(self, action: Action) -> Entry | None:
+        """The last entry, if an earlier try of this dag run wrote it: the work that a retry must finish, not repeat."""
+        last, dag_run = self.entries[-1] if self.entries else None, settings().dag_run
+        return last if last and dag_run and (last.action, last.dag_run) == (action, dag_run) else None
 
     def _read(self, n: int) -> bytes | None:
         try:

@@ -27,7 +27,7 @@ def configure(settings: Settings, step: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the stderr of the moment, which tests replace
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()

@@ -91,16 +91,34 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
     """
     artifact = load(store, "release", release_id)
     card = ReleaseCard.model_validate(artifact.json("release.json"))
-    parts = check_parts(
-        load_exactly(store, "encoder", card.encoder),
-        load_exactly(store, "embeddings", card.embeddings),
-        load_exactly(store, "index", card.index),
-    )
+    parts = _parts(store, card)
     encoder = load_encoder(parts.encoder, card.query_variant, threads)
     index = load_index(parts.index)
     by_id = {document.id: document for document in documents(parts.corpus)}
     check_probes(artifact.id, encoder, [by_id[probe] for probe in card.probes], stored_vectors(parts.embeddings, card.probes))
     return Release(artifact.id, card, encoder, index, by_id)
+
+
+def _parts(store: Store, card: ReleaseCard) -> Parts:
+    return check_parts(
+        load_exactly(store, "encoder", card.encoder),
+        load_exactly(store, "embeddings", card.embeddings),
+        load_exactly(store, "index", card.index),
+    )
+
+
+def stored_parts(store: Store, release_id: str) -> Parts:
+    """The parts of a release that could be served: each in the store, with all its files.
+
+    Raises:
+        InputError: a part is missing or names another.
+        CorruptArtifact: a file of a part is missing or has another size.
+    """
+    release = load_exactly(store, "release", release_id)
+    parts = _parts(store, ReleaseCard.model_validate(release.json("release.json")))
+    for part in (release, parts.corpus, parts.encoder, parts.embeddings, parts.index):
+        part.check_files()
+    return parts
 
 
 def probe_ids(documents_: list[Document]) -> list[str]:

@@ -1,0 +1,76 @@
+"""history: what was promoted, deployed and rolled back, by whom and why."""
+
+from datetime import UTC, datetime
+
+from pydantic import Field
+
+from pipelines.artifacts import open_store
+from pipelines.contract import Params, Result
+from pipelines.errors import InputError
+from pipelines.journal import Entry, Journal
+
+VERSION = 1
+
+
+class HistoryParams(Params):
+    limit: int = Field(20, ge=1, le=100000, description="Entries to show, the youngest last")
+    at: str = Field("", description="A time such as 2026-11-23T14:00 (UTC unless it says otherwise); empty: now")
+
+
+class HistoryResult(Result):
+    champion: str
+    challenger: str
+    entry: int
+    entries: list[str]
+
+
+def history(params: HistoryParams) -> HistoryResult:
+    """Show the journal, and who serves now or served at a time."""
+    entries = _until(Journal(open_store()).entries, params.at)
+    _show(entries[-params.limit :])
+    last = entries[-1] if entries else None
+    return HistoryResult(
+        champion=(last and last.routing.champion) or "",
+        challenger=(last and last.routing.challenger) or "",
+        entry=last.n if last else 0,
+        entries=[_line(entry) for entry in entries[-params.limit :]],
+    )
+
+
+def _until(entries: list[Entry], at: str) -> list[Entry]:
+    """The entries that had been written at a time."""
+    if not at:
+        return entries
+    try:
+        given = datetime.fromisoformat(at)
+    except ValueError:
+        raise InputError(f"--at {at}", "a time in ISO form", "pass for example --at 2026-11-23T14:00") from None
+    moment = given if given.tzinfo else given.replace(tzinfo=UTC)
+    return [entry for entry in entries if datetime.fromisoformat(entry.at) <= moment]
+
+
+def _line(entry: Entry) -> str:
+    return f"{entry.n} {entry.at} {entry.action} {entry.from_ or 'none'} -> {entry.to} by {entry.who}: {entry.why}"
+
+
+def _show(entries: list[Entry]) -> None:
+    """The entries as a table for people, on stderr."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("entry", "at", "action", "from", "to", "champion", "challenger", "who", "why")
+    for one in entries:
+        routing = (one.routing.champion or "", one.routing.challenger or "")
+        cells = (
+            str(one.n),
+            one.at,
+            one.action,
+            (one.from_ or "")[:8],
+            one.to[:8],
+            *(name[:8] for name in routing),
+            one.who,
+            one.why,
+        )
+        table.add_row(*map(Text, cells))
+    Console(stderr=True).print(table)

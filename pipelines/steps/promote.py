@@ -1,0 +1,97 @@
+"""promote: a release with a passing verdict becomes the challenger."""
+
+from pydantic import BaseModel, Field
+
+from pipelines.artifacts import Artifact, load, open_store
+from pipelines.contract import Params, Result
+from pipelines.errors import CorruptArtifact, InputError, NothingToDo
+from pipelines.journal import Journal, Routing
+from pipelines.logs import log
+
+VERSION = 1
+
+
+class PromoteParams(Params):
+    verdict: str = Field(description="Verdict id")
+    why: str = Field("", description="Reason for the journal; empty: the verdict's sentence")
+    who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
+    again: bool = Field(False, description="Promote a release although it was rolled back before")
+
+
+class PromoteResult(Result):
+    release: str
+    entry: int
+    changed: bool
+    verdict: str
+
+
+class _Verdict(BaseModel):
+    outcome: str
+    sentence: str
+    release: str
+    champion: str | None
+
+
+def promote(params: PromoteParams) -> PromoteResult:
+    """Make a release the challenger, if its verdict passed against the champion of today."""
+    from pipelines.ranking.release import stored_parts
+    from pipelines.registry import project
+
+    store = open_store()
+    artifact = load(store, "verdict", params.verdict)
+    verdict = _passed(artifact)
+    journal = Journal(store)
+    entry = _promoted(journal, verdict.release, artifact.id)
+    changed = entry is None
+    if entry is None:
+        _check(journal, verdict, artifact.id, params.again)
+        stored_parts(store, verdict.release)
+        routing = Routing(champion=journal.routing.champion, challenger=verdict.release)
+        why = params.why or verdict.sentence
+        entry = journal.append("promote", verdict.release, why, routing, artifact.id, params.who).n
+        log().info("promoted", release=verdict.release, entry=entry, why=why)
+    project(store, journal)
+    return PromoteResult(release=verdict.release, entry=entry, changed=changed, verdict=artifact.id)
+
+
+def _passed(artifact: Artifact) -> _Verdict:
+    """What the verdict says, if it is a yes."""
+    verdict = _Verdict.model_validate(artifact.json("verdict.json"))
+    if verdict.release != artifact.inputs.get("release"):
+        raise CorruptArtifact(
+            f"verdict {artifact.id} on release {verdict.release}", f"release {artifact.inputs.get('release')}", "run gate again"
+        )
+    if verdict.outcome != "passed":
+        raise InputError(
+            f"verdict {artifact.id}: {verdict.outcome}, {verdict.sentence}",
+            "a verdict that passed",
+            "improve the release, judge it again",
+        )
+    return verdict
+
+
+def _promoted(journal: Journal, release: str, verdict: str) -> int | None:
+    """The entry that made the release champion, or challenger by this verdict, if it is that now."""
+    if release == journal.routing.champion:
+        return next(entry.n for entry in reversed(journal.entries) if entry.to == release and entry.action != "promote")
+    latest = journal.latest("promote", to=release)
+    if release == journal.routing.challenger and latest and latest.verdict == verdict:
+        return latest.n
+    return None
+
+
+def _check(journal: Journal, verdict: _Verdict, verdict_id: str, again: bool) -> None:
+    champion = journal.routing.champion
+    if (verdict.champion or None) != champion:
+        raise InputError(
+            f"verdict {verdict_id} against champion {verdict.champion or 'none'}",
+            f"one against {champion or 'none'}, who serves now",
+            f"run `evaluate --release {verdict.release}` and `gate` again",
+        )
+    left = journal.latest("rollback", left=verdict.release)
+    promoted = journal.latest("promote", to=verdict.release)
+    if left and not again and not (promoted and promoted.n > left.n):
+        raise NothingToDo(
+            f"release {verdict.release} was rolled back by {left.who} (entry {left.n}: {left.why}); "
+            "pass --again true to promote it anyway"
+        )

@@ -1,0 +1,84 @@
+"""rollback: the previous champion serves again, by one journal entry."""
+
+import time
+
+from pydantic import Field
+
+from pipelines.artifacts import load, open_store
+from pipelines.contract import Params, Result
+from pipelines.errors import InputError, TryAgain
+from pipelines.journal import Entry, Journal, Routing
+from pipelines.logs import log
+
+VERSION = 1
+
+
+class RollbackParams(Params):
+    to: str = Field("", description="Release id; empty: the champion before this one")
+    why: str = Field("", description="Reason for the journal")
+    who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
+    wait_s: float = Field(60, ge=0, le=3600, description="Seconds to wait until the server follows")
+
+
+class RollbackResult(Result):
+    release: str
+    entry: int
+    waited_s: float
+    left: str
+
+
+def rollback(params: RollbackParams) -> RollbackResult:
+    """Go back to a release that was champion before and wait until the server serves it."""
+    from pipelines.registry import project
+    from pipelines.server import wait_until
+
+    started = time.monotonic()
+    store = open_store()
+    journal = Journal(store)
+    entry = _written(journal, params.to) or _write(journal, params)
+    follows, said, _ = wait_until(lambda server: server.champion == entry.to, params.wait_s)
+    waited_s = round(time.monotonic() - started, 3)
+    project(store, journal)
+    if not follows:
+        raise TryAgain(
+            f"server that serves {said.champion or 'nothing'} after {waited_s:.0f} s ({said.problem or 'no problem told'})",
+            f"release {entry.to}, which entry {entry.n} routes to",
+            f"look at the server's log, then run `rollback --to {entry.to}`",
+        )
+    return RollbackResult(release=entry.to, entry=entry.n, waited_s=waited_s, left=entry.from_ or "")
+
+
+def _written(journal: Journal, to: str) -> Entry | None:
+    """The last entry, if it is this very rollback: to the release asked for, or from a try that was cut off."""
+    if not to:
+        return journal.cut_off("rollback")
+    last = journal.entries[-1] if journal.entries else None
+    return last if last and last.action == "rollback" and last.to.startswith(to) else None
+
+
+def _write(journal: Journal, params: RollbackParams) -> Entry:
+    release = _target(journal, params.to)
+    why = params.why or "no reason given"
+    entry = journal.append("rollback", release, why, Routing(champion=release), None, params.who)
+    log().warning("rolled back", release=release, entry=entry.n, left=entry.from_, why=why)
+    return entry
+
+
+def _target(journal: Journal, to: str) -> str:
+    """The release to go back to, which served before and is whole.
+
+    Raises:
+        InputError: there is none.
+    """
+    from pipelines.ranking.release import stored_parts
+
+    others = sorted(set(journal.champions()) - {journal.routing.champion})
+    release = load(journal.store, "release", to).id if to else journal.previous_champion()
+    if release not in others:
+        raise InputError(
+            f"release {to}" if to else f"champion {journal.routing.champion or 'none'} and none before it",
+            "a release that was champion before and is not now",
+            f"pass --to, one of {', '.join(others)}" if others else "deploy a second release first",
+        )
+    stored_parts(journal.store, release)
+    return release

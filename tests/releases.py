@@ -1,0 +1,85 @@
+"""Several small releases in one home, and verdicts on them, for tests of what happens to releases afterwards."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.artifacts import Recipe, open_store, produce
+from pipelines.journal import Journal
+from pipelines.ranking.icons import _installed
+from tests.conftest import Trained, call, embedded_release
+
+
+@dataclass(frozen=True)
+class Releases:
+    """Three releases of tiny corpora, made by one encoder."""
+
+    home: Path
+    encoder: str
+    a: str
+    b: str
+    c: str
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(open_store())
+
+    def verdict(self, release: str, champion: str = "", outcome: str = "passed", **said: Any) -> str:
+        """A verdict artifact as the gate writes it."""
+        sentence = said.pop("sentence", f"{outcome}: nDCG@10 +0.010 [+0.002, +0.018]")
+        facts = {"outcome": outcome, "sentence": sentence, "release": release, "champion": champion, **said}
+        body = {**facts, "measure": "nDCG@10", "difference": 0.01, "low": 0.002, "high": 0.018, "margin": 0.02, "queries": 1500}
+
+        def build(folder: Path) -> dict[str, Any]:
+            (folder / "verdict.json").write_text(json.dumps(body))
+            (folder / "verdict.md").write_text(f"# Verdict\n\n{sentence}\n")
+            return facts
+
+        inputs = {"release": release, "evaluation": "e" * 20}
+        recipe = Recipe(kind="verdict", step="gate", version=1, inputs=inputs, params=body)
+        return produce(open_store(), recipe, build).id
+
+    def promoted(self, release: str, **how: Any) -> str:
+        call("promote", verdict=self.verdict(release, self.journal.routing.champion or ""), **how)
+        return release
+
+    def deployed(self, release: str, **how: Any) -> str:
+        self.promoted(release)
+        call("deploy", **how)
+        return release
+
+
+def some_icons(folder: Path, first: int, count: int) -> Path:
+    """A collection of a few icons."""
+    icons = json.loads((_installed() / "metadata" / "icons.json").read_text())
+    (folder / "metadata").mkdir(parents=True)
+    chosen = {name: icons[name] for name in sorted(icons)[first : first + count]}
+    (folder / "metadata" / "icons.json").write_text(json.dumps(chosen))
+    shutil.copy(_installed() / "metadata" / "categories.yml", folder / "metadata")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _releases_once(_trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> Releases:
+    folder = tmp_path_factory.mktemp("releases")
+    shutil.copytree(_trained_once.home, folder / "home", copy_function=os.link)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATCHET_HOME", str(folder / "home"))
+        ids = []
+        for number in range(3):
+            corpus = call("ingest", folder=str(some_icons(folder / str(number), 12 * number, 12))).corpus
+            ids.append(embedded_release(folder / "home", corpus, _trained_once.encoder).release)
+    assert len(set(ids)) == 3
+    return Releases(folder / "home", _trained_once.encoder, *ids)
+
+
+@pytest.fixture
+def releases(_releases_once: Releases, home: Path) -> Releases:
+    """A home of this test's own with three releases and an empty journal. Blobs are hard links."""
+    shutil.copytree(_releases_once.home, home, copy_function=os.link)
+    return Releases(**{**vars(_releases_once), "home": home})
