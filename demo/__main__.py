@@ -39,7 +39,7 @@ def demo() -> None:
     show(services, store)
     passes = forward_passes(store) - before
     print(
-        f"\nDone in {time.monotonic() - started:.0f} s with {passes} forward passes of the encoder. `make demo-break` comes next."
+        f"\nDone in {time.monotonic() - started:.0f} s with {passes} forward passes of the encoder. Next: make demo-break"
     )
 
 

@@ -60,7 +60,7 @@ def swapped_tokenizer(store: Store, scratch: Path) -> str:
     return refusal("assemble", index=champion.inputs["index"], embeddings=champion.inputs["embeddings"], encoder=harmed)
 
 
-def lost_vectors(store: Store, scratch: Path) -> str:
+def lost_vectors(store: Store) -> str:
     """A shard comes back with 1 % of its vectors missing, with no error from whoever made it."""
     champion = _champion(store)
     corpus = call("ingest", text="label+category").corpus
@@ -141,7 +141,7 @@ def main() -> None:
         copy = copied_store(services.home, Path(folder))
         print(f"  REFUSED by assemble: {swapped_tokenizer(copy, Path(folder))}")
         print("\nHarm 2: 1 % of the vectors are lost on the way", flush=True)
-        print(f"  REFUSED by commit_embeddings: {lost_vectors(copy, Path(folder))}")
+        print(f"  REFUSED by commit_embeddings: {lost_vectors(copy)}")
     os.environ.clear()
     os.environ.update(given)
     print("\nHarm 3: a challenger that ranks worse goes through the DAGs", flush=True)

@@ -31,7 +31,7 @@ def read_icons(folder: Path | None, text: Text) -> tuple[list[Document], list[Qu
         categories = _categories(metadata / "categories.yml")
         documents = [_document(name, icon, categories.get(name, []), text) for name, icon in sorted(icons.items())]
         judged = sorted(set(_judgments(icons)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"{metadata}: {error!r}",
             "icons.json and categories.yml of fontawesomefree 6",

@@ -1,0 +1,237 @@
+"""Corpus, encoder, embeddings, index and release: what must hold for whatever comes in."""
+
+import json
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.artifacts import Recipe, load_exactly, open_store, produce
+from pipelines.errors import CorruptArtifact, InputError
+from pipelines.ranking.corpus import Document, documents, qrels, queries
+from pipelines.ranking.embeddings import EmbeddedRow, compare, place_vectors, rows, shard_slice, vectors
+from pipelines.ranking.encoder import batch_by_tokens, check_vectors, load_encoder
+from pipelines.ranking.index import Index, load_index
+from pipelines.ranking.release import load_release
+from tests.conftest import call, embedded_release
+
+WORDS = st.text(alphabet="abcdefg", min_size=1, max_size=4)
+
+
+@given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 1000))
+def test_batches_hold_every_row_once_and_keep_the_budget(lengths, budget):
+    batches = batch_by_tokens(lengths, budget)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget for batch in batches)
+
+
+@given(st.dictionaries(WORDS, WORDS, max_size=30), st.integers(1, 7))
+def test_shards_part_the_documents(texts, count):
+    given_documents = [Document(id=key, text=text) for key, text in texts.items()]
+    shards = [shard_slice(given_documents, f"{index}/{count}") for index in range(count)]
+    assert sorted(one.id for shard in shards for one in shard) == sorted(texts)
+
+
+@given(st.dictionaries(WORDS, WORDS), st.dictionaries(WORDS, WORDS))
+def test_a_change_accounts_for_every_document(before, after):
+    change = compare(
+        [Document(id=key, text=text) for key, text in after.items()],
+        [EmbeddedRow(id=key, content=Document(id=key, text=text).content) for key, text in before.items()],
+    )
+    assert len(change.added) == len(after.keys() - before.keys())
+    assert sorted(change.deleted) == sorted(before.keys() - after.keys())
+    assert {one.id for one in change.changed} == {key for key in after.keys() & before.keys() if after[key] != before[key]}
+    assert change.kept + len(change.to_encode) == len(after)
+
+
+def shard_of(encoder, ids, vectors_given=None):
+    """A shard artifact with these documents, one axis each."""
+
+    def build(folder):
+        np.save(folder / "vectors.npy", np.eye(len(ids), 384, dtype=np.float32) if vectors_given is None else vectors_given)
+        (folder / "rows.jsonl").write_text("".join(json.dumps({"id": key, "content": key}) + "\n" for key in ids))
+        return {"documents": len(ids)}
+
+    inputs = {"encoder": encoder, "documents": ",".join(ids)}
+    return produce(
+        open_store(), Recipe(kind="shard", step="embed", version=1, inputs=inputs, params={"variant": "onnx-fp32"}), build
+    )
+
+
+def wanted(ids):
+    return [EmbeddedRow(id=key, content=key) for key in ids]
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([], "no vectors at all"),
+        ([["a", "b"]], "1 documents without a vector, 3 documents in all: c"),
+        ([["a", "b", "c"], ["c"]], "1 documents with two vectors, 3 documents in all: c"),
+        ([["a", "b", "c", "x"]], "1 vectors of documents that the corpus does not have, 3 documents in all: x"),
+    ],
+)
+def test_conservation_laws(home, parts, words):
+    with pytest.raises(InputError, match=words):
+        place_vectors(wanted("abc"), [], [shard_of("e", ids) for ids in parts])
+
+
+def test_more_rows_than_vectors(home):
+    with pytest.raises(InputError, match="2 vectors for 3 documents"):
+        place_vectors(wanted("abc"), [], [shard_of("e", list("abc"), np.eye(2, 384, dtype=np.float32))])
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0.0, np.nan, np.inf, 2.0]), min_size=1, max_size=6))
+def test_vectors_that_cannot_be_searched(values):
+    bad = np.zeros((len(values), 4), np.float32)
+    bad[:, 0] = values
+    with pytest.raises(InputError, match=f"{len(values)} of {len(values)} vectors"):
+        check_vectors(bad, [str(number) for number in range(len(values))])
+
+
+def test_icons_collection(trained):
+    corpus = load_exactly(trained.store, "corpus", trained.corpus)
+    texts = {one.id: one for one in documents(corpus)}
+    questions = queries(corpus)
+    assert len(texts) == 1885
+    assert {query.split for query in questions} == {"train", "test"}
+    assert 0.35 < len(queries(corpus, "test")) / len(questions) < 0.45
+    judged = qrels(corpus)
+    assert set(judged) == {query.id for query in questions}
+    by_id = {query.id: query.text.lower() for query in questions}
+    assert not [1 for query, grades in judged.items() for document in grades if texts[document].title.lower() == by_id[query]]
+
+
+def test_ingest_again_finds(trained):
+    again = call("ingest")
+    assert again.found
+    assert again.corpus == trained.corpus
+
+
+def test_an_empty_corpus_is_refused(home, icons_folder):
+    with pytest.raises(InputError, match="without documents"):
+        call("ingest", folder=str(icons_folder("empty", keep=lambda name: False)))
+    assert not list(home.rglob("manifest.json"))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda icons: icons.update(broken={}),
+        lambda icons: icons.update(broken="text"),
+        lambda icons: icons["0"].update(label=""),
+        lambda icons: icons["0"].update(free=[]),
+        lambda icons: icons["0"]["search"].update(terms=None),
+        lambda icons: icons.update({"two words": icons["0"]}),
+    ],
+)
+def test_a_collection_of_another_shape_is_refused(home, icons_folder, edit):
+    folder = icons_folder("odd", keep=lambda name: name in "0123", edit=edit)
+    with pytest.raises(InputError):
+        call("ingest", folder=str(folder))
+    assert not list(home.rglob("manifest.json"))
+
+
+def test_encoder_matches_its_weights_and_ignores_batch_mates(trained):
+    encoder = load_exactly(trained.store, "encoder", trained.encoder)
+    assert encoder.facts["deviation"] <= 1e-5
+    loaded = load_encoder(encoder, "onnx-fp32")
+    texts = [f"word {number} " * (number % 40 + 1) for number in range(60)]
+    together = loaded.encode(texts, "document", 512)
+    alone = np.concatenate([loaded.encode([text], "document") for text in texts])
+    assert np.abs(together - alone).max() <= 1e-5
+    assert np.abs(np.linalg.norm(together, axis=1) - 1).max() < 1e-5
+
+
+def test_unknown_variant(trained):
+    with pytest.raises(InputError, match="int3"):
+        load_encoder(load_exactly(trained.store, "encoder", trained.encoder), "int3")
+
+
+def test_sharding_does_not_change_embeddings(trained, home, icons_folder):
+    corpus = call("ingest", folder=str(icons_folder("few", keep=lambda name: name < "c"))).corpus
+    parts = {"corpus": corpus, "encoder": trained.encoder}
+    planned = call("plan", **parts, shards=3, base="none")
+    shards = [call("embed", **parts, shard=shard).shard for shard in planned.shards]
+    embedded = load_exactly(trained.store, "embeddings", call("commit_embeddings", **parts, shards=shards[::-1]).embeddings)
+    whole = load_exactly(trained.store, "embeddings", trained.embeddings)
+    of_whole = dict(zip([row.id for row in rows(whole)], vectors(whole), strict=True))
+    assert (
+        max(np.abs(of_whole[row.id] - vector).max() for row, vector in zip(rows(embedded), vectors(embedded), strict=True))
+        <= 1e-5
+    )
+
+
+def test_incremental_refresh_keeps_bytes_and_encodes_only_the_rest(trained, icons_folder):
+    def edit(icons):
+        icons["house"]["label"] = "Dwelling"
+        icons["brand-addition"] = {**icons["0"], "label": "Entirely new"}
+
+    folder = icons_folder("next", keep=lambda name: name != "beer-mug-empty", edit=edit)
+    corpus = call("ingest", folder=str(folder)).corpus
+    planned = call("plan", corpus=corpus, encoder=trained.encoder, base=trained.embeddings)
+    assert (planned.added, planned.changed, planned.deleted, planned.kept) == (1, 1, 1, 1883)
+    parts = {"corpus": corpus, "encoder": trained.encoder, "base": trained.embeddings}
+    shard = call("embed", **parts, shard=planned.shards[0])
+    assert (shard.documents, shard.forward_passes) == (2, 1)
+    answer = call("commit_embeddings", **parts, shards=[shard.shard])
+    assert (answer.documents, answer.kept, answer.encoded) == (1885, 1883, 2)
+    old, new = (load_exactly(trained.store, "embeddings", name) for name in (trained.embeddings, answer.embeddings))
+    before = dict(zip([row.id for row in rows(old)], vectors(old), strict=True))
+    kept = [
+        (row.id, vector)
+        for row, vector in zip(rows(new), vectors(new), strict=True)
+        if row.id not in ("house", "brand-addition")
+    ]
+    assert all(before[key].tobytes() == vector.tobytes() for key, vector in kept)
+
+
+def test_delete_only_refresh_needs_no_forward_pass(trained, icons_folder):
+    corpus = call("ingest", folder=str(icons_folder("less", keep=lambda name: name > "b"))).corpus
+    planned = call("plan", corpus=corpus, encoder=trained.encoder, base=trained.embeddings)
+    assert planned.shards == []
+    assert planned.deleted > 0
+    answer = call("commit_embeddings", corpus=corpus, encoder=trained.encoder, base=trained.embeddings)
+    assert answer.encoded == 0
+
+
+def test_vectors_of_two_encoders_are_never_mixed(trained, home):
+    stranger = shard_of("another-encoder", ["a"])
+    with pytest.raises(InputError, match="another-encoder"):
+        call("commit_embeddings", corpus=trained.corpus, encoder=trained.encoder, shards=[trained.shard, stranger.id])
+
+
+def test_ties_are_in_the_order_of_ids():
+    built = faiss.IndexFlatIP(2)
+    built.add(np.array([[1, 0], [1, 0], [0, 1]], np.float32))
+    assert Index(built, ["b", "a", "c"]).search(np.array([[1, 0]], np.float32), 3)[0] == [("a", 1.0), ("b", 1.0), ("c", 0.0)]
+
+
+def test_release_refuses_parts_that_do_not_name_each_other(trained, icons_folder):
+    corpus = call("ingest", folder=str(icons_folder("half", keep=lambda name: name < "m"))).corpus
+    half = embedded_release(trained.home, corpus, trained.encoder)
+    with pytest.raises(InputError, match=trained.embeddings):
+        call("assemble", index=half.index, embeddings=trained.embeddings)
+    other = call("export_encoder", max_length=128).encoder
+    with pytest.raises(InputError, match=other):
+        call("assemble", index=trained.index, encoder=other)
+
+
+def test_release_refuses_an_encoder_that_gives_other_vectors(trained):
+    release = load_release(trained.store, trained.release)
+    assert release.search(["beach"], 3)[0][0][0] == "umbrella-beach"
+    index = load_index(load_exactly(trained.store, "index", trained.index))
+    assert index.faiss_index.ntotal == 1885
+
+
+def test_flipped_byte_is_named(trained):
+    path = load_exactly(trained.store, "embeddings", trained.embeddings).path("vectors.npy")
+    body = bytearray(path.read_bytes())
+    body[-3] ^= 1
+    path.unlink()
+    path.write_bytes(body)
+    with pytest.raises(CorruptArtifact, match=f"embeddings/{trained.embeddings}/vectors.npy"):
+        load_release(trained.store, trained.release)
