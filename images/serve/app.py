@@ -1,0 +1,163 @@
+"""The HTTP interface: search, clicks, pictures, health. The search page is in `pages`."""
+
+import asyncio
+import unicodedata
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, FastAPI, Query
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from images.serve import pages
+from images.serve.access import Access
+from images.serve.events import EventLog
+from images.serve.refusals import NotHere, answer_errors
+from images.serve.service import Caller, Service, Serving
+from images.serve.watcher import State, Watcher, id_of
+from pipelines.errors import TryAgain
+from pipelines.experiments.exposure import Click, Exposure, Policy, Shown
+from pipelines.ranking.release import Release
+
+PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+LONGEST_QUERY = 512
+router = APIRouter()
+
+
+def _one_line(text: str) -> str:
+    """Blanks and line ends become single spaces; other control characters are refused."""
+    line = " ".join(text.split())
+    if any(unicodedata.category(character) == "Cc" for character in line):
+        raise ValueError("text without control characters")
+    if not 1 <= len(line) <= LONGEST_QUERY:
+        raise ValueError(f"1 to {LONGEST_QUERY} characters that are not all blank")
+    return line
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SearchRequest(_Asked):
+    """The parameters of a search."""
+
+    q: Annotated[str, AfterValidator(_one_line)]
+    k: int = Field(10, ge=1, le=100)
+    user: str = Field("", max_length=128)
+    release: Policy = "champion"
+
+
+class ClickRequest(_Asked):
+    """The body of a click."""
+
+    request_id: str = Field(min_length=1, max_length=64)
+    document: str = Field(min_length=1, max_length=512)
+    position: int = Field(ge=1, le=100)
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """The process lives."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz")
+async def readyz(service: Serving) -> Response:
+    """200 while the champion that serves is the one the journal routes to."""
+    state = service.watcher.state
+    said = {
+        "ready": state.ready,
+        "entry": state.entry,
+        "champion": id_of(state.champion),
+        "challenger": id_of(state.challenger),
+        "warm": list(state.warm),
+        "problem": state.problem,
+    }
+    return JSONResponse(said, 200 if state.ready else 503)
+
+
+@router.get("/v1/search")
+async def search(asked: Annotated[SearchRequest, Query()], service: Serving, caller: Caller) -> Response:
+    """The k best documents for q."""
+    user = service.access.pseudonym(asked.user or caller)
+    answering = asyncio.get_running_loop().run_in_executor(service.pool, _answer, service, asked, user)
+    return JSONResponse(await answering)
+
+
+def _answer(service: Service, asked: SearchRequest, user: str) -> dict[str, Any]:
+    state = service.watcher.state
+    release = _release(state, asked.release)
+    ranked = release.search([asked.q], asked.k)[0]
+    exposure = Exposure(
+        request_id=uuid.uuid4().hex, at=datetime.now(UTC), user=user, query=asked.q, release=release.id, policy=asked.release,
+        entry=state.entry, results=tuple(_shown(ranked)),
+    )  # fmt: skip
+    service.events.exposed(exposure)
+    results = [_result(release, shown) for shown in exposure.results]
+    return {"request_id": exposure.request_id, "release": release.id, "query": asked.q, "results": results}
+
+
+def _release(state: State, policy: Policy) -> Release:
+    if state.champion is None:
+        raise TryAgain("a search", "a champion to answer it", state.problem or "look at /readyz")
+    if policy == "champion":
+        return state.champion
+    if state.challenger is None:
+        raise NotHere("release=challenger", "a challenger beside the champion", "leave it out, or promote a release")
+    return state.challenger
+
+
+def _shown(ranked: list[tuple[str, float]]) -> list[Shown]:
+    """The ranking as it is shown; nothing is left to chance, so each propensity is 1."""
+    return [
+        Shown(document=document, position=position, score=score, propensity=1.0)
+        for position, (document, score) in enumerate(ranked, 1)
+    ]
+
+
+def _result(release: Release, shown: Shown) -> dict[str, Any]:
+    document = release.documents[shown.document]
+    return {
+        "id": document.id,
+        "title": document.title or document.text,
+        "segment": document.segment,
+        "score": shown.score,
+        "position": shown.position,
+        "picture": f"/v1/pictures/{release.id}/{quote(document.id, safe='')}" if document.picture else "",
+    }
+
+
+@router.get("/v1/pictures/{release_id}/{document_id:path}")
+async def picture(release_id: str, document_id: str, service: Serving, caller: Caller) -> Response:  # noqa: ARG001
+    """A document's SVG, as an image in which no script can run."""
+    release = service.watcher.state.warm.get(release_id)
+    document = release.documents.get(document_id) if release else None
+    if document is None or not document.picture:
+        raise NotHere(
+            f"picture {document_id[:64]!r} of release {release_id[:64]!r}", "one that a search answered", "search again"
+        )
+    headers = {"content-security-policy": PICTURE_POLICY, "cache-control": "private, max-age=31536000, immutable"}
+    return Response(document.picture, media_type="image/svg+xml", headers=headers)
+
+
+@router.post("/v1/clicks")
+async def click(chosen: ClickRequest, service: Serving, caller: Caller) -> Response:  # noqa: ARG001
+    """A document was chosen from an exposure."""
+    event = Click(**chosen.model_dump(), at=datetime.now(UTC))
+    await asyncio.get_running_loop().run_in_executor(service.pool, service.events.clicked, event)
+    return JSONResponse(chosen.model_dump(), 201)
+
+
+def build_app(watcher: Watcher, events: EventLog, access: Access, workers: int) -> FastAPI:
+    """The application; the caller runs the watcher."""
+    app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = Service(watcher, events, access, ThreadPoolExecutor(workers, "search"))
+    app.include_router(router)
+    app.include_router(pages.router)
+    app.mount("/static", StaticFiles(directory=pages.PAGE / "static"))
+    answer_errors(app)
+    return app
