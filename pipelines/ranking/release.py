@@ -62,7 +62,7 @@ def _same(part: str, artifact: Artifact, other: str, named: str | None, given: s
     if named != given:
         raise InputError(
             f"{part} {artifact.id} with {other} {given}",
-            f"{other} {named}, from which the {part} was made",
+            f"{other} {named}, from which {part} {artifact.id} was made",
             f"pass --{other} {named}, or refresh the embeddings with the {other} you want",
         )
 
