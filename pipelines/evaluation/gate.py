@@ -1,0 +1,188 @@
+"""The gate: what the paired difference to the champion says about a challenger."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.errors import InputError
+from pipelines.evaluation.comparison import check_comparable, judged_warnings, measure_table, paired, query_differences
+from pipelines.evaluation.record import Evaluation
+from pipelines.evaluation.significance import Interval, interval, margin_that_holds, queries_needed
+from pipelines.reports.frame import signed
+
+Outcome = Literal["passed", "rejected", "undecided", "not run"]
+WORST = 10
+
+
+class WorstQuery(BaseModel):
+    """A query on which the challenger lost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: str
+    text: str
+    difference: float
+
+
+class Verdict(BaseModel):
+    """`verdict.json`: whether a release may follow the champion, and by what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    outcome: Outcome
+    sentence: str
+    release: str
+    champion: str
+    evaluation: str
+    baseline: str = ""
+    measure: str
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    margin: float
+    margin_that_holds: float | None = None
+    confidence: float
+    power: float
+    queries: int
+    still_needed: int = 0
+    worst_queries: list[WorstQuery] = []
+    warnings: list[str] = []
+
+
+class Rule(BaseModel):
+    """How a gate is armed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    measure: str
+    margin: float
+    confidence: float
+    power: float
+
+
+def decide(differences: Sequence[float], rule: Rule) -> tuple[Outcome, Interval, int]:
+    """The outcome for paired per-query differences, challenger − champion; their interval; how many queries are missing.
+
+    A challenger that is significantly worse is rejected, even within the margin, and for that no margin is needed. Else
+    the margin decides, so it must be one that these queries can detect.
+
+    Raises:
+        InputError: the margin is smaller than what the queries can detect; names the margin that would hold.
+    """
+    found = interval(differences, rule.confidence)
+    if found.high is not None and found.high < 0:
+        return "rejected", found, 0
+    check_armed(differences, rule)
+    assert found.low is not None  # two queries at least, or it could not have been armed
+    if found.low > -rule.margin:
+        return "passed", found, 0
+    return "undecided", found, still_needed(found, rule)
+
+
+def check_armed(differences: Sequence[float], rule: Rule) -> None:
+    """Refuse a margin at which an equal challenger would not pass with the stated power.
+
+    Raises:
+        InputError: the margin is too small.
+    """
+    holds = margin_that_holds(differences, rule.confidence, rule.power)
+    if holds is not None and holds <= rule.margin:
+        return
+    expected = "two judged queries or more" if holds is None else f"{_up(holds)} or more, which would hold"
+    raise InputError(
+        f"margin {rule.margin:g} on {rule.measure} over {len(differences):,} queries, too small to detect"
+        f" with power {rule.power:g}",
+        expected,
+        "judge more queries" if holds is None else f"pass --margin {_up(holds)}, or judge more queries",
+    )
+
+
+def _up(margin: float) -> str:
+    """The margin rounded up to four digits, so that what is printed holds.
+
+    >>> _up(0.02163)
+    '0.0217'
+    """
+    return f"{-(-margin * 10_000 // 1) / 10_000:.4f}"
+
+
+def still_needed(found: Interval, rule: Rule) -> int:
+    """About how many more queries would decide, if the difference stays as it is seen: for passing or for rejecting."""
+    assert found.mean is not None
+    assert found.sd is not None
+    distances = [distance for distance in (found.mean + rule.margin, -found.mean) if distance > 0]
+    needed = min(queries_needed(distance, found.sd, rule.confidence, rule.power) for distance in distances)
+    return max(1, needed - found.n)
+
+
+def sentence_of(outcome: Outcome, found: Interval, missing: int, rule: Rule, against: str) -> str:
+    """One sentence for people.
+
+    >>> rule = Rule(measure="nDCG@10", margin=0.02, confidence=0.95, power=0.8)
+    >>> sentence_of("rejected", Interval(1309, -0.0312, -0.05, -0.01, 0.3), 0, rule, "champion 778c589b")
+    'rejected: nDCG@10 −0.031 [−0.050, −0.010] against champion 778c589b, over 1,309 queries'
+    """
+    assert found.mean is not None
+    assert found.low is not None
+    assert found.high is not None
+    seen = f"{rule.measure} {signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
+    ends = {
+        "rejected": "",
+        "passed": f", margin {rule.margin:g}",
+        "undecided": f", margin {rule.margin:g}; about {missing:,} more queries would decide",
+    }
+    return f"{outcome}: {seen} against {against}, over {found.n:,} queries{ends[outcome]}"
+
+
+Judged = tuple[Verdict, list[dict[str, Any]], list[dict[str, Any]]]
+"""A verdict, the table of measures, and each query's difference, worst first."""
+
+
+def judge_pair(ours: Evaluation, theirs: Evaluation, champion: str, rule: Rule) -> Judged:
+    """The verdict on a challenger beside its baseline.
+
+    Raises:
+        InputError: the two can't be paired, or the margin is too small for them.
+    """
+    check_comparable(ours, theirs)
+    if not ours.rows:
+        return _not_run(ours, theirs.release, rule, "no judged queries")
+    outcome, found, missing = decide(differences := paired(ours, theirs, rule.measure), rule)
+    against = f"{'champion' if theirs.release == champion else 'release'} {theirs.release[:8]}"
+    table, queries = measure_table(ours, theirs, rule.confidence), query_differences(ours, theirs, rule.measure)
+    verdict = Verdict(
+        outcome=outcome, sentence=sentence_of(outcome, found, missing, rule, against), release=ours.release,
+        champion=theirs.release, evaluation=ours.id, baseline=theirs.id, difference=found.mean, low=found.low, high=found.high,
+        margin_that_holds=margin_that_holds(differences, rule.confidence, rule.power), queries=found.n, still_needed=missing,
+        worst_queries=[_worst(row) for row in queries[:WORST] if row["difference"] < 0],
+        warnings=judged_warnings(table, rule.measure), **rule.model_dump(),
+    )  # fmt: skip
+    return verdict, table, queries
+
+
+def judge_alone(ours: Evaluation, champion: str, rule: Rule) -> Judged:
+    """The verdict where there is nothing to compare with: the first release passes, the champion itself is not judged."""
+    if champion:
+        return _not_run(ours, champion, rule, f"release {ours.release[:8]} is the champion already")
+    if not ours.rows:
+        return _not_run(ours, "", rule, "no judged queries")
+    found = interval(ours.values(rule.measure), rule.confidence, least=0)
+    bounds = f" [{found.low:.3f}, {found.high:.3f}]" if found.bounded else ""
+    sentence = f"passed: no champion yet; {rule.measure} {found.mean:.3f}{bounds} over {found.n:,} queries"
+    return _alone("passed", sentence, ours, "", rule), [], []
+
+
+def _not_run(ours: Evaluation, champion: str, rule: Rule, reason: str) -> Judged:
+    return _alone("not run", f"not run: {reason}", ours, champion, rule), [], []
+
+
+def _alone(outcome: Outcome, sentence: str, ours: Evaluation, champion: str, rule: Rule) -> Verdict:
+    return Verdict(
+        outcome=outcome, sentence=sentence, release=ours.release, champion=champion, evaluation=ours.id,
+        queries=len(ours.rows), **rule.model_dump(),
+    )  # fmt: skip
+
+
+def _worst(row: dict[str, Any]) -> WorstQuery:
+    return WorstQuery(query=row["query"], text=row["text"], difference=row["difference"])

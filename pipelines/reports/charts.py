@@ -1,0 +1,162 @@
+"""Static SVG charts: equal input gives equal bytes, and a page's CSS recolours them for dark and light.
+
+Labels that come from outside do not belong in a chart: they go into tables, which escape them.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+INK, MUTED, GRID, PAPER = "#1b2733", "#66727f", "#d9dfe5", "#fefefe"
+OURS, THEIRS, GOOD, BAD = "#2563c9", "#c96a12", "#1c8a4c", "#c2323c"
+VARIABLES = {
+    INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper",
+    OURS: "--ours", THEIRS: "--theirs", GOOD: "--good", BAD: "--bad",
+}  # fmt: skip
+RC = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ratchet",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its interval, as a chart draws it."""
+
+    label: str
+    mean: float
+    low: float
+    high: float
+
+
+def intervals(groups: Sequence[tuple[str, Sequence[Estimate]]]) -> str:
+    """Means with intervals: one line for each measure, one colour for each side.
+
+    Args:
+        groups: the sides (release, BM25 …) with their estimates, labelled by measure; all in the same order.
+    """
+    measures = [one.label for one in groups[0][1]]
+    with _figure(8.4, 0.7 + 0.46 * len(measures)) as drawn:
+        for number, ((side, estimates), colour) in enumerate(zip(groups, (OURS, THEIRS, GOOD), strict=False)):
+            offset = (number - (len(groups) - 1) / 2) * 0.3
+            rows = [row + offset for row in range(len(estimates))]
+            means = [one.mean for one in estimates]
+            around = [[one.mean - one.low for one in estimates], [one.high - one.mean for one in estimates]]
+            drawn.axes.errorbar(means, rows, xerr=around, fmt="o", ms=5, capsize=3, lw=1.8, color=colour, label=side)
+            for row, one in zip(rows, estimates, strict=True):
+                drawn.axes.annotate(
+                    f"{one.mean:.3f}", (one.high, row), (6, 0), textcoords="offset points", va="center", size=8.5, color=colour
+                )
+        drawn.axes.set_yticks(range(len(measures)), measures, color=INK)
+        drawn.axes.set(xlim=(0, 1.04), ylim=(len(measures) - 0.4, -0.6))
+        drawn.axes.tick_params(length=0)
+        drawn.axes.grid(axis="x")
+        drawn.axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
+    return drawn.svg
+
+
+def histogram(values: Sequence[float], label: str) -> str:
+    """How many queries have which value from 0 to 1, in steps of 0.05."""
+    with _figure(8.4, 2.5) as drawn:
+        counts, edges, bars = drawn.axes.hist(values, bins=[step / 20 for step in range(21)], color=OURS, rwidth=0.92)
+        drawn.axes.bar_label(bars, [f"{int(count):,}" if count else "" for count in counts], size=8, color=MUTED, padding=2)
+        drawn.axes.set(xlim=(0, 1), xlabel=label, ylabel="queries")
+        drawn.axes.margins(y=0.12)
+        drawn.axes.grid(axis="y")
+        drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
+def difference(one: Estimate, margin: float) -> str:
+    """One paired difference with its interval, zero, and the zone beyond the margin."""
+    reach = 1.25 * max(abs(one.low), abs(one.high), 1.6 * margin)
+    colour = BAD if one.high < 0 else GOOD if one.low > -margin else THEIRS
+    with _figure(8.4, 1.9) as drawn:
+        drawn.axes.axvspan(-reach, -margin, color=BAD, alpha=0.10, lw=0)
+        drawn.axes.axvline(-margin, color=BAD, lw=1.2, ls=(0, (4, 3)))
+        drawn.axes.axvline(0, color=INK, lw=1.2)
+        drawn.axes.errorbar(
+            [one.mean],
+            [0],
+            xerr=[[one.mean - one.low], [one.high - one.mean]],
+            fmt="o",
+            ms=9,
+            capsize=7,
+            lw=3,
+            capthick=3,
+            color=colour,
+        )
+        for at, text, tint in ((-margin, f"margin −{margin:g}", BAD), (0, "no difference", INK)):
+            drawn.axes.annotate(text, (at, 1.0), (4, -2), textcoords="offset points", va="top", size=8.5, color=tint)
+        drawn.axes.set(xlim=(-reach, reach), ylim=(-1, 1), yticks=[], xlabel=f"{one.label}, challenger − champion")
+        drawn.axes.spines["left"].set_visible(False)
+        drawn.axes.grid(axis="x")
+        drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
+def waterfall(differences: Sequence[float], label: str) -> str:
+    """Each query's difference, sorted from the worst loss to the best gain."""
+    ordered = sorted(differences)
+    at = range(len(ordered) + 1)
+    with _figure(8.4, 2.6) as drawn:
+        for colour, side in ((BAD, [min(value, 0) for value in ordered]), (GOOD, [max(value, 0) for value in ordered])):
+            drawn.axes.stairs(side, at, fill=True, color=colour, lw=0)
+        drawn.axes.axhline(0, color=INK, lw=1)
+        drawn.axes.set(xlim=(0, len(ordered)), ylim=(-1.02, 1.02), xlabel="queries, sorted", ylabel=label)
+        drawn.axes.grid(axis="y")
+        drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
+class _figure:  # noqa: N801  # used as a `with` block
+    """A figure whose block draws on `axes` and leaves `svg`."""
+
+    svg = ""
+
+    def __init__(self, width: float, height: float) -> None:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
+        self._context = mpl.rc_context(RC)
+        self._context.__enter__()
+        self.figure = Figure(figsize=(width, height), layout="constrained")
+        self.axes: Any = self.figure.add_subplot()
+
+    def __enter__(self) -> "_figure":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        try:
+            if failure[0] is None:
+                self.svg = _svg(self.figure)
+        finally:
+            self._context.__exit__(None, None, None)
+
+
+def _svg(figure: Any) -> str:
+    """The drawing as an <svg> element without metadata, its colours as CSS variables with themselves as fallback."""
+    target = io.StringIO()
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(target, format="svg", transparent=True, metadata=metadata)
+    text = target.getvalue()
+    text = text[text.index("<svg") :]
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var({variable}, {colour})")
+    return text

@@ -1,0 +1,178 @@
+"""The report of an evaluation: how well a release ranks, beside BM25 on the same texts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.evaluation.qrels import RELEVANT
+from pipelines.evaluation.run import BM25
+from pipelines.evaluation.significance import interval
+from pipelines.ranking.corpus import Document
+from pipelines.reports import charts
+from pipelines.reports.frame import Picture, Report, Table, signed, value, write_report
+
+MAIN = "nDCG@10"
+EXAMPLES = 12
+SEGMENTS = 40
+
+
+def write_evaluation_report(
+    folder: Path, summary: Mapping[str, Any], rows: Sequence[dict[str, Any]], documents: Mapping[str, Document]
+) -> None:
+    """Write `report.html` and `report.json` of an evaluation.
+
+    Args:
+        folder: where to.
+        summary: as `measures.json` has it.
+        rows: as `per_query.jsonl` has them.
+        documents: the release's, for their pictures.
+    """
+    write_report(folder, evaluation_report(summary, rows, documents))
+
+
+def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]], documents: Mapping[str, Document]) -> Report:
+    """The report; without judged queries it says so and shows no figures."""
+    title = f"evaluation of release {summary['release'][:8]}"
+    provenance = {key: str(summary[key]) for key in ("release", "corpus", "queries_digest", "split", "depth", "confidence")}
+    provenance["no_relevant"] = summary["no_relevant"]["rule"]
+    if not rows:
+        sentence = f"No query of the split “{summary['split']}” is judged, so nothing was measured."
+        return Report("evaluation", title, "not measured", sentence, method=_method(summary), provenance=provenance)
+    return Report(
+        "evaluation", title, "measured", _sentence(summary), [_means(summary), _spread(rows)],
+        [_measures(summary), *_segments(rows, summary["confidence"]), *_examples(rows, documents)],
+        [], _method(summary), provenance,
+    )  # fmt: skip
+
+
+def _sentence(summary: Mapping[str, Any]) -> str:
+    sides = summary["measures"][MAIN]
+    ours, theirs, apart = sides["release"], sides["bm25"], sides["difference"]
+    asked = f"{summary['queries']:,} {'' if summary['split'] == 'all' else summary['split'] + ' '}queries"
+    return (
+        f"{MAIN} {value(ours['mean'])} [{value(ours['low'])}, {value(ours['high'])}] over {asked}; "
+        f"BM25 on the same texts has {value(theirs['mean'])}, a difference of {signed(apart['mean'])} "
+        f"[{signed(apart['low'])}, {signed(apart['high'])}]."
+    )
+
+
+def _means(summary: Mapping[str, Any]) -> Picture:
+    groups = [
+        (name, [_estimate(measure, sides[side]) for measure, sides in summary["measures"].items()])
+        for name, side in (("release", "release"), ("BM25", "bm25"))
+    ]
+    caption = f"Mean over queries with {100 * summary['confidence']:g} % interval. Further right is better."
+    numbers = {name: [vars(one) for one in estimates] for name, estimates in groups}
+    return Picture("Measures", caption, charts.intervals(groups), numbers)
+
+
+def _estimate(measure: str, found: Mapping[str, Any]) -> charts.Estimate:
+    mean = found["mean"]
+    return charts.Estimate(_label(measure), mean, *(mean if found[side] is None else found[side] for side in ("low", "high")))
+
+
+def _label(measure: str) -> str:
+    """A measure as people read it.
+
+    >>> _label("nDCG(judged_only=True)@10")
+    'nDCG@10, judged only'
+    """
+    return measure.replace("(judged_only=True)@10", "@10, judged only")
+
+
+def _spread(rows: Sequence[dict[str, Any]]) -> Picture:
+    values = [row["release"][MAIN] for row in rows]
+    none, full = (sum(one == end for one in values) for end in (0, 1))
+    caption = (
+        f"{MAIN} of each query: {none:,} of {len(values):,} have 0 (no relevant document among the first ten), "
+        f"{full:,} have 1 (nothing could be ranked better)."
+    )
+    return Picture(f"{MAIN} by query", caption, charts.histogram(values, MAIN), values)
+
+
+def _measures(summary: Mapping[str, Any]) -> Table:
+    def row(measure: str, sides: Mapping[str, Any]) -> list[Any]:
+        pairs = [(sides[side]["mean"], (sides[side]["low"], sides[side]["high"])) for side in ("release", "bm25", "difference")]
+        return [_label(measure), *(cell for pair in pairs for cell in pair)]
+
+    return Table(
+        "Measures and BM25",
+        [
+            ("measure", "text"), ("release", "value"), ("interval", "interval"), ("BM25", "value"), ("interval", "interval"),
+            ("difference", "signed"), ("interval", "signed interval"),
+        ],
+        [row(measure, sides) for measure, sides in summary["measures"].items()],
+        "Judged@10 is the part of the first ten that anybody judged; the rest counts as not relevant.",
+    )  # fmt: skip
+
+
+def _segments(rows: Sequence[dict[str, Any]], confidence: float) -> list[Table]:
+    members: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        for segment in {document["segment"] for document in row["relevant"] if document["segment"]}:
+            members.setdefault(segment, []).append(row)
+    if not members:
+        return []
+
+    def cells(segment: str, inside: list[dict[str, Any]]) -> list[Any]:
+        found = interval([row["release"][MAIN] for row in inside], confidence, least=0)
+        bm25 = sum(row["bm25"][MAIN] for row in inside) / len(inside)
+        return [segment, len(inside), found.mean, (found.low, found.high), bm25]
+
+    ordered = sorted(members.items(), key=lambda item: (-len(item[1]), item[0]))
+    note = "A query counts in each segment in which it has a relevant document."
+    if len(ordered) > SEGMENTS:
+        note += f" The {SEGMENTS} with the most queries of {len(ordered)}."
+    columns: list[tuple[str, Any]] = [
+        ("segment", "text"), ("queries", "count"), (MAIN, "share"), ("interval", "interval"), ("BM25", "value")
+    ]  # fmt: skip
+    return [Table("Segments", columns, [cells(*item) for item in ordered[:SEGMENTS]], note)]
+
+
+def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document]) -> list[Table]:
+    worst = sorted(rows, key=lambda row: (row["release"][MAIN], -row["bm25"][MAIN], row["release"]["R@100"], row["text"]))
+    best = sorted(rows, key=lambda row: (-row["release"][MAIN], -len(row["relevant"]), row["text"]))
+    columns: list[tuple[str, Any]] = [
+        ("query", "text"), (MAIN, "value"), ("BM25", "value"), ("first results", "results"), ("relevant", "results")
+    ]  # fmt: skip
+
+    def cells(row: dict[str, Any]) -> list[Any]:
+        shown = [pictured(row[side], documents) for side in ("top", "relevant")]
+        return [row["text"], row["release"][MAIN], row["bm25"][MAIN], *shown]
+
+    framed = "Framed results are relevant."
+    return [
+        Table(
+            "Worst queries",
+            columns,
+            [cells(row) for row in worst[:EXAMPLES]],
+            f"Those that BM25 ranks better come first. {framed}",
+        ),
+        Table(
+            "Best queries",
+            columns,
+            [cells(row) for row in best[:EXAMPLES]],
+            f"Those with many relevant documents come first. {framed}",
+        ),
+    ]
+
+
+def pictured(shown: Sequence[dict[str, Any]], documents: Mapping[str, Document], most: int = 5) -> list[dict[str, Any]]:
+    """The first documents of a row, each with its picture if it has one."""
+    return [one | {"picture": documents[one["id"]].picture if one["id"] in documents else ""} for one in shown[:most]]
+
+
+def _method(summary: Mapping[str, Any]) -> list[str]:
+    rule = summary["no_relevant"]
+    treated = "left out" if rule["rule"] == "exclude" else "counted with 0 in every measure"
+    settings = f"k1 {BM25['k1']}, b {BM25['b']}, method {BM25['method']}, {BM25['stopwords']} stop words, not tuned"
+    return [
+        f"Asked: {summary['queries']:,} judged queries. Never asked: {summary['unjudged']:,} that nobody judged.",
+        f"Without a relevant document: {rule['queries']:,} queries, {treated} (rule “{rule['rule']}”).",
+        f"Measures by ir_measures over the first {summary['depth']:,} documents; grade {RELEVANT} and above is relevant,"
+        " nDCG uses the grade as gain. An unjudged document counts as not relevant, except under “judged only”.",
+        f"BM25 by bm25s ({settings}) over the same document texts and queries; a document that shares no word is not retrieved.",
+        "Intervals: the wider of Student's t and Hall's transformed t on each side; a closed form, no random numbers.",
+        "Equal scores are ordered by document id. run.trec, bm25.trec and qrels.txt beside this report give the same figures with"
+        " any TREC tool.",
+    ]

@@ -1,0 +1,120 @@
+"""The one frame of all reports: verdict, one sentence, pictures, numbers, method, provenance; as HTML and as JSON.
+
+The page is one file without scripts or outside resources; every text that is not ours is escaped.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+Tone = Literal["good", "bad", "unsure", "neutral"]
+Kind = Literal["text", "value", "signed", "interval", "signed interval", "count", "share", "results"]
+TONES: Mapping[str, Tone] = {"passed": "good", "rejected": "bad", "undecided": "unsure"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart with what it shows, and the numbers it was drawn from."""
+
+    title: str
+    caption: str
+    svg: str
+    numbers: Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns. A column's kind says how its cells are written.
+
+    Kinds: text; value 0.123; signed +0.123; interval and signed interval: (low, high); count 1,234; share: value with a bar; results: documents as
+    mappings with title, id, and optionally grade and picture (an SVG drawing).
+    """
+
+    title: str
+    columns: list[tuple[str, Kind]]
+    rows: list[list[Any]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says."""
+
+    kind: str
+    title: str
+    verdict: str
+    sentence: str
+    pictures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    method: list[str] = field(default_factory=list)
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Write `report.html` and its twin `report.json`: the same content, without the drawings."""
+    (folder / "report.html").write_text(render(report), encoding="utf-8")
+    content = asdict(report)
+    for picture in content["pictures"]:
+        del picture["svg"]
+    for table in content["tables"]:
+        table["rows"] = [[_plain(cell) for cell in row] for row in table["rows"]]
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(text, encoding="utf-8")
+
+
+def render(report: Report) -> str:
+    """The report as one HTML page."""
+    return str(_template().render(report=report, tone=TONES.get(report.verdict, "neutral")))
+
+
+def _plain(cell: Any) -> Any:
+    if not (isinstance(cell, list) and all(isinstance(one, dict) for one in cell)):
+        return cell
+    return [{key: value for key, value in one.items() if key != "picture"} for one in cell]
+
+
+@cache
+def _template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"value": value, "signed": signed, "image": image}
+    return environment.get_template("frame.html")
+
+
+def value(number: float | None) -> str:
+    """A measure's value with three digits.
+
+    >>> value(0.3572), value(None)
+    ('0.357', '–')
+    """
+    return "–" if number is None else f"{number:.3f}"
+
+
+def signed(number: float | None) -> str:
+    """A difference with its sign, three digits and a real minus.
+
+    >>> signed(-0.0312), signed(0.0312), signed(0.0), signed(None)
+    ('−0.031', '+0.031', '0.000', '–')
+    """
+    if number is None:
+        return "–"
+    text = f"{number:+.3f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def image(svg: str) -> str:
+    """An SVG drawing from outside as an image's address: browsers run no script in it and load nothing for it.
+
+    >>> image("<svg/>")
+    'data:image/svg+xml;base64,PHN2Zy8+'
+    """
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

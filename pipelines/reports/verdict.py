@@ -1,0 +1,148 @@
+"""A verdict's files: `verdict.json`, `verdict.md` for a pull request, and the report."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.reports import charts
+from pipelines.reports.frame import Picture, Report, Table, signed, value, write_report
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.gate import Verdict
+
+SHOWN = 15
+Rows = Sequence[dict[str, Any]]
+
+
+def write_verdict(folder: Path, verdict: "Verdict", measures: Rows, queries: Rows) -> None:
+    """Write the four files of a verdict.
+
+    Args:
+        folder: where to.
+        verdict: the verdict.
+        measures: champion, challenger and difference by measure; empty where nothing was compared.
+        queries: each query's difference, worst first.
+    """
+    (folder / "verdict.json").write_text(json.dumps(verdict.model_dump(), indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / "verdict.md").write_text(markdown(verdict, measures), encoding="utf-8")
+    write_report(folder, verdict_report(verdict, measures, queries))
+
+
+def markdown(verdict: "Verdict", measures: Rows) -> str:
+    """The verdict as it goes into a pull request."""
+    lines = [f"**{_escaped(verdict.sentence)}**", ""]
+    lines += [f"> {_escaped(warning)}\n" for warning in verdict.warnings]
+    if measures:
+        lines += ["| measure | champion | challenger | difference |", "|---|---:|---:|---:|"]
+        lines += [
+            f"| {row['measure']} | {value(row['champion'])} | {value(row['challenger'])} "
+            f"| {signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}] |"
+            for row in measures
+        ]
+        lines.append("")
+    if verdict.worst_queries:
+        lines += [f"Worst queries by {verdict.measure}:", ""]
+        lines += [f"- {_escaped(one.text)}: {signed(one.difference)}" for one in verdict.worst_queries]
+        lines.append("")
+    lines += [f"{name}: `{given}`  " for name, given in _ids(verdict).items()]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Text from outside, so that Markdown shows it as it is.
+
+    >>> print(_escaped("a *b* <script> | @all"))
+    a \\*b\\* &lt;script&gt; \\| &#64;all
+    """
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
+    return "".join("\\" + sign if sign in "\\`*_[]|~#!$" and not text.startswith("&#") else sign for sign in text)
+
+
+def _ids(verdict: "Verdict") -> dict[str, str]:
+    ids = {key: getattr(verdict, key) for key in ("release", "champion", "evaluation", "baseline")}
+    return {key: given for key, given in ids.items() if given}
+
+
+def verdict_report(verdict: "Verdict", measures: Rows, queries: Rows) -> Report:
+    """The report of a verdict; without a comparison it has the sentence, the method and the ids alone."""
+    pictures = [_interval(verdict), _waterfall(verdict, queries)] if measures and verdict.low is not None else []
+    tables = [_measures(measures), *_queries(verdict, queries)] if measures else []
+    title = f"verdict on release {verdict.release[:8]}"
+    return Report(
+        "verdict",
+        title,
+        verdict.outcome,
+        verdict.sentence,
+        pictures,
+        tables,
+        list(verdict.warnings),
+        _method(verdict),
+        _ids(verdict),
+    )
+
+
+def _interval(verdict: "Verdict") -> Picture:
+    assert verdict.difference is not None
+    assert verdict.low is not None
+    assert verdict.high is not None
+    one = charts.Estimate(verdict.measure, verdict.difference, verdict.low, verdict.high)
+    caption = (
+        f"Mean difference over {verdict.queries:,} queries with {100 * verdict.confidence:g} % interval. It passes when the whole"
+        " interval is right of the margin, and is rejected when the whole interval is left of zero."
+    )
+    return Picture("Difference to the champion", caption, charts.difference(one, verdict.margin), vars(one))
+
+
+def _waterfall(verdict: "Verdict", queries: Rows) -> Picture:
+    values = [row["difference"] for row in queries]
+    worse, better = sum(one < 0 for one in values), sum(one > 0 for one in values)
+    caption = f"Worse on {worse:,} queries, better on {better:,}, equal on {len(values) - worse - better:,}."
+    return Picture("Each query", caption, charts.waterfall(values, f"difference in {verdict.measure}"), values)
+
+
+def _measures(measures: Rows) -> Table:
+    return Table(
+        "Measures",
+        [
+            ("measure", "text"),
+            ("champion", "value"),
+            ("challenger", "value"),
+            ("difference", "signed"),
+            ("interval", "signed interval"),
+        ],
+        [
+            [row["measure"], row["champion"], row["challenger"], row["difference"], (row["low"], row["high"])]
+            for row in measures
+        ],
+    )
+
+
+def _queries(verdict: "Verdict", queries: Rows) -> list[Table]:
+    columns: list[tuple[str, Any]] = [
+        ("query", "text"), ("difference", "signed"), ("champion's first results", "results"),
+        ("challenger's first results", "results"), ("relevant", "results"),
+    ]  # fmt: skip
+
+    def cells(row: dict[str, Any]) -> list[Any]:
+        return [row["text"], row["difference"], row["champion_top"], row["challenger_top"], row["relevant"][:5]]
+
+    worst = [cells(row) for row in queries[:SHOWN] if row["difference"] < 0]
+    best = [cells(row) for row in reversed(queries[-SHOWN:]) if row["difference"] > 0]
+    note = f"By {verdict.measure}. Framed results are relevant."
+    tables = (("Worst queries", worst), ("Best queries", best))
+    return [Table(title, columns, rows, note) for title, rows in tables if rows]
+
+
+def _method(verdict: "Verdict") -> list[str]:
+    holds = "" if verdict.margin_that_holds is None else f"{verdict.margin_that_holds:.4f}"
+    armed = [
+        f"These queries can detect a margin of {holds}: an equal challenger passes it with power {verdict.power:g}."
+        " It follows from the spread of the differences, not from their direction."
+    ]
+    return [
+        f"Paired difference in {verdict.measure} for each query, challenger − champion, on the same queries and judgments.",
+        f"Interval: {100 * verdict.confidence:g} %, the wider of Student's t and Hall's transformed t on each side.",
+        f"Rejected: upper bound below 0. Passed: lower bound above −{verdict.margin:g}. Else undecided.",
+        *(armed if holds else []),
+    ]
