@@ -1,0 +1,32 @@
+"""Let the challenger take the traffic.
+
+Waits until the server has the challenger in memory, makes it **champion** with one journal entry and watches the server
+follow. If it does not follow in time, the champion before it is put back. No restart: the champion before stays warm.
+"""
+
+from airflow.sdk import DAG
+from operators.assets import CHALLENGER, CHAMPION
+from operators.form import answer_or_event, answers, form
+from operators.step import StepOperator
+
+from pipelines.steps.deploy import DeployParams, deploy
+from pipelines.steps.reconcile import reconcile
+
+with DAG(
+    "deploy_release",
+    schedule=[CHALLENGER],
+    catchup=False,
+    max_active_runs=1,
+    tags=["release", "journal"],
+    default_args={"owner": "search"},
+    params=form(DeployParams),
+    doc_md=__doc__,
+):
+    deployed = StepOperator(
+        step=deploy,
+        step_params={**answers(DeployParams), "release": answer_or_event("release")},
+        outlets=[CHAMPION],
+        emits="release",
+        only_if="changed",
+    )
+    deployed >> StepOperator(step=reconcile)

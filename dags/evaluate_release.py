@@ -1,0 +1,36 @@
+"""Put a release together, measure it and judge it.
+
+Assembles encoder, embeddings and index into a **release**, measures it on the judged queries beside BM25 and beside the
+champion, and writes a **verdict**. A passing verdict starts `promote_release`. A "no" is an answer, not a failure: the run
+is green, its note says REJECTED and why, and nothing follows.
+"""
+
+from airflow.sdk import DAG
+from operators.assets import INDEX, VERDICT
+from operators.form import answer_or_event, answers, form
+from operators.step import StepOperator
+
+from pipelines.steps.assemble import AssembleParams, assemble
+from pipelines.steps.evaluate import EvaluateParams, evaluate
+from pipelines.steps.gate import GateParams, gate
+
+with DAG(
+    "evaluate_release",
+    schedule=[INDEX],
+    catchup=False,
+    max_active_runs=1,
+    tags=["release", "verdict"],
+    default_args={"owner": "search"},
+    params=form(GateParams, EvaluateParams, AssembleParams, omit=("release", "evaluation")),
+    doc_md=__doc__,
+):
+    assembled = StepOperator(step=assemble, step_params={**answers(AssembleParams), "index": answer_or_event("index")})
+    evaluated = StepOperator(step=evaluate, step_params={**answers(EvaluateParams), "release": assembled.output["release"]})
+    compared = {name: evaluated.output[name] for name in ("evaluation", "baseline")}
+    StepOperator(
+        step=gate,
+        step_params={**answers(GateParams), **compared},
+        outlets=[VERDICT],
+        emits="verdict",
+        only_if="passed",
+    )

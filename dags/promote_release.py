@@ -1,0 +1,31 @@
+"""Name a release with a passing verdict the challenger.
+
+Writes the journal's next entry and shows it in MLflow. Refuses a verdict that did not pass, or that compared with a release
+that is no longer the champion. A challenger starts `deploy_release`.
+"""
+
+from airflow.sdk import DAG
+from operators.assets import CHALLENGER, VERDICT
+from operators.form import answer_or_event, answers, form
+from operators.step import StepOperator
+
+from pipelines.steps.promote import PromoteParams, promote
+from pipelines.steps.reconcile import reconcile
+
+with DAG(
+    "promote_release",
+    schedule=[VERDICT],
+    catchup=False,
+    max_active_runs=1,
+    tags=["release", "journal"],
+    default_args={"owner": "search"},
+    params=form(PromoteParams),
+    doc_md=__doc__,
+):
+    promoted = StepOperator(
+        step=promote,
+        step_params={**answers(PromoteParams), "verdict": answer_or_event("verdict")},
+        outlets=[CHALLENGER],
+        emits="release",
+    )
+    promoted >> StepOperator(step=reconcile)

@@ -1,0 +1,42 @@
+"""Bring embeddings and index up to a corpus.
+
+Compares the corpus with the champion's embeddings, encodes only what was added or changed, in as many shards as asked,
+and commits all vectors at once, if every document has exactly one. Nothing changed: nothing is encoded. Leaves an
+**index**, which starts `evaluate_release`.
+"""
+
+from airflow.sdk import DAG
+from operators.assets import CORPUS, INDEX
+from operators.form import answer_or_event, answers, form
+from operators.step import StepOperator
+
+from pipelines.steps.commit_embeddings import commit_embeddings
+from pipelines.steps.embed import embed
+from pipelines.steps.index import index
+from pipelines.steps.plan import PlanParams, PlanTuning, plan
+
+with DAG(
+    "refresh_embeddings",
+    schedule=[CORPUS],
+    catchup=False,
+    max_active_runs=1,
+    tags=["embeddings", "index"],
+    default_args={"owner": "search"},
+    params=form(PlanParams, PlanTuning),
+    doc_md=__doc__,
+):
+    planned = StepOperator(
+        step=plan,
+        step_params={**answers(PlanParams, PlanTuning), "corpus": answer_or_event("corpus")},
+        returns="shards",
+    )
+    parts = {name: planned.output[name] for name in ("corpus", "encoder", "variant", "base")}
+    embedded = StepOperator.partial(
+        step=embed, step_params=parts, returns="shard", map_index_template="{{ task.shard }}"
+    ).expand(shard=planned.output)
+    committed = StepOperator(
+        step=commit_embeddings,
+        step_params={**parts, "shards": embedded.output},
+        trigger_rule="none_failed",  # nothing to encode skips embed, and still there may be vectors to drop
+    )
+    StepOperator(step=index, step_params={"embeddings": committed.output["embeddings"]}, outlets=[INDEX], emits="index")

@@ -1,0 +1,1 @@
+"""How a step runs: the one operator, its two runtimes and its form."""

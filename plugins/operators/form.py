@@ -1,0 +1,47 @@
+"""The form that starts a DAG by hand, and its answers as a step's params."""
+
+from typing import Any
+
+from airflow.sdk import Param
+
+from pipelines.contract import Params, Tuning
+
+Model = type[Params] | type[Tuning]
+
+
+def form(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, Param]:
+    """One form field for each field of the models: its type, bounds, choices, description and default.
+
+    A required field may stay empty, since a run that an asset starts has nobody to fill it. Of a name that several
+    models have, the last one's field is asked.
+
+    >>> from pipelines.steps.plan import PlanTuning
+    >>> form(PlanTuning)["shards"].schema["maximum"]
+    1000
+    """
+    fields = {name: schema for model in models for name, schema in model.model_json_schema()["properties"].items()}
+    return {name: _param(schema) for name, schema in fields.items() if name not in omit}
+
+
+def _param(schema: dict[str, Any]) -> Param:
+    rest = {key: value for key, value in schema.items() if key not in ("default", "const")}
+    if "const" in schema:
+        rest["enum"] = [schema["const"]]
+    elif rest.get("type") == "string" and "enum" not in rest:
+        rest["type"] = ["string", "null"]
+    return Param(schema.get("default", ""), **rest)
+
+
+def answers(*models: Model) -> dict[str, str]:
+    """The form's answers as templates, one for each field of the models; what is left empty keeps the step's default."""
+    return {name: _answer(name) for model in models for name in model.model_fields}
+
+
+def _answer(name: str) -> str:
+    return "{{ '' if params.%s is none else params.%s }}" % (name, name)  # noqa: UP031  # braces are Jinja's here
+
+
+def answer_or_event(name: str) -> str:
+    """The form's answer, else the id that the triggering asset's newest event carries, as a template."""
+    event = "(triggering_asset_events.values() | list | last | last).extra['id'] if triggering_asset_events else ''"
+    return "{{ params.%s or (%s) }}" % (name, event)  # noqa: UP031

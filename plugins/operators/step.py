@@ -1,0 +1,319 @@
+"""StepOperator: the only operator. It runs a step as a local process or as a pod; the DAG does not know which."""
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk import Asset, AssetAlias, BaseOperatorLink, Context, RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from pydantic import ValidationError
+
+from operators.pod import how_it_ended, pod_arguments, pod_environment
+from operators.process import Child
+from pipelines.artifacts import Kind, canonical, digest, open_store
+from pipelines.contract import Result, Step, step_in
+from pipelines.errors import InputError, NothingToDo, TryAgain
+from pipelines.settings import environment, settings
+
+OUT_OF_MEMORY = (137, -9)
+REPORTED = ("evaluation", "verdict", "drift", "experiment", "report")
+LAST_WORDS = re.compile(r"^(?:error|skipped): (.+)$", re.MULTILINE)
+
+
+class StepFailed(AirflowException):  # type: ignore[misc]  # Airflow's classes are untyped here
+    """A step ended with an exit code that is not 0; `times` counts out-of-memory ends of the same task."""
+
+    def __init__(self, message: str, exit_code: int, times: int = 0) -> None:
+        super().__init__(message)
+        self.exit_code, self.times = exit_code, times
+
+
+class StepRetryPolicy(RetryPolicy):  # type: ignore[misc]
+    """2: never again. 75: again. Out of memory: once more. Anything else: as the task's `retries` say."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:  # noqa: ARG002
+        code = getattr(exception, "exit_code", None)
+        if code == InputError.exit_code:
+            return RetryDecision.fail(reason="exit 2: these inputs can't work")
+        if code == TryAgain.exit_code:
+            return RetryDecision.retry(reason="exit 75: the same call may work later")
+        if code in OUT_OF_MEMORY:
+            again = getattr(exception, "times", 0) < 2  # once more
+            decide = RetryDecision.retry if again else RetryDecision.fail
+            return decide(reason="out of memory" + (": once more, with half the batch" if again else " twice"))
+        return RetryDecision.default()
+
+
+class ArtifactLink(BaseOperatorLink):  # type: ignore[misc]
+    """From a task to the report, or else the page, of the artifact that it made."""
+
+    name = "Report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
+        return str(getattr(operator, "artifact_page", ""))
+
+
+class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
+    """Run a step.
+
+    Args:
+        step: The step's function; its name is the task id, unless `task_id` gives another.
+        step_params: Values for the step's Params and Tuning; templates and other tasks' `output` are welcome, empty ones
+            leave the step's default. A name or a value that the step does not know fails the DAG's parse.
+        shard: One more of these values, for `.expand(shard=plan.output)`.
+        returns: The result's field to return instead of the whole result, for `.expand()`. Every field of the
+            result is also under its own name: `plan.output["corpus"]`.
+        emits: The result's field whose id the events of `outlets` carry.
+        only_if: A field of the result that must be true for these events.
+        profile: The kind of pod, as the settings name it.
+    """
+
+    template_fields = (*KubernetesPodOperator.template_fields, "step_params", "shard")
+    operator_extra_links = (ArtifactLink(),)
+    ui_color = "#e8f0e4"
+
+    def __init__(
+        self,
+        *,
+        step: Callable[..., Result],
+        task_id: str = "",
+        step_params: dict[str, Any] | None = None,
+        shard: Any = None,
+        returns: str = "",
+        emits: str = "",
+        only_if: str = "",
+        profile: str = "cpu",
+        outlets: list[Asset] | None = None,
+        retries: int = 2,
+        retry_delay: timedelta = timedelta(seconds=5),
+        deferrable: bool = False,
+        **arguments: Any,
+    ) -> None:
+        given = settings()
+        declared = _declared(step)
+        check_values(declared, step_params or {}, [name for name in (returns, emits, only_if) if name])
+        aliases = [AssetAlias(f"{asset.name}-if-{only_if}") if only_if else asset for asset in outlets or []]
+        usual = {
+            "retry_policy": StepRetryPolicy(),
+            "name": declared.name.replace("_", "-"),
+            "do_xcom_push": True,
+            "skip_on_exit_code": NothingToDo.exit_code,
+            "log_pod_spec_on_failure": False,
+            "termination_message_policy": "FallbackToLogsOnError",
+            "deferrable": deferrable and given.runtime == "kubernetes",
+            **pod_arguments(given, profile),
+        }
+        super().__init__(
+            task_id=task_id or declared.name,
+            outlets=aliases,
+            retries=retries,
+            retry_delay=retry_delay,
+            **{**usual, **arguments},
+        )
+        self.step, self.profile = step, profile
+        self.step_params, self.shard = step_params or {}, shard
+        self.returns, self.emits, self.only_if, self.events_of = returns, emits, only_if, outlets or []
+        self.artifact_page = ""
+        self._child: Child | None = None
+
+    @classmethod
+    def partial(cls, *, step: Callable[..., Result], task_id: str = "", **arguments: Any) -> Any:
+        """As Airflow's, with the same check of the step's values at parse."""
+        declared = _declared(step)
+        names = [arguments[key] for key in ("returns", "emits", "only_if") if key in arguments]
+        check_values(declared, {"shard": None, **arguments.get("step_params", {})}, names)
+        usual = {"retries": 2, "retry_delay": timedelta(seconds=5), "retry_policy": StepRetryPolicy(), "outlets": []}
+        return super().partial(step=step, task_id=task_id or declared.name, **{**usual, **arguments})
+
+    def execute(self, context: Context) -> Any:
+        """Run the step to its end; its result, or the field of it that `returns` names.
+
+        Raises:
+            StepFailed: the step's own one sentence, with its exit code.
+            AirflowSkipException: there was nothing to do.
+        """
+        self.do_xcom_push = False  # True would give the pod a sidecar
+        if settings().runtime == "kubernetes":
+            self.arguments = self.command(context)
+            self.env_vars = {**pod_environment(settings()), **self._about(context), "RATCHET_RESULT_KEY": result_key(context)}
+            super().execute(context)
+            return self._finish(context, _stored_result(context))
+        return self._finish(context, self._run_child(context))
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
+        """Come back from a deferral, in another process: the result is in the store."""
+        self.do_xcom_push = False
+        super().trigger_reentry(context, event)
+        return self._finish(context, _stored_result(context))
+
+    def cleanup(self, pod: Any, remote_pod: Any, xcom_result: Any = None, context: Any = None) -> None:
+        """End the pod as Airflow does, but fail with the step's own words and exit code."""
+        try:
+            super().cleanup(pod, remote_pod, xcom_result, context)
+        except AirflowSkipException:
+            raise
+        except AirflowException:
+            raise self._failure(context, *how_it_ended(remote_pod, self.base_container_name)) from None
+
+    def on_kill(self) -> None:
+        """End the step, whichever way it runs."""
+        if self._child is not None:
+            self._child.stop()
+        super().on_kill()
+
+    def command(self, context: Context) -> list[str]:
+        """The step and its options, as the command line takes them."""
+        values = {**self.step_params, **({"shard": self.shard} if self.shard is not None else {})}
+        tuning = _declared(self.step).tuning
+        times = _out_of_memory(context)
+        if times and tuning and "batch_tokens" in tuning.model_fields:
+            batch = int(values.get("batch_tokens") or tuning.model_fields["batch_tokens"].default)
+            values["batch_tokens"] = max(1, batch >> times)
+        return [self.step.__name__, *_options(values)]
+
+    def _run_child(self, context: Context) -> dict[str, Any]:
+        tail: list[str] = []
+
+        def tell(line: str) -> None:
+            tail[:] = [*tail[-200:], line]
+            self.log.info("%s", line)
+
+        with tempfile.TemporaryDirectory(prefix="ratchet-task-") as folder:
+            written = Path(folder) / "result.json"
+            variables = {**self._about(context), "RATCHET_RESULT_PATH": str(written)}
+            command = [sys.executable, "-m", "pipelines", *self.command(context)]
+            self._child = Child(command, environment(variables), settings().kill_grace_s)
+            code = self._child.run(tell)
+            if code != 0:
+                raise self._failure(context, code, "\n".join(tail))
+            return _read_result(written.read_bytes())
+
+    def _about(self, context: Context) -> dict[str, str]:
+        """What the step's logs and provenance say about the task that runs it."""
+        ti = context["ti"]
+        about = {"DAG": ti.dag_id, "DAG_RUN": ti.run_id, "TASK": ti.task_id, "TRY_NUMBER": str(ti.try_number)}
+        trace = {"TRACEPARENT": value} if (value := _traceparent()) else {}
+        return {**{f"RATCHET_{name}": value for name, value in about.items()}, "RATCHET_LOG_FORMAT": "json", **trace}
+
+    def _failure(self, context: Context, code: int, words: str) -> AirflowException:
+        found = LAST_WORDS.findall(words)
+        sentence = found[-1] if found else (words.strip().splitlines() or ["it said nothing"])[-1]
+        if code == NothingToDo.exit_code:
+            return AirflowSkipException(sentence)
+        if code not in OUT_OF_MEMORY:
+            return StepFailed(sentence, code)
+        times = _out_of_memory(context) + 1
+        context["task_state_store"].set("out_of_memory", times % 2)
+        given = f"given more than memory holds (exit {code})"
+        return StepFailed(f"{given}; expected a smaller batch; next: lower batch_tokens or raise the limit", code, times)
+
+    def _finish(self, context: Context, result: dict[str, Any]) -> Any:
+        """Publish the result: its fields, its events and the link to its artifact."""
+        self.do_xcom_push = True
+        for name, value in {**result, "result": result}.items():
+            context["ti"].xcom_push(name, value)
+        kind = next((name for name in result if name in get_args(Kind) and result[name]), "")
+        if kind:
+            self.artifact_page = f"/ratchet/{'reports' if kind in REPORTED else 'artifacts'}/{kind}/{result[kind]}"
+        if self.emits and (not self.only_if or result[self.only_if]):
+            self._emit(context, {"id": result[self.emits]})
+        return result[self.returns] if self.returns else result
+
+    def _emit(self, context: Context, extra: dict[str, Any]) -> None:
+        for outlet, asset in zip(self.outlets, self.events_of, strict=True):
+            if self.only_if:  # an alias: an outlet of its own would send its event in any case
+                context["outlet_events"][outlet].add(asset, extra=extra)
+            else:
+                context["outlet_events"][outlet].extra = extra
+
+
+def check_values(step: Step, values: dict[str, Any], result_fields: list[str]) -> None:
+    """Refuse, when the DAG is parsed, what the step would refuse when it runs.
+
+    Raises:
+        InputError: a name that the step does not have, or a value that does not fit its field.
+    """
+    models = [step.params, *([step.tuning] if step.tuning else [])]
+    known = [name for model in models for name in model.model_fields]
+    named = [(name, known) for name in values if not (name == "shard" and values[name] is None)]
+    for name, allowed in [*named, *((name, list(step.result.model_fields)) for name in result_fields)]:
+        if name not in allowed:
+            raise InputError(f"{name!r} for step {step.name}", f"one of {', '.join(allowed)}", "correct it in the DAG")
+    literal = {name: value for name, value in values.items() if isinstance(value, (bool, int, float)) or _plain(value)}
+    for model in models:
+        _check_literals(step.name, model, {name: value for name, value in literal.items() if name in model.model_fields})
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and "{" not in value
+
+
+def _check_literals(step: str, model: Any, values: dict[str, Any]) -> None:
+    try:
+        model(**values)
+    except ValidationError as error:
+        for one in error.errors():
+            if one["type"] != "missing":
+                given = f"{one['loc'][0]}={one['input']!r} for step {step}"
+                raise InputError(given, one["msg"], "correct it in the DAG") from None
+
+
+def _declared(step: Callable[..., Result]) -> Step:
+    return step_in(sys.modules[step.__module__])
+
+
+def _options(values: dict[str, Any]) -> list[str]:
+    """Command-line options; a list becomes one option for each item, what is empty becomes none.
+
+    >>> _options({"shards": ["a", "b"], "base": "", "variant": "onnx-fp32", "top_k": 0})
+    ['--shards=a', '--shards=b', '--variant=onnx-fp32', '--top-k=0']
+    """
+    flat = [(name, one) for name, value in values.items() for one in ([value] if _scalar(value) else value)]
+    return [f"--{name.replace('_', '-')}={one}" for name, one in flat if one not in (None, "")]
+
+
+def _scalar(value: Any) -> bool:
+    return value is None or isinstance(value, (str, bool, int, float))
+
+
+def _out_of_memory(context: Context) -> int:
+    """How often this task ran out of memory in its last tries."""
+    return int(context["task_state_store"].get("out_of_memory") or 0)
+
+
+def _traceparent() -> str:
+    """The trace that this task belongs to, so that the step's own lines belong to it too."""
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent") or settings().traceparent
+
+
+def result_key(context: Context) -> str:
+    """Where in the store a pod leaves its result: the same for every try, which may take over an earlier one's pod."""
+    ti = context["ti"]
+    return f"results/{ti.dag_id}/{digest(canonical([ti.run_id, ti.task_id, ti.map_index]))[:20]}.json"
+
+
+def _stored_result(context: Context) -> dict[str, Any]:
+    key = result_key(context)
+    try:
+        return _read_result(open_store().read(key))
+    except FileNotFoundError:
+        raise StepFailed(
+            f"given a pod that ended well but left no {key}; expected its result; next: run the task again", 75
+        ) from None
+
+
+def _read_result(body: bytes) -> dict[str, Any]:
+    result = json.loads(body)
+    if not isinstance(result, dict):
+        raise StepFailed(f"given {body[:80]!r} as a result; expected a JSON object; next: look at the step's log", 1)
+    return result

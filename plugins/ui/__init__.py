@@ -1,0 +1,1 @@
+"""Releases and reports inside Airflow."""

@@ -1,0 +1,68 @@
+"""Airflow in this process: one home and one database for all DAG tests."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests import airflow_home
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """How a dag run ended: its state, its tasks' states (a list for a mapped task) and their results."""
+
+    state: str
+    note: str | None
+    tasks: dict[str, list[str]]
+    results: dict[str, Any]
+    events: list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> Iterator[None]:
+    from airflow.utils.db import initdb
+
+    initdb()
+    yield
+    shutil.rmtree(airflow_home.HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def bag(airflow_database: None) -> Any:
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag()
+
+
+@pytest.fixture
+def run_dag(bag: Any) -> Callable[..., DagRun]:
+    """Run a DAG to its end, with the form's answers."""
+
+    def run(dag_id: str, **answers: Any) -> DagRun:
+        return _seen(bag.dags[dag_id].test(run_conf=answers))
+
+    return run
+
+
+def _seen(dag_run: Any) -> DagRun:
+    from airflow.models.asset import AssetEvent
+    from airflow.models.dagrun import DagRun as DagRunRow
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        row = session.get(DagRunRow, dag_run.id)
+        tasks: dict[str, list[str]] = {}
+        for instance in row.get_task_instances(session=session):
+            tasks.setdefault(instance.task_id, []).append(str(instance.state))
+        pulled = session.scalars(select(XComModel).where(XComModel.run_id == row.run_id, XComModel.key == "result"))
+        results = {one.task_id: XComModel.deserialize_value(one) for one in pulled}
+        told = session.scalars(
+            select(AssetEvent).where(AssetEvent.source_run_id == row.run_id, AssetEvent.source_dag_id == row.dag_id)
+        )
+        events = [(event.asset.name, event.extra) for event in told]
+        return DagRun(str(row.state), row.note, tasks, results, events)
