@@ -18,6 +18,7 @@ from pipelines.errors import InputError, NothingToDo, OutOfMemory, StepError, Tr
 from pipelines.settings import settings
 
 OPTIONS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 100}
+BARE = "_bare"
 
 
 class Steps(click.Group):
@@ -35,14 +36,25 @@ def _command(step: Step) -> click.Command:
     tuned = dict(step.tuning.model_fields) if step.tuning else {}
     options = [_option(name, field) for name, field in fields.items()]
     options += [_option(name, field, " (tuning: does not change the result)") for name, field in tuned.items()]
+    first = next((name for name, field in fields.items() if field.is_required()), None)
     return click.Command(
         step.name,
-        params=list(options),
+        params=[*options, *([click.Argument([BARE], required=False, metavar=f"[{first.upper()}]")] if first else [])],
         help=step.function.__doc__,
         short_help=step.summary,
-        callback=lambda **values: _run(step, {key: value for key, value in values.items() if value not in (None, ())}),
+        callback=lambda **values: _run(step, _given(values, first)),
         context_settings=OPTIONS,
     )
+
+
+def _given(values: dict[str, Any], first: str | None) -> dict[str, Any]:
+    """The values that were given; a bare argument is the first required one: `why 778c` says `why --release 778c`."""
+    bare = values.pop(BARE, None)
+    if bare is not None and first is not None:
+        if values[first] is not None:
+            raise click.UsageError(f"{bare!r} and also --{first.replace('_', '-')} {values[first]!r}")
+        values[first] = bare
+    return {key: value for key, value in values.items() if value not in (None, ())}
 
 
 def _option(name: str, field: FieldInfo, remark: str = "") -> click.Option:

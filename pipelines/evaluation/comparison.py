@@ -59,8 +59,8 @@ def judged_warnings(table: list[dict[str, Any]], measure: str) -> list[str]:
     means = f"{rows[JUDGED]['champion']:.3f} for the champion, {rows[JUDGED]['challenger']:.3f} for the challenger"
     condensed = rows[CONDENSED]["difference"]
     return [
-        f"Judged@10 is {means}: the {side} ranks more documents that nobody judged and that count as not relevant, so {measure} may"
-        f" undervalue it. Over judged documents only, nDCG@10 differs by {condensed:+.3f}.".replace("-", "−")
+        f"Judged@10 is {means}: the {side} ranks more documents that nobody judged and that count as not relevant,"
+        f" so {measure} may undervalue it. Over judged documents only, nDCG@10 differs by {condensed:+.3f}.".replace("-", "−")
     ]
 
 

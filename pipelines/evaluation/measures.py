@@ -35,3 +35,12 @@ def _calculated(
     plain = {query: dict(grades) for query, grades in judgments.items()}
     found: Iterable[Any] = ir_measures.iter_calc(asked, plain, scored)
     return found
+
+
+def label(measure: str) -> str:
+    """A measure as people read it.
+
+    >>> label("nDCG(judged_only=True)@10")
+    'nDCG@10, judged only'
+    """
+    return measure.replace("(judged_only=True)@10", "@10, judged only")

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import Artifact
+from pipelines.artifacts import Artifact, load_exactly
 from pipelines.evaluation.measures import CONDENSED, MEASURES, PerQuery
 from pipelines.evaluation.qrels import Topics, trec_qrels
 from pipelines.evaluation.run import Run, write_run
 from pipelines.evaluation.significance import interval
-from pipelines.ranking.corpus import Document
+from pipelines.ranking.corpus import Document, documents
 
 SHOWN = 5
 """Results of a query that its row keeps with their titles."""
@@ -42,6 +42,12 @@ class Evaluation:
     def rows(self) -> list[dict[str, Any]]:
         """`per_query.jsonl`: one row for each judged query, in the order of query ids."""
         return [json.loads(line) for line in self.artifact.text("per_query.jsonl").splitlines()]
+
+    def documents(self) -> dict[str, Document]:
+        """The release's documents by id."""
+        release = load_exactly(self.artifact.store, "release", self.release)
+        corpus = load_exactly(self.artifact.store, "corpus", release.inputs["corpus"])
+        return {document.id: document for document in documents(corpus)}
 
     def values(self, measure: str) -> list[float]:
         """The measure of each query, in the order of query ids."""

@@ -1,6 +1,6 @@
 """A run: the ranked documents of each query, as TREC writes it, from a release or from BM25."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ BM25 = {"k1": 1.5, "b": 0.75, "method": "lucene", "stopwords": "english"}
 """The yardstick's settings: bm25s' defaults, untuned."""
 
 
-def untied(ranking: Iterable[tuple[str, float]]) -> Ranking:
+def untied(ranking: Sequence[tuple[str, float]]) -> Ranking:
     """The ranking with strictly falling float32 scores: a score not below the one before moves to the next float32 down.
 
     Tools break ties by document id in opposite directions (trec_eval descending, others ascending), and some compare
@@ -21,12 +21,11 @@ def untied(ranking: Iterable[tuple[str, float]]) -> Ranking:
     >>> [score for _, score in untied([("a", 1.0), ("b", 1.0), ("c", 0.5)])]
     [1.0, 0.9999999403953552, 0.5]
     """
-    falling: Ranking = []
-    limit = np.float32(np.inf)
-    for document, score in ranking:
-        limit = min(np.float32(score), np.nextafter(limit, np.float32(-np.inf)))
-        falling.append((document, float(limit)))
-    return falling
+    scores = np.array([score for _, score in ranking], np.float32)
+    if not (scores[1:] < scores[:-1]).all():
+        for rank in range(1, len(scores)):
+            scores[rank] = min(scores[rank], np.nextafter(scores[rank - 1], np.float32(-np.inf)))
+    return list(zip((document for document, _ in ranking), scores.tolist(), strict=True))
 
 
 def write_run(path: Path, run: Mapping[str, Ranking], tag: str) -> None:
@@ -65,4 +64,4 @@ def _best(ranker: Any, tokens: list[str], ids: Sequence[str], depth: int) -> Ran
     scores = ranker.get_scores(tokens)
     matching = np.flatnonzero(scores > 0)
     order = matching[np.argsort(-scores[matching], kind="stable")][:depth]
-    return untied((ids[row], float(scores[row])) for row in order)
+    return untied([(ids[row], float(scores[row])) for row in order])

@@ -106,4 +106,5 @@ def queries_needed(distance: float, sd: float, confidence: float, power: float) 
     """
     from scipy.special import ndtri
 
-    return math.ceil(((ndtri((1 + confidence) / 2) + ndtri(power)) * sd / distance) ** 2)
+    spread = float(ndtri((1 + confidence) / 2) + ndtri(power)) * sd
+    return math.ceil((spread / distance) ** 2)

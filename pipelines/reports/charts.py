@@ -74,7 +74,7 @@ def intervals(groups: Sequence[tuple[str, Sequence[Estimate]]]) -> str:
 def histogram(values: Sequence[float], label: str) -> str:
     """How many queries have which value from 0 to 1, in steps of 0.05."""
     with _figure(8.4, 2.5) as drawn:
-        counts, edges, bars = drawn.axes.hist(values, bins=[step / 20 for step in range(21)], color=OURS, rwidth=0.92)
+        counts, _, bars = drawn.axes.hist(values, bins=[step / 20 for step in range(21)], color=OURS, rwidth=0.92)
         drawn.axes.bar_label(bars, [f"{int(count):,}" if count else "" for count in counts], size=8, color=MUTED, padding=2)
         drawn.axes.set(xlim=(0, 1), xlabel=label, ylabel="queries")
         drawn.axes.margins(y=0.12)
@@ -102,8 +102,9 @@ def difference(one: Estimate, margin: float) -> str:
             capthick=3,
             color=colour,
         )
-        for at, text, tint in ((-margin, f"margin −{margin:g}", BAD), (0, "no difference", INK)):
-            drawn.axes.annotate(text, (at, 1.0), (4, -2), textcoords="offset points", va="top", size=8.5, color=tint)
+        for at, text, tint, side in ((-margin, f"margin −{margin:g}", BAD, "right"), (0, "no difference", INK, "left")):
+            apart = (-4 if side == "right" else 4, -2)
+            drawn.axes.annotate(text, (at, 1), apart, textcoords="offset points", ha=side, va="top", size=8.5, color=tint)
         drawn.axes.set(xlim=(-reach, reach), ylim=(-1, 1), yticks=[], xlabel=f"{one.label}, challenger − champion")
         drawn.axes.spines["left"].set_visible(False)
         drawn.axes.grid(axis="x")

@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.evaluation.measures import label
 from pipelines.evaluation.qrels import RELEVANT
 from pipelines.evaluation.run import BM25
 from pipelines.evaluation.significance import interval
 from pipelines.ranking.corpus import Document
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, Table, signed, value, write_report
+from pipelines.reports.frame import Picture, Report, Table, pictured, signed, value, write_report
 
 MAIN = "nDCG@10"
 EXAMPLES = 12
-SEGMENTS = 40
+SEGMENTS = 20
 
 
 def write_evaluation_report(
@@ -40,7 +41,7 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
         return Report("evaluation", title, "not measured", sentence, method=_method(summary), provenance=provenance)
     return Report(
         "evaluation", title, "measured", _sentence(summary), [_means(summary), _spread(rows)],
-        [_measures(summary), *_segments(rows, summary["confidence"]), *_examples(rows, documents)],
+        [_measures(summary), *_examples(rows, documents), *_segments(rows, summary["confidence"])],
         [], _method(summary), provenance,
     )  # fmt: skip
 
@@ -68,16 +69,7 @@ def _means(summary: Mapping[str, Any]) -> Picture:
 
 def _estimate(measure: str, found: Mapping[str, Any]) -> charts.Estimate:
     mean = found["mean"]
-    return charts.Estimate(_label(measure), mean, *(mean if found[side] is None else found[side] for side in ("low", "high")))
-
-
-def _label(measure: str) -> str:
-    """A measure as people read it.
-
-    >>> _label("nDCG(judged_only=True)@10")
-    'nDCG@10, judged only'
-    """
-    return measure.replace("(judged_only=True)@10", "@10, judged only")
+    return charts.Estimate(label(measure), mean, *(mean if found[side] is None else found[side] for side in ("low", "high")))
 
 
 def _spread(rows: Sequence[dict[str, Any]]) -> Picture:
@@ -93,7 +85,7 @@ def _spread(rows: Sequence[dict[str, Any]]) -> Picture:
 def _measures(summary: Mapping[str, Any]) -> Table:
     def row(measure: str, sides: Mapping[str, Any]) -> list[Any]:
         pairs = [(sides[side]["mean"], (sides[side]["low"], sides[side]["high"])) for side in ("release", "bm25", "difference")]
-        return [_label(measure), *(cell for pair in pairs for cell in pair)]
+        return [label(measure), *(cell for pair in pairs for cell in pair)]
 
     return Table(
         "Measures and BM25",
@@ -157,11 +149,6 @@ def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document])
     ]
 
 
-def pictured(shown: Sequence[dict[str, Any]], documents: Mapping[str, Document], most: int = 5) -> list[dict[str, Any]]:
-    """The first documents of a row, each with its picture if it has one."""
-    return [one | {"picture": documents[one["id"]].picture if one["id"] in documents else ""} for one in shown[:most]]
-
-
 def _method(summary: Mapping[str, Any]) -> list[str]:
     rule = summary["no_relevant"]
     treated = "left out" if rule["rule"] == "exclude" else "counted with 0 in every measure"
@@ -171,8 +158,8 @@ def _method(summary: Mapping[str, Any]) -> list[str]:
         f"Without a relevant document: {rule['queries']:,} queries, {treated} (rule “{rule['rule']}”).",
         f"Measures by ir_measures over the first {summary['depth']:,} documents; grade {RELEVANT} and above is relevant,"
         " nDCG uses the grade as gain. An unjudged document counts as not relevant, except under “judged only”.",
-        f"BM25 by bm25s ({settings}) over the same document texts and queries; a document that shares no word is not retrieved.",
+        f"BM25 by bm25s ({settings}) over the same texts and queries; a document that shares no word is not retrieved.",
         "Intervals: the wider of Student's t and Hall's transformed t on each side; a closed form, no random numbers.",
-        "Equal scores are ordered by document id. run.trec, bm25.trec and qrels.txt beside this report give the same figures with"
-        " any TREC tool.",
+        "Equal scores are ordered by document id. run.trec, bm25.trec and qrels.txt beside this report give the same figures"
+        " with any TREC tool.",
     ]

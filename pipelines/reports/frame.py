@@ -5,11 +5,13 @@ The page is one file without scripts or outside resources; every text that is no
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+
+from pipelines.ranking.corpus import Document
 
 Tone = Literal["good", "bad", "unsure", "neutral"]
 Kind = Literal["text", "value", "signed", "interval", "signed interval", "count", "share", "results"]
@@ -30,8 +32,8 @@ class Picture:
 class Table:
     """Rows under named columns. A column's kind says how its cells are written.
 
-    Kinds: text; value 0.123; signed +0.123; interval and signed interval: (low, high); count 1,234; share: value with a bar; results: documents as
-    mappings with title, id, and optionally grade and picture (an SVG drawing).
+    Kinds: text; value 0.123; signed +0.123; interval and signed interval: (low, high); count 1,234; share: value with a bar;
+    results: documents as mappings with title, id, and optionally grade and picture (an SVG drawing).
     """
 
     title: str
@@ -88,6 +90,11 @@ def _template() -> Any:
     )  # fmt: skip
     environment.filters |= {"value": value, "signed": signed, "image": image}
     return environment.get_template("frame.html")
+
+
+def pictured(shown: Sequence[dict[str, Any]], documents: Mapping[str, Document], most: int = 5) -> list[dict[str, Any]]:
+    """The cells of kind results for the first of `shown`, each with its document's picture if it has one."""
+    return [one | {"picture": documents[one["id"]].picture if one["id"] in documents else ""} for one in shown[:most]]
 
 
 def value(number: float | None) -> str:

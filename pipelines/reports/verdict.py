@@ -1,21 +1,24 @@
 """A verdict's files: `verdict.json`, `verdict.md` for a pull request, and the report."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.evaluation.measures import label
+from pipelines.ranking.corpus import Document
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, Table, signed, value, write_report
+from pipelines.reports.frame import Picture, Report, Table, pictured, signed, value, write_report
 
 if TYPE_CHECKING:
     from pipelines.evaluation.gate import Verdict
 
 SHOWN = 15
 Rows = Sequence[dict[str, Any]]
+Documents = Mapping[str, Document]
 
 
-def write_verdict(folder: Path, verdict: "Verdict", measures: Rows, queries: Rows) -> None:
+def write_verdict(folder: Path, verdict: "Verdict", measures: Rows, queries: Rows, documents: Documents) -> None:
     """Write the four files of a verdict.
 
     Args:
@@ -23,20 +26,21 @@ def write_verdict(folder: Path, verdict: "Verdict", measures: Rows, queries: Row
         verdict: the verdict.
         measures: champion, challenger and difference by measure; empty where nothing was compared.
         queries: each query's difference, worst first.
+        documents: those of both releases, for their pictures.
     """
     (folder / "verdict.json").write_text(json.dumps(verdict.model_dump(), indent=1, ensure_ascii=False), encoding="utf-8")
     (folder / "verdict.md").write_text(markdown(verdict, measures), encoding="utf-8")
-    write_report(folder, verdict_report(verdict, measures, queries))
+    write_report(folder, verdict_report(verdict, measures, queries, documents))
 
 
 def markdown(verdict: "Verdict", measures: Rows) -> str:
     """The verdict as it goes into a pull request."""
-    lines = [f"**{_escaped(verdict.sentence)}**", ""]
-    lines += [f"> {_escaped(warning)}\n" for warning in verdict.warnings]
+    lines = [f"**{verdict.sentence}**", ""]
+    lines += [f"> {warning}\n" for warning in verdict.warnings]
     if measures:
         lines += ["| measure | champion | challenger | difference |", "|---|---:|---:|---:|"]
         lines += [
-            f"| {row['measure']} | {value(row['champion'])} | {value(row['challenger'])} "
+            f"| {label(row['measure'])} | {value(row['champion'])} | {value(row['challenger'])} "
             f"| {signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}] |"
             for row in measures
         ]
@@ -55,8 +59,8 @@ def _escaped(text: str) -> str:
     >>> print(_escaped("a *b* <script> | @all"))
     a \\*b\\* &lt;script&gt; \\| &#64;all
     """
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
-    return "".join("\\" + sign if sign in "\\`*_[]|~#!$" and not text.startswith("&#") else sign for sign in text)
+    marked = "".join("\\" + sign if sign in "\\`*_[]|~#!$" else sign for sign in " ".join(text.split()))
+    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
 
 
 def _ids(verdict: "Verdict") -> dict[str, str]:
@@ -64,10 +68,10 @@ def _ids(verdict: "Verdict") -> dict[str, str]:
     return {key: given for key, given in ids.items() if given}
 
 
-def verdict_report(verdict: "Verdict", measures: Rows, queries: Rows) -> Report:
+def verdict_report(verdict: "Verdict", measures: Rows, queries: Rows, documents: Documents) -> Report:
     """The report of a verdict; without a comparison it has the sentence, the method and the ids alone."""
     pictures = [_interval(verdict), _waterfall(verdict, queries)] if measures and verdict.low is not None else []
-    tables = [_measures(measures), *_queries(verdict, queries)] if measures else []
+    tables = [_measures(measures), *_queries(verdict, queries, documents)] if measures else []
     title = f"verdict on release {verdict.release[:8]}"
     return Report(
         "verdict",
@@ -88,10 +92,10 @@ def _interval(verdict: "Verdict") -> Picture:
     assert verdict.high is not None
     one = charts.Estimate(verdict.measure, verdict.difference, verdict.low, verdict.high)
     caption = (
-        f"Mean difference over {verdict.queries:,} queries with {100 * verdict.confidence:g} % interval. It passes when the whole"
-        " interval is right of the margin, and is rejected when the whole interval is left of zero."
+        f"Mean difference over {verdict.queries:,} queries with {100 * verdict.confidence:g} % interval. It passes when the"
+        " whole interval is right of the margin, and is rejected when the whole interval is left of zero."
     )
-    return Picture("Difference to the champion", caption, charts.difference(one, verdict.margin), vars(one))
+    return Picture("Difference", caption, charts.difference(one, verdict.margin), vars(one))
 
 
 def _waterfall(verdict: "Verdict", queries: Rows) -> Picture:
@@ -112,20 +116,21 @@ def _measures(measures: Rows) -> Table:
             ("interval", "signed interval"),
         ],
         [
-            [row["measure"], row["champion"], row["challenger"], row["difference"], (row["low"], row["high"])]
+            [label(row["measure"]), row["champion"], row["challenger"], row["difference"], (row["low"], row["high"])]
             for row in measures
         ],
     )
 
 
-def _queries(verdict: "Verdict", queries: Rows) -> list[Table]:
+def _queries(verdict: "Verdict", queries: Rows, documents: Documents) -> list[Table]:
     columns: list[tuple[str, Any]] = [
         ("query", "text"), ("difference", "signed"), ("champion's first results", "results"),
         ("challenger's first results", "results"), ("relevant", "results"),
     ]  # fmt: skip
 
     def cells(row: dict[str, Any]) -> list[Any]:
-        return [row["text"], row["difference"], row["champion_top"], row["challenger_top"], row["relevant"][:5]]
+        sides = [pictured(row[side], documents) for side in ("champion_top", "challenger_top", "relevant")]
+        return [row["text"], row["difference"], *sides]
 
     worst = [cells(row) for row in queries[:SHOWN] if row["difference"] < 0]
     best = [cells(row) for row in reversed(queries[-SHOWN:]) if row["difference"] > 0]

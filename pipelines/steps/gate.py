@@ -67,5 +67,6 @@ def _judge(ours: "Evaluation", theirs: "Evaluation | None", champion: str, param
             "the champion's evaluation on the same queries",
             f"run `python -m pipelines evaluate --release {ours.release}` and pass both ids it gives",
         )
-    write_verdict(folder, verdict, table, differences)
+    shown = theirs.documents() | ours.documents() if theirs and differences else {}
+    write_verdict(folder, verdict, table, differences, shown)
     return {key: getattr(verdict, key) for key in ("outcome", "sentence", "release", "champion")}
