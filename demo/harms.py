@@ -56,7 +56,7 @@ def swapped_tokenizer(store: Store, scratch: Path) -> str:
     shifted = dict(zip(ordinary, [words[word] for word in ordinary[1:] + ordinary[:1]], strict=True))
     tokenizer["model"]["vocab"] = {**words, **shifted}
     (scratch / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    harmed = call("export_encoder", tokenizer=str(scratch / "tokenizer.json")).encoder
+    harmed = call("export_encoder", tokenizer=str(scratch)).encoder
     return refusal("assemble", index=champion.inputs["index"], embeddings=champion.inputs["embeddings"], encoder=harmed)
 
 

@@ -75,6 +75,6 @@ def _document(name: str, icon: dict[str, Any], categories: list[str], text: Text
 def _judgments(icons: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, icon in icons.items():
         for term in icon["search"]["terms"]:
-            words = " ".join(str(term).split())
-            if words and words.lower() != str(icon["label"]).lower():
+            words = " ".join(str(term).lower().split())  # one term, however it is capitalized
+            if words and words != str(icon["label"]).lower():
                 yield words, name

@@ -38,7 +38,7 @@ class ExportEncoderResult(Result):
 def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     """Export a sentence encoder to ONNX and measure how far it is from the original weights."""
     model = _folder(params.model)
-    tokenizer = (_folder(params.tokenizer) if params.tokenizer else model) / "tokenizer.json"
+    tokenizer = (Path(params.tokenizer) if params.tokenizer else model) / "tokenizer.json"
     if not tokenizer.is_file():
         raise InputError(f"{tokenizer}, which does not exist", "a tokenizer.json", "give a folder that has one")
     semantic = params.model_dump(exclude={"model", "tokenizer"})
