@@ -104,7 +104,7 @@ def print_measures(evaluation: Artifact) -> None:
     """The measures with their intervals, one a line."""
     for name, sides in evaluation.json("measures.json")["measures"].items():
         ours, bm25 = sides["release"], sides["bm25"]
-        print(f"  {name:<9} {ours['mean']:.3f}  95 % interval {ours['low']:.3f} to {ours['high']:.3f}   BM25 {bm25['mean']:.3f}")
+        print(f"  {name:<9} {ours['mean']:.3f}  95 % interval {ours['low']:.3f} to {ours['high']:.3f} BM25 {bm25['mean']:.3f}")
 
 
 def wait_until_served(services: Services, champion: str, timeout_s: float = 60) -> None:

@@ -21,6 +21,7 @@ from pipelines.contract import load_step
 from pipelines.errors import InputError, StepError
 from pipelines.journal import Journal
 from pipelines.ranking.embeddings import rows, vectors
+from pipelines.ranking.icons import installed_icons
 
 Plant = Callable[[], str]
 """Plants one harm; returns the sentence with which it was refused.
@@ -60,10 +61,10 @@ def swapped_tokenizer(store: Store, scratch: Path) -> str:
     return refusal("assemble", index=champion.inputs["index"], embeddings=champion.inputs["embeddings"], encoder=harmed)
 
 
-def lost_vectors(store: Store) -> str:
-    """A shard comes back with 1 % of its vectors missing, with no error from whoever made it."""
+def lost_vectors(store: Store, scratch: Path) -> str:
+    """A corpus with one more icon is embedded anew; the shard comes back with 1 % of its vectors missing, and no error."""
     champion = _champion(store)
-    corpus = call("ingest", text="label+category").corpus
+    corpus = call("ingest", folder=str(_one_more_icon(scratch))).corpus
     planned = call("plan", corpus=corpus, encoder=champion.inputs["encoder"], base="none")
     parts = {"corpus": corpus, "encoder": planned.encoder}
     whole = load_exactly(store, "shard", call("embed", **parts, shard=planned.shards[0]).shard)
@@ -76,6 +77,15 @@ def lost_vectors(store: Store) -> str:
     )
     lossy = produce(store, recipe, lambda folder: _lose_one_percent(whole, folder))
     return refusal("commit_embeddings", **parts, shards=[lossy.id])
+
+
+def _one_more_icon(scratch: Path) -> Path:
+    target = scratch / "collection"
+    shutil.copytree(installed_icons() / "metadata", target / "metadata")
+    icons = json.loads((target / "metadata" / "icons.json").read_text(encoding="utf-8"))
+    icons["one-more"] = {**icons["house"], "label": "One more house"}
+    (target / "metadata" / "icons.json").write_text(json.dumps(icons), encoding="utf-8")
+    return target
 
 
 def _lose_one_percent(whole: Artifact, folder: Path) -> dict[str, Any]:
@@ -141,7 +151,7 @@ def main() -> None:
         copy = copied_store(services.home, Path(folder))
         print(f"  REFUSED by assemble: {swapped_tokenizer(copy, Path(folder))}")
         print("\nHarm 2: 1 % of the vectors are lost on the way", flush=True)
-        print(f"  REFUSED by commit_embeddings: {lost_vectors(copy)}")
+        print(f"  REFUSED by commit_embeddings: {lost_vectors(copy, Path(folder))}")
     os.environ.clear()
     os.environ.update(given)
     print("\nHarm 3: a challenger that ranks worse goes through the DAGs", flush=True)

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.artifacts import Store, open_store
 from pipelines.contract import load_step
-from pipelines.ranking.icons import _installed
+from pipelines.ranking.icons import installed_icons
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -88,12 +88,12 @@ def icons_folder(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         metadata = tmp_path / name / "metadata"
         metadata.mkdir(parents=True)
-        icons = json.loads((_installed() / "metadata" / "icons.json").read_text())
+        icons = json.loads((installed_icons() / "metadata" / "icons.json").read_text())
         icons = {key: icon for key, icon in icons.items() if keep(key)}
         if edit:
             edit(icons)
         (metadata / "icons.json").write_text(json.dumps(icons))
-        shutil.copy(_installed() / "metadata" / "categories.yml", metadata)
+        shutil.copy(installed_icons() / "metadata" / "categories.yml", metadata)
         return metadata.parent
 
     return make

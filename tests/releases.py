@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.artifacts import Recipe, open_store, produce
 from pipelines.journal import Journal
-from pipelines.ranking.icons import _installed
+from pipelines.ranking.icons import installed_icons
 from tests.conftest import Trained, call, embedded_release
 
 
@@ -56,11 +56,11 @@ class Releases:
 
 def some_icons(folder: Path, first: int, count: int) -> Path:
     """A collection of a few icons."""
-    icons = json.loads((_installed() / "metadata" / "icons.json").read_text())
+    icons = json.loads((installed_icons() / "metadata" / "icons.json").read_text())
     (folder / "metadata").mkdir(parents=True)
     chosen = {name: icons[name] for name in sorted(icons)[first : first + count]}
     (folder / "metadata" / "icons.json").write_text(json.dumps(chosen))
-    shutil.copy(_installed() / "metadata" / "categories.yml", folder / "metadata")
+    shutil.copy(installed_icons() / "metadata" / "categories.yml", folder / "metadata")
     return folder
 
 

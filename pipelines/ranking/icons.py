@@ -25,7 +25,7 @@ def read_icons(folder: Path | None, text: Text) -> tuple[list[Document], list[Qu
     Raises:
         InputError: the package is not installed, or its metadata is not as expected.
     """
-    metadata = (folder or _installed()) / "metadata"
+    metadata = (folder or installed_icons()) / "metadata"
     try:
         icons: dict[str, Any] = json.loads((metadata / "icons.json").read_text(encoding="utf-8"))
         categories = _categories(metadata / "categories.yml")
@@ -42,7 +42,8 @@ def read_icons(folder: Path | None, text: Text) -> tuple[list[Document], list[Qu
     return documents, queries, [Qrel(query=query_id(term), document=name, grade=1) for term, name in judged]
 
 
-def _installed() -> Path:
+def installed_icons() -> Path:
+    """The folder of the installed package."""
     found = importlib.util.find_spec("fontawesomefree")
     if found is None or found.origin is None:
         raise InputError("collection icons", "the package fontawesomefree", "run `uv pip install -e '.[demo]'`")

@@ -50,6 +50,6 @@ def test_three_harms_are_refused(served, tmp_path, monkeypatch):
     assert sentence.startswith("rejected: nDCG@10 −0.")
     monkeypatch.setenv("RATCHET_STORE", "")
     assert "was made" in swapped_tokenizer(copied_store(served.home, tmp_path / "first"), tmp_path)
-    sentence = lost_vectors(copied_store(served.home, tmp_path / "second"))
-    assert "19 documents without a vector, 1885 documents in all" in sentence
+    sentence = lost_vectors(copied_store(served.home, tmp_path / "second"), tmp_path)
+    assert "19 documents without a vector, 1886 documents in all" in sentence
     assert Journal(served.store).routing.champion == served.release

@@ -7,13 +7,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.store.proof import proof
-
 from demo.harms import copied_store, lost_vectors, swapped_tokenizer, worse_ranking
 from pipelines.artifacts import open_store
 from pipelines.settings import settings
 from pipelines.train import train
 from tests.figures import write_figures
+from tests.store.proof import proof
 
 
 def planted_harms(home: Path) -> dict[str, int]:
@@ -25,7 +24,7 @@ def planted_harms(home: Path) -> dict[str, int]:
     harms: list[Callable[[], str]] = [
         lambda: worse_ranking(lambda conf: train(**conf), store),
         lambda: swapped_tokenizer(copied_store(home / "home", home / "first"), home),
-        lambda: lost_vectors(copied_store(home / "home", home / "second")),
+        lambda: lost_vectors(copied_store(home / "home", home / "second"), home),
     ]
     refused = 0
     for plant in harms:
