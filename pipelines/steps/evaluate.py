@@ -19,7 +19,7 @@ class EvaluateParams(Params):
     split: Literal["train", "test", "all"] = Field("test", description="Which queries are asked")
     baseline: str = Field("champion", description="Compare with: champion, none, or a release id")
     depth: int = Field(100, ge=100, le=10_000, description="Documents ranked for each query; R@100 needs 100")
-    confidence: float = Field(0.95, ge=0.5, le=0.999, description="Confidence of the intervals")
+    confidence: float = Field(0.95, ge=0.8, le=0.999, description="Confidence of the intervals")
     no_relevant: Literal["exclude", "zero"] = Field(
         "exclude", description="A judged query without a relevant document: leave it out, or count it with 0"
     )
@@ -57,7 +57,8 @@ def evaluate(params: EvaluateParams) -> EvaluateResult:
 
 
 def _rival(store: Store, baseline: str) -> Artifact | None:
-    named = {"champion": Journal(store).routing.champion or "", "none": ""}.get(baseline, baseline)
+    champion = Journal(store).routing.champion or ""
+    named = {"champion": champion, "": champion, "none": ""}.get(baseline, baseline)
     return load(store, "release", named) if named else None
 
 

@@ -1,0 +1,270 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import ir_measures
+import pytest
+from ir_measures import read_trec_qrels, read_trec_run
+
+from pipelines.__main__ import main
+from pipelines.artifacts import Recipe, load, open_store, produce
+from pipelines.errors import InputError
+from pipelines.evaluation.measures import CONDENSED, MEASURES
+from pipelines.journal import Journal, Routing
+from pipelines.ranking.corpus import Document, Qrel, Query, write_rows
+from tests.conftest import call, embedded_release
+
+HOSTILE = '<script>alert("x")</script> **b** | @all'
+
+
+def corpus_of(documents: list[Document], queries: list[Query], qrels: list[Qrel]) -> str:
+    """A corpus artifact with this content."""
+
+    def build(folder: Path) -> dict[str, int]:
+        write_rows(folder / "documents.jsonl", documents)
+        write_rows(folder / "queries.jsonl", queries)
+        (folder / "qrels.txt").write_text("".join(qrel.line() + "\n" for qrel in qrels))
+        return {"documents": len(documents), "queries": len(queries), "judgments": len(qrels)}
+
+    content = repr((documents, queries, qrels))
+    recipe = Recipe(kind="corpus", step="ingest", version=1, inputs={"content": content}, params={})
+    return produce(open_store(), recipe, build).id
+
+
+ANIMALS = [Document(id=f"d{number}", text=text, segment="pets" if number < 3 else "") for number, text in enumerate(
+    ["small dog", "black cat", "goldfish", "oak tree", "steam train"]
+)]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Graded:
+    corpus: str
+    release: str
+
+
+@pytest.fixture
+def graded(trained) -> Graded:
+    """Grades 0 to 3, one query without a relevant document, one without any judgment, one of the other split."""
+    queries = [
+        Query(id="q1", text="puppy", split="test"),
+        Query(id="q2", text="kitten", split="test"),
+        Query(id="q3", text="locomotive", split="test"),
+        Query(id="q4", text="aquarium", split="test"),
+        Query(id="q5", text="forest", split="train"),
+    ]
+    judged = [("q1", "d0", 3), ("q1", "d1", 1), ("q2", "d1", 2), ("q2", "d0", 0), ("q3", "d0", 0), ("q5", "d3", 1)]
+    corpus = corpus_of(
+        ANIMALS, queries, [Qrel(query=query, document=document, grade=grade) for query, document, grade in judged]
+    )
+    return Graded(corpus, embedded_release(trained.home, corpus, trained.encoder).release)
+
+
+@pytest.fixture
+def worse(trained) -> str:
+    """A release with real harm: the icons' categories stand in the text."""
+    return embedded_release(trained.home, call("ingest", text="label+category").corpus, trained.encoder).release
+
+
+def serve(release: str) -> None:
+    Journal(open_store()).append("deploy", release, "test", Routing(champion=release))
+
+
+def rescored(artifact, run: str) -> dict[str, dict[str, float]]:
+    """What ir_measures gives for the files of an evaluation, read again."""
+    measures = [ir_measures.parse_measure(name) for name in [*MEASURES, CONDENSED]]
+    qrels = list(read_trec_qrels(str(artifact.path("qrels.txt"))))
+    found: dict[str, dict[str, float]] = {}
+    for metric in ir_measures.iter_calc(measures, qrels, list(read_trec_run(str(artifact.path(run))))):
+        found.setdefault(metric.query_id, {})[str(metric.measure)] = metric.value
+    return found
+
+
+def test_an_evaluation_of_the_icons(trained):
+    found = call("evaluate", release=trained.release)
+    assert (found.champion, found.baseline, found.found) == ("", "", False)
+    assert 0.33 < found.low < found.ndcg_at_10 < found.high < 0.39
+    artifact = load(open_store(), "evaluation", found.evaluation)
+    rows = [json.loads(line) for line in artifact.text("per_query.jsonl").splitlines()]
+    for side, run in (("release", "run.trec"), ("bm25", "bm25.trec")):
+        again = rescored(artifact, run)
+        assert {row["query"]: row[side] for row in rows} == again, f"{run} does not give the reported figures"
+    summary = artifact.json("measures.json")
+    mean = sum(row["release"]["nDCG@10"] for row in rows) / len(rows)
+    assert summary["queries"] == len(rows) == artifact.facts["queries"] > 1300
+    assert summary["measures"]["nDCG@10"]["release"]["mean"] == pytest.approx(mean, abs=1e-9)
+    assert summary["measures"]["nDCG@10"]["difference"]["low"] > 0.2, "BM25 is far behind"
+
+    again = call("evaluate", release=trained.release[:6])
+    assert again.found
+    assert again.evaluation == found.evaluation
+
+    files = artifact.manifest.files
+    (trained.home / "store" / "evaluation" / artifact.id / "manifest.json").unlink()
+    call("evaluate", release=trained.release)
+    assert load(open_store(), "evaluation", artifact.id).manifest.files == files, "equal input must give equal bytes"
+
+
+def test_first_passes_worse_is_rejected_champion_is_not_judged(trained, worse):
+    first = call("evaluate", release=trained.release)
+    verdict = call("gate", evaluation=first.evaluation)
+    assert verdict.passed
+    assert verdict.sentence.startswith("passed: no champion yet; nDCG@10 0.3")
+
+    serve(trained.release)
+    harm = call("evaluate", release=worse)
+    assert (harm.champion, harm.found) == (trained.release, False)
+    with pytest.raises(InputError, match="without a baseline while"):
+        call("gate", evaluation=harm.evaluation)
+    verdict = call("gate", evaluation=harm.evaluation, baseline=harm.baseline)
+    assert (verdict.outcome, verdict.passed, verdict.champion) == ("rejected", False, trained.release)
+    assert verdict.sentence.startswith("rejected: nDCG@10 −0.0")
+    assert f"against champion {trained.release[:8]}, over 1,3" in verdict.sentence
+    stored = load(open_store(), "verdict", verdict.verdict)
+    said = stored.json("verdict.json")
+    assert said["high"] < 0 < said["margin"]
+    assert len(said["worst_queries"]) == 10
+    assert all(one["difference"] < -0.5 for one in said["worst_queries"])
+    assert stored.text("verdict.md").startswith(f"**{verdict.sentence}**")
+    assert stored.inputs == {"release": worse, "evaluation": harm.evaluation, "baseline": harm.baseline}
+
+    told = call("why", release=worse[:5])
+    assert told.sentence == verdict.sentence
+    assert len(told.worst_queries) == 5
+    assert call("why", release="champion").sentence.startswith("passed: no champion yet")
+
+    same = call("evaluate", release=trained.release)
+    assert (same.baseline, same.champion) == ("", trained.release)
+    verdict = call("gate", evaluation=same.evaluation)
+    assert (verdict.outcome, verdict.passed) == ("not run", False)
+    assert "is the champion already" in verdict.sentence
+
+    other = call("evaluate", release=worse, baseline="none", split="train")
+    with pytest.raises(InputError, match="two evaluations of the same judged queries"):
+        call("gate", evaluation=harm.evaluation, baseline=other.evaluation)
+
+
+def test_identical_evaluations_differ_by_exactly_nothing(graded):
+    one = call("evaluate", release=graded.release).evaluation
+    verdict = call("gate", evaluation=one, baseline=one, margin=1e-6)
+    said = load(open_store(), "verdict", verdict.verdict).json("verdict.json")
+    assert (verdict.outcome, said["difference"], said["low"], said["high"]) == ("passed", 0, 0, 0)
+    assert said["worst_queries"] == []
+
+
+@pytest.mark.parametrize(("rule", "queries"), [("exclude", 2), ("zero", 3)])
+def test_a_query_without_relevant_document_follows_the_rule(graded, rule, queries):
+    artifact = load(open_store(), "evaluation", call("evaluate", release=graded.release, no_relevant=rule).evaluation)
+    summary = artifact.json("measures.json")
+    assert summary["queries"] == queries
+    assert (summary["unjudged"], summary["no_relevant"]) == (1, {"queries": 1, "rule": rule})
+    assert summary["measures"]["nDCG@10"]["release"]["mean"] == pytest.approx(2 / queries)
+    assert f"1 queries, {'left out' if rule == 'exclude' else 'counted with 0'}" in artifact.text("report.html")
+
+
+def test_no_judged_query_is_an_honest_not_run(trained):
+    corpus = corpus_of(ANIMALS, [Query(id="q1", text="dog", split="test")], [])
+    release = embedded_release(trained.home, corpus, trained.encoder).release
+    found = call("evaluate", release=release)
+    assert found.ndcg_at_10 is None
+    verdict = call("gate", evaluation=found.evaluation)
+    assert (verdict.outcome, verdict.passed, verdict.sentence) == ("not run", False, "not run: no judged queries")
+    assert "nothing was measured" in load(open_store(), "evaluation", found.evaluation).text("report.html")
+
+
+def test_few_queries_are_undecided_and_say_how_many_are_missing(trained, worse):
+    """Two dozen of the icons' terms can't tell the two texts apart at a margin that they can detect."""
+    full = load(open_store(), "corpus", trained.corpus)
+    queries = [json.loads(line) for line in full.text("queries.jsonl").splitlines()]
+    tests = [Query(**query) for query in queries if query["split"] == "test"]
+    qrels = [line.split() for line in full.text("qrels.txt").splitlines()]
+    outcomes = {}
+    for start in range(0, 150, 25):
+        asked = tests[start : start + 25]
+        ids = {query.id for query in asked}
+        judged = [Qrel(query=query, document=document, grade=1) for query, _, document, _ in qrels if query in ids]
+        found = call("evaluate", release=worse, baseline=trained.release, corpus=corpus_of(ANIMALS, asked, judged))
+        verdict = call("gate", evaluation=found.evaluation, baseline=found.baseline, margin=0.3)
+        outcomes[verdict.outcome] = load(open_store(), "verdict", verdict.verdict).json("verdict.json")
+    assert "undecided" in outcomes, outcomes.keys()
+    assert outcomes["undecided"]["still_needed"] >= 1
+    assert "more queries would decide" in outcomes["undecided"]["sentence"]
+
+
+def test_a_small_margin_is_refused_with_the_one_that_holds(trained, worse, capfd):
+    found = call("evaluate", release=trained.release, baseline=worse)
+    arguments = ["gate", "--evaluation", found.evaluation, "--baseline", found.baseline, "--margin"]
+    assert main([*arguments, "0.001"]) == 2
+    refused = capfd.readouterr().err
+    assert "too small to detect with power 0.8" in refused
+    assert main([*arguments, refused.rpartition("--margin ")[2].split(",")[0]]) == 0
+    assert '"outcome":"passed"' in capfd.readouterr().out
+    assert len(open_store().names("verdict/")) == 1, "a refused gate leaves nothing"
+
+
+def test_a_release_that_ranks_unjudged_documents_is_warned_about(trained):
+    """The same texts under other ids: nobody judged them, so the release looks worse than it is."""
+    renamed = [document.model_copy(update={"id": f"new-{document.id}"}) for document in ANIMALS]
+    texts = ["dog", "cat", "fish", "tree", "train"]
+    queries = [Query(id=f"q{number}", text=text, split="test") for number, text in enumerate(texts)]
+    grades = [
+        Qrel(query=query.id, document=document.id, grade=int(query.id[1:] == document.id[1:]))
+        for query in queries
+        for document in ANIMALS
+    ]
+    champion = embedded_release(trained.home, corpus_of(ANIMALS, queries, grades), trained.encoder)
+    challenger = embedded_release(trained.home, corpus_of(renamed, queries, grades), trained.encoder)
+    serve(champion.release)
+    found = call("evaluate", release=challenger.release, corpus=champion.corpus)
+    verdict = call("gate", evaluation=found.evaluation, baseline=found.baseline)
+    artifact = load(open_store(), "verdict", verdict.verdict)
+    (warning,) = artifact.json("verdict.json")["warnings"]
+    assert "Judged@10 is 1.000 for the champion, 0.000 for the challenger" in warning
+    assert warning in artifact.text("verdict.md")
+    assert "judged only" in artifact.text("report.html")
+
+
+def test_hostile_text_is_shown_and_never_run(trained):
+    documents = [
+        Document(id="d1", text="dog", title=HOSTILE, segment=HOSTILE, picture="<svg><script>alert(1)</script></svg>"),
+        Document(id="d2", text="cat"),
+    ]
+    corpus = corpus_of(documents, [Query(id="q1", text=HOSTILE, split="test")], [Qrel(query="q1", document="d1", grade=1)])
+    release = embedded_release(trained.home, corpus, trained.encoder).release
+    page = load(open_store(), "evaluation", call("evaluate", release=release).evaluation).text("report.html")
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;") >= 3, "query, title and segment are shown as they are"
+    assert "data:image/svg+xml;base64," in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evaluate", "nothing"], "given release 'nothing'"),
+        (["evaluate", "{release}", "--split", "validation"], "--split: 'validation'"),
+        (["evaluate", "{release}", "--depth", "10"], "--depth: '10'"),
+        (["evaluate", "{release}", "--baseline", "someone"], "given release 'someone'"),
+        (["evaluate", "{release}", "--corpus", "zzzz"], "given corpus 'zzzz'"),
+        (["evaluate", "{release}", "--no-relevant", "one"], "--no-relevant: 'one'"),
+        (["evaluate", "{release}", "--confidence", "nan"], "--confidence: 'nan'"),
+        (["gate", "nothing"], "given evaluation 'nothing'"),
+        (["gate", "nothing", "--margin", "inf"], "--margin: 'inf'"),
+        (["gate", "nothing", "--margin", "0"], "--margin: '0'"),
+        (["gate", "nothing", "--measure", "CTR"], "--measure: 'CTR'"),
+        (["why", "nothing"], "given release 'nothing'"),
+        (["why", "champion"], "given champion; expected a champion, and there is none yet"),
+        (["why", "abcd", "--release", "abcd"], "'abcd' and also --release 'abcd'"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_2(trained, capfd, arguments, said):
+    assert main([argument.replace("{release}", trained.release) for argument in arguments]) == 2
+    out, err = capfd.readouterr()
+    assert said in err
+    assert "; next: " in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert open_store().names("evaluation/") == open_store().names("verdict/") == []
+
+
+def test_why_without_a_verdict_says_what_to_run(trained, capfd):
+    assert main(["why", trained.release[:4]]) == 0
+    assert "no verdict on release" in json.loads(capfd.readouterr().out)["sentence"]
