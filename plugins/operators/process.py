@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 # Waits for its input to end, which it does when the parent stops for any reason, SIGKILL included.
-WATCH = 'read -r _; kill -TERM -- "-$0"; sleep "$1"; kill -KILL -- "-$0"'
+WATCH = 'read -r _; kill -s TERM -- "-$0"; sleep "$1"; kill -s KILL -- "-$0"'
 
 
 class Child:

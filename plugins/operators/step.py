@@ -138,10 +138,8 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
             StepFailed: the step's own one sentence, with its exit code.
             AirflowSkipException: there was nothing to do.
         """
-        self.do_xcom_push = False  # True would give the pod a sidecar
         if settings().runtime == "kubernetes":
-            self.arguments = self.command(context)
-            self.env_vars = {**pod_environment(settings()), **self._about(context), "RATCHET_RESULT_KEY": result_key(context)}
+            self.prepare_pod(context)
             super().execute(context)
             return self._finish(context, _stored_result(context))
         return self._finish(context, self._run_child(context))
@@ -167,6 +165,12 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
             self._child.stop()
         super().on_kill()
 
+    def prepare_pod(self, context: Context) -> None:
+        """Give the pod what only this try knows: the same command line, and where to leave the result."""
+        self.do_xcom_push = False  # True, which pushes what `execute` returns, would also give the pod a sidecar
+        self.arguments = self.command(context)
+        self.env_vars = {**pod_environment(settings()), **self._about(context), "RATCHET_RESULT_KEY": result_key(context)}
+
     def command(self, context: Context) -> list[str]:
         """The step and its options, as the command line takes them."""
         values = {**self.step_params, **({"shard": self.shard} if self.shard is not None else {})}
@@ -182,7 +186,7 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
 
         def tell(line: str) -> None:
             tail[:] = [*tail[-200:], line]
-            self.log.info("%s", line)
+            self.log.info("%s", readable(line))
 
         with tempfile.TemporaryDirectory(prefix="ratchet-task-") as folder:
             written = Path(folder) / "result.json"
@@ -280,6 +284,22 @@ def _options(values: dict[str, Any]) -> list[str]:
 
 def _scalar(value: Any) -> bool:
     return value is None or isinstance(value, (str, bool, int, float))
+
+
+def readable(line: str) -> str:
+    """A step's log line for people: the event, then what it tells; any other line as it is.
+
+    >>> readable('{"event": "committed", "level": "info", "kind": "index", "step": "index", "files": 2}')
+    'committed kind=index files=2'
+    """
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(told, dict) or "event" not in told:
+        return line
+    known = ("event", "level", "timestamp", "step", "dag", "dag_run", "task", "try", "trace_id")  # the task log's own
+    return " ".join([str(told["event"]), *(f"{name}={value}" for name, value in told.items() if name not in known)])
 
 
 def _out_of_memory(context: Context) -> int:

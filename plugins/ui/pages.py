@@ -13,9 +13,7 @@ from pipelines.errors import StepError
 from pipelines.journal import Journal
 
 # Reports are whole pages of our own with inlined style and pictures: nothing is fetched, nothing runs.
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-)
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 HEADERS = {
     "Content-Security-Policy": f"{POLICY}; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",

@@ -1,0 +1,103 @@
+"""The DAGs on a small real corpus, in one process: full, unchanged, delete-only and add-only refreshes, and a gate's no."""
+
+import shutil
+
+import pytest
+
+from tests.conftest import call
+
+
+@pytest.fixture(scope="module")
+def encoder_home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATCHET_HOME", str(folder))
+        call("export_encoder")
+    return folder
+
+
+@pytest.fixture
+def encoded(encoder_home, home):
+    """A home of this test's own with an encoder in its store."""
+    shutil.copytree(encoder_home, home)
+    return home
+
+
+@pytest.fixture
+def refresh(run_dag, icons_folder, encoded):
+    """Ingest the icons that `keep` keeps and refresh; the dag run."""
+
+    def run(name, keep, **answers):
+        ingested = run_dag("ingest_corpus", folder=str(icons_folder(name, keep=keep)))
+        assert ingested.state == "success"
+        assert ingested.events == [("corpus", {"id": ingested.results["ingest"]["corpus"]})]
+        return run_dag("refresh_embeddings", corpus=ingested.results["ingest"]["corpus"], **answers)
+
+    return run
+
+
+def few(name: str) -> bool:
+    return name < "ar"
+
+
+def more(name: str) -> bool:
+    return name < "b"
+
+
+def test_refreshes(refresh):
+    full = refresh("full", few, shards=2)
+    assert full.tasks == {name: ["success"] for name in ("plan", "commit_embeddings", "index")} | {"embed": ["success"] * 2}
+    base = full.results["commit_embeddings"]["embeddings"]
+    assert full.results["commit_embeddings"]["kept"] == 0
+    assert full.events == [("index", {"id": full.results["index"]["index"]})]
+
+    unchanged = refresh("unchanged", few, base=base)
+    assert unchanged.state == "success"
+    assert unchanged.tasks["embed"] == ["skipped"]
+    assert unchanged.tasks["commit_embeddings"] == unchanged.tasks["index"] == ["success"]
+    assert unchanged.results["commit_embeddings"]["embeddings"] == base
+    assert unchanged.results["commit_embeddings"]["found"]
+
+    added = refresh("added", more, base=base)
+    committed = added.results["commit_embeddings"]
+    assert set(added.tasks["embed"]) == {"success"}
+    assert committed["kept"] == full.results["commit_embeddings"]["documents"]
+    assert committed["encoded"] == added.results["plan"]["added"] > 0
+
+    deleted = refresh("deleted", lambda name: few(name) and name > "ae", base=base)
+    committed = deleted.results["commit_embeddings"]
+    assert deleted.tasks["embed"] == ["skipped"]
+    assert deleted.results["plan"]["deleted"] > 0
+    assert (committed["encoded"], committed["kept"]) == (0, committed["documents"])
+
+
+def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained):
+    """Categories in the documents' text rank worse than labels alone: judged against the champion, that is refused."""
+    first = run_dag("evaluate_release", index=trained.index)
+    assert first.tasks == {name: ["success"] for name in ("assemble", "evaluate", "gate")}
+    assert first.note.startswith("PASSED: no champion yet")
+    verdict = first.results["gate"]["verdict"]
+    assert first.events == [("verdict", {"id": verdict})]
+
+    promoted = run_dag("promote_release", verdict=verdict)
+    assert promoted.tasks == {"promote": ["success"], "reconcile": ["success"]}
+    assert promoted.events == [("challenger", {"id": trained.release})]
+    deployed = run_dag("deploy_release", release=trained.release)
+    assert deployed.results["deploy"]["outcome"] == "deployed"
+    assert deployed.events == [("champion", {"id": trained.release})]
+
+    corpus = run_dag("ingest_corpus", text="label+category").results["ingest"]["corpus"]
+    refreshed = run_dag("refresh_embeddings", corpus=corpus)
+    worse = run_dag("evaluate_release", index=refreshed.results["index"]["index"])
+    assert worse.state == "success"
+    assert worse.tasks == {name: ["success"] for name in ("assemble", "evaluate", "gate")}
+    assert worse.results["gate"]["outcome"] == "rejected"
+    assert worse.note.startswith("REJECTED: ")
+    assert "nDCG@10" in worse.note
+    assert worse.events == []
+
+
+def test_an_error_is_the_steps_one_sentence_and_not_retried(run_dag, home):
+    failed = run_dag("promote_release", verdict="abcdef")
+    assert failed.state == "failed"
+    assert failed.tasks == {"promote": ["failed"], "reconcile": ["upstream_failed"]}
