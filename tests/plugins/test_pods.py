@@ -84,32 +84,41 @@ def test_valid_for_kubernetes(cluster):
         validate.validate({**pod_of(operator, map_index), "apiVersion": "v1", "kind": "Pod"}, "1.31", strict=True)
 
 
+def ended_pod(exit_code, reason="Error", message=""):
+    """A failed pod as the cluster's API tells of it."""
+    from kubernetes.client import models as k8s
+
+    ended = k8s.V1ContainerState(terminated=k8s.V1ContainerStateTerminated(exit_code=exit_code, reason=reason, message=message))
+    base = k8s.V1ContainerStatus(name="base", state=ended, image="i", image_id="i", ready=False, restart_count=0)
+    spec = k8s.V1PodSpec(containers=[k8s.V1Container(name="base")])
+    status = k8s.V1PodStatus(phase="Failed", container_statuses=[base])
+    return k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="p", namespace="n"), spec=spec, status=status)
+
+
 def test_how_a_pod_ended():
+    from kubernetes.client import models as k8s
     from operators.pod import how_it_ended
 
-    def pod(exit_code, reason="Error", message=""):
-        ended = Record(terminated=Record(exit_code=exit_code, reason=reason, message=message))
-        return Record(status=Record(reason=None, message=None, container_statuses=[Record(name="base", state=ended)]))
-
-    assert how_it_ended(pod(2, message="error: given x"), "base") == (2, "error: given x")
-    assert how_it_ended(pod(1, "OOMKilled"), "base")[0] == 137
-    evicted = Record(status=Record(reason="Evicted", message="low on disk", container_statuses=None))
+    assert how_it_ended(ended_pod(2, message="error: given x"), "base") == (2, "error: given x")
+    assert how_it_ended(ended_pod(1, "OOMKilled"), "base")[0] == 137
+    evicted = k8s.V1Pod(status=k8s.V1PodStatus(phase="Failed", reason="Evicted", message="low on disk"))
     assert how_it_ended(evicted, "base") == (75, "the pod was evicted: low on disk")
     assert how_it_ended(None, "base")[0] == 75
 
 
 def test_a_failed_pod_says_the_steps_sentence(cluster, context, monkeypatch):
+    from airflow.sdk.exceptions import AirflowSkipException
     from operators.step import KubernetesPodOperator, StepFailed
 
     operator = pods()["ingest"][0]
     for asks_the_cluster in ("process_pod_deletion", "patch_already_checked", "is_istio_enabled"):
         monkeypatch.setattr(KubernetesPodOperator, asks_the_cluster, lambda *args, **kwargs: None)
-    ended = Record(terminated=Record(exit_code=2, reason="Error", message="{}\nerror: given x; expected y; next: z\n"))
-    status = Record(phase="Failed", reason=None, message=None, container_statuses=[Record(name="base", state=ended)])
-    remote = Record(status=status, metadata=Record(name="p", annotations=None), spec=Record(containers=[Record(name="base")]))
+    failed_pod = ended_pod(2, message="{}\nerror: given x; expected y; next: z\n")
     with pytest.raises(StepFailed, match=r"^given x; expected y; next: z$") as failed:
-        operator.cleanup(remote, remote, None, context)
+        operator.cleanup(failed_pod, failed_pod, None, context)
     assert failed.value.exit_code == 2
+    with pytest.raises(AirflowSkipException):
+        operator.cleanup(ended_pod(4), ended_pod(4), None, context)
 
 
 def test_the_result_comes_back_through_the_store(context, home, monkeypatch, capsys):

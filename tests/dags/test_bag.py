@@ -1,0 +1,97 @@
+"""What holds for every DAG file, also for those that are still to come."""
+
+import ast
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.settings import environment
+from tests.conftest import PROJECT
+
+FILES = sorted((PROJECT / "dags").glob("*.py"))
+HEAVY = ("numpy", "torch", "pandas", "faiss", "mlflow", "scipy", "matplotlib", "transformers", "onnxruntime", "ir_measures")
+PARSE = f"""
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag()
+print(json.dumps([bag.import_errors, [name for name in {HEAVY} if name in sys.modules], sorted(bag.dags)]))
+"""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_dag_file_only_declares(file):
+    tree = ast.parse(file.read_text())
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+    functions = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    assert functions == []
+    assert len(file.read_text().splitlines()) <= 60
+
+
+def test_the_bag_parses_without_heavy_imports(airflow_database):
+    paths = {"PYTHONPATH": str(PROJECT), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+    done = subprocess.run([sys.executable, "-c", PARSE], env=environment(paths), capture_output=True, text=True, check=True)
+    errors, heavy, names = json.loads(done.stdout.splitlines()[-1])
+    assert errors == {}
+    assert heavy == []
+    assert names == sorted(file.stem for file in FILES)
+
+
+def test_every_dag_explains_itself(bag):
+    for dag in bag.dags.values():
+        verb, _, noun = dag.dag_id.partition("_")
+        assert verb
+        assert noun
+        assert len(dag.doc_md) > 80
+        assert dag.tags
+        assert dag.owner not in ("", "airflow")
+        assert dag.catchup is False
+        assert dag.max_active_runs == 1
+        assert dag.params
+        for name in dag.params:
+            assert dag.params.get_param(name).description, f"{dag.dag_id}: {name}"
+
+
+def test_every_task_retries_by_the_steps_exit_code(bag):
+    from operators.step import StepOperator, StepRetryPolicy
+
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            assert (getattr(task, "operator_class", None) or type(task)).__name__ == StepOperator.__name__
+            policy = task.partial_kwargs["retry_policy"] if task.is_mapped else task.retry_policy
+            assert type(policy).__name__ == StepRetryPolicy.__name__
+            assert task.retries >= 1
+
+
+def test_the_assets_chain_the_dags(bag):
+    emitted, awaited = {}, {}
+    for dag in sorted(bag.dags.values(), key=lambda dag: dag.dag_id):
+        for outlet in [outlet for task in dag.tasks for outlet in task.outlets]:
+            emitted.setdefault(outlet.name.partition("-if-")[0], []).append(dag.dag_id)
+        for asset in dag.schedule if isinstance(dag.schedule, list) else []:
+            awaited.setdefault(asset.name, []).append(dag.dag_id)
+    assert emitted == {
+        "corpus": ["ingest_corpus"],
+        "index": ["refresh_embeddings"],
+        "verdict": ["evaluate_release"],
+        "challenger": ["promote_release"],
+        "champion": ["deploy_release", "rollback_release"],
+    }
+    assert awaited == {
+        "corpus": ["refresh_embeddings"],
+        "index": ["evaluate_release"],
+        "verdict": ["promote_release"],
+        "challenger": ["deploy_release"],
+    }
+
+
+def test_the_form_has_bounds_choices_and_may_stay_empty(bag):
+    params = bag.dags["refresh_embeddings"].params
+    shards = params.get_param("shards")
+    assert (shards.schema["minimum"], shards.schema["maximum"]) == (1, 1000)
+    assert params.get_param("corpus").value == ""
+    assert params.get_param("corpus").schema["type"] == ["string", "null"]
+    assert bag.dags["ingest_corpus"].params.get_param("text").schema["enum"] == ["label", "label+category"]
+    for dag in bag.dags.values():
+        dag.params.validate()
