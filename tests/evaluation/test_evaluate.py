@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from pipelines.artifacts import Recipe, load, open_store, produce
 from pipelines.errors import InputError
 from pipelines.evaluation.measures import CONDENSED, MEASURES
 from pipelines.journal import Journal, Routing
-from pipelines.ranking.corpus import Document, Qrel, Query, write_rows
-from tests.conftest import call, embedded_release
+from pipelines.ranking.corpus import Document, Qrel, Query, qrels, queries, write_rows
+from tests.conftest import Trained, call, embedded_release
 
 HOSTILE = '<script>alert("x")</script> **b** | @all'
 
@@ -59,10 +61,30 @@ def graded(trained) -> Graded:
     return Graded(corpus, embedded_release(trained.home, corpus, trained.encoder).release)
 
 
+@pytest.fixture(scope="session")
+def _harmed_once(_trained_once: Trained, tmp_path_factory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("harmed") / "home"
+    shutil.copytree(_trained_once.home, folder, copy_function=os.link)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATCHET_HOME", str(folder))
+        corpus = call("ingest", text="label+category").corpus
+        worse = embedded_release(folder, corpus, _trained_once.encoder).release
+        call("evaluate", release=worse, baseline=_trained_once.release)
+        call("evaluate", release=_trained_once.release, baseline=worse)
+    return folder, worse
+
+
 @pytest.fixture
-def worse(trained) -> str:
-    """A release with real harm: the icons' categories stand in the text."""
-    return embedded_release(trained.home, call("ingest", text="label+category").corpus, trained.encoder).release
+def worse(_harmed_once: tuple[Path, str], home: Path) -> str:
+    """A release with real harm: the icons' categories stand in the text. Both are evaluated on the queries of either."""
+    shutil.copytree(_harmed_once[0], home, copy_function=os.link)
+    return _harmed_once[1]
+
+
+@pytest.fixture
+def better(worse: str, _trained_once: Trained) -> Trained:
+    """The release that `worse` is compared with, in the same home."""
+    return _trained_once
 
 
 def serve(release: str) -> None:
@@ -104,21 +126,21 @@ def test_an_evaluation_of_the_icons(trained):
     assert load(open_store(), "evaluation", artifact.id).manifest.files == files, "equal input must give equal bytes"
 
 
-def test_first_passes_worse_is_rejected_champion_is_not_judged(trained, worse):
-    first = call("evaluate", release=trained.release)
+def test_first_passes_worse_is_rejected_champion_is_not_judged(better, worse):
+    first = call("evaluate", release=better.release)
     verdict = call("gate", evaluation=first.evaluation)
     assert verdict.passed
     assert verdict.sentence.startswith("passed: no champion yet; nDCG@10 0.3")
 
-    serve(trained.release)
+    serve(better.release)
     harm = call("evaluate", release=worse)
-    assert (harm.champion, harm.found) == (trained.release, False)
+    assert (harm.champion, harm.found) == (better.release, True)
     with pytest.raises(InputError, match="without a baseline while"):
         call("gate", evaluation=harm.evaluation)
     verdict = call("gate", evaluation=harm.evaluation, baseline=harm.baseline)
-    assert (verdict.outcome, verdict.passed, verdict.champion) == ("rejected", False, trained.release)
+    assert (verdict.outcome, verdict.passed, verdict.champion) == ("rejected", False, better.release)
     assert verdict.sentence.startswith("rejected: nDCG@10 −0.0")
-    assert f"against champion {trained.release[:8]}, over 1,3" in verdict.sentence
+    assert f"against champion {better.release[:8]}, over 1,3" in verdict.sentence
     stored = load(open_store(), "verdict", verdict.verdict)
     said = stored.json("verdict.json")
     assert said["high"] < 0 < said["margin"]
@@ -132,8 +154,8 @@ def test_first_passes_worse_is_rejected_champion_is_not_judged(trained, worse):
     assert len(told.worst_queries) == 5
     assert call("why", release="champion").sentence.startswith("passed: no champion yet")
 
-    same = call("evaluate", release=trained.release)
-    assert (same.baseline, same.champion) == ("", trained.release)
+    same = call("evaluate", release=better.release)
+    assert (same.baseline, same.champion) == ("", better.release)
     verdict = call("gate", evaluation=same.evaluation)
     assert (verdict.outcome, verdict.passed) == ("not run", False)
     assert "is the champion already" in verdict.sentence
@@ -171,27 +193,23 @@ def test_no_judged_query_is_an_honest_not_run(trained):
     assert "nothing was measured" in load(open_store(), "evaluation", found.evaluation).text("report.html")
 
 
-def test_few_queries_are_undecided_and_say_how_many_are_missing(trained, worse):
-    """Two dozen of the icons' terms can't tell the two texts apart at a margin that they can detect."""
-    full = load(open_store(), "corpus", trained.corpus)
-    queries = [json.loads(line) for line in full.text("queries.jsonl").splitlines()]
-    tests = [Query(**query) for query in queries if query["split"] == "test"]
-    qrels = [line.split() for line in full.text("qrels.txt").splitlines()]
-    outcomes = {}
-    for start in range(0, 150, 25):
-        asked = tests[start : start + 25]
-        ids = {query.id for query in asked}
-        judged = [Qrel(query=query, document=document, grade=1) for query, _, document, _ in qrels if query in ids]
-        found = call("evaluate", release=worse, baseline=trained.release, corpus=corpus_of(ANIMALS, asked, judged))
-        verdict = call("gate", evaluation=found.evaluation, baseline=found.baseline, margin=0.3)
-        outcomes[verdict.outcome] = load(open_store(), "verdict", verdict.verdict).json("verdict.json")
-    assert "undecided" in outcomes, outcomes.keys()
-    assert outcomes["undecided"]["still_needed"] >= 1
-    assert "more queries would decide" in outcomes["undecided"]["sentence"]
+def test_few_queries_are_undecided_and_say_how_many_are_missing(better, worse):
+    """Two dozen of the icons' terms can't tell the two texts apart, at the smallest margin that they can detect."""
+    full = load(open_store(), "corpus", better.corpus)
+    asked = queries(full, "test")[100:125]
+    judged = [Qrel(query=one.id, document=document, grade=1) for one in asked for document in qrels(full).get(one.id, {})]
+    found = call("evaluate", release=worse, baseline=better.release, corpus=corpus_of(ANIMALS, asked, judged))
+    pair = {"evaluation": found.evaluation, "baseline": found.baseline}
+    with pytest.raises(InputError, match="which would hold") as refused:
+        call("gate", **pair)
+    verdict = call("gate", **pair, margin=float(refused.value.next_action.split()[2].rstrip(",")))
+    assert verdict.outcome == "undecided", verdict.sentence
+    assert load(open_store(), "verdict", verdict.verdict).json("verdict.json")["still_needed"] >= 1
+    assert "more queries would decide" in verdict.sentence
 
 
-def test_a_small_margin_is_refused_with_the_one_that_holds(trained, worse, capfd):
-    found = call("evaluate", release=trained.release, baseline=worse)
+def test_a_small_margin_is_refused_with_the_one_that_holds(better, worse, capfd):
+    found = call("evaluate", release=better.release, baseline=worse)
     arguments = ["gate", "--evaluation", found.evaluation, "--baseline", found.baseline, "--margin"]
     assert main([*arguments, "0.001"]) == 2
     refused = capfd.readouterr().err
