@@ -65,4 +65,4 @@ def _seen(dag_run: Any) -> DagRun:
             select(AssetEvent).where(AssetEvent.source_run_id == row.run_id, AssetEvent.source_dag_id == row.dag_id)
         )
         events = [(event.asset.name, event.extra) for event in told]
-        return DagRun(str(row.state), row.note, tasks, results, events)
+        return DagRun(str(row.state), dag_run.note, tasks, results, events)
