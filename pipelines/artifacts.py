@@ -12,8 +12,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,14 +30,24 @@ from pipelines.logs import log
 from pipelines.settings import PROJECT, Settings, settings
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig
+    from obstore.store import ClientConfig, RetryConfig
 
 Kind = Literal[
     "corpus", "encoder", "shard", "embeddings", "index", "reranker", "release",
     "evaluation", "verdict", "drift", "experiment", "report",
 ]  # fmt: skip
-CHUNK = 1 << 20
 MIN_PREFIX = 4
+ACCESS = ("an account that may read and write the store", "correct the credentials, or the folder's owner and mode")
+REFUSALS = {
+    "NoSuchBucket": ("a bucket that exists", "create the bucket, or correct RATCHET_STORE"),
+    "403 Forbidden": ACCESS,
+    "401 Unauthorized": ACCESS,
+    "necessary privileges": ACCESS,
+    "Permission denied": ACCESS,
+    "Read-only file system": ("a store that may be written", "mount it writable, or set RATCHET_STORE to another folder"),
+    "169.254.169.254": ("credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+}
+"""What no second try mends, by words of obstore's messages, whose classes do not tell all of these apart."""
 
 
 def canonical(value: Any) -> bytes:
@@ -112,13 +123,11 @@ class Store:
         self.cache = cache
         self.local: Path | None = None
         parts = urlsplit(uri)
-        if parts.scheme == "file":
+        if parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc:
             self.local = Path(unquote(parts.path))
             self.backend: LocalStore | S3Store = _local_store(self.local)
         elif parts.scheme == "s3" and parts.netloc:
-            options: dict[str, Any] = {"endpoint": s3_endpoint} if s3_endpoint else {}
-            client: ClientConfig = {"allow_http": s3_endpoint.startswith("http://")}
-            self.backend = S3Store(parts.netloc, prefix=parts.path.strip("/") or None, client_options=client, **options)
+            self.backend = _s3_store(parts.netloc, parts.path.strip("/"), s3_endpoint)
         else:
             raise InputError(
                 f"RATCHET_STORE={uri!r}", "file:///folder or s3://bucket/prefix", "set RATCHET_STORE to one of these"
@@ -129,13 +138,15 @@ class Store:
         """One operation on the store: what passes here is retried by the caller's caller, never half-done."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (BaseError, OSError) as error:
+            refusal = next((refusal for words, refusal in REFUSALS.items() if words in str(error)), None)
+            if isinstance(error, FileNotFoundError) and not refusal:
+                raise
+            given = f"{name} {path} in {self.uri}: {str(error).partition(chr(10))[0]}"
+            if refusal:
+                raise InputError(given, *refusal) from error
             raise TryAgain(
-                f"{name} {path} in {self.uri}: {str(error).partition(chr(10))[0]}",
-                "a store that answers and has room",
-                "check the disk, the network and the store's credentials, then run the same command again",
+                given, "a store that answers and has room", "check the disk and the network, then run the same command again"
             ) from error
 
     def create(self, path: str, body: bytes) -> bool:
@@ -177,13 +188,25 @@ class Store:
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 
     def keep(self, file: Path) -> FileEntry:
-        """Store a file under its sha256. The same content is stored once, never overwritten."""
+        """Store a file under its sha256, once. What lies there already is read again: damage is replaced, not inherited."""
         entry = FileEntry(sha256=digest_file(file), bytes=file.stat().st_size)
         blob = blob_path(entry)
-        if self.size(blob) != entry.bytes:
-            with self.operation("keep", blob):
-                obstore.put(self.backend, blob, file)
+        size = self.size(blob)
+        if size == entry.bytes and self._digest(blob) == entry.sha256:
+            return entry
+        if size is not None:
+            log().warning("a stored file was damaged and is replaced", path=f"{self.uri}/{blob}")
+        with self.operation("keep", blob):
+            obstore.put(self.backend, blob, file)
         return entry
+
+    def _digest(self, path: str) -> str:
+        """The sha256 of what lies at `path`, read in chunks."""
+        content = hashlib.sha256()
+        with self.operation("digest", path):
+            for chunk in obstore.get(self.backend, path):
+                content.update(chunk)
+        return content.hexdigest()
 
     def fetch(self, name: str, entry: FileEntry) -> Path:
         """A local path with the verified content of `entry`, called `name` in messages.
@@ -191,9 +214,11 @@ class Store:
         Raises:
             CorruptArtifact: the content is missing or is not what the manifest names.
         """
-        blob = f"blobs/{entry.sha256}"
-        path = self.local / blob if self.local is not None else self._download(blob, entry)
-        if not path.is_file() or path.stat().st_size != entry.bytes or digest_file(path) != entry.sha256:
+        blob = blob_path(entry)
+        path = (self.local or self._cache()) / blob
+        if not self.local and not _holds(path, entry):
+            self._download(blob, path)
+        if not _holds(path, entry):
             raise self.corrupt(name, entry)
         return path
 
@@ -205,23 +230,28 @@ class Store:
             "restore the file from a backup, or delete it and the artifact's manifest and run the step again",
         )
 
-    def _download(self, blob: str, entry: FileEntry) -> Path:
+    def _cache(self) -> Path:
         if self.cache is None:
             raise InputError(f"{self.uri} without a cache folder", "a folder", "pass cache=")
-        path = self.cache / blob
-        if path.is_file() and path.stat().st_size == entry.bytes:
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self.operation("fetch", blob), tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
-            try:
-                for chunk in obstore.get(self.backend, blob):
-                    part.write(chunk)
-                Path(part.name).replace(path)
-            except FileNotFoundError:
-                pass
-            finally:
-                Path(part.name).unlink(missing_ok=True)
-        return path
+        return self.cache
+
+    def _download(self, blob: str, path: Path) -> None:
+        """Bring a blob into the cache, all at once; nothing appears there if the store has none."""
+        with self.operation("fetch", blob):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part, suppress(FileNotFoundError):
+                try:
+                    for chunk in obstore.get(self.backend, blob):
+                        part.write(chunk)
+                    part.flush()
+                    Path(part.name).replace(path)
+                finally:
+                    Path(part.name).unlink(missing_ok=True)
+
+
+def _holds(path: Path, entry: FileEntry) -> bool:
+    """Whether a local file has the content of `entry`."""
+    return path.is_file() and path.stat().st_size == entry.bytes and digest_file(path) == entry.sha256
 
 
 def blob_path(entry: FileEntry) -> str:
@@ -238,6 +268,21 @@ def _local_store(folder: Path) -> LocalStore:
             "a folder that this account may write",
             "set RATCHET_STORE to another folder, or correct its owner",
         ) from None
+
+
+def _s3_store(bucket: str, prefix: str, endpoint: str) -> S3Store:
+    """A bucket whose silence is noticed: within a minute a request has moved on or failed."""
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise InputError(
+            f"RATCHET_S3_ENDPOINT={endpoint!r}",
+            "a URL such as https://s3.example.org",
+            "correct it, or unset it for the cloud's own",
+        )
+    client: ClientConfig = {
+        "allow_http": endpoint.startswith("http://"), "connect_timeout": "5s", "read_timeout": "15s", "timeout": "1h"
+    }  # fmt: skip
+    retries: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
+    return S3Store(bucket, prefix=prefix or None, endpoint=endpoint or None, client_options=client, retry_config=retries)
 
 
 def open_store(given: Settings | None = None) -> Store:
@@ -333,6 +378,12 @@ def _corrupt_manifest(store: Store, path: str, reason: str) -> CorruptArtifact:
     )
 
 
+def committed(store: Store, kind: Kind, prefix: str = "") -> list[str]:
+    """The ids of a kind that begin with `prefix`, sorted. A folder without a manifest is none: its writer was killed."""
+    names = [name for name in store.names(f"{kind}/") if name.startswith(prefix)]
+    return [name for name in names if store.size(f"{kind}/{name}/manifest.json") is not None]
+
+
 def load(store: Store, kind: Kind, artifact_id: str) -> Artifact:
     """The committed artifact whose id is, or begins with, `artifact_id` (4 digits or more).
 
@@ -342,7 +393,7 @@ def load(store: Store, kind: Kind, artifact_id: str) -> Artifact:
     exact = find(store, kind, artifact_id) if artifact_id.isalnum() else None
     if exact is not None:
         return exact
-    ids = [name for name in store.names(f"{kind}/") if len(artifact_id) >= MIN_PREFIX and name.startswith(artifact_id)]
+    ids = committed(store, kind, artifact_id) if len(artifact_id) >= MIN_PREFIX else []
     if len(ids) != 1:
         raise InputError(
             f"{kind} {artifact_id!r}, which {f'{len(ids)} ids begin with' if ids else 'is not in ' + store.uri}",

@@ -4,6 +4,7 @@ Each entry names the sha256 of the one before, so an entry that was changed or s
 """
 
 import time
+import uuid
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -40,6 +41,7 @@ class Entry(BaseModel):
     verdict: str | None
     routing: Routing
     dag_run: str = ""
+    attempt: str = ""
     parent: str = Field(pattern="^[0-9a-f]{64}$")
 
 
@@ -75,6 +77,7 @@ class Journal:
 
         Raises:
             TryAgain: another run wrote it first; nothing of this one is kept.
+            CorruptArtifact: a file that is not Ratchet's lies behind the last entry; nothing is written.
             InputError: `why` or `who` is empty.
         """
         n = len(self.entries) + 1
@@ -83,14 +86,17 @@ class Journal:
         try:
             entry = Entry(
                 n=n, at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), who=who or given.who, why=why, action=action,
-                from_=before, to=to, verdict=verdict, routing=routing, dag_run=given.dag_run, parent=self._tip,
+                from_=before, to=to, verdict=verdict, routing=routing, dag_run=given.dag_run,
+                attempt=uuid.uuid4().hex, parent=self._tip,
             )  # fmt: skip
         except ValidationError as error:
             raise InputError(
                 f"journal entry with {error.errors()[0]['loc']}", error.errors()[0]["msg"], "give it a value"
             ) from None
         body = entry.model_dump_json(by_alias=True, indent=1).encode()
-        if not self.store.create(entry_path(n), body):
+        self._check_gap(n)
+        # An answer that was lost on the network is asked for again by the client, which then meets its own entry.
+        if not self.store.create(entry_path(n), body) and self._read(n) != body:
             raise TryAgain(
                 f"{action} of {to} as journal entry {n}",
                 "that nobody else wrote it meanwhile",
@@ -145,6 +151,12 @@ class Journal:
         if entry.n != n or entry.parent != self._tip:
             raise self._stranger(n, f"it follows another entry (n {entry.n}, parent {entry.parent[:12]}…)")
         return entry
+
+    def _check_gap(self, n: int) -> None:
+        """Entry `n` must be the end: what lies behind it without it would be taken for its successor."""
+        behind = [name for name in self.store.names("journal/") if name > f"{n:08d}.json"]
+        if behind and self._read(n) is None:
+            raise self._stranger(n, f"missing, but {behind[0]} is there")
 
     def _stranger(self, n: int, reason: str) -> CorruptArtifact:
         return CorruptArtifact(

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipelines.artifacts import Artifact, Store, find, load, load_exactly, open_store
+from pipelines.artifacts import Artifact, Store, committed, find, load, load_exactly, open_store
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.journal import Journal
@@ -64,7 +64,7 @@ def _champion(store: Store) -> Artifact | None:
 def _encoder(store: Store, champion: Artifact | None) -> str:
     if champion:
         return champion.inputs["encoder"]
-    ids = store.names("encoder/")
+    ids = committed(store, "encoder")
     if len(ids) != 1:
         raise InputError(
             f"no champion and {len(ids)} encoders in {store.uri}", "one encoder to choose",
