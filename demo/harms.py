@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 
 from demo.__main__ import chain, save_report
+from demo.__main__ import quietly as call
 from demo.services import Services
 from pipelines.artifacts import Artifact, Recipe, Store, load_exactly, open_store, produce
-from pipelines.contract import load_step
 from pipelines.errors import InputError, StepError
 from pipelines.journal import Journal
 from pipelines.ranking.embeddings import rows, vectors
@@ -27,11 +27,6 @@ Plant = Callable[[], str]
 """Plants one harm; returns the sentence with which it was refused.
 
 Raises AssertionError: it was not refused."""
-
-
-def call(step: str, **values: Any) -> Any:
-    """Run a step in this process."""
-    return load_step(step).call(values)
 
 
 def refusal(step: str, **values: Any) -> str:

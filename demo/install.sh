@@ -48,6 +48,7 @@ if [ ! -x $venv/bin/python ]; then
     echo "making $venv with $("$python" --version)" >&2
     "$python" -m venv $venv || fail "a failed 'python -m venv $venv'" "a new virtual environment" "read the message above, then run make clean and try again"
 fi
+[ -x $venv/bin/uv ] || $venv/bin/python -m pip --version >/dev/null 2>&1 || $venv/bin/python -m ensurepip >/dev/null
 [ -x $venv/bin/uv ] || $venv/bin/python -m pip install --quiet --disable-pip-version-check uv || \
     fail "pip that could not install uv" "a package index that answers" "check the network or pip's configuration"
 torch_source

@@ -98,6 +98,8 @@ class Services:
             "RATCHET_SERVER_URL": ports.get("server", ""),
             "RATCHET_SERVER_KEY_FILE": str(self._secret("server.key")),
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nobody asks for jobs; six idle processes less
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT),
         }
 

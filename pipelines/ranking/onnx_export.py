@@ -1,5 +1,7 @@
 """From torch weights to ONNX: the one place of ranking that needs torch. Serving never imports it."""
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,14 @@ def export_onnx(model: Path, pooling: str, target: Path) -> int:
     examples = tuple(torch.full((2, 8), value) for value in (7, 1, 0))  # one tensor thrice would become one input
     batch, length = torch.export.Dim("batch", min=1, max=65536), torch.export.Dim("length", min=2, max=512)
     names = ["input_ids", "attention_mask", "token_type_ids"]
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of torchvision, which nobody needs
     try:
-        program = torch.onnx.export(
-            network, examples, dynamo=True, verbose=False, input_names=names, output_names=["sentence_embedding"],
-            dynamic_shapes=({0: batch, 1: length},) * 3,
-        )  # fmt: skip
-        program.save(str(target))
+        with warnings.catch_warnings(action="ignore"):
+            program = torch.onnx.export(
+                network, examples, dynamo=True, verbose=False, input_names=names, output_names=["sentence_embedding"],
+                dynamic_shapes=({0: batch, 1: length},) * 3,
+            )  # fmt: skip
+            program.save(str(target))
     except (RuntimeError, torch.onnx.OnnxExporterError) as error:
         raise InputError(
             f"{model}: {str(error)[:200]}", "an encoder that torch.onnx can export", "use a BERT-like model"
@@ -58,9 +62,9 @@ def reference_vectors(model: Path, tokenizer: Path, fingerprint: Fingerprint) ->
 def _sentence_encoder(model: Path, pooling: str) -> Any:
     import torch
     from transformers import AutoModel
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     try:
         body = AutoModel.from_pretrained(model, local_files_only=True).eval().float()
     except (OSError, ValueError, RuntimeError) as error:
