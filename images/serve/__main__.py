@@ -19,7 +19,8 @@ from pipelines.artifacts import open_store
 from pipelines.errors import InputError, StepError
 from pipelines.settings import Settings, settings
 
-MOST_THREADS = 4
+THREADS_A_SEARCH = 1  # a second one saves half a millisecond while the machine idles, and costs ten once it does not
+KEEP_ALIVE_S = 75  # longer than load balancers hold a connection, so that none sends into one that is being closed
 FINISH_WITHIN_S = 5
 
 
@@ -45,17 +46,17 @@ def serve(given: Settings) -> None:
             "a key that every caller must show",
             "set it, or RATCHET_SERVER_KEY_FILE=FILE, and start again",
         )
-    threads = min(MOST_THREADS, os.cpu_count() or 1)
-    watcher = Watcher(open_store(given), given.poll_s, threads)
+    watcher = Watcher(open_store(given), given.poll_s, THREADS_A_SEARCH)
     events = EventLog(given.events or given.home / "events")
-    app = Envelope(build_app(watcher, events, Access(given.key), workers=threads))
+    app = Envelope(build_app(watcher, events, Access(given.key), workers=os.cpu_count() or 1))
     with bound(given) as listening:
         host, port = listening.getsockname()[:2]
         server = Server(
             uvicorn.Config(
-                app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=FINISH_WITHIN_S
+                app, log_config=None, access_log=False, server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=FINISH_WITHIN_S,
             )
-        )
+        )  # fmt: skip
         server.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         threading.Thread(target=contextvars.copy_context().run, args=(watcher.run,), name="watcher", daemon=True).start()
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.artifacts import Recipe, load_exactly, open_store, produce
 from pipelines.journal import Journal, Routing
-from pipelines.ranking.icons import _installed
+from pipelines.ranking.icons import installed_icons
 from tests.conftest import Trained, call, embedded_release
 from tests.serve.browser import browser
 
@@ -46,7 +46,7 @@ def replaced(kind: str, artifact_id: str, name: str, body: bytes, **inputs: str)
 def _small_once(_trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     home, metadata = tmp_path_factory.mktemp("small"), tmp_path_factory.mktemp("icons") / "metadata"
     shutil.copytree(_trained_once.home, home, copy_function=os.link, dirs_exist_ok=True)
-    shutil.copytree(_installed() / "metadata", metadata)
+    shutil.copytree(installed_icons() / "metadata", metadata)
     icons = {name: icon for name, icon in json.loads((metadata / "icons.json").read_text()).items() if name in SMALL}
     icons["water"].update(label="beach " + HOSTILE, svg={style: {"raw": HOSTILE_PICTURE} for style in icons["water"]["free"]})
     (metadata / "icons.json").write_text(json.dumps(icons))

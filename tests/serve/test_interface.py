@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -111,8 +113,6 @@ def shared(_trained_once, tmp_path_factory):
 
 
 def copy_of(source: Path, target: Path) -> Path:
-    import shutil
-
     shutil.copytree(source, target, copy_function=os.link)
     return target
 
@@ -318,3 +318,21 @@ print(json.dumps({"status": asyncio.run(ask()).status_code, "modules": sorted(sy
     assert {"onnxruntime", "faiss", "fastapi"} <= loaded
     assert not loaded & {"torch", "airflow", "pandas", "transformers", "mlflow", "scipy", "feast"}
     assert not [name for name in said["modules"] if name.startswith("pipelines.steps")]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_documented_commands_work(trained):
+    route(trained.release)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    page = (PROJECT / "docs" / "serving.md").read_text().replace("8089", port)
+    commands = "\n".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL))
+    environment = server_environment(trained.home, RATCHET_SERVER_PORT=port)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    script = f"set -e\ntrap 'kill $!' EXIT\n{commands}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "/signin?token=" in done.stdout
+    assert done.stdout.rstrip().endswith("beach champion ['umbrella-beach', 'moon', 'bath']")
