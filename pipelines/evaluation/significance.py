@@ -63,8 +63,9 @@ def bounds(values: Floats, confidence: float) -> tuple[Any, Any]:
 
 def _unskewed(quantile: float, skewness: Any, count: int) -> Any:
     """Hall's inverse: which studentized mean corresponds to a symmetric one, both divided by √n."""
-    slope = np.where(np.abs(skewness) < 1e-6, 1e-6, skewness)
-    return 3 / slope * (np.cbrt(1 + slope * (quantile - slope / (6 * count))) - 1)
+    symmetric = np.abs(skewness) < 1e-6
+    slope = np.where(symmetric, 1, skewness)
+    return np.where(symmetric, quantile, 3 / slope * (np.cbrt(1 + slope * (quantile - slope / (6 * count))) - 1))
 
 
 def student(probability: float, count: int) -> float:
@@ -91,11 +92,14 @@ def margin_that_holds(values: Sequence[float], confidence: float, power: float) 
     0.0
     """
     given = np.asarray(values, float)
-    if given.size < 2:
-        return None
-    low, _ = bounds(given, confidence)
-    _, high = bounds(given, 2 * power - 1)
-    return float(high - low)
+    return None if given.size < 2 else float(detectable(given, confidence, power))
+
+
+def detectable(values: Floats, confidence: float, power: float) -> Any:
+    """The margin that holds for the values along the last axis, at least two."""
+    low, _ = bounds(values, confidence)
+    _, high = bounds(values, 2 * power - 1)
+    return high - low
 
 
 def queries_needed(distance: float, sd: float, confidence: float, power: float) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.evaluation.significance import bounds, student
+from pipelines.evaluation.significance import bounds, detectable, student
 
 Floats = NDArray[np.float64]
 Bounds = tuple[Floats, Floats]
@@ -61,8 +61,7 @@ def simulate(case: Case, size: int, runs: int, seed: int, method: Callable[[Floa
     source = np.random.default_rng(seed)
     equal = case.draw(source, (runs, size), 0.0)
     low, high = method(equal)
-    reserve = bounds(equal, 2 * POWER - 1)[1] - equal.mean(-1)
-    armed = equal.mean(-1) - low + reserve
+    armed = detectable(equal, CONFIDENCE, POWER) + bounds(equal, CONFIDENCE)[0] - low  # of this method's lower bound
     margin = float(np.median(armed))
     harmful = case.draw(source, (runs, size), -margin)
     return {
