@@ -53,9 +53,12 @@ def _seen(dag_run: Any) -> DagRun:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
+    from ui import notes
 
     with create_session() as session:
         row = session.get(DagRunRow, dag_run.id)
+        if str(row.state) == "success":
+            notes.on_dag_run_success(row, "")  # the scheduler's part, which `dag.test` leaves out
         tasks: dict[str, list[str]] = {}
         for instance in row.get_task_instances(session=session):
             tasks.setdefault(instance.task_id, []).append(str(instance.state))
@@ -65,4 +68,4 @@ def _seen(dag_run: Any) -> DagRun:
             select(AssetEvent).where(AssetEvent.source_run_id == row.run_id, AssetEvent.source_dag_id == row.dag_id)
         )
         events = [(event.asset.name, event.extra) for event in told]
-        return DagRun(str(row.state), dag_run.note, tasks, results, events)
+        return DagRun(str(row.state), row.note, tasks, results, events)
