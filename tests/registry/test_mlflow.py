@@ -1,0 +1,123 @@
+"""MLflow shows what the journal says: against a real server on SQLite and files, and one on PostgreSQL and S3."""
+
+import time
+
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.settings import bound_mlflow
+from tests.conftest import call
+from tests.services import free_ports, mlflow, postgres, seaweedfs
+
+
+@pytest.fixture(scope="session", params=["sqlite+files", "postgres+s3"])
+def mlflow_uri(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mlflow")
+    if request.param == "sqlite+files":
+        with mlflow(folder) as uri:
+            yield uri
+        return
+    with seaweedfs(folder / "s3") as s3, postgres(folder / "postgres") as backend:
+        account = {**s3.environment, "MLFLOW_S3_ENDPOINT_URL": s3.endpoint}
+        with mlflow(folder / "mlflow", backend, s3.create_bucket("mlflow"), account) as uri:
+            yield uri
+
+
+@pytest.fixture
+def client(mlflow_uri, monkeypatch):
+    """A client of an MLflow that knows no releases yet."""
+    bound_mlflow()
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("RATCHET_MLFLOW_URI", mlflow_uri)
+    client = MlflowClient(mlflow_uri)
+    try:
+        client.delete_registered_model("release")
+    except MlflowException as error:
+        assert error.error_code == "RESOURCE_DOES_NOT_EXIST"
+    return client
+
+
+def shown(client):
+    """Which release each alias points at."""
+    model = client.get_registered_model("release")
+    return {alias: client.get_model_version("release", version).tags["release"] for alias, version in model.aliases.items()}
+
+
+def test_aliases_follow_promotion_deployment_and_rollback(releases, client):
+    releases.promoted(releases.a)
+    assert shown(client) == {"challenger": releases.a}
+    call("deploy")
+    assert shown(client) == {"champion": releases.a}
+    releases.promoted(releases.b)
+    assert shown(client) == {"champion": releases.a, "challenger": releases.b}
+    call("deploy")
+    call("rollback", why="a drill")
+    assert shown(client) == {"champion": releases.a}
+    assert call("reconcile").differences == []
+    assert len(client.search_model_versions("name='release'")) == 2
+
+
+def test_a_version_says_what_was_promoted_and_why(releases, client, tmp_path):
+    verdict = releases.verdict(releases.a, sentence="passed: no champion yet")
+    call("promote", verdict=verdict)
+    (version,) = client.search_model_versions("name='release'")
+    assert (version.tags["release"], version.tags["verdict"], version.tags["encoder"]) == (releases.a, verdict, releases.encoder)
+    assert version.description == "passed: no champion yet"
+    files = {file.path for file in client.list_artifacts(version.run_id, "release")}
+    assert files == {"release/release.json", "release/verdict.md", "release/journal_entry.json"}
+    text = client.download_artifacts(version.run_id, "release/verdict.md", str(tmp_path))
+    assert "passed: no champion yet" in open(text).read()  # noqa: PTH123
+
+
+def test_a_hand_moved_alias_is_reported_and_mended(releases, client, capsys):
+    releases.deployed(releases.a)
+    releases.promoted(releases.b)
+    number = client.get_model_version_by_alias("release", "challenger").version
+    client.set_registered_model_alias("release", "champion", number)
+    told = call("reconcile", repair=False)
+    assert told.repaired == 0
+    assert told.differences == [
+        f"alias champion pointed at release {releases.b} (version {number}), journal says {releases.a}: moved by hand?"
+    ]
+    assert shown(client)["champion"] == releases.b
+    assert main(["reconcile"]) == 0
+    assert "moved by hand?" in capsys.readouterr().err
+    assert shown(client) == {"champion": releases.a, "challenger": releases.b}
+    client.delete_registered_model_alias("release", "champion")
+    assert call("reconcile").differences == [f"alias champion pointed nowhere, journal says {releases.a}: moved by hand?"]
+    assert call("reconcile").repaired == 0
+
+
+def test_an_alias_where_the_journal_has_none_is_removed(releases, client):
+    releases.deployed(releases.a)
+    number = client.get_model_version_by_alias("release", "champion").version
+    client.set_registered_model_alias("release", "challenger", number)
+    assert "journal says none" in call("reconcile").differences[0]
+    assert shown(client) == {"champion": releases.a}
+
+
+def test_what_happened_while_mlflow_was_down_is_made_up_for(releases, client, monkeypatch, capsys):
+    up = client.tracking_uri
+    monkeypatch.setenv("RATCHET_MLFLOW_URI", f"http://127.0.0.1:{free_ports(1)[0]}")
+    verdict = releases.verdict(releases.a)
+    started = time.monotonic()
+    assert main(["promote", "--verdict", verdict]) == 0
+    assert "`reconcile` will mend it" in capsys.readouterr().err
+    assert main(["reconcile"]) == 75
+    assert time.monotonic() - started < 20
+    told = capsys.readouterr().err
+    assert "MLflow at http://127.0.0.1" in told
+    assert "Traceback" not in told
+    assert releases.journal.routing.challenger == releases.a
+    monkeypatch.setenv("RATCHET_MLFLOW_URI", up)
+    assert call("reconcile").repaired == 2
+    assert shown(client) == {"challenger": releases.a}
+
+
+def test_without_mlflow_there_is_nothing_to_reconcile(home, capsys, monkeypatch):
+    assert main(["reconcile"]) == 4
+    monkeypatch.setenv("RATCHET_MLFLOW_URI", "mlruns")
+    assert main(["reconcile"]) == 2
+    assert "http://127.0.0.1:5000" in capsys.readouterr().err
