@@ -3,7 +3,6 @@
 Each promoted release is one version with its verdict and measures; the aliases say who is champion and challenger.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -164,5 +163,5 @@ class Registry:
             "who": entry.who,
             "verdict": entry.verdict or "",
             **(release.inputs if release else {}),
-            **{name.replace("@", "_at_"): json.dumps(value) for name, value in measures.items()},
+            **{name.replace("@", "_at_"): f"{value['mean']:.4f}" for name, value in measures.items()},
         }

@@ -62,7 +62,13 @@ def test_the_challenger_becomes_champion(releases):
     call("promote", verdict=verdict)
     result = call("deploy", who="ada")
     entry = releases.journal.entries[-1]
-    assert (result.release, result.entry, result.changed, result.outcome, result.waited_s) == (releases.a, 2, True, "deployed", 0)
+    assert (result.release, result.entry, result.changed, result.outcome, result.waited_s) == (
+        releases.a,
+        2,
+        True,
+        "deployed",
+        0,
+    )
     assert (entry.action, entry.verdict, entry.who, entry.routing) == ("deploy", verdict, "ada", Routing(champion=releases.a))
     again = call("deploy", release=releases.a)
     assert (again.changed, again.outcome, again.entry) == (False, "unchanged", 2)
@@ -162,7 +168,12 @@ def test_rollback_returns_to_the_champion_before(releases):
     result = call("rollback", why="clicks fell", who="bob")
     assert (result.release, result.left, result.entry) == (releases.b, releases.c, 7)
     entry = releases.journal.entries[-1]
-    assert (entry.who, entry.why, entry.from_, entry.routing) == ("bob", "clicks fell", releases.c, Routing(champion=releases.b))
+    assert (entry.who, entry.why, entry.from_, entry.routing) == (
+        "bob",
+        "clicks fell",
+        releases.c,
+        Routing(champion=releases.b),
+    )
     assert call("rollback").release == releases.a  # never to c, which was left as bad
     with pytest.raises(InputError, match="none before it"):
         call("rollback")

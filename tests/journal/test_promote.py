@@ -15,7 +15,13 @@ def test_a_passed_release_becomes_challenger_with_the_verdicts_sentence(releases
     result = call("promote", verdict=verdict[:8], who="ada")
     (entry,) = releases.journal.entries
     assert (result.release, result.entry, result.changed, result.verdict) == (releases.a, 1, True, verdict)
-    assert (entry.who, entry.why, entry.to, entry.from_, entry.verdict) == ("ada", "passed: no champion yet", releases.a, None, verdict)
+    assert (entry.who, entry.why, entry.to, entry.from_, entry.verdict) == (
+        "ada",
+        "passed: no champion yet",
+        releases.a,
+        None,
+        verdict,
+    )
     assert entry.routing == Routing(champion=None, challenger=releases.a)
 
 
