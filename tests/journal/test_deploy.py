@@ -77,7 +77,7 @@ def test_the_challenger_becomes_champion(releases):
 def test_what_was_not_promoted_is_not_deployed(releases):
     with pytest.raises(InputError, match="no challenger"):
         call("deploy")
-    with pytest.raises(InputError, match="not the challenger .there is none.*run `promote`"):
+    with pytest.raises(InputError, match=r"not the challenger .there is none.*run `promote`"):
         call("deploy", release=releases.a)
     releases.deployed(releases.a)
     releases.deployed(releases.b)
@@ -117,7 +117,7 @@ def test_nothing_is_deployed_before_the_server_has_it_warm(releases, server):
     releases.deployed(releases.a)
     releases.promoted(releases.b)
     server.loads = False
-    with pytest.raises(InputError, match="without release .*the index is damaged"):
+    with pytest.raises(InputError, match=r"without release .*the index is damaged"):
         call("deploy", wait_s=0.3)
     assert releases.journal.routing == Routing(champion=releases.a, challenger=releases.b)
 
