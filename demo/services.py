@@ -164,9 +164,10 @@ class Services:
             "API_AUTH__JWT_SECRET": self._secret("airflow.jwt").read_text(),
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
-            "LOGGING__NAMED_LOGGERS": "",
+            "LOGGING__WORKER_LOG_SERVER_PORT": _any_port(),
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": _any_port(),
         }
-        variables = {f"AIRFLOW__{name}": str(value) for name, value in options.items() if value != ""}
+        variables = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
         # A kubeconfig in Airflow's environment breaks deferrable pods; the connection alone names it.
         return [sys.executable, "-m", "airflow", "standalone"], {
             **variables, "AIRFLOW_HOME": str(folder), "KUBECONFIG": "", "PYTHONWARNINGS": "ignore",
@@ -211,6 +212,12 @@ def _healthy(url: str) -> bool:
     return all(parts[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
 
 
+def _any_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
 def _free_port(name: str) -> int:
     asked = os.environ.get(f"{name.upper()}_PORT", "")
     if asked and not (asked.isdecimal() and 0 < int(asked) < 65536):
@@ -227,8 +234,8 @@ def _free_port(name: str) -> int:
                     "a free port",
                     f"set {name.upper()}_PORT to another, or leave it out",
                 ) from None
-            probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+            return _any_port()
+    return wanted
 
 
 def _stop_group(service: Service) -> None:

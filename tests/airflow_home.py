@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from types import SimpleNamespace
+from typing import Any
 
 from tests.conftest import PROJECT
 
@@ -14,3 +16,33 @@ os.environ.update(
     AIRFLOW__CORE__UNIT_TEST_MODE="False",
     AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
 )
+
+
+class TaskStateStore(dict[str, Any]):
+    """Airflow's store of a task's state, as far as the operator asks it."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
+class TaskInstance(SimpleNamespace):
+    """A task instance that keeps what is pushed."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+def task_context() -> dict[str, Any]:
+    """What `execute` gets of Airflow's context."""
+    ti = TaskInstance(
+        dag_id="ingest_corpus",
+        run_id="manual__2026-01-01T00:00:00+00:00",
+        task_id="ingest",
+        map_index=-1,
+        try_number=1,
+        pushed={},
+    )
+    return {
+        "ti": ti, "run_id": ti.run_id, "dag": SimpleNamespace(), "dag_run": SimpleNamespace(triggering_user_name="ursula"),
+        "task_state_store": TaskStateStore(), "outlet_events": {},
+    }  # fmt: skip

@@ -201,7 +201,8 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
     def _about(self, context: Context) -> dict[str, str]:
         """What the step's logs and provenance say about the task that runs it."""
         ti = context["ti"]
-        about = {"DAG": ti.dag_id, "DAG_RUN": ti.run_id, "TASK": ti.task_id, "TRY_NUMBER": str(ti.try_number)}
+        who = getattr(context.get("dag_run"), "triggering_user_name", None) or "airflow"
+        about = {"DAG": ti.dag_id, "DAG_RUN": ti.run_id, "TASK": ti.task_id, "TRY_NUMBER": str(ti.try_number), "USER": who}
         trace = {"TRACEPARENT": value} if (value := _traceparent()) else {}
         return {**{f"RATCHET_{name}": value for name, value in about.items()}, "RATCHET_LOG_FORMAT": "json", **trace}
 

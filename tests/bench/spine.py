@@ -8,12 +8,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-import httpx
-
-from pipelines.artifacts import open_store
+from pipelines.artifacts import load_exactly, open_store
 from pipelines.journal import Journal
 from tests.conftest import PROJECT
 from tests.figures import write_figures
@@ -48,6 +48,7 @@ def timed(action: Callable[[], Any]) -> float:
 def step_overhead_s() -> float:
     """StepOperator's process runtime over the bare command line, medians of alternating runs of one short step."""
     sys.path.insert(0, str(PROJECT / "plugins"))
+    from tests.airflow_home import task_context  # isort: skip  # Airflow's home comes before Airflow
     from operators.step import StepOperator
 
     from pipelines.steps.history import history
@@ -57,15 +58,8 @@ def step_overhead_s() -> float:
     bare, operated = [], []
     for _ in range(RUNS):
         bare.append(timed(lambda: subprocess.run(command, cwd=PROJECT, capture_output=True, check=True)))
-        operated.append(timed(lambda: operator.execute(context_of(operator))))
+        operated.append(timed(lambda: operator.execute(task_context())))
     return statistics.median(operated) - statistics.median(bare)
-
-
-def context_of(operator: Any) -> dict[str, Any]:
-    """As much of Airflow's context as the operator reads when it runs a step."""
-    from tests.airflow_home import context_for
-
-    return context_for(operator)
 
 
 def dagbag_parse_s() -> float:
@@ -90,29 +84,33 @@ def encode_docs_per_s() -> float:
 
 
 def search_ratios() -> tuple[float, float]:
-    """The server's latency over the bare encode and FAISS calls, alternating, one query at a time: p50 and p99."""
+    """The server's latency over the bare encode and FAISS calls, alternating, one query at a time: p50 and p99.
+
+    Both sides encode with the server's number of threads; the client is the standard library's, which costs least.
+    """
+    from images.serve.__main__ import THREADS_A_SEARCH
     from pipelines.ranking.corpus import queries
     from pipelines.ranking.release import load_release
     from tests.serve.server import running_server
 
     store = open_store()
-    release = load_release(store, str(Journal(store).routing.champion))
-    texts = [query.text for query in queries(load_corpus(release.card.corpus), "test")][:SEARCHES]
+    release = load_release(store, str(Journal(store).routing.champion), THREADS_A_SEARCH)
+    texts = [query.text for query in queries(load_exactly(store, "corpus", release.card.corpus), "test")][:SEARCHES]
     bare, served = [], []
-    with running_server(Path(os.environ["RATCHET_HOME"])) as server, httpx.Client(base_url=server.url) as client:
-        headers = {"Authorization": f"Bearer {server.key}"}
+    with running_server(Path(os.environ["RATCHET_HOME"])) as server:
+        connection = HTTPConnection(urlsplit(server.url).netloc)
         for text in texts[:20] + texts:
             bare.append(timed(lambda text=text: release.search([text], 10)))
-            served.append(
-                timed(lambda text=text: client.get("/v1/search", params={"q": text}, headers=headers).raise_for_status())
-            )
+            served.append(timed(lambda text=text: searched(connection, server.key, text)))
     return ratio(served[20:], bare[20:], 50), ratio(served[20:], bare[20:], 99)
 
 
-def load_corpus(corpus: str) -> Any:
-    from pipelines.artifacts import load_exactly
-
-    return load_exactly(open_store(), "corpus", corpus)
+def searched(connection: HTTPConnection, key: str, text: str) -> None:
+    path = f"/v1/search?{urlencode({'q': text, 'k': 10})}"
+    connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+    answer = connection.getresponse()
+    body = answer.read()
+    assert answer.status == 200, body
 
 
 def ratio(above: list[float], below: list[float], percentile: int) -> float:

@@ -63,9 +63,10 @@ def test_result_fields_and_link(runs, context):
     assert operator.artifact_page == "/ratchet/artifacts/corpus/c0ffee"
     command, variables = started[0]
     assert command[1:] == ["-m", "pipelines", "ingest", "--text=label"]
-    told = {name: variables[f"RATCHET_{name}"] for name in ("DAG", "DAG_RUN", "TASK", "TRY_NUMBER", "LOG_FORMAT")}
+    told = {name: variables[f"RATCHET_{name}"] for name in ("DAG", "DAG_RUN", "TASK", "TRY_NUMBER", "LOG_FORMAT", "USER")}
     assert told == {
         "DAG": "ingest_corpus", "DAG_RUN": context["ti"].run_id, "TASK": "ingest", "TRY_NUMBER": "1", "LOG_FORMAT": "json",
+        "USER": "ursula",
     }  # fmt: skip
     assert not Path(variables["RATCHET_RESULT_PATH"]).exists()
 
