@@ -10,7 +10,7 @@ import httpx
 from demo.airflow_api import AirflowApi
 from demo.services import Services
 from pipelines import logs
-from pipelines.artifacts import Artifact, Store, load_exactly, open_store
+from pipelines.artifacts import Artifact, Store, committed, load_exactly, open_store
 from pipelines.contract import load_step
 from pipelines.errors import StepError, TryAgain
 from pipelines.journal import Journal
@@ -76,7 +76,7 @@ def _tell_task(task: dict[str, Any]) -> None:
 def forward_passes(store: Store) -> int:
     """How many batches encoders have run for all that lies in the store."""
     kinds = ("shard", "evaluation")
-    artifacts = [load_exactly(store, kind, name) for kind in kinds for name in store.names(f"{kind}/")]  # type: ignore[arg-type]
+    artifacts = [load_exactly(store, kind, name) for kind in kinds for name in committed(store, kind)]  # type: ignore[arg-type]
     return sum(int(artifact.facts.get("forward_passes", 0)) for artifact in artifacts)
 
 

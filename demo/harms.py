@@ -17,7 +17,7 @@ import httpx
 from demo.__main__ import chain, save_report
 from demo.__main__ import quietly as call
 from demo.services import Services
-from pipelines.artifacts import Artifact, Recipe, Store, load_exactly, open_store, produce
+from pipelines.artifacts import Artifact, Recipe, Store, committed, load_exactly, open_store, produce
 from pipelines.errors import InputError, StepError
 from pipelines.journal import Journal
 from pipelines.ranking.embeddings import rows, vectors
@@ -107,7 +107,7 @@ def refused_verdict(store: Store) -> Artifact:
     Raises:
         AssertionError: nothing was rejected.
     """
-    verdicts = [load_exactly(store, "verdict", name) for name in store.names("verdict/")]
+    verdicts = [load_exactly(store, "verdict", name) for name in committed(store, "verdict")]
     rejected = [verdict for verdict in verdicts if verdict.facts["outcome"] == "rejected"]
     assert rejected, "no verdict rejects a release"
     return max(rejected, key=lambda verdict: str(verdict.manifest.provenance["at"]))

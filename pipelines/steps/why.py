@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipelines.artifacts import Artifact, Store, load, load_exactly, open_store
+from pipelines.artifacts import Artifact, Store, committed, load, load_exactly, open_store
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.journal import Journal
@@ -67,6 +67,6 @@ def _named(release: str, routing: dict[str, str | None]) -> str:
 
 def _verdicts(store: Store, release: str) -> list[Artifact]:
     """The release's verdicts, newest first."""
-    every = (load_exactly(store, "verdict", one) for one in store.names("verdict/"))
+    every = (load_exactly(store, "verdict", one) for one in committed(store, "verdict"))
     found = [verdict for verdict in every if verdict.inputs["release"] == release]
     return sorted(found, key=lambda verdict: (verdict.manifest.provenance["at"], verdict.id), reverse=True)

@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipelines.artifacts import Artifact, Kind, Store, find, load_exactly, open_store
+from pipelines.artifacts import Artifact, Kind, Store, committed, find, load_exactly, open_store
 from pipelines.errors import StepError
 from pipelines.journal import Journal
 
@@ -75,7 +75,7 @@ def _verdict(store: Store, verdict_id: str | None) -> Artifact | None:
 
 def _judged(store: Store) -> list[Artifact]:
     """Every verdict, the newest first: a refused release is in no journal entry."""
-    found = [find(store, "verdict", name) for name in store.names("verdict/")]
+    found = [find(store, "verdict", name) for name in committed(store, "verdict")]
     return sorted((one for one in found if one), key=lambda one: str(one.manifest.provenance.get("at")), reverse=True)
 
 
