@@ -70,9 +70,9 @@ class Services:
         """
         self.home.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
-        for name in PORTS:
-            if name not in self.running:
-                self._start(name)
+        ports = {name: _free_port(name) for name in PORTS if name not in self.running}
+        for name, port in ports.items():
+            self._start(name, port)
         for name, check in (("server", "/healthz"), ("mlflow", "/health"), ("airflow", "/api/v2/monitor/health")):
             self._wait(name, check)
             told(f"  {name:<8} {self.running[name].url}  ({time.monotonic() - started:.0f} s)  log {self.running[name].log}")
@@ -115,8 +115,7 @@ class Services:
         """The file with Airflow's password of `admin`."""
         return self._secret("airflow.json")
 
-    def _start(self, name: str) -> None:
-        port = _free_port(name)
+    def _start(self, name: str, port: int) -> None:
         log = self.home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command, extra = getattr(self, f"_{name}")(port)

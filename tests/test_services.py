@@ -1,0 +1,76 @@
+"""The services of one machine: their ports, their secrets, and that nothing of them stays."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from demo.services import Service, Services, _free_port, _stop_group
+from pipelines.errors import InputError
+from tests.conftest import PROJECT
+
+
+@pytest.fixture
+def taken():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        yield one.getsockname()[1]
+
+
+def test_a_port_that_was_asked_for_and_is_taken(taken, home):
+    given = {**os.environ, "SERVER_PORT": str(taken)}
+    command = [sys.executable, "-m", "demo.services", "up"]
+    answer = subprocess.run(command, cwd=PROJECT, env=given, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 2
+    assert answer.stderr == (
+        f"error: given port {taken} for server, which is taken; expected a free port; "
+        "next: set SERVER_PORT to another, or leave it out\n"
+    )
+    assert not (home / "services.json").exists()
+
+
+@pytest.mark.parametrize("port", ["zero", "0", "65536", "-1"])
+def test_a_port_that_is_none(monkeypatch, port):
+    monkeypatch.setenv("MLFLOW_PORT", port)
+    with pytest.raises(InputError, match="from 1 to 65535"):
+        _free_port("mlflow")
+
+
+def test_another_port_when_the_usual_one_is_taken(monkeypatch, taken):
+    monkeypatch.setattr("demo.services.PORTS", {"server": taken})
+    assert _free_port("server") != taken
+
+
+def test_secrets_are_for_this_account_alone(home):
+    path = Services().password_file
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert Services().password_file.read_text() == path.read_text()
+
+
+def test_stopping_leaves_no_child():
+    script = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    leader = psutil.Process(process.pid)
+    while not (children := leader.children()):
+        pass
+    _stop_group(Service(process.pid, leader.create_time(), "", ""))
+    process.wait(10)
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_number_that_another_process_has_by_now_is_left_alone():
+    assert Service(os.getpid(), 1.0, "", "").process is None
+    _stop_group(Service(os.getpid(), 1.0, "", ""))
+
+
+def test_down_with_nothing_running(home):
+    told: list[str] = []
+    Services().down(told.append)
+    assert told == ["  nothing was running"]
