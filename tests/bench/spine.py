@@ -98,6 +98,7 @@ def search_ratios() -> tuple[float, float]:
     texts = [query.text for query in queries(load_exactly(store, "corpus", release.card.corpus), "test")][:SEARCHES]
     bare, served = [], []
     with running_server(Path(os.environ["RATCHET_HOME"])) as server:
+        server.wait(lambda said: said["ready"])
         connection = HTTPConnection(urlsplit(server.url).netloc)
         for text in texts[:20] + texts:
             bare.append(timed(lambda text=text: release.search([text], 10)))
