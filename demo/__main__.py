@@ -1,5 +1,6 @@
 """`make demo`: a real corpus becomes a judged, promoted, served release, and you see how."""
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -102,9 +103,27 @@ def show(services: Services, store: Store) -> None:
     link = ask(services, "POST", "/v1/signin-links").json()["url"]
     print(f"\n  search    {link}  (opens once)")
     print(f"  airflow   {services.running['airflow'].url}  (admin, password in {services.password_file})")
-    print(f"  mlflow    {services.running['mlflow'].url}/#/models/release")
+    print(
+        f"  mlflow    {services.running['mlflow'].url}/#/models/release  (version {registered(services, champion)} is champion)"
+    )
     for report in reports:
         print(f"  report    file://{report}")
+
+
+def registered(services: Services, champion: str) -> str:
+    """The version of the champion in MLflow.
+
+    Raises:
+        TryAgain: MLflow's alias is not on the champion.
+    """
+    url = f"{services.running['mlflow'].url}/api/2.0/mlflow/registered-models/alias"
+    answer = httpx.get(url, params={"name": "release", "alias": "champion"}, timeout=30)
+    version = answer.json()["model_version"] if answer.is_success else {}
+    if champion not in json.dumps(version.get("tags", [])):
+        raise TryAgain(
+            f"MLflow's champion {version or answer.text[:200]}", f"release {champion}", "run `python -m pipelines reconcile`"
+        )
+    return str(version["version"])
 
 
 def print_measures(evaluation: Artifact) -> None:

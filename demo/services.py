@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -56,10 +57,10 @@ class Services:
         self.settings = given or settings()
         self.home = self.settings.home.absolute()
         self.file = self.home / "services.json"
-        self.running: dict[str, Service] = {}
-        if self.file.exists():
-            known = {name: Service(**fields) for name, fields in json.loads(self.file.read_text()).items()}
-            self.running = {name: service for name, service in known.items() if service.process}
+        known = json.loads(self.file.read_text()) if self.file.exists() else {}
+        services = {name: Service(**fields) for name, fields in known.items()}
+        self.running = {name: service for name, service in services.items() if service.process}
+        self.urls = {name: service.url for name, service in services.items()}
 
     def up(self, told: Callable[[str], None] = print) -> dict[str, Service]:
         """Start what does not run and wait until all answer.
@@ -70,9 +71,8 @@ class Services:
         """
         self.home.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
-        ports = {name: _free_port(name) for name in PORTS if name not in self.running}
-        for name, port in ports.items():
-            self._start(name, port)
+        for name in self._place():
+            self._start(name)
         for name, check in (("server", "/healthz"), ("mlflow", "/health"), ("airflow", "/api/v2/monitor/health")):
             self._wait(name, check)
             told(f"  {name:<8} {self.running[name].url}  ({time.monotonic() - started:.0f} s)  log {self.running[name].log}")
@@ -88,14 +88,27 @@ class Services:
         if not self.running:
             told("  nothing was running")
 
+    def _place(self) -> list[str]:
+        """Give every service that must start its URL, before any starts: each is told of the others.
+
+        Airflow knows the others' URLs since it started, so it starts anew when one of them has moved.
+        """
+        before = dict(self.urls)
+        missing = [name for name in PORTS if name not in self.running]
+        self.urls |= {name: f"http://{HOST}:{_free_port(name, self.urls.get(name, ''))}" for name in missing}
+        moved = any(self.urls[name] != before.get(name) for name in missing)
+        if moved and "airflow" in self.running:
+            _stop_group(self.running.pop("airflow"))
+            missing.append("airflow")
+        return missing
+
     def environment(self) -> dict[str, str]:
         """The variables that every part of the platform needs on this machine."""
-        ports = {name: service.url for name, service in self.running.items()}
         return {
             "RATCHET_HOME": str(self.home),
             "RATCHET_STORE": self.settings.store_uri,
-            "RATCHET_MLFLOW_URI": ports.get("mlflow", ""),
-            "RATCHET_SERVER_URL": ports.get("server", ""),
+            "RATCHET_MLFLOW_URI": self.urls.get("mlflow", ""),
+            "RATCHET_SERVER_URL": self.urls.get("server", ""),
             "RATCHET_SERVER_KEY_FILE": str(self._secret("server.key")),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nobody asks for jobs; six idle processes less
@@ -115,7 +128,8 @@ class Services:
         """The file with Airflow's password of `admin`."""
         return self._secret("airflow.json")
 
-    def _start(self, name: str, port: int) -> None:
+    def _start(self, name: str) -> None:
+        port = urlsplit(self.urls[name]).port
         log = self.home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command, extra = getattr(self, f"_{name}")(port)
@@ -125,13 +139,13 @@ class Services:
                 env={**os.environ, **self.environment(), **extra},
             )  # fmt: skip
         born = psutil.Process(process.pid).create_time()
-        self.running[name] = Service(process.pid, born, f"http://{HOST}:{port}", str(log))
+        self.running[name] = Service(process.pid, born, self.urls[name], str(log))
         self.file.write_text(json.dumps({name: asdict(service) for name, service in self.running.items()}, indent=1))
 
-    def _server(self, port: int) -> tuple[list[str], dict[str, str]]:
+    def _server(self, port: int | None) -> tuple[list[str], dict[str, str]]:
         return [sys.executable, "-m", "images.serve"], {"RATCHET_SERVER_PORT": str(port), "RATCHET_SERVER_HOST": HOST}
 
-    def _mlflow(self, port: int) -> tuple[list[str], dict[str, str]]:
+    def _mlflow(self, port: int | None) -> tuple[list[str], dict[str, str]]:
         folder = self.home / "mlflow"
         folder.mkdir(exist_ok=True)
         store = [
@@ -142,7 +156,7 @@ class Services:
         ]
         return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store], {}
 
-    def _airflow(self, port: int) -> tuple[list[str], dict[str, str]]:
+    def _airflow(self, port: int | None) -> tuple[list[str], dict[str, str]]:
         folder = self.home / "airflow"
         folder.mkdir(exist_ok=True)
         url = f"http://{HOST}:{port}"
@@ -217,11 +231,16 @@ def _any_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _free_port(name: str) -> int:
+def _free_port(name: str, before: str = "") -> int:
+    """The port that was asked for, else the one it had, else the usual one; when that is taken, any.
+
+    Raises:
+        InputError: the port that was asked for is none, or taken.
+    """
     asked = os.environ.get(f"{name.upper()}_PORT", "")
     if asked and not (asked.isdecimal() and 0 < int(asked) < 65536):
         raise InputError(f"{name.upper()}_PORT={asked}", "a port number from 1 to 65535", "correct it, or leave it out")
-    wanted = int(asked or PORTS[name])
+    wanted = int(asked or urlsplit(before).port or PORTS[name])
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

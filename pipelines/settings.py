@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     @property
     def store_uri(self) -> str:
         """The store's URI, the folder `store` under home when none is set."""
-        return self.store or f"file://{self.home.absolute()}/store"
+        return self.store or (self.home.absolute() / "store").as_uri()
 
     @property
     def who(self) -> str:

@@ -74,3 +74,11 @@ def test_down_with_nothing_running(home):
     told: list[str] = []
     Services().down(told.append)
     assert told == ["  nothing was running"]
+
+
+def test_every_service_is_told_of_the_others_before_any_starts(home):
+    services = Services()
+    assert services._place() == ["airflow", "mlflow", "server"]
+    told = services.environment()
+    assert told["RATCHET_MLFLOW_URI"] == services.urls["mlflow"] != ""
+    assert told["RATCHET_SERVER_URL"] == services.urls["server"] != ""
