@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.artifacts import Artifact, Recipe
 from pipelines.errors import InputError
 from pipelines.ranking.corpus import Document, read_rows
-from pipelines.ranking.encoder import Vectors
+from pipelines.ranking.encoder import PROBES, Vectors
 
 
 class EmbeddedRow(BaseModel):
@@ -71,8 +72,10 @@ def shard_slice(documents: Sequence[Document], shard: str) -> list[Document]:
     return sorted(by_length[index::count], key=lambda document: document.id)
 
 
-def place_vectors(wanted: Sequence[EmbeddedRow], base: Sequence[Artifact], parts: Sequence[Artifact]) -> tuple[Vectors, int]:
-    """One vector for each wanted row, float32, and how many were copied from `base`.
+def place_vectors(
+    wanted: Sequence[EmbeddedRow], base: Sequence[Artifact], parts: Sequence[Artifact]
+) -> tuple[Vectors, NDArray[np.bool_]]:
+    """One vector for each wanted row, float32, and for each row whether its vector was copied from `base`.
 
     The conservation laws: every wanted row gets a vector of its own content, from one part only; nothing is left over.
 
@@ -85,15 +88,15 @@ def place_vectors(wanted: Sequence[EmbeddedRow], base: Sequence[Artifact], parts
         raise _law("no vectors at all", [row.id for row in wanted])
     merged = np.zeros((len(wanted), sources[0][2].shape[1]), np.float32)
     times = np.zeros(len(wanted), np.int64)
-    kept, stray = 0, []
+    kept, stray = np.zeros(len(wanted), np.bool_), []
     for part, part_rows, part_vectors in sources:
         if len(part_rows) != len(part_vectors):
             raise _law(f"{part.kind} {part.id} with {len(part_vectors)} vectors for {len(part_rows)} documents", [])
         found = [(position.get((row.id, row.content)), number) for number, row in enumerate(part_rows)]
         matched = [(target, number) for target, number in found if target is not None]
         stray += [] if part.kind == "embeddings" else [part_rows[number].id for target, number in found if target is None]
-        kept += len(matched) if part.kind == "embeddings" else 0
         targets = [target for target, _ in matched]
+        kept[targets] |= part.kind == "embeddings"
         merged[targets] = part_vectors[[number for _, number in matched]]
         times[targets] += 1
     for problem, ids in (
@@ -106,16 +109,22 @@ def place_vectors(wanted: Sequence[EmbeddedRow], base: Sequence[Artifact], parts
     return merged, kept
 
 
+def sample(wanted: Sequence[EmbeddedRow], kept: NDArray[np.bool_]) -> list[int]:
+    """The rows to encode once more before a commit: up to 32 that were encoded now and 8 that were kept.
+
+    Chosen by content, so that they are spread over the corpus and the same in every run.
+    """
+    by_content = sorted(range(len(wanted)), key=lambda row: (wanted[row].content, wanted[row].id))
+    fresh = [row for row in by_content if not kept[row]][:PROBES]
+    return fresh + [row for row in by_content if kept[row]][: PROBES // 4]
+
+
 def _law(given: str, ids: list[str]) -> InputError:
     examples = f": {', '.join(ids[:5])}{', …' if len(ids) > 5 else ''}" if ids else ""
     return InputError(given + examples, "exactly one vector for each document", "run plan and embed again, then commit")
 
 
-VERSION = 1
-"""The version of `commit_embeddings`: raised when the meaning of embeddings changes."""
-
-
-def recipe_of(corpus_id: str, encoder_id: str, variant: str) -> Recipe:
-    """Embeddings are named by corpus and encoder variant, whatever their history or sharding."""
+def recipe_of(corpus_id: str, encoder_id: str, variant: str, version: int) -> Recipe:
+    """Embeddings are named by corpus and encoder variant, whatever their history or sharding; `version` is the step's."""
     inputs = {"corpus": corpus_id, "encoder": encoder_id}
-    return Recipe(kind="embeddings", step="commit_embeddings", version=VERSION, inputs=inputs, params={"variant": variant})
+    return Recipe(kind="embeddings", step="commit_embeddings", version=version, inputs=inputs, params={"variant": variant})

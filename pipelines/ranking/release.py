@@ -95,7 +95,12 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
     encoder = load_encoder(parts.encoder, card.query_variant, threads)
     index = load_index(parts.index)
     by_id = {document.id: document for document in documents(parts.corpus)}
-    check_probes(artifact.id, encoder, [by_id[probe] for probe in card.probes], stored_vectors(parts.embeddings, card.probes))
+    check_probes(
+        f"release {artifact.id}",
+        encoder,
+        [by_id[probe] for probe in card.probes],
+        stored_vectors(parts.embeddings, card.probes),
+    )
     return Release(artifact.id, card, encoder, index, by_id)
 
 
@@ -133,8 +138,8 @@ def stored_vectors(embedded: Artifact, ids: list[str]) -> Vectors:
     return chosen
 
 
-def check_probes(release_id: str, encoder: Encoder, probes: list[Document], expected: Vectors) -> float:
-    """The largest difference between the probes' stored vectors and what the encoder gives now.
+def check_probes(name: str, encoder: Encoder, probes: list[Document], expected: Vectors) -> float:
+    """The largest difference between the probes' stored vectors and what the encoder gives now; `name` is whose they are.
 
     Raises:
         InputError: it is beyond the bound plus the variant's own deviation.
@@ -143,8 +148,8 @@ def check_probes(release_id: str, encoder: Encoder, probes: list[Document], expe
     bound = BOUND + encoder.card.variants[encoder.variant].deviation
     if not deviation <= bound:
         raise InputError(
-            f"release {release_id}: its encoder gives vectors that differ by {deviation:.3g} from the stored ones",
-            f"at most {bound:.3g} over {len(probes)} probe documents",
-            "check tokenizer, weights and variant; refresh the embeddings and assemble again",
+            f"{name}, whose encoder gives vectors that differ by {deviation:.3g} from the stored ones",
+            f"at most {bound:.3g} over {len(probes)} documents",
+            "check tokenizer, weights and variant, then embed again",
         )
     return deviation

@@ -53,7 +53,10 @@ def _assemble(parts: Any, query_variant: str, inputs: dict[str, str], folder: Pa
     probes = probe_ids(list(by_id.values()))
     encoder = load_encoder(parts.encoder, query_variant)
     deviation = check_probes(
-        "to be assembled", encoder, [by_id[probe] for probe in probes], stored_vectors(parts.embeddings, probes)
+        f"embeddings {parts.embeddings.id}",
+        encoder,
+        [by_id[probe] for probe in probes],
+        stored_vectors(parts.embeddings, probes),
     )
     card = ReleaseCard(document_variant=parts.variant, query_variant=query_variant, probes=probes, **inputs)
     (folder / "release.json").write_text(json.dumps(card.model_dump(), indent=1, sort_keys=True), encoding="utf-8")

@@ -37,8 +37,8 @@ def commit_embeddings(params: CommitEmbeddingsParams) -> CommitEmbeddingsResult:
     parts = [load(store, "shard", shard) for shard in params.shards]
     base = [load(store, "embeddings", params.base)] if params.base else []
     _one_encoder(encoder, params.variant, [*base, *parts])
-    recipe = recipe_of(corpus.id, encoder.id, params.variant)
-    embedded = produce(store, recipe, lambda folder: _merge(corpus, base, parts, folder))
+    recipe = recipe_of(corpus.id, encoder.id, params.variant, VERSION)
+    embedded = produce(store, recipe, lambda folder: _merge(corpus, encoder, params.variant, base, parts, folder))
     counts = {key: embedded.facts[key] for key in ("documents", "encoded", "kept")}
     return CommitEmbeddingsResult(embeddings=embedded.id, found=embedded.found, **counts)
 
@@ -54,17 +54,24 @@ def _one_encoder(encoder: Artifact, variant: str, parts: list[Artifact]) -> None
             )
 
 
-def _merge(corpus: Artifact, base: list[Artifact], parts: list[Artifact], folder: Path) -> dict[str, Any]:
-    """Write vectors and rows in the corpus's order of ids; kept vectors are byte copies."""
+def _merge(
+    corpus: Artifact, encoder: Artifact, variant: str, base: list[Artifact], parts: list[Artifact], folder: Path
+) -> dict[str, Any]:
+    """Write vectors and rows in the order of document ids; kept vectors are byte copies."""
     import numpy as np
 
     from pipelines.ranking.corpus import documents, write_rows
-    from pipelines.ranking.embeddings import EmbeddedRow, place_vectors
-    from pipelines.ranking.encoder import check_vectors
+    from pipelines.ranking.embeddings import EmbeddedRow, place_vectors, sample
+    from pipelines.ranking.encoder import check_vectors, load_encoder
+    from pipelines.ranking.release import check_probes
 
-    wanted = [EmbeddedRow(id=one.id, content=one.content) for one in sorted(documents(corpus), key=lambda one: one.id)]
+    texts = sorted(documents(corpus), key=lambda one: one.id)
+    wanted = [EmbeddedRow(id=one.id, content=one.content) for one in texts]
     merged, kept = place_vectors(wanted, base, parts)
     check_vectors(merged, [row.id for row in wanted])
+    again = sample(wanted, kept)
+    check_probes("these shards", load_encoder(encoder, variant), [texts[row] for row in again], merged[again])
     np.save(folder / "vectors.npy", merged)
     write_rows(folder / "rows.jsonl", wanted)
-    return {"documents": len(wanted), "dimensions": merged.shape[1], "kept": kept, "encoded": len(wanted) - kept}
+    counts = {"kept": int(kept.sum()), "encoded": int((~kept).sum()), "checked": len(again)}
+    return {"documents": len(wanted), "dimensions": merged.shape[1], **counts}

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipelines.artifacts import Artifact, Store, committed, find, load, load_exactly, open_store
+from pipelines.artifacts import Artifact, Store, committed, load, load_exactly, open_store
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.journal import Journal
@@ -37,7 +37,7 @@ class PlanResult(Result):
 def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     """Compare the corpus with the last embeddings and split what must be encoded into shards."""
     from pipelines.ranking.corpus import documents
-    from pipelines.ranking.embeddings import compare, recipe_of, rows
+    from pipelines.ranking.embeddings import compare, rows
 
     store = open_store()
     corpus = load(store, "corpus", params.corpus)
@@ -45,11 +45,9 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     encoder = load(store, "encoder", params.encoder or _encoder(store, champion))
     base = _base(store, params, encoder, champion)
     change = compare(list(documents(corpus)), rows(base) if base else [])
-    done = find(store, "embeddings", recipe_of(corpus.id, encoder.id, params.variant).id)
-    wanted = 0 if done else len(change.to_encode)
-    count = min(tuning.shards, wanted)
+    count = min(tuning.shards, len(change.to_encode))
     counts = {"added": len(change.added), "changed": len(change.changed), "deleted": len(change.deleted), "kept": change.kept}
-    log().info("planned", to_encode=wanted, shards=count, **counts)
+    log().info("planned", to_encode=len(change.to_encode), shards=count, **counts)
     return PlanResult(
         corpus=corpus.id, encoder=encoder.id, variant=params.variant, base=base.id if base else "",
         shards=[f"{index}/{count}" for index in range(count)], **counts,

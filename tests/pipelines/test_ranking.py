@@ -235,3 +235,38 @@ def test_flipped_byte_is_named(trained):
     path.write_bytes(body)
     with pytest.raises(CorruptArtifact, match=f"embeddings/{trained.embeddings}/vectors.npy"):
         load_release(trained.store, trained.release)
+
+
+def test_vectors_of_other_texts_are_refused_before_they_appear(trained, icons_folder):
+    """New documents whose vectors are of the right length and count, but are not theirs."""
+
+    def edit(icons):
+        icons.update({f"new-{number}": {**icons["0"], "label": f"Entirely new {number}"} for number in range(40)})
+
+    corpus = call("ingest", folder=str(icons_folder("garbage", edit=edit))).corpus
+    parts = {"corpus": corpus, "encoder": trained.encoder, "base": trained.embeddings}
+    good = load_exactly(trained.store, "shard", call("embed", **parts, shard="0/1").shard)
+    random = np.random.default_rng(0).normal(size=(40, 384)).astype(np.float32)
+
+    def build(folder):
+        np.save(folder / "vectors.npy", random / np.linalg.norm(random, axis=1, keepdims=True))
+        (folder / "rows.jsonl").write_bytes(good.path("rows.jsonl").read_bytes())
+        return {"documents": 40}
+
+    recipe = good.manifest.recipe.model_copy(update={"inputs": {**good.inputs, "documents": "garbage"}})
+    with pytest.raises(InputError, match="these shards, whose encoder gives vectors that differ by"):
+        call("commit_embeddings", **parts, shards=[produce(trained.store, recipe, build).id])
+    assert call("commit_embeddings", **parts, shards=[good.id]).encoded == 40
+
+
+@pytest.mark.parametrize("step", ["embed", "commit_embeddings", "index", "assemble"])
+def test_raising_a_steps_version_makes_its_work_anew(trained, monkeypatch, step):
+    values = {
+        "embed": {"corpus": trained.corpus, "encoder": trained.encoder},
+        "commit_embeddings": {"corpus": trained.corpus, "encoder": trained.encoder, "shards": [trained.shard]},
+        "index": {"embeddings": trained.embeddings},
+        "assemble": {"index": trained.index},
+    }[step]
+    assert call(step, **values).found
+    monkeypatch.setattr(f"pipelines.steps.{step}.VERSION", 99)
+    assert not call(step, **values).found
