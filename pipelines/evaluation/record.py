@@ -41,7 +41,8 @@ class Evaluation:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """`per_query.jsonl`: one row for each judged query, in the order of query ids."""
-        return [json.loads(line) for line in self.artifact.text("per_query.jsonl").splitlines()]
+        with self.artifact.path("per_query.jsonl").open(encoding="utf-8") as file:  # splitlines would split at U+2028
+            return [json.loads(line) for line in file]
 
     def documents(self) -> dict[str, Document]:
         """The release's documents by id."""

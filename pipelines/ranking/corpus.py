@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,6 +13,8 @@ from pipelines.errors import CorruptArtifact
 Split = Literal["train", "test"]
 TEST_TENTHS = 4
 Row = TypeVar("Row", bound=BaseModel)
+Id = Annotated[str, Field(pattern=r"^[^\s\p{Z}\p{Cc}]+$", max_length=512)]
+"""Without white space, separators and control characters: tools split TREC files at some or all of them."""
 
 
 class _Row(BaseModel):
@@ -22,7 +24,7 @@ class _Row(BaseModel):
 class Document(_Row):
     """One document: `text` is what is encoded and searched, `title` what people see."""
 
-    id: str = Field(pattern=r"^\S+$", max_length=512)
+    id: Id
     text: str = Field(min_length=1)
     title: str = ""
     segment: str = ""
@@ -38,7 +40,7 @@ class Document(_Row):
 class Query(_Row):
     """One query and the part of the split it fell into."""
 
-    id: str = Field(pattern=r"^\S+$", max_length=512)
+    id: Id
     text: str = Field(min_length=1)
     split: Split
 
@@ -46,8 +48,8 @@ class Query(_Row):
 class Qrel(_Row):
     """One judgment: how relevant a document is to a query; 0 is not at all."""
 
-    query: str
-    document: str
+    query: Id
+    document: Id
     grade: int = Field(ge=0)
 
     def line(self) -> str:
@@ -110,9 +112,10 @@ def queries(corpus: Artifact, split: Split | None = None) -> list[Query]:
 def qrels(corpus: Artifact) -> dict[str, dict[str, int]]:
     """The judgments of a corpus: query id to document id to grade."""
     found: dict[str, dict[str, int]] = {}
-    for line in corpus.text("qrels.txt").splitlines():
-        query, _, document, grade = line.split()
-        found.setdefault(query, {})[document] = int(grade)
+    with corpus.path("qrels.txt").open(encoding="utf-8") as file:
+        for line in file:
+            query, _, document, grade = line.split(" ")
+            found.setdefault(query, {})[document] = int(grade)
     return found
 
 
