@@ -3,6 +3,7 @@
 Each promoted release is one version with its verdict and measures; the aliases say who is champion and challenger.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -163,5 +164,14 @@ class Registry:
             "who": entry.who,
             "verdict": entry.verdict or "",
             **(release.inputs if release else {}),
-            **{name.replace("@", "_at_"): f"{value['mean']:.4f}" for name, value in measures.items()},
+            **{tag(name): f"{value['mean']:.4f}" for name, value in measures.items() if value["mean"] is not None},
         }
+
+
+def tag(measure: str) -> str:
+    """A measure's name as MLflow takes it for a key.
+
+    >>> tag("nDCG@10"), tag("nDCG(judged_only=True)@10")
+    ('nDCG_at_10', 'nDCG_judged_only_True_at_10')
+    """
+    return re.sub(r"[^A-Za-z0-9]+", "_", measure.replace("@", "_at_"))

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.artifacts import Recipe, open_store, produce
+from pipelines.artifacts import Recipe, find, open_store, produce
+from pipelines.evaluation.measures import CONDENSED, MEASURES
 from pipelines.journal import Journal
 from pipelines.ranking.icons import installed_icons
 from tests.conftest import Trained, call, embedded_release
@@ -33,16 +34,24 @@ class Releases:
         """A verdict artifact as the gate writes it."""
         sentence = said.pop("sentence", f"{outcome}: nDCG@10 +0.010 [+0.002, +0.018]")
         facts = {"outcome": outcome, "sentence": sentence, "release": release, "champion": champion, **said}
-        body = {**facts, "measure": "nDCG@10", "difference": 0.01, "low": 0.002, "high": 0.018, "margin": 0.02, "queries": 1500}
+        found = find(open_store(), "release", release)
+        asked = {"split": "test", "corpus": found.inputs["corpus"] if found else "", "queries_digest": "0" * 12}
+        body = {**asked, **facts, "measure": "nDCG@10", "difference": 0.01, "low": 0.002, "high": 0.018, "margin": 0.02, "queries": 1500}
 
         def build(folder: Path) -> dict[str, Any]:
             (folder / "verdict.json").write_text(json.dumps(body))
             (folder / "verdict.md").write_text(f"# Verdict\n\n{sentence}\n")
             return facts
 
-        inputs = {"release": release, "evaluation": "e" * 20}
+        inputs = {"release": release, "evaluation": self.evaluation(release)}
         recipe = Recipe(kind="verdict", step="gate", version=1, inputs=inputs, params=body)
         return produce(open_store(), recipe, build).id
+
+    def evaluation(self, release: str) -> str:
+        """An evaluation artifact with every measure's name, as far as the registry reads it."""
+        facts = {"measures": {name: {"mean": 0.5} for name in (*MEASURES, CONDENSED)} | {"empty": {"mean": None}}}
+        recipe = Recipe(kind="evaluation", step="evaluate", version=1, inputs={"release": release}, params={})
+        return produce(open_store(), recipe, lambda folder: facts).id
 
     def promoted(self, release: str, **how: Any) -> str:
         call("promote", verdict=self.verdict(release, self.journal.routing.champion or ""), **how)

@@ -68,6 +68,7 @@ def test_a_version_says_what_was_promoted_and_why(releases, client, tmp_path):
         verdict,
         releases.encoder,
     )
+    assert version.tags["nDCG_at_10"] == version.tags["nDCG_judged_only_True_at_10"] == "0.5000"
     assert version.description == "passed: no champion yet"
     files = {file.path for file in client.list_artifacts(version.run_id, "release")}
     assert files == {"release/release.json", "release/verdict.md", "release/journal_entry.json"}
