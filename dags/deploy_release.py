@@ -19,12 +19,12 @@ with DAG(
     max_active_runs=1,
     tags=["release", "journal"],
     default_args={"owner": "search"},
-    params=form(DeployParams),
+    params=form(DeployParams, omit=("who",)),
     doc_md=__doc__,
 ):
     deployed = StepOperator(
         step=deploy,
-        step_params={**answers(DeployParams), "release": answer_or_event("release")},
+        step_params={**answers(DeployParams, omit=("who",)), "release": answer_or_event("release")},
         outlets=[CHAMPION],
         emits="release",
         only_if="changed",

@@ -19,12 +19,12 @@ with DAG(
     max_active_runs=1,
     tags=["release", "journal"],
     default_args={"owner": "search"},
-    params=form(PromoteParams),
+    params=form(PromoteParams, omit=("who",)),
     doc_md=__doc__,
 ):
     promoted = StepOperator(
         step=promote,
-        step_params={**answers(PromoteParams), "verdict": answer_or_event("verdict")},
+        step_params={**answers(PromoteParams, omit=("who",)), "verdict": answer_or_event("verdict")},
         outlets=[CHALLENGER],
         emits="release",
     )

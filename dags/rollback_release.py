@@ -19,8 +19,10 @@ with DAG(
     max_active_runs=1,
     tags=["release", "journal"],
     default_args={"owner": "search"},
-    params=form(RollbackParams),
+    params=form(RollbackParams, omit=("who",)),
     doc_md=__doc__,
 ):
-    rolled_back = StepOperator(step=rollback, step_params=answers(RollbackParams), outlets=[CHAMPION], emits="release")
+    rolled_back = StepOperator(
+        step=rollback, step_params=answers(RollbackParams, omit=("who",)), outlets=[CHAMPION], emits="release"
+    )
     rolled_back >> StepOperator(step=reconcile)

@@ -32,9 +32,9 @@ def _param(schema: dict[str, Any]) -> Param:
     return Param(schema.get("default", ""), **rest)
 
 
-def answers(*models: Model) -> dict[str, str]:
+def answers(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, str]:
     """The form's answers as templates, one for each field of the models; what is left empty keeps the step's default."""
-    return {name: _answer(name) for model in models for name in model.model_fields}
+    return {name: _answer(name) for model in models for name in model.model_fields if name not in omit}
 
 
 def _answer(name: str) -> str:
@@ -42,6 +42,9 @@ def _answer(name: str) -> str:
 
 
 def answer_or_event(name: str) -> str:
-    """The form's answer, else the id that the triggering asset's newest event carries, as a template."""
-    event = "(triggering_asset_events.values() | list | last | last).extra['id'] if triggering_asset_events else ''"
-    return "{{ params.%s or (%s) }}" % (name, event)  # noqa: UP031
+    """The form's answer, else the id that the newest of the triggering events carries, as a template.
+
+    A run that several events start gets them in no certain order, so the newest is found by its time.
+    """
+    newest = "triggering_asset_events.values() | sum(start=[]) | sort(attribute='timestamp') | last"
+    return "{{ params.%s or ((%s).extra['id'] if triggering_asset_events else '') }}" % (name, newest)  # noqa: UP031

@@ -95,3 +95,13 @@ def test_the_form_has_bounds_choices_and_may_stay_empty(bag):
     assert bag.dags["ingest_corpus"].params.get_param("text").schema["enum"] == ["label", "label+category"]
     for dag in bag.dags.values():
         dag.params.validate()
+
+
+@pytest.mark.parametrize("dag_id", ["promote_release", "deploy_release", "rollback_release"])
+def test_a_form_cannot_name_who_acts(bag, dag_id):
+    """The journal names the user that Airflow knows to have triggered the run."""
+    dag = bag.dags[dag_id]
+    assert "who" not in dag.params
+    assert "why" in dag.params
+    for task in dag.tasks:
+        assert "who" not in task.step_params

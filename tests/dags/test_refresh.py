@@ -2,6 +2,9 @@
 
 import pytest
 
+from pipelines.artifacts import open_store
+from pipelines.journal import Journal
+
 
 @pytest.fixture
 def refresh(run_dag, icons_folder, trained):
@@ -59,9 +62,10 @@ def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained):
     verdict = first.results["gate"]["verdict"]
     assert first.events == [("verdict", {"id": verdict})]
 
-    promoted = run_dag("promote_release", verdict=verdict)
+    promoted = run_dag("promote_release", verdict=verdict, who="somebody else")
     assert promoted.tasks == {"promote": ["success"], "reconcile": ["skipped"]}  # no MLflow is set here
     assert promoted.events == [("challenger", {"id": trained.release})]
+    assert Journal(open_store()).entries[-1].who == "dag_test", "who acts is told by Airflow, not by the form"
     deployed = run_dag("deploy_release", release=trained.release)
     assert deployed.results["deploy"]["outcome"] == "deployed"
     assert deployed.events == [("champion", {"id": trained.release})]
