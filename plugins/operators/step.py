@@ -22,6 +22,7 @@ from pipelines.errors import InputError, NothingToDo, TryAgain
 from pipelines.settings import environment, settings
 
 OUT_OF_MEMORY = (137, -9)
+STOPPED = (143, -15)
 REPORTED = ("evaluation", "verdict", "drift", "experiment", "report")
 LAST_WORDS = re.compile(r"^(?:error|skipped): (.+)$", re.MULTILINE)
 
@@ -207,6 +208,9 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
         return {**{f"RATCHET_{name}": value for name, value in about.items()}, "RATCHET_LOG_FORMAT": "json", **trace}
 
     def _failure(self, context: Context, code: int, words: str) -> AirflowException:
+        if code in STOPPED:  # it had no last words, whatever the line is that came last
+            given = f"given a step that was told to stop before its end (exit {code})"
+            return StepFailed(f"{given}; expected time to finish; next: run the task again, nothing half done is kept", code)
         found = LAST_WORDS.findall(words)
         sentence = found[-1] if found else (words.strip().splitlines() or ["it said nothing"])[-1]
         if code == NothingToDo.exit_code:

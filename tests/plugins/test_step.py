@@ -14,8 +14,11 @@ import pytest
 from airflow.sdk import DAG, RetryPolicy
 from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
+from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from operators import step as step_module
 from operators.assets import CORPUS, VERDICT
+from operators.form import answer_or_event
 from operators.process import Child
 from operators.step import StepFailed, StepOperator, StepRetryPolicy
 
@@ -25,6 +28,7 @@ from pipelines.steps.embed import embed
 from pipelines.steps.gate import gate
 from pipelines.steps.ingest import ingest
 from pipelines.steps.plan import plan
+from pipelines.steps.promote import promote
 
 OK = "import os; open(os.environ['RATCHET_RESULT_PATH'], 'w').write('{\"corpus\": \"c0ffee\", \"documents\": 2}')"
 
@@ -211,6 +215,58 @@ def test_on_kill_ends_the_child(runs, context):
     with pytest.raises(StepFailed) as failed:
         run(operator, context)
     assert failed.value.exit_code == -signal.SIGTERM
+
+
+def test_a_stopped_step_says_so_and_may_run_again(context, tmp_path):
+    """The real command line, ended while it waits for its input: an exit of its own, 143, and no word of why."""
+    (tmp_path / "metadata").mkdir()
+    waited_for = tmp_path / "metadata" / "icons.json"
+    os.mkfifo(waited_for)
+    operator = StepOperator(step=ingest, step_params={"folder": str(tmp_path)})
+
+    def stop_once_it_reads():
+        with waited_for.open("w"):
+            operator.on_kill()
+
+    threading.Thread(target=stop_once_it_reads, daemon=True).start()
+    with pytest.raises(StepFailed, match=r"told to stop before its end \(exit 143\).*; next: run the task again") as failed:
+        run(operator, context)
+    assert failed.value.exit_code == 128 + signal.SIGTERM
+    assert StepRetryPolicy().evaluate(failed.value, 1, 2).action == RetryAction.DEFAULT
+
+
+@pytest.mark.parametrize("end", ["raise SystemExit(143)", "import os; os.kill(os.getpid(), 15); import time; time.sleep(9)"])
+def test_a_stopped_steps_last_line_is_not_its_reason(runs, context, end):
+    runs(f"print('error: given an earlier line', flush=True); print('encoding 3 of 9', flush=True); {end}")
+    with pytest.raises(StepFailed, match=r"^given a step that was told to stop"):
+        run(StepOperator(step=ingest), context)
+
+
+def event(artifact, minute):
+    """An event of the asset `verdict`, as the task gets it."""
+    return AssetEventDagRunReferenceResult.model_validate({
+        "asset": {"name": VERDICT.name, "uri": VERDICT.uri, "extra": {}}, "extra": {"id": artifact}, "source_aliases": [],
+        "source_task_id": None, "source_dag_id": None, "source_run_id": None, "source_map_index": None,
+        "timestamp": f"2026-01-01T00:{minute:02}:00Z",
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "events", "used"),
+    [
+        ("", [event("newer", 2), event("older", 1)], "newer"),
+        ("", [event("older", 1), event("newest", 3), event("newer", 2)], "newest"),
+        ("by-hand", [event("newer", 2)], "by-hand"),
+        ("", [], ""),
+        (None, [event("only", 1)], "only"),
+    ],
+)
+def test_the_newest_event_counts_in_whatever_order_they_come(asked, events, used):
+    task = StepOperator(step=promote, step_params={"verdict": answer_or_event("verdict")})
+    task.render_template_fields(
+        {"params": {"verdict": asked}, "triggering_asset_events": TriggeringAssetEventsAccessor.build(events)}
+    )
+    assert task.step_params == {"verdict": used}
 
 
 @pytest.mark.parametrize(
