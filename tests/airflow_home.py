@@ -1,6 +1,7 @@
 """A home for the Airflow that tests import: it must be in the environment before the first import of Airflow."""
 
 import os
+import secrets
 import tempfile
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__CORE__UNIT_TEST_MODE="False",
     AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
+    AIRFLOW__API_AUTH__JWT_SECRET=secrets.token_hex(32),  # 64 bytes, what HS512 asks for
 )
 
 
