@@ -7,12 +7,15 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import InputError
 from pipelines.evaluation.comparison import check_comparable, judged_warnings, measure_table, paired, query_differences
+from pipelines.evaluation.qrels import AskedSplit
 from pipelines.evaluation.record import Evaluation
 from pipelines.evaluation.significance import Interval, interval, margin_that_holds, queries_needed
 from pipelines.reports.frame import signed
 
 Outcome = Literal["passed", "rejected", "undecided", "not run"]
 WORST = 10
+ASKED = {"test": "queries", "train": "train queries", "all": "train and test queries"}
+"""How a sentence names the queries of a split; only those of test say how well a release does on queries it has not seen."""
 
 
 class WorstQuery(BaseModel):
@@ -36,6 +39,10 @@ class Verdict(BaseModel):
     champion: str
     evaluation: str
     baseline: str = ""
+    split: AskedSplit
+    corpus: str
+    """Whose queries and judgments were asked."""
+    queries_digest: str
     measure: str
     difference: float | None = None
     low: float | None = None
@@ -116,7 +123,9 @@ def still_needed(found: Interval, rule: Rule) -> int:
     return max(1, needed - found.n)
 
 
-def sentence_of(outcome: Outcome, found: Interval, missing: int, rule: Rule, against: str) -> str:
+def sentence_of(
+    outcome: Outcome, found: Interval, missing: int, rule: Rule, against: str, split: AskedSplit = "test"
+) -> str:
     """One sentence for people.
 
     >>> rule = Rule(measure="nDCG@10", margin=0.02, confidence=0.95, power=0.8)
@@ -132,7 +141,7 @@ def sentence_of(outcome: Outcome, found: Interval, missing: int, rule: Rule, aga
         "passed": f", margin {rule.margin:g}",
         "undecided": f", margin {rule.margin:g}; about {missing:,} more queries would decide",
     }
-    return f"{outcome}: {seen} against {against}, over {found.n:,} queries{ends[outcome]}"
+    return f"{outcome}: {seen} against {against}, over {found.n:,} {ASKED[split]}{ends[outcome]}"
 
 
 Judged = tuple[Verdict, list[dict[str, Any]], list[dict[str, Any]]]
@@ -147,16 +156,16 @@ def judge_pair(ours: Evaluation, theirs: Evaluation, champion: str, rule: Rule) 
     """
     check_comparable(ours, theirs)
     if not ours.rows:
-        return _not_run(ours, theirs.release, rule, "no judged queries")
+        return _not_run(ours, theirs.release, rule, f"no judged {ASKED[ours.split]}")
     outcome, found, missing = decide(differences := paired(ours, theirs, rule.measure), rule)
     against = f"{'champion' if theirs.release == champion else 'release'} {theirs.release[:8]}"
     table, queries = measure_table(ours, theirs, rule.confidence), query_differences(ours, theirs, rule.measure)
     verdict = Verdict(
-        outcome=outcome, sentence=sentence_of(outcome, found, missing, rule, against), release=ours.release,
+        outcome=outcome, sentence=sentence_of(outcome, found, missing, rule, against, ours.split), release=ours.release,
         champion=theirs.release, evaluation=ours.id, baseline=theirs.id, difference=found.mean, low=found.low, high=found.high,
         margin_that_holds=margin_that_holds(differences, rule.confidence, rule.power), queries=found.n, still_needed=missing,
         worst_queries=[_worst(row) for row in queries[:WORST] if row["difference"] < 0],
-        warnings=judged_warnings(table, rule.measure), **rule.model_dump(),
+        warnings=judged_warnings(table, rule.measure), **ours.asked, **rule.model_dump(),
     )  # fmt: skip
     return verdict, table, queries
 
@@ -166,10 +175,10 @@ def judge_alone(ours: Evaluation, champion: str, rule: Rule) -> Judged:
     if champion:
         return _not_run(ours, champion, rule, f"release {ours.release[:8]} is the champion already")
     if not ours.rows:
-        return _not_run(ours, "", rule, "no judged queries")
+        return _not_run(ours, "", rule, f"no judged {ASKED[ours.split]}")
     found = interval(ours.values(rule.measure), rule.confidence, least=0)
     bounds = f" [{found.low:.3f}, {found.high:.3f}]" if found.bounded else ""
-    sentence = f"passed: no champion yet; {rule.measure} {found.mean:.3f}{bounds} over {found.n:,} queries"
+    sentence = f"passed: no champion yet; {rule.measure} {found.mean:.3f}{bounds} over {found.n:,} {ASKED[ours.split]}"
     return _alone("passed", sentence, ours, "", rule), [], []
 
 
@@ -180,7 +189,7 @@ def _not_run(ours: Evaluation, champion: str, rule: Rule, reason: str) -> Judged
 def _alone(outcome: Outcome, sentence: str, ours: Evaluation, champion: str, rule: Rule) -> Verdict:
     return Verdict(
         outcome=outcome, sentence=sentence, release=ours.release, champion=champion, evaluation=ours.id,
-        queries=len(ours.rows), **rule.model_dump(),
+        queries=len(ours.rows), **ours.asked, **rule.model_dump(),
     )  # fmt: skip
 
 

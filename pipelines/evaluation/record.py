@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.artifacts import Artifact, load_exactly
 from pipelines.evaluation.measures import CONDENSED, MEASURES, PerQuery
-from pipelines.evaluation.qrels import Topics, trec_qrels
+from pipelines.evaluation.qrels import AskedSplit, Topics, trec_qrels
 from pipelines.evaluation.run import Run, write_run
 from pipelines.evaluation.significance import interval
 from pipelines.ranking.corpus import Document, documents
@@ -31,6 +31,17 @@ class Evaluation:
     @property
     def release(self) -> str:
         return self.artifact.inputs["release"]
+
+    @property
+    def split(self) -> AskedSplit:
+        """Which queries of the corpus were asked."""
+        split: AskedSplit = self.summary["split"]
+        return split
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Which queries were asked: split, the corpus they are from, and the digest that names them."""
+        return {key: self.summary[key] for key in ("split", "corpus", "queries_digest")}
 
     @cached_property
     def summary(self) -> dict[str, Any]:

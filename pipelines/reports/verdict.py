@@ -64,7 +64,8 @@ def _escaped(text: str) -> str:
 
 
 def _ids(verdict: "Verdict") -> dict[str, str]:
-    ids = {key: getattr(verdict, key) for key in ("release", "champion", "evaluation", "baseline")}
+    keys = ("release", "champion", "evaluation", "baseline", "split", "corpus", "queries_digest")
+    ids = {key: getattr(verdict, key) for key in keys}
     return {key: given for key, given in ids.items() if given}
 
 

@@ -14,7 +14,7 @@ from pipelines.logs import log
 if TYPE_CHECKING:
     from pipelines.evaluation.record import Evaluation
 
-VERSION = 1
+VERSION = 2
 
 
 class GateParams(Params):

@@ -30,6 +30,8 @@ class _Verdict(BaseModel):
     sentence: str
     release: str
     champion: str | None
+    split: str = ""
+    corpus: str = ""
 
 
 def promote(params: PromoteParams) -> PromoteResult:
@@ -45,7 +47,7 @@ def promote(params: PromoteParams) -> PromoteResult:
     changed = entry is None
     if entry is None:
         _check(journal, verdict, artifact.id, params.again)
-        stored_parts(store, verdict.release)
+        _check_queries(verdict, artifact.id, stored_parts(store, verdict.release).corpus.id)
         routing = Routing(champion=journal.routing.champion, challenger=verdict.release)
         why = params.why or verdict.sentence
         entry = journal.append("promote", verdict.release, why, routing, artifact.id, params.who).n
@@ -78,6 +80,16 @@ def _promoted(journal: Journal, release: str, verdict: str) -> int | None:
     if release == journal.routing.challenger and latest and latest.verdict == verdict:
         return latest.n
     return None
+
+
+def _check_queries(verdict: _Verdict, verdict_id: str, corpus: str) -> None:
+    """Refuse a verdict by queries that the encoder may have learned from, or by those of another corpus."""
+    if (verdict.split, verdict.corpus) != ("test", corpus):
+        raise InputError(
+            f"verdict {verdict_id} by {verdict.split or 'unnamed'} queries of corpus {verdict.corpus or 'unnamed'}",
+            f"one by test queries of the release's own corpus {corpus}",
+            f"run `evaluate --release {verdict.release}` and `gate` again",
+        )
 
 
 def _check(journal: Journal, verdict: _Verdict, verdict_id: str, again: bool) -> None:

@@ -241,6 +241,40 @@ def test_a_release_that_ranks_unjudged_documents_is_warned_about(trained):
     assert "judged only" in artifact.text("report.html")
 
 
+@pytest.mark.parametrize(
+    ("asked", "said", "given"),
+    [
+        ({"split": "train"}, "over 1 train queries", "by train queries"),
+        ({"split": "all"}, "over 3 train and test queries", "by all queries"),
+        ({"corpus": True}, "over 1,351 queries", "by test queries of corpus"),
+    ],
+)
+def test_other_queries_than_the_releases_own_test_queries_are_named_and_not_promoted(trained, graded, capfd, asked, said, given):
+    corpus = trained.corpus if "corpus" in asked else graded.corpus
+    found = call("evaluate", release=graded.release, **asked | {"corpus": corpus})
+    verdict = call("gate", evaluation=found.evaluation)
+    assert verdict.passed
+    assert said in verdict.sentence
+    artifact = load(open_store(), "verdict", verdict.verdict)
+    body, page, text = artifact.json("verdict.json"), artifact.text("report.html"), artifact.text("verdict.md")
+    assert (body["split"], body["corpus"]) == (asked.get("split", "test"), corpus)
+    assert body["queries_digest"] == load(open_store(), "evaluation", found.evaluation).facts["queries_digest"]
+    for name in ("split", "corpus", "queries_digest"):
+        assert f"<dt>{name}</dt><dd>{body[name]}</dd>" in page
+        assert f"{name}: `{body[name]}`" in text
+    assert main(["promote", "--verdict", verdict.verdict]) == 2
+    assert given in capfd.readouterr().err
+    assert Journal(open_store()).entries == []
+
+
+def test_the_champion_is_judged_on_the_challengers_corpus_which_is_promoted(trained, graded):
+    serve(trained.release)
+    found = call("evaluate", release=graded.release)
+    verdict = call("gate", evaluation=found.evaluation, baseline=found.baseline, margin=0.99)
+    assert load(open_store(), "evaluation", found.baseline).inputs["corpus"] == graded.corpus
+    assert call("promote", verdict=verdict.verdict).release == graded.release
+
+
 def test_hostile_text_is_shown_and_never_run(trained):
     documents = [
         Document(id="d1", text="dog", title=HOSTILE, segment=HOSTILE, picture="<svg><script>alert(1)</script></svg>"),
