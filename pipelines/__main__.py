@@ -8,7 +8,6 @@ from enum import Enum
 from typing import Any, get_args, get_origin
 
 import click
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from pipelines import logs
@@ -87,26 +86,13 @@ def _metavar(field: FieldInfo) -> str:
 def _run(step: Step, values: dict[str, Any]) -> None:
     given = settings()
     logs.configure(given, step.name)
-    try:
-        result = step.call(values)
-    except ValidationError as error:
-        raise _refusal(step, error) from None
+    result = step.call(values)
     line = result.model_dump_json()
     if given.result_path is not None:
         given.result_path.write_text(line + "\n", encoding="utf-8")
     if given.result_key:
         open_store(given).write(given.result_key, line.encode())
     print(line, flush=True)
-
-
-def _refusal(step: Step, error: ValidationError) -> StepError:
-    """The message for a value that does not fit its field; a result that does not fit is our own fault."""
-    first = error.errors()[0]
-    option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
-    if error.title not in {model.__name__ for model in (step.params, step.tuning) if model}:
-        raise error
-    given = "nothing" if first["type"] == "missing" else repr(first["input"])
-    return InputError(f"{step.name} {option}: {given}", first["msg"], f"run `python -m pipelines {step.name} --help`")
 
 
 @click.group(cls=Steps, context_settings=OPTIONS, invoke_without_command=True)
@@ -122,17 +108,24 @@ def cli(context: click.Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; a user's mistake never shows a traceback."""
+    """Run the command line and return its exit code."""
+    return guarded(cli, arguments, "python -m pipelines")
+
+
+def guarded(command: click.Command, arguments: list[str] | None, name: str) -> int:
+    """Run a command and return its exit code; a user's mistake never shows a traceback."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that scratch folders go
     try:
-        cli.main(arguments, prog_name="python -m pipelines", standalone_mode=False)
+        command.main(arguments, prog_name=name, standalone_mode=False)
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "python -m pipelines"
-        return _tell(InputError(error.format_message().rstrip("."), "options that the step has", f"run `{command} --help`"))
+        path = error.ctx.command_path if error.ctx else name
+        return _tell(InputError(error.format_message().rstrip("."), "options that the step has", f"run `{path} --help`"))
     except StepError as error:
         return _tell(error)
     except (OSError, MemoryError) as error:
         return _tell(_from_system(error))
+    except click.Abort:
+        return 130
     except Exception:  # noqa: BLE001  # our own fault: show everything
         traceback.print_exc()
         return 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import InputError
 
@@ -53,13 +53,23 @@ class Step:
         """Run the step with `values` split between its Params and its Tuning.
 
         Raises:
-            pydantic.ValidationError: a value does not fit its field.
+            InputError: a value does not fit its field.
         """
         tuned = set(self.tuning.model_fields) if self.tuning else set()
-        params = self.params(**{key: value for key, value in values.items() if key not in tuned})
-        if self.tuning is None:
-            return self.function(params)
-        return self.function(params, self.tuning(**{key: value for key, value in values.items() if key in tuned}))
+        try:
+            models: list[Params | Tuning] = [self.params(**{key: values[key] for key in values if key not in tuned})]
+            if self.tuning:
+                models.append(self.tuning(**{key: values[key] for key in values if key in tuned}))
+        except ValidationError as error:
+            raise self._refusal(error) from None
+        return self.function(*models)
+
+    def _refusal(self, error: ValidationError) -> InputError:
+        first = error.errors()[0]
+        option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
+        given = "nothing" if first["type"] == "missing" else repr(first["input"])
+        expected = "a value" if first["type"] == "missing" else first["msg"]
+        return InputError(f"{self.name} {option}: {given}", expected, f"run `python -m pipelines {self.name} --help`")
 
 
 def step_names() -> list[str]:

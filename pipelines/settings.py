@@ -5,12 +5,18 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipelines.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]
+INSTEAD = {  # of a password in an address
+    "mlflow_uri": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "mlflow_link": "leave it out: people sign in by themselves",
+    "server_url": "set RATCHET_SERVER_KEY or RATCHET_SERVER_KEY_FILE",
+    "s3_endpoint": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+}
 
 
 class Profile(BaseModel):
@@ -70,6 +76,19 @@ class Settings(BaseSettings):
     image_digest: str = ""
     traceparent: str = Field("", validation_alias=AliasChoices("TRACEPARENT", "RATCHET_TRACEPARENT"))
 
+    @field_validator(*INSTEAD)
+    @classmethod
+    def _without_password(cls, address: str, info: ValidationInfo) -> str:
+        """Addresses go into pod specs, messages and logs. Any @ counts: a password may hold what ends an address's name."""
+        if "@" in address:
+            name = f"RATCHET_{info.field_name}".upper()
+            raise InputError(
+                f"{name} with a user name or password (an @) in it, not shown here",
+                "an address alone",
+                INSTEAD[str(info.field_name)],
+            )
+        return address
+
     @property
     def store_uri(self) -> str:
         """The store's URI, the folder `store` under home when none is set."""
@@ -78,7 +97,10 @@ class Settings(BaseSettings):
     @property
     def who(self) -> str:
         """Who acts: the set name, else the account's."""
-        return self.user or getpass.getuser()
+        try:
+            return self.user or getpass.getuser()
+        except (KeyError, OSError):  # a container's account may have a number and no name
+            return f"uid-{os.getuid()}"
 
     @property
     def key(self) -> str:
@@ -109,6 +131,8 @@ def settings() -> Settings:
         first = error.errors()[0]
         name = f"RATCHET_{'_'.join(map(str, first['loc']))}".upper()
         raise InputError(f"{name}={first['input']!r}", first["msg"], f"correct or unset {name}") from None
+    except SettingsError as error:
+        raise InputError(f"a setting that is no JSON: {error}", "JSON", "correct or unset the RATCHET_ variable") from None
 
 
 def environment(changes: dict[str, str]) -> dict[str, str]:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from pipelines import logs
+from pipelines.__main__ import guarded
 from pipelines.contract import Result, load_step
-from pipelines.errors import StepError
 from pipelines.settings import settings
 
 
@@ -51,17 +51,14 @@ def train(margin: float = 0.02, **ingest: Any) -> dict[str, Any]:
 
 
 @click.command(help=(train.__doc__ or "").partition("\n")[0])
-@click.option("--text", default="label", show_default=True, help="What of a document is searched")
-@click.option("--margin", default=0.02, show_default=True, help="How much worse in nDCG@10 a release may be")
-def main(text: str, margin: float) -> None:
+@click.option("--text", type=click.Choice(["label", "label+category"]), default="label", show_default=True,
+              help="What of a document is searched")  # fmt: skip
+@click.option("--margin", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.02, show_default=True,
+              help="Loss of nDCG@10 that counts as none")  # fmt: skip
+def command(text: str, margin: float) -> None:
     """Run the train and say the verdict."""
-    try:
-        answer = train(margin, text=text)
-    except StepError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    click.echo(answer["sentence"])
+    click.echo(train(margin, text=text)["sentence"])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(command, None, "python -m pipelines.train"))

@@ -62,7 +62,6 @@ class Encoder:
 
     def __init__(self, card: EncoderCard, variant: str, model: Path, tokenizer: Path, threads: int = 0) -> None:
         import onnxruntime
-        from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -70,9 +69,7 @@ class Encoder:
         self.card, self.variant, self.forward_passes = card, variant, 0
         self.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         self.inputs = {given.name for given in self.session.get_inputs()}
-        self.tokenizer = Tokenizer.from_file(str(tokenizer))
-        self.tokenizer.enable_truncation(card.fingerprint.max_length)
-        self.tokenizer.no_padding()
+        self.tokenizer = load_tokenizer(tokenizer, card.fingerprint.max_length)
 
     def encode(self, texts: Sequence[str], role: Role, batch_tokens: int = 2048) -> Vectors:
         """Unit vectors of `texts`, float32, shape (len(texts), dimensions), in the order given.
@@ -99,6 +96,23 @@ class Encoder:
         self.forward_passes += 1
         vectors = self.session.run(None, {name: value for name, value in feeds.items() if name in self.inputs})[0]
         return np.asarray(vectors, np.float32)
+
+
+def load_tokenizer(path: Path, max_length: int) -> Any:
+    """A tokenizer that cuts texts at `max_length` tokens and does not pad.
+
+    Raises:
+        InputError: the file is no tokenizer.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001  # the library raises nothing narrower
+        raise InputError(f"{path}: {error}", "a tokenizer.json of the tokenizers library", "give the model's own") from None
+    tokenizer.enable_truncation(max_length)
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def batch_by_tokens(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:

@@ -54,8 +54,12 @@ def _categories(path: Path) -> dict[str, list[str]]:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times as fast
+    try:
+        categories = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  # a safe loader, in C
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
     by_icon: dict[str, list[str]] = {}
-    for category in yaml.load(path.read_text(encoding="utf-8"), Loader=loader).values():  # noqa: S506  # a safe loader, in C
+    for category in categories.values():
         for name in category["icons"]:
             by_icon.setdefault(str(name), []).append(category["label"])
     return by_icon

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
-from pipelines.ranking.encoder import Fingerprint, Vectors
+from pipelines.ranking.encoder import Fingerprint, Vectors, load_tokenizer
 
 PROBE_TEXTS = [
     "a", "house", "Digit Zero", "person walking with a cane", "café Zürich 東京", "USB-C to HDMI cable, 2 m",
@@ -45,12 +45,9 @@ def reference_vectors(model: Path, tokenizer: Path, fingerprint: Fingerprint) ->
     """What the original weights give for the probe texts, one text at a time, in fp32."""
     import numpy as np
     import torch
-    from tokenizers import Tokenizer
 
     network = _sentence_encoder(model, fingerprint.pooling)
-    cutter = Tokenizer.from_file(str(tokenizer))
-    cutter.enable_truncation(fingerprint.max_length)
-    cutter.no_padding()
+    cutter = load_tokenizer(tokenizer, fingerprint.max_length)
     found = []
     for text in PROBE_TEXTS:
         ids = torch.tensor([cutter.encode(fingerprint.document_prefix + text).ids])
@@ -61,13 +58,14 @@ def reference_vectors(model: Path, tokenizer: Path, fingerprint: Fingerprint) ->
 
 def _sentence_encoder(model: Path, pooling: str) -> Any:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModel
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     try:
         body = AutoModel.from_pretrained(model, local_files_only=True).eval().float()
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{model}: {str(error)[:200]}", "weights that transformers can load", "check the folder") from None
 
     class SentenceEncoder(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy

@@ -89,6 +89,6 @@ def _answers(url: str) -> str:
 
     try:
         httpx.get(url, timeout=5).raise_for_status()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"start it with `make up` ({url}: {error})"
     return ""

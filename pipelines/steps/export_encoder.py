@@ -65,9 +65,10 @@ def _folder(model: str) -> Path:
 
 
 def _export(params: ExportEncoderParams, model: Path, tokenizer: Path, inputs: dict[str, str], folder: Path) -> dict[str, Any]:
-    from pipelines.ranking.encoder import EncoderCard, Fingerprint, Variant
+    from pipelines.ranking.encoder import EncoderCard, Fingerprint, Variant, load_tokenizer
     from pipelines.ranking.onnx_export import export_onnx, reference_vectors
 
+    load_tokenizer(tokenizer, params.max_length)  # a file that is none is told before the minute of export
     dimensions = export_onnx(model, params.pooling, folder / "model.onnx")
     (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
     fingerprint = Fingerprint(

