@@ -3,12 +3,15 @@
 After a wanted change: `PYTHONPATH=.:plugins python -m tests.plugins.test_pods` writes the files again; read their diff.
 """
 
+import traceback
 from pathlib import Path
 from types import SimpleNamespace as Record
 
 import pytest
 import yaml
 
+from pipelines.errors import InputError
+from pipelines.settings import settings
 from tests import airflow_home
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -76,6 +79,21 @@ def test_confined_and_without_secrets(cluster, monkeypatch, name):
     assert spec["automountServiceAccountToken"] is False
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert len(spec["containers"]) == 1
+
+
+@pytest.mark.parametrize("name", ["RATCHET_MLFLOW_URI", "RATCHET_MLFLOW_LINK", "RATCHET_SERVER_URL", "RATCHET_S3_ENDPOINT"])
+@pytest.mark.parametrize(
+    "address", ["https://ann:hush-hush@host:5000", "http://hush-hush@host", "ann:hush-hush@host", "http://ann:hush-hush/[@host"]
+)
+def test_no_password_in_an_address(cluster, monkeypatch, name, address):
+    """It would be in every pod's spec and in every message that names the address."""
+    monkeypatch.setenv("RATCHET_POLL_S", "9")  # another bad setting does not bring it to light either
+    monkeypatch.setenv(name, address)
+    with pytest.raises(InputError, match=f"given {name} with .*; expected an address alone; next: ") as refused:
+        settings()
+    assert "hush-hush" not in "".join(traceback.format_exception(refused.value))
+    with pytest.raises(InputError, match=name):
+        pods()
 
 
 def test_valid_for_kubernetes(cluster):
