@@ -96,12 +96,16 @@ def check_armed(differences: Sequence[float], rule: Rule) -> None:
     holds = margin_that_holds(differences, rule.confidence, rule.power)
     if holds is not None and holds <= rule.margin:
         return
-    expected = "two judged queries or more" if holds is None else f"{_up(holds)} or more, which would hold"
+    expected, next_action = "two judged queries or more", "judge more queries"
+    if holds is not None and float(_up(holds)) < 1:
+        expected, next_action = f"{_up(holds)} or more, which would hold", f"pass --margin {_up(holds)}, or judge more queries"
+    elif holds is not None:  # a measure can't fall by 1 or more, so a margin of 1 asks nothing
+        expected = "queries that can detect a margin below 1"
     raise InputError(
         f"margin {rule.margin:g} on {rule.measure} over {len(differences):,} queries, too small to detect"
         f" with power {rule.power:g}",
         expected,
-        "judge more queries" if holds is None else f"pass --margin {_up(holds)}, or judge more queries",
+        next_action,
     )
 
 
@@ -123,9 +127,7 @@ def still_needed(found: Interval, rule: Rule) -> int:
     return max(1, needed - found.n)
 
 
-def sentence_of(
-    outcome: Outcome, found: Interval, missing: int, rule: Rule, against: str, split: AskedSplit = "test"
-) -> str:
+def sentence_of(outcome: Outcome, found: Interval, missing: int, rule: Rule, against: str, split: AskedSplit = "test") -> str:
     """One sentence for people.
 
     >>> rule = Rule(measure="nDCG@10", margin=0.02, confidence=0.95, power=0.8)

@@ -67,6 +67,12 @@ def test_one_query_arms_nothing():
         decide([0.1], RULE)
 
 
+@pytest.mark.parametrize("differences", [[0.9, -0.9], [1.0, -1.0, 0.5], spread(0.0, 0.5, 4)])
+def test_a_margin_that_no_gate_takes_is_not_advised(differences):
+    with pytest.raises(InputError, match=r"detect a margin below 1; next: judge more queries$"):
+        decide(differences, RULE)
+
+
 def test_identical_rankings_pass_any_margin():
     outcome, seen, _ = decide([0.0] * 10, RULE.model_copy(update={"margin": 1e-6}))
     assert (outcome, seen.mean, seen.low, seen.high) == ("passed", 0, 0, 0)
