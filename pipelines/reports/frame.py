@@ -97,6 +97,15 @@ def pictured(shown: Sequence[dict[str, Any]], documents: Mapping[str, Document],
     return [one | {"picture": documents[one["id"]].picture if one["id"] in documents else ""} for one in shown[:most]]
 
 
+def clipped(text: str, longest: int) -> str:
+    """The text, cut to `longest` characters.
+
+    >>> clipped("a long text", 6), clipped("short", 6)
+    ('a lon…', 'short')
+    """
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def value(number: float | None) -> str:
     """A measure's value with three digits.
 

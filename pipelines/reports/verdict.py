@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from pipelines.evaluation.measures import label
 from pipelines.ranking.corpus import Document
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, Table, pictured, signed, value, write_report
+from pipelines.reports.frame import Picture, Report, Table, clipped, pictured, signed, value, write_report
 
 if TYPE_CHECKING:
     from pipelines.evaluation.gate import Verdict
 
 SHOWN = 15
+TEXT = 200
+"""Characters of a query in `verdict.md`: a pull request's body has 65,536 in all."""
 Rows = Sequence[dict[str, Any]]
 Documents = Mapping[str, Document]
 
@@ -47,7 +49,7 @@ def markdown(verdict: "Verdict", measures: Rows) -> str:
         lines.append("")
     if verdict.worst_queries:
         lines += [f"Worst queries by {verdict.measure}:", ""]
-        lines += [f"- {_escaped(one.text)}: {signed(one.difference)}" for one in verdict.worst_queries]
+        lines += [f"- {_escaped(clipped(one.text, TEXT))}: {signed(one.difference)}" for one in verdict.worst_queries]
         lines.append("")
     lines += [f"{name}: `{given}`  " for name, given in _ids(verdict).items()]
     return "\n".join(lines) + "\n"
@@ -141,7 +143,8 @@ def _queries(verdict: "Verdict", queries: Rows, documents: Documents) -> list[Ta
 
 
 def _method(verdict: "Verdict") -> list[str]:
-    holds = "" if verdict.margin_that_holds is None else f"{verdict.margin_that_holds:.4f}"
+    detected = verdict.margin_that_holds
+    holds = "" if detected is None or detected >= 1 else f"{detected:.4f}"
     armed = [
         f"These queries can detect a margin of {holds}: an equal challenger passes it with power {verdict.power:g}."
         " It follows from the spread of the differences, not from their direction."

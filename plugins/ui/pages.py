@@ -8,8 +8,9 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipelines.artifacts import Artifact, Kind, Store, committed, find, load_exactly, open_store
+from pipelines.artifacts import Artifact, Kind, load_exactly, open_store
 from pipelines.errors import StepError
+from pipelines.evaluation.verdicts import read_verdicts
 from pipelines.journal import Journal
 
 # Reports are whole pages of our own with inlined style and pictures: nothing is fetched, nothing runs.
@@ -39,10 +40,12 @@ def releases() -> HTMLResponse:
     try:
         store = open_store()
         journal = Journal(store)
+        judged, damaged = read_verdicts(store)  # a refused release is in no journal entry
     except StepError as error:
         return _page("problem.html", 500, message=str(error))
-    entries = [(entry, _verdict(store, entry.verdict)) for entry in reversed(journal.entries)]
-    return _page("releases.html", routing=journal.routing, entries=entries, judged=_judged(store))
+    by_id = {verdict.id: verdict for verdict in judged}
+    entries = [(entry, by_id.get(entry.verdict or "")) for entry in reversed(journal.entries)]
+    return _page("releases.html", routing=journal.routing, entries=entries, judged=judged, damaged=damaged)
 
 
 def report(kind: str, artifact_id: str) -> HTMLResponse:
@@ -67,16 +70,6 @@ def _artifact(kind: str, artifact_id: str) -> Artifact:
     if kind not in get_args(Kind) or not artifact_id.isalnum():
         raise HTTPException(404, "no such artifact")
     return load_exactly(open_store(), kind, artifact_id)  # type: ignore[arg-type]  # checked above
-
-
-def _verdict(store: Store, verdict_id: str | None) -> Artifact | None:
-    return find(store, "verdict", verdict_id) if verdict_id else None
-
-
-def _judged(store: Store) -> list[Artifact]:
-    """Every verdict, the newest first: a refused release is in no journal entry."""
-    found = [find(store, "verdict", name) for name in committed(store, "verdict")]
-    return sorted((one for one in found if one), key=lambda one: str(one.manifest.provenance.get("at")), reverse=True)
 
 
 def _page(name: str, status: int = 200, **values: Any) -> HTMLResponse:

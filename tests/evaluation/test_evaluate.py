@@ -249,7 +249,9 @@ def test_a_release_that_ranks_unjudged_documents_is_warned_about(trained):
         ({"corpus": True}, "over 1,351 queries", "by test queries of corpus"),
     ],
 )
-def test_other_queries_than_the_releases_own_test_queries_are_named_and_not_promoted(trained, graded, capfd, asked, said, given):
+def test_other_queries_than_the_releases_own_test_queries_are_named_and_not_promoted(
+    trained, graded, capfd, asked, said, given
+):
     corpus = trained.corpus if "corpus" in asked else graded.corpus
     found = call("evaluate", release=graded.release, **asked | {"corpus": corpus})
     verdict = call("gate", evaluation=found.evaluation)
@@ -320,3 +322,35 @@ def test_bad_input_is_one_message_and_exit_2(trained, capfd, arguments, said):
 def test_why_without_a_verdict_says_what_to_run(trained, capfd):
     assert main(["why", trained.release[:4]]) == 0
     assert "no verdict on release" in json.loads(capfd.readouterr().out)["sentence"]
+
+
+def test_why_champion_tells_the_verdict_by_which_it_serves(trained, graded, capfd):
+    """Judged again while it serves, and against a later champion: neither is why it was promoted."""
+    evaluation = call("evaluate", release=graded.release).evaluation
+    first = call("gate", evaluation=evaluation)
+    call("promote", verdict=first.verdict)
+    serve(graded.release)
+    unchanged = call("gate", evaluation=evaluation)
+    assert unchanged.outcome == "not run"
+    later = call("gate", evaluation=evaluation, measure="AP")
+    told = call("why", release="champion")
+    assert (told.verdict, told.sentence, told.serves_as) == (first.verdict, first.sentence, "champion")
+    assert sorted(told.earlier) == sorted([unchanged.sentence, later.sentence])
+
+    damaged = trained.home / "store" / "verdict" / unchanged.verdict / "manifest.json"
+    damaged.write_bytes(damaged.read_bytes()[:80])
+    told = call("why", release=graded.release)
+    assert (told.verdict, told.earlier) == (first.verdict, [later.sentence])
+    assert unchanged.verdict in told.damaged[0]
+    capfd.readouterr()
+    assert main(["why", "champion"]) == 0
+    assert unchanged.verdict in capfd.readouterr().err
+
+
+def test_why_ranks_what_was_not_run_last(graded):
+    evaluation = call("evaluate", release=graded.release).evaluation
+    passed = call("gate", evaluation=evaluation)
+    serve(graded.release)
+    not_run = call("gate", evaluation=evaluation)
+    told = call("why", release=graded.release)
+    assert (told.verdict, told.earlier, told.damaged) == (passed.verdict, [not_run.sentence], [])

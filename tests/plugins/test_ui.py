@@ -100,6 +100,20 @@ def test_a_strangers_journal_entry_is_told_not_shown(api, home):
     assert "Traceback" not in page.text
 
 
+def test_a_damaged_verdict_is_named_and_hides_no_other(api, home):
+    client, viewer = api
+    sound, torn = judged("a sound one"), judged("a torn one")
+    Journal(open_store()).append("promote", "r1", "why", Routing(challenger="r1"), torn.id)
+    manifest = home / "store" / "verdict" / torn.id / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:100])
+    page = client.get("/ratchet/releases", headers=viewer)
+    assert page.status_code == 200
+    assert "a sound one" in page.text
+    assert sound.inputs["release"] in page.text
+    assert f"Damaged and left out: given file://{home}/store/verdict/{torn.id}/manifest.json" in page.text
+    assert "Traceback" not in page.text
+
+
 def test_a_listener_that_fails_does_not_reach_the_scheduler():
     from ui import notes
 
