@@ -3,8 +3,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from pipelines.ranking.corpus import Document
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, Table, render, write_report
+from pipelines.reports.frame import LIMIT, Picture, Report, Table, pictured, render, write_report
 
 BAD = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
@@ -115,3 +116,35 @@ def test_charts_are_static_recolourable_and_deterministic(draw):
 
 def test_thousands_of_queries_stay_small():
     assert len(charts.waterfall([number / 5000 for number in range(-5000, 5001)], "difference")) < 150_000
+
+
+def large(tables: int, rows: int, sign: str, svg: int) -> Report:
+    """A report of documents with texts of 20 kB, made of `sign`, and pictures of `svg` bytes."""
+    documents = {f"d{number}": Document(id=f"d{number}", text="t", picture="<svg>" + "p" * svg) for number in range(5)}
+    shown = [{"id": one, "title": sign * 20_000, "segment": sign * 20_000, "grade": 1} for one in documents]
+    row = [sign * 20_000, *(pictured(shown, documents) for _ in range(3))]
+    columns = [("query", "text"), ("champion", "results"), ("challenger", "results"), ("relevant", "results")]
+    picture = Picture("Spread", "caption", charts.histogram([0.5], "nDCG@10"), [0.123456789] * 300_000)
+    return report(tables=[Table("t", columns, [row] * rows) for _ in range(tables)], pictures=[picture])
+
+
+@pytest.mark.parametrize("sign", ["a", "<", "\x00", '"', "𝄞"], ids=ascii)
+@pytest.mark.parametrize(("rows", "svg"), [(15, 200_000), (15, 20_000 - 5), (2_000, 19_000)])
+def test_no_report_is_larger_than_two_megabytes(tmp_path, sign, rows, svg):
+    write_report(tmp_path, large(2, rows, sign, svg))
+    sizes = [(tmp_path / name).stat().st_size for name in ("report.html", "report.json")]
+    assert max(sizes) <= LIMIT == 2_000_000, sizes
+    page = (tmp_path / "report.html").read_text()
+    assert "Left out so that this page stays below 2 MB:" in page
+    assert page.count("<tr>") > 2 * 15
+    assert json.loads((tmp_path / "report.json").read_text())["tables"]
+
+
+def test_small_pictures_stay_and_large_ones_go_alone(tmp_path):
+    documents = {"d1": Document(id="d1", text="t", picture="<svg/>"), "d2": Document(id="d2", text="t", picture="x" * 200_000)}
+    shown = pictured([{"id": "d1", "title": "one", "grade": 1}, {"id": "d2", "title": "two", "grade": 0}], documents)
+    write_report(tmp_path, report(tables=[Table("t", [("r", "results")], [[shown]])]))
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img") == 1
+    assert "two" in page
+    assert "Left out so that this page stays below 2 MB: 1 pictures." in page
