@@ -5,9 +5,10 @@ Each entry names the sha256 of the one before, so an entry that was changed or s
 
 import time
 import uuid
-from typing import Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.artifacts import Store, digest
 from pipelines.errors import CorruptArtifact, InputError, TryAgain
@@ -26,13 +27,24 @@ class Routing(BaseModel):
     challenger: str | None = None
 
 
+def _moment(at: str) -> str:
+    """`at`, if it is a time that can be compared with any other.
+
+    Raises:
+        ValueError: it is no ISO time, or says no offset from UTC.
+    """
+    if datetime.fromisoformat(at).tzinfo is None:
+        raise ValueError(f"{at} says no offset from UTC")
+    return at
+
+
 class Entry(BaseModel):
     """One change of routing: who, when, why, from, to, on which verdict."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     n: int = Field(ge=1)
-    at: str
+    at: Annotated[str, AfterValidator(_moment)]
     who: str = Field(min_length=1)
     why: str = Field(min_length=1)
     action: Action
@@ -40,6 +52,7 @@ class Entry(BaseModel):
     to: str = Field(min_length=1)
     verdict: str | None
     routing: Routing
+    dag: str = ""
     dag_run: str = ""
     attempt: str = ""
     parent: str = Field(pattern="^[0-9a-f]{64}$")
@@ -86,7 +99,7 @@ class Journal:
         try:
             entry = Entry(
                 n=n, at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), who=who or given.who, why=why, action=action,
-                from_=before, to=to, verdict=verdict, routing=routing, dag_run=given.dag_run,
+                from_=before, to=to, verdict=verdict, routing=routing, dag=given.dag, dag_run=given.dag_run,
                 attempt=uuid.uuid4().hex, parent=self._tip,
             )  # fmt: skip
         except ValidationError as error:
@@ -116,25 +129,40 @@ class Journal:
         return served
 
     def previous_champion(self) -> str | None:
-        """What a rollback returns to: the champion that the present one replaced, never one that was rolled back from."""
-        stack: list[str] = []
+        """What a rollback returns to: the champion that the present one replaced, never one that was rolled back from.
+
+        Whom a rollback left is out until it becomes champion again; whom it passed over on its way back, too.
+        """
+        line: list[str] = []
         for entry in self.entries:
-            if entry.action == "rollback" and entry.to in stack:
-                while stack[-1] != entry.to:
-                    stack.pop()
-            elif entry.action != "promote" and (not stack or stack[-1] != entry.to):
-                stack.append(entry.to)
-        return stack[-2] if len(stack) > 1 else None
+            if entry.action == "promote":
+                continue
+            if entry.action == "rollback":
+                del line[-1:]
+            if entry.to in line:
+                place = line.index(entry.to)
+                del line[place : None if entry.action == "rollback" else place + 1]
+            line.append(entry.to)
+        return line[-2] if len(line) > 1 else None
+
+    def crowning(self) -> Entry | None:
+        """The entry that made the present champion champion: the youngest that is no promotion."""
+        return next((entry for entry in reversed(self.entries) if entry.action != "promote"), None)
 
     def latest(self, action: Action, *, to: str = "", left: str = "") -> Entry | None:
         """The youngest entry of an action, to or away from a release."""
         found = (entry for entry in reversed(self.entries) if entry.action == action)
         return next((entry for entry in found if to in ("", entry.to) and left in ("", entry.from_)), None)
 
-    def cut_off(self, action: Action) -> Entry | None:
-        """The last entry, if an earlier try of this dag run wrote it: the work that a retry must finish, not repeat."""
-        last, dag_run = self.entries[-1] if self.entries else None, settings().dag_run
-        return last if last and dag_run and (last.action, last.dag_run) == (action, dag_run) else None
+    def cut_off(self, action: Action, to: str = "") -> Entry | None:
+        """The entry that an earlier try of this dag run wrote: the work that a retry must finish or report, not repeat.
+
+        Others may have written since. A run id alone does not tell: every DAG has its own `manual__1`.
+        """
+        given = settings()
+        run = (action, given.dag, given.dag_run)
+        found = (entry for entry in reversed(self.entries) if (entry.action, entry.dag, entry.dag_run) == run)
+        return next((entry for entry in found if entry.to.startswith(to)), None) if given.dag_run else None
 
     def _read(self, n: int) -> bytes | None:
         try:
