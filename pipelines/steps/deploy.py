@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipelines.artifacts import open_store
+from pipelines.artifacts import load, open_store
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, TryAgain
 from pipelines.journal import Entry, Journal, Routing
@@ -33,44 +33,39 @@ def deploy(params: DeployParams) -> DeployResult:
     from pipelines.registry import project
 
     store = open_store()
+    release = load(store, "release", params.release).id if params.release else ""
     journal = Journal(store)
     before = len(journal.entries)
-    entry, warmed_s = _entry(journal, params)
+    entry, warmed_s = _entry(journal, release, params)
+    own = entry.n > before or entry == journal.cut_off("deploy", release)
     try:
-        waited_s = _follow(journal, entry, params)
+        waited_s = _follow(journal, entry, params, own)
     finally:
         project(store, journal)
-    changed = len(journal.entries) > before
-    return DeployResult(
-        release=entry.to,
-        entry=entry.n,
-        changed=changed,
-        outcome="deployed" if changed else "unchanged",
-        waited_s=warmed_s + waited_s,
-    )
+    outcome: Literal["deployed", "unchanged"] = "deployed" if entry.n > before else "unchanged"
+    return DeployResult(release=entry.to, entry=entry.n, changed=own, outcome=outcome, waited_s=warmed_s + waited_s)
 
 
-def _entry(journal: Journal, params: DeployParams) -> tuple[Entry, float]:
+def _entry(journal: Journal, release: str, params: DeployParams) -> tuple[Entry, float]:
     """The entry that makes the release champion, written now or before, and the seconds until the server had it warm."""
-    routing = journal.routing
-    release = params.release or routing.challenger or _champion_again(journal)
-    if release == routing.champion:
-        return next(entry for entry in reversed(journal.entries) if entry.to == release and entry.action != "promote"), 0.0
+    from pipelines.server import wait_until_warm
+
+    routing, crowning = journal.routing, journal.crowning()
+    if earlier := journal.cut_off("deploy", release):
+        return earlier, 0.0
+    if crowning and release == routing.champion:
+        return crowning, 0.0
+    release = release or routing.challenger or ""
+    if not release:
+        raise InputError("no challenger", "a release that was promoted", "run `promote` with a verdict that passed")
     promotion = journal.latest("promote", to=release)
     if release != routing.challenger or promotion is None:
         raise _not_challenger(journal, release)
-    waited_s = _warm(release, params.wait_s)
+    waited_s = wait_until_warm(release, params.wait_s)
     why, verdict = params.why or promotion.why, promotion.verdict
     entry = journal.append("deploy", release, why, Routing(champion=release), verdict, params.who)
     log().info("deployed", release=release, entry=entry.n, before=entry.from_, why=why)
     return entry, waited_s
-
-
-def _champion_again(journal: Journal) -> str:
-    """With no challenger: the champion, if it is this dag run that deployed it before it was cut off."""
-    if last := journal.cut_off("deploy"):
-        return last.to
-    raise InputError("no challenger", "a release that was promoted", "run `promote` with a verdict that passed")
 
 
 def _not_challenger(journal: Journal, release: str) -> InputError:
@@ -84,33 +79,41 @@ def _not_challenger(journal: Journal, release: str) -> InputError:
     )
 
 
-def _warm(release: str, wait_s: float) -> float:
-    """Wait until the server has the release in memory; nothing is written before it has."""
-    from pipelines.server import readiness, wait_until
-    from pipelines.settings import settings
-
-    if url := settings().server_url:
-        readiness(url)
-    warm, said, waited_s = wait_until(lambda server: release in server.warm, wait_s)
-    if not warm:
-        raise (InputError if said.problem else TryAgain)(
-            f"server without release {release} in memory after {waited_s:.0f} s ({said.problem or 'still loading'})",
-            "a server that has loaded the challenger; the champion serves on",
-            "look at the server's log, or raise --wait-s",
-        )
-    return waited_s
-
-
-def _follow(journal: Journal, entry: Entry, params: DeployParams) -> float:
-    """Wait until the server serves the entry's release; if it does not, write the entry that goes back."""
+def _follow(journal: Journal, entry: Entry, params: DeployParams, own: bool) -> float:
+    """Wait until the server serves the entry's release. If it does not, go back, but only from one's own entry."""
     from pipelines.server import wait_until
 
+    _check_stands(journal, entry)
     follows, said, waited_s = wait_until(lambda server: server.champion == entry.to, params.wait_s)
     if follows:
         return waited_s
     serving = f"{said.champion or 'nothing'} ({said.problem or 'no problem told'})"
     given = f"server that serves {serving} {waited_s:.0f} s after entry {entry.n}"
-    if entry.from_ is None or journal.entries[-1] != entry:
-        raise InputError(given, f"release {entry.to}", "look at the server's log; there is no champion to go back to")
-    back = journal.append("rollback", entry.from_, f"rolled back: {given}", Routing(champion=entry.from_), None, params.who)
-    raise InputError(given, f"release {entry.to}", f"look at the server's log; rolled back to {back.to} by entry {back.n}")
+    journal.refresh()
+    _check_stands(journal, entry)
+    done = _went_back(journal, entry, given, params.who) if own else f"entry {entry.n} is not of this run and stays"
+    kind = TryAgain if said.silent and journal.crowning() == entry else InputError
+    raise kind(given, f"release {entry.to}", f"look at the server's log; {done}")
+
+
+def _check_stands(journal: Journal, entry: Entry) -> None:
+    last = journal.crowning()
+    if last and last != entry:
+        given = (
+            f"release {entry.to} of entry {entry.n}, after which {last.who} wrote entry {last.n}, {last.action} to {last.to}"
+        )
+        raise InputError(given, "a deployment that stands", "look at `history`; to deploy it again, start a new run")
+
+
+def _went_back(journal: Journal, entry: Entry, given: str, who: str) -> str:
+    """Write the entry that goes back, if the champion before can serve; what was done, in words."""
+    from pipelines.ranking.release import stored_parts
+
+    if entry.from_ is None:
+        return "there is no champion to go back to"
+    try:
+        stored_parts(journal.store, entry.from_)
+    except InputError as error:
+        return f"the champion before can't serve ({error})"
+    back = journal.append("rollback", entry.from_, f"rolled back: {given}", Routing(champion=entry.from_), None, who)
+    return f"rolled back to {back.to} by entry {back.n}"

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pipelines.artifacts import load, open_store
 from pipelines.contract import Params, Result
-from pipelines.errors import InputError, TryAgain
+from pipelines.errors import InputError
 from pipelines.journal import Entry, Journal, Routing
 from pipelines.logs import log
 
@@ -30,29 +30,42 @@ class RollbackResult(Result):
 def rollback(params: RollbackParams) -> RollbackResult:
     """Go back to a release that was champion before and wait until the server serves it."""
     from pipelines.registry import project
-    from pipelines.server import wait_until
 
     started = time.monotonic()
     store = open_store()
     journal = Journal(store)
     entry = _written(journal, params.to) or _write(journal, params)
-    follows, said, _ = wait_until(lambda server: server.champion == entry.to, params.wait_s)
-    waited_s = round(time.monotonic() - started, 3)
-    project(store, journal)
+    try:
+        _follow(journal, entry, params.wait_s)
+    finally:
+        project(store, journal)
+    return RollbackResult(
+        release=entry.to, entry=entry.n, waited_s=round(time.monotonic() - started, 3), left=entry.from_ or ""
+    )
+
+
+def _follow(journal: Journal, entry: Entry, wait_s: float) -> None:
+    """Wait until the server serves the entry's release, if it still is champion when a retry comes to it."""
+    from pipelines.server import wait_until
+
+    last = journal.crowning()
+    if last and last != entry:
+        log().warning("rolled back before, routed on since", release=entry.to, entry=entry.n, now=last.to, by=last.n)
+        return
+    follows, said, waited_s = wait_until(lambda server: server.champion == entry.to, wait_s)
     if not follows:
-        raise TryAgain(
+        raise said.failure(
             f"server that serves {said.champion or 'nothing'} after {waited_s:.0f} s ({said.problem or 'no problem told'})",
             f"release {entry.to}, which entry {entry.n} routes to",
             f"look at the server's log, then run `rollback --to {entry.to}`",
         )
-    return RollbackResult(release=entry.to, entry=entry.n, waited_s=waited_s, left=entry.from_ or "")
 
 
 def _written(journal: Journal, to: str) -> Entry | None:
-    """The last entry, if it is this very rollback: to the release asked for, or from a try that was cut off."""
-    if not to:
-        return journal.cut_off("rollback")
-    last = journal.entries[-1] if journal.entries else None
+    """This very rollback: by a try that was cut off, or the last entry, if it goes to the release asked for."""
+    if earlier := journal.cut_off("rollback", to):
+        return earlier
+    last = journal.entries[-1] if to and journal.entries else None
     return last if last and last.action == "rollback" and last.to.startswith(to) else None
 
 
