@@ -53,24 +53,22 @@ def _line(entry: Entry) -> str:
     return f"{entry.n} {entry.at} {entry.action} {entry.from_ or 'none'} -> {entry.to} by {entry.who}: {entry.why}"
 
 
+def _minute(at: str) -> str:
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+
+
 def _show(entries: list[Entry]) -> None:
     """The entries as a table for people, on stderr."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("entry", "at", "action", "from", "to", "champion", "challenger", "who", "why")
+    table = Table(box=SIMPLE_HEAD, padding=0)
+    for heading in ("entry", "at", "action", "release"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("who", no_wrap=True, max_width=12)  # the rest of a narrow terminal is for the reason
+    table.add_column("why", overflow="fold")
     for one in entries:
-        routing = (one.routing.champion or "", one.routing.challenger or "")
-        cells = (
-            str(one.n),
-            one.at,
-            one.action,
-            (one.from_ or "")[:8],
-            one.to[:8],
-            *(name[:8] for name in routing),
-            one.who,
-            one.why,
-        )
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(Text, (str(one.n), _minute(one.at), one.action, one.to[:8], one.who, one.why)))
     Console(stderr=True).print(table)

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -12,49 +11,6 @@ from pipelines.artifacts import open_store
 from pipelines.errors import InputError, TryAgain
 from pipelines.journal import Journal, Routing
 from tests.conftest import call
-
-
-class FakeServer:
-    """Follows the journal as the search server does, or refuses to."""
-
-    def __init__(self):
-        self.loads, self.serves = True, True
-        self.answers = "json"
-        fake = self
-
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = json.dumps(fake.readiness()).encode() if fake.answers == "json" else b"<html>"
-                self.send_response(200 if self.path == "/readyz" else 404)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        self.first = Journal(open_store())
-        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
-
-    def readiness(self):
-        journal = Journal(open_store())
-        routing = journal.routing if self.serves else self.first.routing
-        warm = [release for release in (routing.champion, journal.routing.challenger) if release]
-        problem = None if self.loads else "the index is damaged"
-        return {
-            "ready": bool(routing.champion), "entry": len(journal.entries), "champion": routing.champion,
-            "challenger": routing.challenger, "warm": warm if self.loads else [], "problem": problem,
-        }  # fmt: skip
-
-
-@pytest.fixture
-def server(releases, monkeypatch):
-    fake = FakeServer()
-    monkeypatch.setenv("RATCHET_SERVER_URL", fake.url)
-    yield fake
-    fake.http.shutdown()
-    fake.http.server_close()
 
 
 def test_the_challenger_becomes_champion(releases):
@@ -255,3 +211,29 @@ def test_history_says_who_served_when(releases, capsys, monkeypatch):
 def test_history_of_nothing(home, capsys):
     assert main(["history"]) == 0
     assert json.loads(capsys.readouterr().out) == {"champion": "", "challenger": "", "entry": 0, "entries": []}
+
+
+def test_history_is_readable_on_80_columns(releases, capsys, monkeypatch):
+    releases.deployed(
+        releases.a, who="ada.lovelace@example.org", why="the first release, which nobody has compared with another"
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    capsys.readouterr()
+    call("history")
+    lines = capsys.readouterr().err.splitlines()
+    heading = next(line for line in lines if "entry" in line)
+    assert heading.split() == ["entry", "at", "action", "release", "who", "why"]
+    entry = next(line for line in lines if line.split()[:1] == ["2"])
+    cells = [
+        releases.journal.entries[1].at[:16] + "Z",
+        "deploy",
+        releases.a[:8],
+        "ada.lovelac…",
+        "the",
+        "first",
+        "release,",
+        "which",
+    ]
+    assert entry.split() == ["2", *cells]
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 10
