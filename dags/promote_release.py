@@ -1,7 +1,7 @@
 """Name a release with a passing verdict the challenger.
 
 Writes the journal's next entry and shows it in MLflow. Refuses a verdict that did not pass, or that compared with a release
-that is no longer the champion. A challenger starts `deploy_release`.
+that is no longer the champion. A challenger starts `deploy_release`, also when an earlier run named it; a champion does not.
 """
 
 from airflow.sdk import DAG
@@ -27,5 +27,6 @@ with DAG(
         step_params={**answers(PromoteParams, omit=("who",)), "verdict": answer_or_event("verdict")},
         outlets=[CHALLENGER],
         emits="release",
+        only_if="challenger",
     )
     promoted >> StepOperator(step=reconcile)

@@ -22,6 +22,9 @@ class PromoteResult(Result):
     release: str
     entry: int
     changed: bool
+    """Whether this call, or an earlier try of the same dag run, wrote the entry."""
+    challenger: bool
+    """Whether the release is the challenger now, so that a deployment is due."""
     verdict: str
 
 
@@ -43,8 +46,9 @@ def promote(params: PromoteParams) -> PromoteResult:
     artifact = load(store, "verdict", params.verdict)
     verdict = _passed(artifact)
     journal = Journal(store)
-    entry = _promoted(journal, verdict.release, artifact.id)
-    changed = entry is None
+    earlier = journal.cut_off("promote", verdict.release)
+    entry = _promoted(journal, verdict.release, artifact.id) or (earlier and earlier.n)
+    changed = entry is None or bool(earlier and earlier.n == entry)
     if entry is None:
         _check(journal, verdict, artifact.id, params.again)
         _check_queries(verdict, artifact.id, stored_parts(store, verdict.release).corpus.id)
@@ -53,7 +57,8 @@ def promote(params: PromoteParams) -> PromoteResult:
         entry = journal.append("promote", verdict.release, why, routing, artifact.id, params.who).n
         log().info("promoted", release=verdict.release, entry=entry, why=why)
     project(store, journal)
-    return PromoteResult(release=verdict.release, entry=entry, changed=changed, verdict=artifact.id)
+    due = journal.routing.challenger == verdict.release
+    return PromoteResult(release=verdict.release, entry=entry, changed=changed, challenger=due, verdict=artifact.id)
 
 
 def _passed(artifact: Artifact) -> _Verdict:

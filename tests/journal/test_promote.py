@@ -118,3 +118,44 @@ def test_a_lost_race_is_tried_again(releases, monkeypatch):
 def test_an_unknown_verdict_is_one_sentence(releases, capsys, verdict):
     assert main(["promote", "--verdict", verdict]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def in_run(monkeypatch, run):
+    monkeypatch.setenv("RATCHET_DAG", "promote_release")
+    monkeypatch.setenv("RATCHET_DAG_RUN", run)
+
+
+def test_a_promotion_that_died_before_its_event_still_asks_for_a_deployment(releases, monkeypatch):
+    verdict = releases.verdict(releases.a)
+    in_run(monkeypatch, "manual__1")
+    first = call("promote", verdict=verdict)
+    retried = call("promote", verdict=verdict)
+    in_run(monkeypatch, "manual__2")
+    rerun = call("promote", verdict=verdict)
+    assert [one.challenger for one in (first, retried, rerun)] == [True, True, True]
+    assert [one.changed for one in (first, retried, rerun)] == [True, True, False]
+    assert len(releases.journal.entries) == 1
+
+
+def test_a_sitting_champion_asks_for_no_deployment(releases, monkeypatch):
+    verdict = releases.verdict(releases.a)
+    in_run(monkeypatch, "manual__1")
+    call("promote", verdict=verdict)
+    call("deploy")
+    for run in ("manual__1", "manual__2"):
+        in_run(monkeypatch, run)
+        again = call("promote", verdict=verdict)
+        assert (again.changed, again.challenger, again.entry) == (False, False, 2)
+
+
+def test_a_retried_promotion_does_not_displace_a_younger_challenger(releases, monkeypatch):
+    verdict = releases.verdict(releases.a)
+    in_run(monkeypatch, "manual__1")
+    call("promote", verdict=verdict)
+    in_run(monkeypatch, "manual__2")
+    releases.promoted(releases.b)
+    in_run(monkeypatch, "manual__1")
+    again = call("promote", verdict=verdict)
+    assert (again.entry, again.challenger) == (1, False)
+    assert releases.journal.routing.challenger == releases.b
+    assert len(releases.journal.entries) == 2
