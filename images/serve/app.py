@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -66,16 +66,17 @@ async def healthz() -> Response:
 
 
 @router.get("/readyz")
-async def readyz(service: Serving) -> Response:
-    """200 while the champion that serves is the one the journal routes to."""
+async def readyz(request: Request, service: Serving) -> Response:
+    """200 while the champion that serves is the one the journal routes to; what is wrong, in full only with the key."""
     state = service.watcher.state
+    known = service.access.holds_key(request.headers.get("authorization", ""))
     said = {
         "ready": state.ready,
         "entry": state.entry,
         "champion": id_of(state.champion),
         "challenger": id_of(state.challenger),
         "warm": list(state.warm),
-        "problem": state.problem,
+        "problem": state.problem and (state.problem.sentence if known else state.problem.short),
     }
     return JSONResponse(said, 200 if state.ready else 503)
 
@@ -103,7 +104,8 @@ def _answer(service: Service, asked: SearchRequest, user: str) -> dict[str, Any]
 
 def _release(state: State, policy: Policy) -> Release:
     if state.champion is None:
-        raise TryAgain("a search", "a champion to answer it", state.problem or "look at /readyz")
+        short = state.problem.short if state.problem else "loading"
+        raise TryAgain(f"a search ({short})", "a champion to answer it", "ask again later; /readyz tells more with the key")
     if policy == "champion":
         return state.champion
     if state.challenger is None:

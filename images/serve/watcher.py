@@ -11,9 +11,21 @@ from pipelines.journal import Journal
 from pipelines.logs import log
 from pipelines.ranking.release import Release, load_release
 
-NO_CHAMPION = "no champion yet: promote a release that passed its gate, then run deploy"
 WARM_QUERIES = 8
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong: in a few words for anybody, in a sentence, which may name places of the store, for holders of the key."""
+
+    short: str
+    sentence: str
+
+
+NO_CHAMPION = Problem("no champion yet", "no champion yet: promote a release that passed its gate, then run deploy")
+UNREAD = "the journal can't be followed"
+UNKNOWN = Problem("loading", "loading: the journal was not read yet")
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class State:
     challenger: Release | None = None
     warm: Mapping[str, Release] = field(default_factory=dict)
     ready: bool = False
-    problem: str | None = NO_CHAMPION
+    problem: Problem | None = UNKNOWN
 
 
 class Watcher:
@@ -36,7 +48,7 @@ class Watcher:
         self._store, self._poll_s, self._threads = store, poll_s, threads
         self._journal = Journal(store, read=False)
         self._head = 0
-        self._unloaded: str | None = None
+        self._unloaded: Problem | None = None
         self._pause_s = self._due = 0.0
         self._told: object = None
         self._stop = threading.Event()
@@ -53,8 +65,10 @@ class Watcher:
 
     def look(self) -> None:
         """Read the journal once and follow it; what could not be loaded is tried again after a growing pause."""
-        unread = _problem_of(self._journal.refresh)  # what was read before still holds
+        unread = _problem_of(self._journal.refresh, UNREAD)  # what was read before still holds
         moved = len(self._journal.entries) != self._head
+        if moved:
+            self._tell_loading(self._journal.routing.champion)
         if moved or (self._unloaded and time.monotonic() >= self._due):
             self._head = len(self._journal.entries)
             self._unloaded = self._follow()
@@ -62,14 +76,14 @@ class Watcher:
             self._due = time.monotonic() + self._pause_s
         self._publish(self._unloaded or unread)
 
-    def _follow(self) -> str | None:
+    def _follow(self) -> Problem | None:
         """Load, warm and switch to what the head routes to; the problem if not all of it could be."""
         routing = self._journal.routing
         loaded: dict[str, Release] = {}
-        problem = self._load(routing.champion, loaded)
+        problem = self._load("champion", routing.champion, loaded)
         if problem:
             return problem
-        problem = self._load(routing.challenger, loaded)
+        problem = self._load("challenger", routing.challenger, loaded)
         champion, challenger = loaded.get(routing.champion or ""), loaded.get(routing.challenger or "")
         previous = self._journal.previous_champion()
         worth_keeping = {*self._journal.champions()[-2:], previous}
@@ -77,23 +91,28 @@ class Watcher:
         self.state = State(self._head, champion, challenger, {**kept, **loaded}, champion is not None, problem)
         return problem or self._load_previous(previous)
 
-    def _load_previous(self, previous: str | None) -> str | None:
+    def _tell_loading(self, champion: str | None) -> None:
+        """While the first champion loads nothing serves: say that there is one."""
+        if champion and self.state.champion is None:
+            self.state = replace(self.state, problem=Problem("loading", f"loading champion {champion}"))
+
+    def _load_previous(self, previous: str | None) -> Problem | None:
         """The previous champion too is in memory, even after a restart: a rollback is one journal entry."""
         loaded: dict[str, Release] = {}
-        problem = self._load(previous, loaded)
+        problem = self._load("previous champion", previous, loaded)
         self.state = replace(self.state, warm={**self.state.warm, **loaded})
-        return problem and f"a rollback would fail: {problem}"
+        return problem and replace(problem, sentence=f"a rollback would fail: {problem.sentence}")
 
-    def _load(self, release_id: str | None, loaded: dict[str, Release]) -> str | None:
+    def _load(self, role: str, release_id: str | None, loaded: dict[str, Release]) -> Problem | None:
         """Put a release into `loaded`, from memory if it is there; else say why it can't be."""
 
         def take() -> None:
             if release_id is not None:
                 loaded[release_id] = self.state.warm.get(release_id) or _warmed(self._store, release_id, self._threads)
 
-        return _problem_of(take)
+        return _problem_of(take, f"the {role} can't be loaded")
 
-    def _publish(self, problem: str | None) -> None:
+    def _publish(self, problem: Problem | None) -> None:
         state = self.state
         ready = state.champion is not None and state.entry == self._head
         problem = problem or (None if state.champion else NO_CHAMPION)
@@ -103,7 +122,7 @@ class Watcher:
             "entry": state.entry,
             "champion": id_of(state.champion),
             "challenger": id_of(state.challenger),
-            "problem": problem,
+            "problem": problem and problem.sentence,
         }
         if said != self._told:
             self._told = said
@@ -115,14 +134,15 @@ def id_of(release: Release | None) -> str | None:
     return release.id if release else None
 
 
-def _problem_of(action: Callable[[], object]) -> str | None:
-    """Why `action` failed, in one sentence; None if it did not."""
+def _problem_of(action: Callable[[], object], short: str) -> Problem | None:
+    """Why `action` failed; None if it did not."""
     try:
         action()
     except StepError as error:
-        return str(error)
+        return Problem(short, str(error))
     except Exception as error:  # noqa: BLE001  whatever is wrong with the next release, the present one goes on serving
-        return f"given {error!r}; expected a store and a release that can be read; next: run `python -m pipelines doctor`"
+        expected = "a store and a release that can be read"
+        return Problem(short, f"given {error!r}; expected {expected}; next: run `python -m pipelines doctor`")
     return None
 
 

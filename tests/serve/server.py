@@ -32,7 +32,12 @@ class RunningServer:
         return self.client.get("/v1/search", params={"q": q, **params})
 
     def ready(self) -> dict[str, Any]:
-        """What /readyz says, whether ready or not."""
+        """What /readyz says to a holder of the key, whether ready or not."""
+        said: dict[str, Any] = self.client.get("/readyz").json()
+        return said
+
+    def ready_to_anybody(self) -> dict[str, Any]:
+        """What /readyz says without the key."""
         said: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=30).json()
         return said
 

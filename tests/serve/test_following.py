@@ -1,28 +1,36 @@
 """The server follows the journal: swaps, rollbacks, and everything that must not be followed."""
 
+import asyncio
 import threading
 from collections import Counter
 
 import httpx
 import pytest
 
+from images.serve import watcher as watcher_module
+from images.serve.access import Access
+from images.serve.app import build_app
+from images.serve.events import EventLog
+from images.serve.watcher import Watcher
 from pipelines.artifacts import Recipe, Store, load_exactly, open_store, produce
 from pipelines.journal import entry_path
 from pipelines.ranking.release import load_release
 from tests.conftest import Trained
 from tests.serve.conftest import route
-from tests.serve.server import running_server
+from tests.serve.server import KEY, running_server
 
 
 def test_no_champion_then_one(trained):
     with running_server(trained.home) as server:
         assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+        server.wait(lambda said: said["problem"].startswith("no champion yet"))
         before = server.search("beach")
         assert before.status_code == 503
         assert "no champion yet" in before.json()["error"]
         readyz = httpx.get(f"{server.url}/readyz")
         assert readyz.status_code == 503
         assert readyz.json()["problem"].startswith("no champion yet")
+        assert server.ready()["problem"].endswith("then run deploy")
         entry = route(trained.release)
         said = server.wait(lambda said: said["ready"])
         assert said == {
@@ -107,6 +115,7 @@ def test_corrupt_release_is_refused_while_the_champion_serves(trained, small):
         assert said["entry"] == refused - 1
         assert "index.faiss" in said["problem"]
         assert httpx.get(f"{server.url}/readyz").status_code == 503
+        assert server.ready_to_anybody() == {**said, "problem": "the champion can't be loaded"}
         assert server.search("beach").json()["release"] == trained.release
         back = route(trained.release, action="rollback")
         assert server.wait(lambda said: said["ready"])["entry"] == back
@@ -120,6 +129,7 @@ def test_corrupt_challenger_does_not_hold_up_the_champion(trained, small):
         said = server.wait(lambda said: said["ready"])
         assert (said["entry"], said["champion"], said["challenger"]) == (entry, trained.release, None)
         assert "index.faiss" in said["problem"]
+        assert server.ready_to_anybody() == {**said, "problem": "the challenger can't be loaded"}
         assert server.search("beach", release="challenger").status_code == 404
 
 
@@ -131,9 +141,51 @@ def test_repaired_release_is_served_without_another_entry(trained, small):
     route(small)
     with running_server(trained.home) as server:
         assert "missing" in server.wait(lambda said: "missing" in said["problem"])["problem"]
-        assert server.search("beach").status_code == 503
+        refused = server.search("beach")
+        assert refused.status_code == 503
+        assert "(the champion can't be loaded)" in refused.json()["error"]
+        assert str(trained.home) not in refused.text
         path.with_suffix(".away").rename(path)
         assert server.wait(lambda said: said["ready"])["champion"] == small
+
+
+def test_the_first_champion_is_told_while_it_loads(trained, monkeypatch):
+    route(trained.release)
+    watcher = Watcher(open_store(), 0.1)
+    app = build_app(watcher, EventLog(trained.home / "events"), Access(KEY), 1)
+    told: list[httpx.Response] = []
+
+    async def ask() -> None:
+        key = {"Authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            for path, headers in (("/readyz", key), ("/readyz", {}), ("/v1/search?q=beach", key)):
+                told.append(await client.get(path, headers=headers))
+
+    def asked_meanwhile(*given):
+        asyncio.run(ask())
+        return load_release(*given)
+
+    monkeypatch.setattr(watcher_module, "load_release", asked_meanwhile)
+    watcher.look()
+    full, short, refused = told
+    assert full.json()["problem"] == f"loading champion {trained.release}"
+    assert short.json()["problem"] == "loading"
+    assert (short.status_code, refused.status_code) == (503, 503)
+    assert "(loading)" in refused.json()["error"]
+    assert watcher.state.ready
+    assert watcher.state.problem is None
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer a-wrong-key", f"Basic {KEY}"])
+def test_strangers_learn_no_place_of_the_store(trained, authorization):
+    route("0" * 20)
+    with running_server(trained.home) as server:
+        assert str(trained.home) in server.wait(lambda said: "0" * 20 in said["problem"])["problem"]
+        told = httpx.get(f"{server.url}/readyz", headers={"Authorization": authorization})
+        assert told.status_code == 503
+        assert set(told.json()) == {"ready", "entry", "champion", "challenger", "warm", "problem"}
+        assert told.json()["problem"] == "the champion can't be loaded"
+        assert str(trained.home) not in told.text
 
 
 def test_swapped_tokenizer_is_refused(trained, swapped_tokenizer):
@@ -161,6 +213,7 @@ def test_journal_entry_by_a_stranger(trained: Trained, body: bytes):
     with running_server(trained.home) as server:  # also after a restart the entries before it hold
         said = server.wait(lambda said: said["ready"] and said["problem"])
         assert "journal/00000002.json" in said["problem"]
+        assert server.ready_to_anybody() == {**said, "problem": "the journal can't be followed"}
         assert (said["entry"], said["champion"]) == (1, trained.release)
         assert server.search("beach").json()["release"] == trained.release
         (trained.home / "store" / entry_path(2)).unlink()
