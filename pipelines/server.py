@@ -28,7 +28,8 @@ class Readiness(BaseModel):
     @property
     def failure(self) -> type[StepError]:
         """What to raise for it: only a problem that the server itself tells is there tomorrow too."""
-        return InputError if self.problem and not self.silent else TryAgain
+        lasting = self.problem and not self.problem.startswith("loading")
+        return InputError if lasting and not self.silent else TryAgain
 
 
 class Silence(Readiness):
@@ -49,7 +50,7 @@ def readiness(url: str) -> Readiness:
     import httpx
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ANSWER_WITHIN_S)
+        answer = httpx.get(f"{url.rstrip('/')}/readyz", headers=_key(), timeout=ANSWER_WITHIN_S)
         return Readiness.model_validate_json(answer.content)
     except httpx.RequestError as error:
         raise TryAgain(
@@ -107,3 +108,9 @@ def _said(url: str) -> Readiness:
         return readiness(url)
     except (InputError, TryAgain) as error:
         return Silence(problem=error.given)
+
+
+def _key() -> dict[bytes, bytes]:
+    """The header for the server's full sentence, if this process has the key."""
+    key = settings().key.strip()
+    return {b"authorization": f"Bearer {key}".encode()} if key else {}

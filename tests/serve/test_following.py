@@ -15,6 +15,7 @@ from images.serve.watcher import Watcher
 from pipelines.artifacts import Recipe, Store, load_exactly, open_store, produce
 from pipelines.journal import entry_path
 from pipelines.ranking.release import load_release
+from pipelines.server import readiness
 from tests.conftest import Trained
 from tests.serve.conftest import route
 from tests.serve.server import KEY, running_server
@@ -234,3 +235,12 @@ def test_release_that_is_no_release(trained):
         server.wait(lambda said: "release that can be read" in said["problem"])
         route(trained.release)
         assert server.wait(lambda said: said["ready"])["champion"] == trained.release
+
+
+def test_deploy_sees_the_full_sentence(trained, monkeypatch):
+    route("0" * 20)
+    with running_server(trained.home) as server:
+        told = server.wait(lambda said: "0" * 20 in said["problem"])["problem"]
+        assert readiness(server.url).problem == "the champion can't be loaded"
+        monkeypatch.setenv("RATCHET_SERVER_KEY", KEY)
+        assert readiness(server.url).problem == told
