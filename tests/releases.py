@@ -36,7 +36,16 @@ class Releases:
         facts = {"outcome": outcome, "sentence": sentence, "release": release, "champion": champion, **said}
         found = find(open_store(), "release", release)
         asked = {"split": "test", "corpus": found.inputs["corpus"] if found else "", "queries_digest": "0" * 12}
-        body = {**asked, **facts, "measure": "nDCG@10", "difference": 0.01, "low": 0.002, "high": 0.018, "margin": 0.02, "queries": 1500}
+        body = {
+            **asked,
+            **facts,
+            "measure": "nDCG@10",
+            "difference": 0.01,
+            "low": 0.002,
+            "high": 0.018,
+            "margin": 0.02,
+            "queries": 1500,
+        }
 
         def build(folder: Path) -> dict[str, Any]:
             (folder / "verdict.json").write_text(json.dumps(body))
