@@ -27,8 +27,8 @@ class Readiness(BaseModel):
 
     @property
     def failure(self) -> type[StepError]:
-        """What to raise for it: only a problem that the server itself tells is there tomorrow too."""
-        lasting = self.problem and not self.problem.startswith("loading")
+        """What to raise for it: only a problem that the server itself tells, and not of a start, is there tomorrow too."""
+        lasting = self.problem and not self.problem.startswith(("loading", "no champion"))
         return InputError if lasting and not self.silent else TryAgain
 
 
