@@ -195,7 +195,7 @@ def test_swapped_tokenizer_is_refused(trained, swapped_tokenizer):
         server.wait(lambda said: said["ready"])
         route(swapped_tokenizer)
         said = server.wait(lambda said: not said["ready"])
-        assert "its encoder gives vectors that differ by" in said["problem"]
+        assert "whose encoder gives vectors that differ by" in said["problem"]
         assert said["champion"] == trained.release
         assert server.search("beach").json()["release"] == trained.release
 
