@@ -117,7 +117,7 @@ def test_everything_is_annotated():
 def test_project_speaks_of_itself_alone():
     """No registry's host, no path of one machine in what is committed."""
     files = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
-    forbidden = re.compile(rf"{re.escape(str(PROJECT))}/|https?://(?!(?:{HOSTS})(?![\w.-]))[a-z]")
+    forbidden = re.compile(rf"(?<![\w./]){re.escape(str(PROJECT))}/|https?://(?!(?:{HOSTS})(?![\w.-]))[a-z]")
     texts = [PROJECT / name for name in files if not name.endswith((".png", ".svg", "test_house.py"))]
     assert [name_of(path) for path in texts if path.exists() and forbidden.search(path.read_text(errors="ignore"))] == []
 
