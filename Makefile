@@ -57,7 +57,7 @@ proof-gate: install-test ## Simulate the gate's error rates; writes build/proof/
 	@$(RUN) -m tests.evaluation.simulate_gate
 
 constraints: install-test ## Resolve constraints.txt anew for Python 3.11 to 3.13
-	@sed -e '/^gpu = /d' -e '/^\[tool.uv\]/,/^$$/d' pyproject.toml > build/pyproject.toml && \
+	@mkdir -p build && sed -e '/^gpu = /d' -e '/^\[tool.uv\]/,/^$$/d' pyproject.toml > build/pyproject.toml && \
 		.venv/bin/uv pip compile -q build/pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate -o constraints.txt
 
 clean: down ## Remove everything that was made here: .venv, .ratchet, build

@@ -23,10 +23,7 @@ from pipelines.journal import Journal
 from pipelines.ranking.embeddings import rows, vectors
 from pipelines.ranking.icons import installed_icons
 
-Plant = Callable[[], str]
-"""Plants one harm; returns the sentence with which it was refused.
-
-Raises AssertionError: it was not refused."""
+WORSE_TEXT = "label+category"
 
 
 def refusal(step: str, **values: Any) -> str:
@@ -96,21 +93,29 @@ def _lose_one_percent(whole: Artifact, folder: Path) -> dict[str, Any]:
 def worse_ranking(run_chain: Callable[[dict[str, Any]], Any], store: Store) -> str:
     """A well-meant change, the categories added to what is searched, goes the whole way and ranks worse."""
     before = Journal(store).routing
-    run_chain({"text": "label+category"})
+    run_chain({"text": WORSE_TEXT})
     assert Journal(store).routing == before, "the worse release changed what serves"
     return refused_verdict(store).facts["sentence"]  # type: ignore[no-any-return]
 
 
 def refused_verdict(store: Store) -> Artifact:
-    """The newest rejected verdict of the store.
+    """The verdict that rejects the worse ranking against the champion of today.
 
     Raises:
-        AssertionError: nothing was rejected.
+        AssertionError: there is none.
     """
+    champion = Journal(store).routing.champion
     verdicts = [load_exactly(store, "verdict", name) for name in committed(store, "verdict")]
-    rejected = [verdict for verdict in verdicts if verdict.facts["outcome"] == "rejected"]
-    assert rejected, "no verdict rejects a release"
-    return max(rejected, key=lambda verdict: str(verdict.manifest.provenance["at"]))
+    rejected = [one for one in verdicts if (one.facts["outcome"], one.facts["champion"]) == ("rejected", champion)]
+    ours = [one for one in rejected if _text_of(store, one.facts["release"]) == WORSE_TEXT]
+    assert ours, "no verdict rejects the worse ranking"
+    return max(ours, key=lambda verdict: str(verdict.manifest.provenance["at"]))
+
+
+def _text_of(store: Store, release: str) -> str:
+    """What of a document the release searches."""
+    corpus = load_exactly(store, "release", release).inputs["corpus"]
+    return str(load_exactly(store, "corpus", corpus).facts["text"])
 
 
 def _champion(store: Store) -> Artifact:

@@ -13,7 +13,6 @@ from pipelines.errors import InputError
 PROJECT = Path(__file__).resolve().parents[1]
 INSTEAD = {  # of a password in an address
     "mlflow_uri": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-    "mlflow_link": "leave it out: people sign in by themselves",
     "server_url": "set RATCHET_SERVER_KEY or RATCHET_SERVER_KEY_FILE",
     "s3_endpoint": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
 }
@@ -59,7 +58,6 @@ class Settings(BaseSettings):
     kill_grace_s: float = Field(10, ge=0, description="Seconds between SIGTERM and SIGKILL")
 
     mlflow_uri: str = Field("", description="MLflow tracking server; empty: no projection into MLflow")
-    mlflow_link: str = Field("", description="MLflow's address as people open it; empty: the same as mlflow_uri")
     server_url: str = Field("", description="A search server that deploy and rollback wait for")
     server_key: SecretStr = Field(SecretStr(""), description="Key of the search server")
     server_key_file: Path | None = Field(None, description="File that holds the key instead")

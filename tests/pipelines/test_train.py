@@ -2,7 +2,7 @@
 
 import pytest
 
-from demo.harms import copied_store, lost_vectors, swapped_tokenizer, worse_ranking
+from demo.harms import copied_store, lost_vectors, refusal, swapped_tokenizer, worse_ranking
 from pipelines.artifacts import load_exactly
 from pipelines.journal import Journal
 from pipelines.train import train
@@ -43,6 +43,13 @@ def test_nothing_changed_nothing_done(served):
     assert answer["served"]
     assert forward_passes(served.store) == before
     assert len(Journal(served.store).entries) == 2
+
+
+def test_a_harm_that_nothing_refused_is_told(served):
+    with pytest.raises(AssertionError, match="no verdict rejects"):
+        worse_ranking(lambda conf: None, served.store)
+    with pytest.raises(AssertionError, match="accepted it"):
+        refusal("index", embeddings=served.embeddings)
 
 
 def test_three_harms_are_refused(served, tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_confined_and_without_secrets(cluster, monkeypatch, name):
     assert len(spec["containers"]) == 1
 
 
-@pytest.mark.parametrize("name", ["RATCHET_MLFLOW_URI", "RATCHET_MLFLOW_LINK", "RATCHET_SERVER_URL", "RATCHET_S3_ENDPOINT"])
+@pytest.mark.parametrize("name", ["RATCHET_MLFLOW_URI", "RATCHET_SERVER_URL", "RATCHET_S3_ENDPOINT"])
 @pytest.mark.parametrize(
     "address", ["https://ann:hush-hush@host:5000", "http://hush-hush@host", "ann:hush-hush@host", "http://ann:hush-hush/[@host"]
 )
