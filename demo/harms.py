@@ -127,6 +127,8 @@ def _champion(store: Store) -> Artifact:
 
 def copied_store(home: Path, target: Path) -> Store:
     """A copy of the home's store for planting harms; blobs are hard links, since nothing writes into them."""
+    if not (home / "store").is_dir():
+        raise InputError(f"a store that is not {home / 'store'}", "the home's own, which is copied", "unset RATCHET_STORE")
     shutil.copytree(home / "store", target / "store", copy_function=_link)
     os.environ["RATCHET_HOME"], os.environ["RATCHET_STORE"] = str(target), ""
     return open_store()

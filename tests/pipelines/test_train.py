@@ -4,6 +4,7 @@ import pytest
 
 from demo.harms import copied_store, lost_vectors, refusal, swapped_tokenizer, worse_ranking
 from pipelines.artifacts import load_exactly
+from pipelines.errors import InputError
 from pipelines.journal import Journal
 from pipelines.train import train
 
@@ -50,6 +51,11 @@ def test_a_harm_that_nothing_refused_is_told(served):
         worse_ranking(lambda conf: None, served.store)
     with pytest.raises(AssertionError, match="accepted it"):
         refusal("index", embeddings=served.embeddings)
+
+
+def test_harms_need_a_store_to_copy(tmp_path):
+    with pytest.raises(InputError, match="unset RATCHET_STORE"):
+        copied_store(tmp_path / "nowhere", tmp_path / "copy")
 
 
 def test_three_harms_are_refused(served, tmp_path, monkeypatch):
