@@ -1,5 +1,6 @@
 """Exposures and clicks: one line each, written before the answer leaves."""
 
+import fcntl
 import os
 import threading
 from collections import OrderedDict
@@ -70,11 +71,14 @@ class EventLog:
 def append_line(path: Path, line: bytes) -> None:
     """Append one line in one write; after a line that was cut off (a full disk, a crash) begin on a new one.
 
+    The file is locked meanwhile: a long line grows page by page, and who looks at it half-way would take it for one cut off.
+
     Raises:
         OSError: it could not be written, or not all of it.
     """
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(file, fcntl.LOCK_EX)
         size = os.fstat(file).st_size
         cut_off = size > 0 and os.pread(file, 1, size - 1) != b"\n"
         body = (b"\n" if cut_off else b"") + line + b"\n"

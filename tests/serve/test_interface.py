@@ -157,6 +157,16 @@ def test_a_line_that_was_cut_off_spoils_no_other(tmp_path):
     assert log.read_bytes().split(b"\n") == [b'{"a": 1}', b'{"b', b'{"c": 3}', b'{"d": 4}', b""]
 
 
+def test_long_lines_written_at_once_leave_no_empty_line(tmp_path):
+    log = tmp_path / "log"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: append_line(log, b"%d " % number + b"x" * 60_000), range(1_000)))
+    lines = log.read_bytes().split(b"\n")
+    assert lines.pop() == b""
+    assert sorted(int(line.split()[0]) for line in lines if line) == list(range(1_000))
+    assert len(lines) == 1_000, "a line that still grew was taken for one that was cut off"
+
+
 def test_clicks(server, trained):
     answer = server.search("beach", k=2).json()
     top = {"request_id": answer["request_id"], "document": answer["results"][0]["id"], "position": 1}
