@@ -3,7 +3,7 @@ SHELL := /bin/sh
 RUN := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
-DEMO := airflow,steps,serve,demo,cpu
+DEMO := airflow,steps,quality,serve,demo,cpu
 ALL := $(DEMO),test
 
 .DEFAULT_GOAL := help

@@ -1,4 +1,8 @@
-"""A corpus: documents to rank, queries, and qrels. Its artifact holds `documents.jsonl`, `queries.jsonl`, `qrels.txt`."""
+"""A corpus: documents to rank, queries, and qrels. Its artifact holds `documents.jsonl`, `queries.jsonl`, `qrels.txt`.
+
+One made from interactions holds `interactions.jsonl` and, where users have fields, `users.jsonl` as well. Rows lie in the
+order of their ids, so that equal content gives equal files, whatever format and order it came in.
+"""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -43,6 +47,25 @@ class Query(_Row):
     id: Id
     text: str = Field(min_length=1)
     split: Split
+    history: tuple[Id, ...] = ()
+    """The documents that a user had chosen before, oldest first: such a query is asked by their vectors, not by its text."""
+
+
+class Interaction(_Row):
+    """One choice of a user: a rating, a click, a purchase."""
+
+    user: Id
+    document: Id
+    time: int
+    """Seconds since 1970 (UTC)."""
+    value: float = 1.0
+
+
+class User(_Row):
+    """What is known of a user: fields by name."""
+
+    id: Id
+    fields: dict[str, str]
 
 
 class Qrel(_Row):

@@ -1,0 +1,1 @@
+"""Collections: sources in any format, read row by row and made into a corpus."""

@@ -1,0 +1,1 @@
+"""Data quality: expectations, languages and personal data."""
