@@ -37,9 +37,9 @@ def _asked(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:  # an artifact store that refuses gives requests' errors, or the disk's own
         reason = str(error).partition("\n")[0][:300]
-        raise (InputError if error.error_code in REFUSED else TryAgain)(
+        raise (InputError if getattr(error, "error_code", "") in REFUSED else TryAgain)(
             f"MLflow at {uri}: {reason}",
             "a tracking server that answers",
             "start it or correct RATCHET_MLFLOW_URI, then run `reconcile`",
@@ -71,17 +71,17 @@ class Registry:
             TryAgain: MLflow does not answer.
         """
         with _asked(self.uri):
-            versions = self._versions()
-            differences = [*self._unregistered(journal, versions, repair), *self._misplaced(journal, versions, repair)]
+            named = self._named()
+            versions = {release: number for number, release in sorted(named.items(), reverse=True)}
+            differences = [*self._unregistered(journal, versions, repair), *self._misplaced(journal, versions, named, repair)]
         for text, expected in differences:
             (log().info if expected else log().warning)(text, repaired=repair)
         return [text for text, _ in differences]
 
-    def _versions(self) -> dict[str, int]:
-        """Version of each registered release; where a race left two, the older."""
+    def _named(self) -> dict[int, str]:
+        """The release of each version. A race leaves several of one release: any of them shows it, the oldest is pointed at."""
         found = self.client.search_model_versions(f"name='{MODEL}'")
-        numbers = sorted((int(version.version), version.tags.get("release", "")) for version in found)
-        return {release: number for number, release in reversed(numbers)}
+        return {int(version.version): version.tags.get("release", "") for version in found}
 
     def _unregistered(self, journal: Journal, versions: dict[str, int], repair: bool) -> Iterator[tuple[str, bool]]:
         for entry in journal.entries:
@@ -89,21 +89,22 @@ class Registry:
                 versions[entry.to] = self._register(entry) if repair else 0
                 yield f"release {entry.to} of journal entry {entry.n} had no version", entry is journal.entries[-1]
 
-    def _misplaced(self, journal: Journal, versions: dict[str, int], repair: bool) -> Iterator[tuple[str, bool]]:
+    def _misplaced(
+        self, journal: Journal, versions: dict[str, int], named: dict[int, str], repair: bool
+    ) -> Iterator[tuple[str, bool]]:
         before = journal.entries[-2].routing if len(journal.entries) > 1 else Routing()
         shown = self._aliases()
         for alias in ALIASES:
             wanted = getattr(journal.routing, alias)
-            number = versions.get(wanted) if wanted else None
-            if shown.get(alias) == number:
+            pointed = named.get(shown[alias], "") if alias in shown else None
+            if pointed == wanted:
                 continue
             if repair:
-                self._point(alias, number)
-            expected = shown.get(alias) == versions.get(getattr(before, alias) or "")
-            names = {number: release for release, number in versions.items()}
-            pointed = f"at release {names.get(shown[alias])} (version {shown[alias]})" if alias in shown else "nowhere"
+                self._point(alias, versions.get(wanted) if wanted else None)
+            expected = pointed == getattr(before, alias)
+            where = f"at release {pointed or 'unknown'} (version {shown[alias]})" if alias in shown else "nowhere"
             yield (
-                f"alias {alias} pointed {pointed}, journal says {wanted or 'none'}{'' if expected else ': moved by hand?'}",
+                f"alias {alias} pointed {where}, journal says {wanted or 'none'}{'' if expected else ': moved by hand?'}",
                 expected,
             )
 

@@ -1,8 +1,10 @@
 """Follows the journal: loads what it routes to beside what serves, and switches only when that is ready."""
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 
 from pipelines.artifacts import Store
@@ -52,12 +54,14 @@ class Watcher:
         self._pause_s = self._due = 0.0
         self._told: object = None
         self._stop = threading.Event()
+        self._coming: dict[str, Future[Release]] = {}
 
     def run(self) -> None:
         """Look at the journal until `stop`."""
         while not self._stop.is_set():
             self.look()
-            self._stop.wait(self._poll_s)
+            if len(self._journal.entries) == self._head:  # else it moved while something was loaded
+                self._stop.wait(self._poll_s)
 
     def stop(self) -> None:
         """End `run` after its present look."""
@@ -77,40 +81,65 @@ class Watcher:
         self._publish(self._unloaded or unread)
 
     def _follow(self) -> Problem | None:
-        """Load, warm and switch to what the head routes to; the problem if not all of it could be."""
-        routing = self._journal.routing
-        loaded: dict[str, Release] = {}
-        problem = self._load("champion", routing.champion, loaded)
+        """Switch to what the head routes to, then bring the rest into memory; the problem if not all of it could be."""
+        routing, previous = self._journal.routing, self._journal.previous_champion()
+        problem, champion = self._load("champion", routing.champion)
         if problem:
             return problem
-        problem = self._load("challenger", routing.challenger, loaded)
-        champion, challenger = loaded.get(routing.champion or ""), loaded.get(routing.challenger or "")
-        previous = self._journal.previous_champion()
-        worth_keeping = {*self._journal.champions()[-2:], previous}
-        kept = {release_id: release for release_id, release in self.state.warm.items() if release_id in worth_keeping}
-        self.state = State(self._head, champion, challenger, {**kept, **loaded}, champion is not None, problem)
-        return problem or self._load_previous(previous)
+        wanted = {*self._journal.champions()[-2:], previous, routing.challenger}
+        warm = {release_id: release for release_id, release in self.state.warm.items() if release_id in wanted}
+        warm |= {champion.id: champion} if champion else {}
+        self._coming = {release_id: coming for release_id, coming in self._coming.items() if release_id in wanted}
+        challenger = warm.get(routing.challenger or "")
+        self.state = State(self._head, champion, challenger, warm, champion is not None, None)
+        return self._load_challenger(routing.challenger) or self._load_previous(previous)
 
     def _tell_loading(self, champion: str | None) -> None:
         """While the first champion loads nothing serves: say that there is one."""
         if champion and self.state.champion is None:
             self.state = replace(self.state, problem=Problem("loading", f"loading champion {champion}"))
 
-    def _load_previous(self, previous: str | None) -> Problem | None:
+    def _load_challenger(self, release_id: str | None) -> Problem | None:
+        problem, challenger = self._load_aside("challenger", release_id)
+        if challenger and self._journal.routing.challenger == challenger.id and len(self._journal.entries) == self._head:
+            self.state = replace(self.state, challenger=challenger)
+        return problem
+
+    def _load_previous(self, release_id: str | None) -> Problem | None:
         """The previous champion too is in memory, even after a restart: a rollback is one journal entry."""
-        loaded: dict[str, Release] = {}
-        problem = self._load("previous champion", previous, loaded)
-        self.state = replace(self.state, warm={**self.state.warm, **loaded})
+        problem, _ = self._load_aside("previous champion", release_id)
         return problem and replace(problem, sentence=f"a rollback would fail: {problem.sentence}")
 
-    def _load(self, role: str, release_id: str | None, loaded: dict[str, Release]) -> Problem | None:
-        """Put a release into `loaded`, from memory if it is there; else say why it can't be."""
+    def _load_aside(self, role: str, release_id: str | None) -> tuple[Problem | None, Release | None]:
+        """Load while the journal is still looked at: who waits for a rollback must not wait for this too.
+
+        Another entry ends the waiting, not the loading: the next look follows that entry.
+        """
+        if release_id is None or release_id in self.state.warm:
+            return None, self.state.warm.get(release_id or "")
+        if release_id not in self._coming:
+            self._coming[release_id] = _beside(lambda: _warmed(self._store, release_id, self._threads))
+        coming = self._coming[release_id]
+        while not wait([coming], self._poll_s).done:
+            unread = _problem_of(self._journal.refresh, UNREAD)
+            if self._stop.is_set() or (unread is None and len(self._journal.entries) != self._head):
+                return None, None
+        del self._coming[release_id]
+        problem = _problem_of(coming.result, f"the {role} can't be loaded")
+        if problem:
+            return problem, None
+        self.state = replace(self.state, warm={**self.state.warm, release_id: coming.result()})
+        return None, coming.result()
+
+    def _load(self, role: str, release_id: str | None) -> tuple[Problem | None, Release | None]:
+        """A release from memory if it is there, else from the store; or why it can't be."""
+        found: list[Release] = []
 
         def take() -> None:
             if release_id is not None:
-                loaded[release_id] = self.state.warm.get(release_id) or _warmed(self._store, release_id, self._threads)
+                found.append(self.state.warm.get(release_id) or _warmed(self._store, release_id, self._threads))
 
-        return _problem_of(take, f"the {role} can't be loaded")
+        return _problem_of(take, f"the {role} can't be loaded"), next(iter(found), None)
 
     def _publish(self, problem: Problem | None) -> None:
         state = self.state
@@ -144,6 +173,20 @@ def _problem_of(action: Callable[[], object], short: str) -> Problem | None:
         expected = "a store and a release that can be read"
         return Problem(short, f"given {error!r}; expected {expected}; next: run `python -m pipelines doctor`")
     return None
+
+
+def _beside(load: Callable[[], Release]) -> Future[Release]:
+    """Load on a thread of its own that holds up neither the journal nor the server's end."""
+    coming: Future[Release] = Future()
+
+    def run() -> None:
+        try:
+            coming.set_result(load())
+        except BaseException as error:  # noqa: BLE001  # whoever takes the result is told
+            coming.set_exception(error)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), name="loader", daemon=True).start()
+    return coming
 
 
 def _warmed(store: Store, release_id: str, threads: int) -> Release:

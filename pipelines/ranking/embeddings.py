@@ -66,8 +66,13 @@ def shard_slice(documents: Sequence[Document], shard: str) -> list[Document]:
 
     >>> [document.id for document in shard_slice([Document(id=c, text=c * n) for n, c in enumerate("abcd", 1)], "1/2")]
     ['b', 'd']
+
+    Raises:
+        InputError: there is no such shard.
     """
     index, count = map(int, shard.split("/"))
+    if index >= count:
+        raise InputError(f"shard {shard}", f"0/{count} to {count - 1}/{count}", "pass a shard that plan gave")
     by_length = sorted(documents, key=lambda document: (len(document.text), document.id))
     return sorted(by_length[index::count], key=lambda document: document.id)
 
@@ -98,7 +103,7 @@ def place_vectors(
         targets = [target for target, _ in matched]
         kept[targets] |= part.kind == "embeddings"
         merged[targets] = part_vectors[[number for _, number in matched]]
-        times[targets] += 1
+        np.add.at(times, targets, 1)  # `times[targets] += 1` counts a document once that one part has twice
     for problem, ids in (
         ("documents without a vector", [wanted[row].id for row in np.flatnonzero(times == 0).tolist()]),
         ("documents with two vectors", [wanted[row].id for row in np.flatnonzero(times > 1).tolist()]),

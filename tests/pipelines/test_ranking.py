@@ -34,6 +34,13 @@ def test_shards_part_the_documents(texts, count):
     assert sorted(one.id for shard in shards for one in shard) == sorted(texts)
 
 
+def test_a_shard_that_there_is_none_of(trained):
+    parts = {"corpus": trained.corpus, "encoder": trained.encoder}
+    with pytest.raises(InputError, match=r"given shard 5/3; expected 0/3 to 2/3; next: pass a shard that plan gave"):
+        call("embed", **parts, shard="5/3")
+    assert len(open_store().names("shard/")) == 1, "only that of the training"
+
+
 @given(st.dictionaries(WORDS, WORDS), st.dictionaries(WORDS, WORDS))
 def test_a_change_accounts_for_every_document(before, after):
     change = compare(
@@ -70,6 +77,7 @@ def wanted(ids):
         ([], "no vectors at all"),
         ([["a", "b"]], "1 documents without a vector, 3 documents in all: c"),
         ([["a", "b", "c"], ["c"]], "1 documents with two vectors, 3 documents in all: c"),
+        ([["a", "b", "c", "c"]], "1 documents with two vectors, 3 documents in all: c"),
         ([["a", "b", "c", "x"]], "1 vectors of documents that the corpus does not have, 3 documents in all: x"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
 
 import httpx
@@ -127,7 +128,7 @@ def test_corrupt_challenger_does_not_hold_up_the_champion(trained, small):
     spoilt_vectors(open_store(), small)
     entry = route(trained.release, small, "promote")
     with running_server(trained.home) as server:
-        said = server.wait(lambda said: said["ready"])
+        said = server.wait(lambda said: said["ready"] and said["problem"])
         assert (said["entry"], said["champion"], said["challenger"]) == (entry, trained.release, None)
         assert "index.faiss" in said["problem"]
         assert server.ready_to_anybody() == {**said, "problem": "the challenger can't be loaded"}
@@ -244,3 +245,38 @@ def test_deploy_sees_the_full_sentence(trained, monkeypatch):
         assert readiness(server.url).problem == "the champion can't be loaded"
         monkeypatch.setenv("RATCHET_SERVER_KEY", KEY)
         assert readiness(server.url).problem == told
+
+
+def test_a_rollback_does_not_wait_for_a_challenger_that_loads(trained, small, monkeypatch):
+    route(small)
+    route(trained.release)
+    watcher = Watcher(open_store(), 0.1)
+    following = threading.Thread(target=watcher.run, daemon=True)
+    loading, go_on = threading.Event(), threading.Event()
+
+    def slowly(store, release, threads=0):
+        if release == "0" * 20:
+            loading.set()
+            assert go_on.wait(30)
+        return load_release(store, release, threads)
+
+    monkeypatch.setattr(watcher_module, "load_release", slowly)
+    following.start()
+    try:
+        wait_for(lambda: set(watcher.state.warm) == {small, trained.release})
+        route(trained.release, "0" * 20, "promote")
+        assert loading.wait(10)
+        assert watcher.state.champion.id == trained.release
+        route(small, action="rollback")
+        wait_for(lambda: watcher.state.champion.id == small)
+    finally:
+        go_on.set()
+        watcher.stop()
+        following.join(10)
+
+
+def wait_for(holds, patience_s=5.0):
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
