@@ -6,7 +6,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import InputError
-from pipelines.evaluation.comparison import check_comparable, judged_warnings, measure_table, paired, query_differences
+from pipelines.evaluation.comparison import (
+    check_comparable,
+    judged_warnings,
+    measure_table,
+    paired,
+    query_differences,
+    yardstick_warnings,
+)
 from pipelines.evaluation.qrels import AskedSplit
 from pipelines.evaluation.record import Evaluation
 from pipelines.evaluation.significance import Interval, interval, margin_that_holds, queries_needed
@@ -71,8 +78,8 @@ class Rule(BaseModel):
 def decide(differences: Sequence[float], rule: Rule) -> tuple[Outcome, Interval, int]:
     """The outcome for paired per-query differences, challenger − champion; their interval; how many queries are missing.
 
-    A challenger that is significantly worse is rejected, even within the margin, and for that no margin is needed. Else
-    the margin decides, so it must be one that these queries can detect.
+    A challenger that is significantly worse is rejected, even within the margin, and one that is significantly better
+    passes: for neither a margin is needed. Else the margin decides, so it must be one that these queries can detect.
 
     Raises:
         InputError: the margin is smaller than what the queries can detect; names the margin that would hold.
@@ -80,6 +87,8 @@ def decide(differences: Sequence[float], rule: Rule) -> tuple[Outcome, Interval,
     found = interval(differences, rule.confidence)
     if found.high is not None and found.high < 0:
         return "rejected", found, 0
+    if found.low is not None and found.low > 0:
+        return "passed", found, 0
     check_armed(differences, rule)
     assert found.low is not None  # two queries at least, or it could not have been armed
     if found.low > -rule.margin:
@@ -157,8 +166,8 @@ def judge_pair(ours: Evaluation, theirs: Evaluation, champion: str, rule: Rule) 
         InputError: the two can't be paired, or the margin is too small for them.
     """
     check_comparable(ours, theirs)
-    if not ours.rows:
-        return _not_run(ours, theirs.release, rule, f"no judged {ASKED[ours.split]}")
+    if unmeasured := _unmeasured(ours, rule):
+        return _not_run(ours, theirs.release, rule, unmeasured)
     outcome, found, missing = decide(differences := paired(ours, theirs, rule.measure), rule)
     against = f"{'champion' if theirs.release == champion else 'release'} {theirs.release[:8]}"
     table, queries = measure_table(ours, theirs, rule.confidence), query_differences(ours, theirs, rule.measure)
@@ -167,7 +176,8 @@ def judge_pair(ours: Evaluation, theirs: Evaluation, champion: str, rule: Rule) 
         champion=theirs.release, evaluation=ours.id, baseline=theirs.id, difference=found.mean, low=found.low, high=found.high,
         margin_that_holds=margin_that_holds(differences, rule.confidence, rule.power), queries=found.n, still_needed=missing,
         worst_queries=[_worst(row) for row in queries[:WORST] if row["difference"] < 0],
-        warnings=judged_warnings(table, rule.measure), **ours.asked, **rule.model_dump(),
+        warnings=[*judged_warnings(table, rule.measure), *yardstick_warnings(ours.summary, rule.measure)],
+        **ours.asked, **rule.model_dump(),
     )  # fmt: skip
     return verdict, table, queries
 
@@ -176,12 +186,24 @@ def judge_alone(ours: Evaluation, champion: str, rule: Rule) -> Judged:
     """The verdict where there is nothing to compare with: the first release passes, the champion itself is not judged."""
     if champion:
         return _not_run(ours, champion, rule, f"release {ours.release[:8]} is the champion already")
-    if not ours.rows:
-        return _not_run(ours, "", rule, f"no judged {ASKED[ours.split]}")
+    if unmeasured := _unmeasured(ours, rule):
+        return _not_run(ours, "", rule, unmeasured)
     found = interval(ours.values(rule.measure), rule.confidence, least=0)
     bounds = f" [{found.low:.3f}, {found.high:.3f}]" if found.bounded else ""
     sentence = f"passed: no champion yet; {rule.measure} {found.mean:.3f}{bounds} over {found.n:,} {ASKED[ours.split]}"
+    sentence += "; " + beaten[0].rstrip(".") if (beaten := yardstick_warnings(ours.summary, rule.measure)) else ""
     return _alone("passed", sentence, ours, "", rule), [], []
+
+
+def _unmeasured(ours: Evaluation, rule: Rule) -> str:
+    """Why nothing is known of the quality; empty: people's judgments say it. Synthetic queries are no judgments."""
+    synthetic = ours.summary["synthetic"]
+    if ours.rows and not synthetic:
+        return ""
+    if not synthetic:
+        return "no judgments" + ("" if ours.split == "test" else f" of {ASKED[ours.split]}")
+    found = interval(ours.values(rule.measure), rule.confidence, least=0)
+    return f"no judgments; {rule.measure} {found.mean:.3f} on {synthetic:,} synthetic known-item queries is a smoke test only"
 
 
 def _not_run(ours: Evaluation, champion: str, rule: Rule, reason: str) -> Judged:
@@ -191,7 +213,7 @@ def _not_run(ours: Evaluation, champion: str, rule: Rule, reason: str) -> Judged
 def _alone(outcome: Outcome, sentence: str, ours: Evaluation, champion: str, rule: Rule) -> Verdict:
     return Verdict(
         outcome=outcome, sentence=sentence, release=ours.release, champion=champion, evaluation=ours.id,
-        queries=len(ours.rows), **ours.asked, **rule.model_dump(),
+        queries=len(ours.rows), warnings=yardstick_warnings(ours.summary, rule.measure), **ours.asked, **rule.model_dump(),
     )  # fmt: skip
 
 

@@ -27,10 +27,19 @@ class Topics:
     split: AskedSplit
 
     @property
+    def synthetic(self) -> int:
+        """How many of the queries were made by a rule, not asked by anybody."""
+        return sum(query.synthetic for query in self.queries)
+
+    @property
     def digest(self) -> str:
         """12 hexadecimal digits that name the queries, the judgments, the split and the rule."""
-        asked = [[query.id, query.text, sorted(self.qrels[query.id].items())] for query in self.queries]
+        asked = [[query.id, query.text, sorted(self.qrels[query.id].items()), *_past(query)] for query in self.queries]
         return digest(canonical([self.split, self.rule, asked]))[:12]
+
+
+def _past(query: Query) -> list[object]:
+    return [query.history, query.time] if query.history else []
 
 
 def judged_topics(corpus: Artifact, split: AskedSplit, rule: NoRelevant) -> Topics:

@@ -66,24 +66,41 @@ class Evaluation:
         return [row["release"][measure] for row in self.rows]
 
 
-def summary_of(topics: Topics, release: PerQuery, bm25: PerQuery, confidence: float) -> dict[str, Any]:
-    """Means with intervals of the release, of BM25 and of their paired difference, and the counts of queries."""
+def yardsticks(summary: Mapping[str, Any]) -> list[str]:
+    """The names of what ranked the same queries beside the release; `difference` is to the first.
+
+    Each one's figures stand under its name in lower case, and its run in a file of that name.
+
+    >>> yardsticks({"yardsticks": ["popularity", "BM25"]}), yardsticks({})
+    (['popularity', 'BM25'], ['BM25'])
+    """
+    return list(summary.get("yardsticks", ["BM25"]))
+
+
+def summary_of(topics: Topics, scores: Mapping[str, PerQuery], confidence: float) -> dict[str, Any]:
+    """Means with intervals of each side and of the paired difference between the first two, and the counts of queries.
+
+    Args:
+        topics: what was asked.
+        scores: by side: `release` first, then the yardsticks by their names.
+        confidence: of the intervals.
+    """
     ids = [query.id for query in topics.queries]
 
     def row(measure: str) -> dict[str, Any]:
-        ours, theirs = [[side[one][measure] for one in ids] for side in (release, bm25)]
+        values = {side: [found[one][measure] for one in ids] for side, found in scores.items()}
+        ours, theirs = list(values.values())[:2]
         difference = [a - b for a, b in zip(ours, theirs, strict=True)]
-        return {
-            "release": asdict(interval(ours, confidence, least=0)),
-            "bm25": asdict(interval(theirs, confidence, least=0)),
-            "difference": asdict(interval(difference, confidence)),
-        }
+        means = {side.lower(): asdict(interval(one, confidence, least=0)) for side, one in values.items()}
+        return means | {"difference": asdict(interval(difference, confidence))}
 
     return {
+        "yardsticks": list(scores)[1:],
         "queries": len(ids),
         "queries_digest": topics.digest,
         "split": topics.split,
         "unjudged": topics.unjudged,
+        "synthetic": topics.synthetic,
         "no_relevant": {"queries": topics.no_relevant, "rule": topics.rule},
         "confidence": confidence,
         "measures": {measure: row(measure) for measure in (*MEASURES, CONDENSED)},
@@ -91,15 +108,14 @@ def summary_of(topics: Topics, release: PerQuery, bm25: PerQuery, confidence: fl
 
 
 def rows_of(
-    topics: Topics, run: Run, release: PerQuery, bm25: PerQuery, documents: Mapping[str, Document]
+    topics: Topics, run: Run, scores: Mapping[str, PerQuery], documents: Mapping[str, Document]
 ) -> list[dict[str, Any]]:
-    """One row for each query: its measures, its first results and its relevant documents."""
+    """One row for each query: its measures by side, the release's first results and the relevant documents."""
     return [
         {
             "query": query.id,
             "text": query.text,
-            "release": release[query.id],
-            "bm25": bm25[query.id],
+            **{side.lower(): found[query.id] for side, found in scores.items()},
             "top": [_shown(one, topics.qrels[query.id].get(one), documents) for one, _ in run[query.id][:SHOWN]],
             "relevant": [
                 _shown(one, grade, documents)
@@ -119,9 +135,9 @@ def _shown(document: str, grade: int | None, documents: Mapping[str, Document]) 
 
 
 def write_evaluation(folder: Path, topics: Topics, runs: Mapping[str, Run], summary: Any, rows: list[dict[str, Any]]) -> None:
-    """Write the runs by their tag (`release` as run.trec), the qrels, the rows and the summary."""
-    write_run(folder / "run.trec", runs["release"], "release")
-    write_run(folder / "bm25.trec", runs["bm25"], "bm25")
+    """Write the runs by their side (`release` as run.trec), the qrels, the rows and the summary."""
+    for side, run in runs.items():
+        write_run(folder / ("run.trec" if side == "release" else f"{side.lower()}.trec"), run, side.lower())
     (folder / "qrels.txt").write_text(trec_qrels(topics.qrels), encoding="utf-8")
     with (folder / "per_query.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)

@@ -1,12 +1,18 @@
 """promote: a release with a passing verdict becomes the challenger."""
 
-from pydantic import BaseModel, Field
+from typing import TYPE_CHECKING
 
-from pipelines.artifacts import Artifact, load, open_store
+from pydantic import Field
+
+from pipelines.artifacts import load, open_store
 from pipelines.contract import Params, Result
-from pipelines.errors import CorruptArtifact, InputError, NothingToDo
+from pipelines.errors import InputError, NothingToDo
 from pipelines.journal import Journal, Routing
 from pipelines.logs import log
+from pipelines.settings import settings
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.verdicts import Said
 
 VERSION = 1
 
@@ -16,6 +22,7 @@ class PromoteParams(Params):
     why: str = Field("", description="Reason for the journal; empty: the verdict's sentence")
     who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
     again: bool = Field(False, description="Promote a release although it was rolled back before")
+    waive: bool = Field(False, description="Promote without judgments, where the verdict is 'not run'; needs who and why")
 
 
 class PromoteResult(Result):
@@ -28,53 +35,29 @@ class PromoteResult(Result):
     verdict: str
 
 
-class _Verdict(BaseModel):
-    outcome: str
-    sentence: str
-    release: str
-    champion: str | None
-    split: str = ""
-    corpus: str = ""
-
-
 def promote(params: PromoteParams) -> PromoteResult:
     """Make a release the challenger, if its verdict passed against the champion of today."""
+    from pipelines.evaluation.verdicts import Waiver, check_queries, read_allowed
     from pipelines.ranking.release import stored_parts
     from pipelines.registry import project
 
     store = open_store()
     artifact = load(store, "verdict", params.verdict)
-    verdict = _passed(artifact)
+    verdict = read_allowed(artifact, Waiver(params.who or settings().user, params.why) if params.waive else None)
     journal = Journal(store)
     earlier = journal.cut_off("promote", verdict.release)
     entry = _promoted(journal, verdict.release, artifact.id) or (earlier and earlier.n)
     changed = entry is None or bool(earlier and earlier.n == entry)
     if entry is None:
         _check(journal, verdict, artifact.id, params.again)
-        _check_queries(verdict, artifact.id, stored_parts(store, verdict.release).corpus.id)
+        check_queries(verdict, artifact.id, stored_parts(store, verdict.release).corpus.id)
         routing = Routing(champion=journal.routing.champion, challenger=verdict.release)
-        why = params.why or verdict.sentence
+        why = f"waived, {verdict.sentence}: {params.why}" if params.waive else params.why or verdict.sentence
         entry = journal.append("promote", verdict.release, why, routing, artifact.id, params.who).n
         log().info("promoted", release=verdict.release, entry=entry, why=why)
     project(store, journal)
     due = journal.routing.challenger == verdict.release
     return PromoteResult(release=verdict.release, entry=entry, changed=changed, challenger=due, verdict=artifact.id)
-
-
-def _passed(artifact: Artifact) -> _Verdict:
-    """What the verdict says, if it is a yes."""
-    verdict = _Verdict.model_validate(artifact.json("verdict.json"))
-    if verdict.release != artifact.inputs.get("release"):
-        raise CorruptArtifact(
-            f"verdict {artifact.id} on release {verdict.release}", f"release {artifact.inputs.get('release')}", "run gate again"
-        )
-    if verdict.outcome != "passed":
-        raise InputError(
-            f"verdict {artifact.id}: {verdict.outcome}, {verdict.sentence}",
-            "a verdict that passed",
-            "improve the release, judge it again",
-        )
-    return verdict
 
 
 def _promoted(journal: Journal, release: str, verdict: str) -> int | None:
@@ -87,17 +70,7 @@ def _promoted(journal: Journal, release: str, verdict: str) -> int | None:
     return None
 
 
-def _check_queries(verdict: _Verdict, verdict_id: str, corpus: str) -> None:
-    """Refuse a verdict by queries that the encoder may have learned from, or by those of another corpus."""
-    if (verdict.split, verdict.corpus) != ("test", corpus):
-        raise InputError(
-            f"verdict {verdict_id} by {verdict.split or 'unnamed'} queries of corpus {verdict.corpus or 'unnamed'}",
-            f"one by test queries of the release's own corpus {corpus}",
-            f"run `evaluate --release {verdict.release}` and `gate` again",
-        )
-
-
-def _check(journal: Journal, verdict: _Verdict, verdict_id: str, again: bool) -> None:
+def _check(journal: Journal, verdict: "Said", verdict_id: str, again: bool) -> None:
     champion = journal.routing.champion
     if (verdict.champion or None) != champion:
         raise InputError(

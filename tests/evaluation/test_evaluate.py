@@ -189,16 +189,21 @@ def test_no_judged_query_is_an_honest_not_run(trained):
     found = call("evaluate", release=release)
     assert found.ndcg_at_10 is None
     verdict = call("gate", evaluation=found.evaluation)
-    assert (verdict.outcome, verdict.passed, verdict.sentence) == ("not run", False, "not run: no judged queries")
+    assert (verdict.outcome, verdict.passed, verdict.sentence) == ("not run", False, "not run: no judgments")
     assert "nothing was measured" in load(open_store(), "evaluation", found.evaluation).text("report.html")
+
+
+def two_dozen_queries(icons: Trained) -> str:
+    """A corpus with so few of the icons' judged terms that the two texts can't be told apart by them."""
+    full = load(open_store(), "corpus", icons.corpus)
+    asked = queries(full, "test")[100:125]
+    judged = [Qrel(query=one.id, document=document, grade=1) for one in asked for document in qrels(full).get(one.id, {})]
+    return corpus_of(ANIMALS, asked, judged)
 
 
 def test_few_queries_are_undecided_and_say_how_many_are_missing(better, worse):
     """Two dozen of the icons' terms can't tell the two texts apart, at the smallest margin that they can detect."""
-    full = load(open_store(), "corpus", better.corpus)
-    asked = queries(full, "test")[100:125]
-    judged = [Qrel(query=one.id, document=document, grade=1) for one in asked for document in qrels(full).get(one.id, {})]
-    found = call("evaluate", release=worse, baseline=better.release, corpus=corpus_of(ANIMALS, asked, judged))
+    found = call("evaluate", release=worse, baseline=better.release, corpus=two_dozen_queries(better))
     pair = {"evaluation": found.evaluation, "baseline": found.baseline}
     with pytest.raises(InputError, match="which would hold") as refused:
         call("gate", **pair)
@@ -209,14 +214,26 @@ def test_few_queries_are_undecided_and_say_how_many_are_missing(better, worse):
 
 
 def test_a_small_margin_is_refused_with_the_one_that_holds(better, worse, capfd):
-    found = call("evaluate", release=better.release, baseline=worse)
+    """Of a pair whose interval holds 0; nothing but the margin can decide on it."""
+    found = call("evaluate", release=better.release, baseline=worse, corpus=two_dozen_queries(better))
     arguments = ["gate", "--evaluation", found.evaluation, "--baseline", found.baseline, "--margin"]
     assert main([*arguments, "0.001"]) == 2
     refused = capfd.readouterr().err
     assert "too small to detect with power 0.8" in refused
     assert main([*arguments, refused.rpartition("--margin ")[2].split(",")[0]]) == 0
-    assert '"outcome":"passed"' in capfd.readouterr().out
+    assert '"outcome":"passed"' in (printed := capfd.readouterr().out)
+    said = load(open_store(), "verdict", json.loads(printed)["verdict"]).json("verdict.json")
+    assert said["low"] < 0 < said["high"]
     assert len(open_store().names("verdict/")) == 1, "a refused gate leaves nothing"
+
+
+def test_a_clearly_better_release_passes_at_the_default_margin_though_that_is_too_small_to_detect(better, worse):
+    found = call("evaluate", release=better.release, baseline=worse)
+    verdict = call("gate", evaluation=found.evaluation, baseline=found.baseline)
+    said = load(open_store(), "verdict", verdict.verdict).json("verdict.json")
+    assert verdict.outcome == "passed", verdict.sentence
+    assert said["low"] > 0
+    assert said["margin"] < said["margin_that_holds"], "for a pair that is not told apart it would be refused"
 
 
 def test_a_release_that_ranks_unjudged_documents_is_warned_about(trained):

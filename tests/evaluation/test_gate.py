@@ -27,6 +27,7 @@ def spread(mean: float, sd: float, count: int) -> list[float]:
         (-0.01, 0.1, 1000, 0.02, "rejected"),  # worse within the margin is still worse
         (0.00, 0.1, 1000, 0.02, "passed"),
         (0.05, 0.1, 1000, 0.02, "passed"),
+        (0.05, 0.3, 1000, 0.001, "passed"),  # better, at a margin that could not be detected
         (-0.005, 0.2, 1000, 0.02, "passed"),
         (-0.010, 0.2, 1000, 0.02, "undecided"),
         (-0.05, 0.3, 50, 0.2, "passed"),
@@ -92,6 +93,12 @@ def test_interval_holds_its_mean_and_mirrors(values):
 @given(DIFFERENCES, st.floats(-0.5, 0.5))
 def test_arming_sees_the_spread_and_not_the_direction(values, shift):
     assert margin_that_holds(values + shift, 0.95, 0.8) == pytest.approx(margin_that_holds(values, 0.95, 0.8), abs=1e-6)
+
+
+@given(DIFFERENCES, st.floats(0.001, 0.9))
+def test_a_lower_bound_above_0_passes_at_any_margin(values, margin):
+    better = values + 1 + abs(values).max() * 20
+    assert decide(list(better), RULE.model_copy(update={"margin": margin}))[0] == "passed"
 
 
 @given(DIFFERENCES, st.floats(0.001, 0.9))
