@@ -35,24 +35,47 @@ def _command(step: Step) -> click.Command:
     tuned = dict(step.tuning.model_fields) if step.tuning else {}
     options = [_option(name, field) for name, field in fields.items()]
     options += [_option(name, field, " (tuning: does not change the result)") for name, field in tuned.items()]
-    first = next((name for name, field in fields.items() if field.is_required()), None)
+    required = [name for name, field in fields.items() if field.is_required()]
     return click.Command(
         step.name,
-        params=[*options, *([click.Argument([BARE], required=False, metavar=f"[{first.upper()}]")] if first else [])],
+        params=[*options, *_bare(required)],
         help=step.function.__doc__,
         short_help=step.summary,
-        callback=lambda **values: _run(step, _given(values, first)),
+        callback=lambda **values: _run(step, _given(values, required)),
         context_settings=OPTIONS,
     )
 
 
-def _given(values: dict[str, Any], first: str | None) -> dict[str, Any]:
-    """The values that were given; a bare argument is the first required one: `why 778c` says `why --release 778c`."""
-    bare = values.pop(BARE, None)
-    if bare is not None and first is not None:
-        if values[first] is not None:
-            raise click.UsageError(f"{bare!r} and also --{first.replace('_', '-')} {values[first]!r}")
-        values[first] = bare
+def given(step: str, arguments: list[str]) -> dict[str, Any]:
+    """The values that a step's command line gives.
+
+    >>> given("plan", ["abcd", "--shards", "2"])
+    {'corpus': 'abcd', 'shards': '2'}
+
+    Raises:
+        click.UsageError: an option that the step does not have.
+    """
+    declared = load_step(step)
+    context = _command(declared).make_context(step, list(arguments))
+    required = [name for name, field in declared.params.model_fields.items() if field.is_required()]
+    return _given(dict(context.params), required)
+
+
+def _bare(required: list[str]) -> list[click.Parameter]:
+    """The bare arguments of a step: one for each required field, in their order."""
+    shown = " ".join(f"[{name.upper()}]" for name in required)
+    return [click.Argument([BARE], required=False, nargs=-1, metavar=shown)] if required else []
+
+
+def _given(values: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The values that were given; bare arguments are the required ones: `diff 778c 91ab` says `diff --a 778c --b 91ab`."""
+    bare = values.pop(BARE, ())
+    if len(bare) > len(required):
+        raise click.UsageError(f"{bare[len(required)]!r} besides {', '.join(required)}")
+    for name, value in zip(required, bare, strict=False):
+        if values[name] is not None:
+            raise click.UsageError(f"{value!r} and also --{name.replace('_', '-')} {values[name]!r}")
+        values[name] = value
     return {key: value for key, value in values.items() if value not in (None, ())}
 
 
@@ -78,9 +101,20 @@ def _metavar(field: FieldInfo) -> str:
     choices = get_args(field.annotation)
     if choices and all(isinstance(choice, str) for choice in choices):
         return "|".join(choices)
-    bounds = "..".join(str(getattr(limit, "ge", getattr(limit, "le", ""))) for limit in field.metadata)
     kind = getattr(field.annotation, "__name__", str(field.annotation)).upper()
-    return f"{kind} {bounds}" if bounds.strip(".") else kind
+    return f"{kind} {_bounds(field)}".rstrip()
+
+
+def _bounds(field: FieldInfo) -> str:
+    """What a number may be: `1..9` with both ends, `>0..<1` without them, `0..` up to anything; empty: whatever it likes."""
+    found = {
+        name: f"{sign}{getattr(limit, name)}"
+        for limit in field.metadata
+        for name, sign in (("ge", ""), ("gt", ">"), ("le", ""), ("lt", "<"))
+        if hasattr(limit, name)
+    }
+    low, high = found.get("ge", found.get("gt", "")), found.get("le", found.get("lt", ""))
+    return f"{low}..{high}" if low or high else ""
 
 
 def _run(step: Step, values: dict[str, Any]) -> None:
@@ -133,11 +167,13 @@ def guarded(command: click.Command, arguments: list[str] | None, name: str) -> i
 
 
 def _from_system(error: OSError | MemoryError) -> StepError:
-    """A full disk may have room later; a path that can't be used won't change by itself."""
+    """A full disk may have room later, a network may answer; a path that can't be used won't change by itself."""
     if isinstance(error, MemoryError):
         return OutOfMemory("more than memory holds", "a batch that fits", "lower --batch-tokens or give more memory")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TryAgain(str(error), "room on the disk", "free some space, then run the same command again")
+    if isinstance(error, ConnectionError | TimeoutError):
+        return TryAgain(str(error), "an answer in time", "see that the other side runs, then run the same command again")
     return InputError(str(error), "a path that can be read or written", "correct it and run again")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipelines import logs
-from pipelines.__main__ import guarded
+from pipelines.__main__ import given, guarded
 from pipelines.contract import Result, load_step
 from pipelines.settings import settings
 
@@ -22,11 +22,12 @@ def run(step: str, **values: Any) -> Any:
     return result
 
 
-def train(margin: float = 0.02, **ingest: Any) -> dict[str, Any]:
+def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any]:
     """Ingest, embed, index, evaluate, gate, and if the gate passes promote and deploy.
 
     Args:
         margin: how much worse than the champion a release may be, in nDCG@10.
+        waive: the reason to promote what nobody has judged, in the name that the settings say; empty: it is not promoted.
         ingest: params of the step `ingest`.
 
     Returns:
@@ -44,20 +45,22 @@ def train(margin: float = 0.02, **ingest: Any) -> dict[str, Any]:
     release = run("assemble", index=run("index", embeddings=embeddings).index).release
     evaluated = run("evaluate", release=release)
     verdict = run("gate", evaluation=evaluated.evaluation, baseline=evaluated.baseline, margin=margin)
-    if verdict.passed:
-        run("promote", verdict=verdict.verdict)
+    waived = bool(waive) and verdict.outcome == "not run" and verdict.champion != release
+    if verdict.passed or waived:
+        run("promote", verdict=verdict.verdict, **({"waive": True, "why": waive, "who": settings().who} if waived else {}))
         run("deploy", release=release)
-    return {**verdict.model_dump(), "served": verdict.passed or verdict.champion == release}
+    return {**verdict.model_dump(), "served": verdict.passed or waived or verdict.champion == release}
 
 
-@click.command(help=(train.__doc__ or "").partition("\n")[0])
-@click.option("--text", type=click.Choice(["label", "label+category"]), default="label", show_default=True,
-              help="What of a document is searched")  # fmt: skip
+@click.command(help=(train.__doc__ or "").partition("\n")[0], context_settings={"ignore_unknown_options": True})
 @click.option("--margin", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.02, show_default=True,
               help="Loss of nDCG@10 that counts as none")  # fmt: skip
-def command(text: str, margin: float) -> None:
+@click.option("--waive", default="", metavar="REASON", help="Promote without judgments, for this reason")
+@click.argument("ingest", nargs=-1, type=click.UNPROCESSED, metavar="[SOURCE] [OPTIONS OF INGEST]")
+def command(margin: float, waive: str, ingest: tuple[str, ...]) -> None:
     """Run the train and say the verdict."""
-    click.echo(train(margin, text=text)["sentence"])
+    bare = ["--source", *ingest] if ingest and not ingest[0].startswith("-") else list(ingest)
+    click.echo(train(margin, waive, **given("ingest", bare))["sentence"])
 
 
 if __name__ == "__main__":

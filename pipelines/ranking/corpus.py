@@ -49,6 +49,10 @@ class Query(_Row):
     split: Split
     history: tuple[Id, ...] = ()
     """The documents that a user had chosen before, oldest first: such a query is asked by their vectors, not by its text."""
+    time: int | None = None
+    """Of a query with a history: its moment, in seconds since 1970. What happened then or later must not help to answer it."""
+    synthetic: bool = False
+    """Made from a document by a rule, not asked by anybody."""
 
 
 class Interaction(_Row):
@@ -95,11 +99,21 @@ def split_of(query_text: str) -> Split:
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
-    """Write one JSON object a line; returns how many."""
+    """Write one JSON object a line, without fields that have their default; returns how many."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(row.model_dump_json() + "\n")
+            file.write(row.model_dump_json(exclude_defaults=True) + "\n")
+            count += 1
+    return count
+
+
+def write_qrels(path: Path, judged: Iterable[Qrel]) -> int:
+    """Write judgments as TREC does; returns how many."""
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for qrel in judged:
+            file.write(qrel.line() + "\n")
             count += 1
     return count
 
@@ -130,6 +144,13 @@ def queries(corpus: Artifact, split: Split | None = None) -> list[Query]:
     """The queries of a corpus, all or those of one split."""
     rows = read_rows(corpus.path("queries.jsonl"), Query, f"corpus/{corpus.id}/queries.jsonl")
     return [query for query in rows if split in (None, query.split)]
+
+
+def interactions(corpus: Artifact) -> Iterator[Interaction]:
+    """The interactions of a corpus, in its order: by user, time and document; none where it was not made from any."""
+    if "interactions.jsonl" in corpus.manifest.files:
+        path = corpus.path("interactions.jsonl")
+        yield from read_rows(path, Interaction, f"corpus/{corpus.id}/interactions.jsonl")
 
 
 def qrels(corpus: Artifact) -> dict[str, dict[str, int]]:

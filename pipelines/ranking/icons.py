@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.errors import InputError
-from pipelines.ranking.corpus import Document, Qrel, Query, query_id, split_of
+from pipelines.ranking.corpus import Document, Qrel, Query, query_id, split_of, write_qrels, write_rows
+from pipelines.settings import installing
 
 Text = Literal["label", "label+category"]
 
@@ -42,11 +43,27 @@ def read_icons(folder: Path | None, text: Text) -> tuple[list[Document], list[Qu
     return documents, queries, [Qrel(query=query_id(term), document=name, grade=1) for term, name in judged]
 
 
+def write_icons(folder: Path | None, text: Text, target: Path) -> dict[str, int]:
+    """Write the icons as the files of a corpus; how many rows of each kind.
+
+    Raises:
+        InputError: there are none, or as `read_icons`.
+    """
+    documents, queries, judged = read_icons(folder, text)
+    if not documents:
+        raise InputError(f"icons in {folder} without documents", "at least one document", "check --folder")
+    return {
+        "documents": write_rows(target / "documents.jsonl", documents),
+        "queries": write_rows(target / "queries.jsonl", queries),
+        "judgments": write_qrels(target / "qrels.txt", judged),
+    }
+
+
 def installed_icons() -> Path:
     """The folder of the installed package."""
     found = importlib.util.find_spec("fontawesomefree")
     if found is None or found.origin is None:
-        raise InputError("collection icons", "the package fontawesomefree", "run `uv pip install -e '.[demo]'`")
+        raise InputError("collection icons", "the package fontawesomefree", f"run `{installing('demo')}`")
     return Path(found.origin).parent / "static" / "fontawesomefree"
 
 

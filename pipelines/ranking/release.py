@@ -1,5 +1,6 @@
 """A release: encoder, embeddings and index as one tuple, judged, promoted, served and rolled back only as a whole."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +9,12 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.artifacts import Artifact, Store, load, load_exactly
 from pipelines.errors import InputError
 from pipelines.ranking import embeddings
-from pipelines.ranking.corpus import Document, documents
+from pipelines.ranking.corpus import Document, Query, documents
 from pipelines.ranking.encoder import BOUND, PROBES, Encoder, Vectors, load_encoder
 from pipelines.ranking.index import Index, load_index
+
+CANCELLED = 1e-4
+"""A mean of unit vectors that is shorter than this has no direction but that of rounding."""
 
 
 class ReleaseCard(BaseModel):
@@ -80,6 +84,63 @@ class Release:
     def search(self, queries: list[str], k: int) -> list[list[tuple[str, float]]]:
         """The k best document ids of each query with their cosine, best first."""
         return self.index.search(self.encoder.encode(queries, "query"), k)
+
+    def search_like(
+        self, histories: Sequence[Sequence[str]], k: int, left_out: Sequence[Collection[str]] = ()
+    ) -> list[list[tuple[str, float]]]:
+        """The k documents most like each history, best first, by their cosine to the mean of the history's stored vectors.
+
+        A history of one document asks for what is like it. What stands in a history is not among its results. Ids that the
+        release does not have are skipped; a history of such ids alone has no results.
+
+        Args:
+            histories: document ids, the latest last.
+            k: documents for each history.
+            left_out: for each history, more documents that must not be among its results; empty: none.
+        """
+        without = [{*history, *out} for history, out in zip(histories, left_out or [()] * len(histories), strict=True)]
+        known = {number: ids for number, history in enumerate(histories) if (ids := self.known(history))}
+        found: list[list[tuple[str, float]]] = [[] for _ in histories]
+        for some in _batches(list(known)):
+            means = np.stack([_mean(self.index.vectors(known[number])) for number in some])
+            ranked = self.index.search(means, k, [without[number] for number in some])
+            for number, ranking in zip(some, ranked, strict=True):
+                found[number] = ranking
+        return found
+
+    def known(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are documents of this release, in their order, each once."""
+        return [one for one in dict.fromkeys(ids) if one in self.index.rows]
+
+    def rank(self, queries: Sequence[Query], k: int, left_out: Mapping[str, Collection[str]]) -> list[list[tuple[str, float]]]:
+        """The k best documents of each query: by its history where the release knows any of it, else by its text.
+
+        Args:
+            queries: what is asked.
+            k: documents for each query.
+            left_out: by query id, documents that must not be among its results.
+        """
+        without = [left_out.get(query.id, ()) for query in queries]
+        found = self.search_like([query.history for query in queries], k, without)
+        rest = [number for number, query in enumerate(queries) if not self.known(query.history)]
+        if rest:
+            vectors = self.encoder.encode([queries[number].text for number in rest], "query")
+            ranked = self.index.search(vectors, k, [without[number] for number in rest])
+            for number, ranking in zip(rest, ranked, strict=True):
+                found[number] = ranking
+        return found
+
+
+def _batches(numbers: list[int]) -> list[list[int]]:
+    """So many histories are searched at once: each may leave out thousands of documents, below which must be looked."""
+    return [numbers[start : start + 256] for start in range(0, len(numbers), 256)]
+
+
+def _mean(vectors: Vectors) -> Vectors:
+    """The direction of the mean of unit vectors; the last vector's own where they cancel each other out."""
+    mean = vectors.mean(0)
+    length = float(np.linalg.norm(mean))
+    return np.asarray(mean / length if length > CANCELLED else vectors[-1], np.float32)
 
 
 def load_release(store: Store, release_id: str, threads: int = 0) -> Release:

@@ -4,7 +4,7 @@ Labels that come from outside do not belong in a chart: they go into tables, whi
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,24 @@ def histogram(values: Sequence[float], label: str) -> str:
     return drawn.svg
 
 
+def doubling(counts: Mapping[int, int], label: str, noun: str) -> str:
+    """How often numbers of 1 and above occur, in steps that double: 1, 2 to 3, 4 to 7 and so on."""
+    bins: dict[int, int] = {}
+    for number, count in counts.items():
+        bins[number.bit_length() - 1] = bins.get(number.bit_length() - 1, 0) + count
+    steps = range(min(bins), max(bins) + 1)
+    with _figure(8.4, 2.5) as drawn:
+        drawn_bars = drawn.axes.bar(range(len(steps)), [bins.get(step, 0) for step in steps], color=OURS, width=0.92)
+        labels = [f"{bins[step]:,}" if step in bins else "" for step in steps]
+        drawn.axes.bar_label(drawn_bars, labels, size=8, color=MUTED, padding=2)
+        drawn.axes.set_xticks(range(len(steps)), [f"{1 << step:,}" for step in steps])
+        drawn.axes.set(xlabel=f"{label}, from", ylabel=noun)
+        drawn.axes.margins(y=0.12)
+        drawn.axes.grid(axis="y")
+        drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
 def difference(one: Estimate, margin: float) -> str:
     """One paired difference with its interval, zero, and the zone beyond the margin."""
     reach = 1.25 * max(abs(one.low), abs(one.high), 1.6 * margin)
@@ -124,6 +142,19 @@ def waterfall(differences: Sequence[float], label: str) -> str:
         drawn.axes.axhline(0, color=INK, lw=1)
         drawn.axes.set(xlim=(0, len(ordered)), ylim=(-1.02, 1.02), xlabel="queries, sorted", ylabel=label)
         drawn.axes.grid(axis="y")
+        drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
+def bars(rows: Sequence[tuple[str, int]], label: str) -> str:
+    """How many there are of what, a line each; the names are ours."""
+    with _figure(8.4, 0.6 + 0.26 * len(rows)) as drawn:
+        drawn_bars = drawn.axes.barh(range(len(rows)), [count for _, count in rows], color=OURS, height=0.72)
+        drawn.axes.bar_label(drawn_bars, [f"{count:,}" for _, count in rows], size=8.5, color=MUTED, padding=3)
+        drawn.axes.set_yticks(range(len(rows)), [name for name, _ in rows], color=INK)
+        drawn.axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=label)
+        drawn.axes.margins(x=0.1)
+        drawn.axes.grid(axis="x")
         drawn.axes.tick_params(length=0)
     return drawn.svg
 

@@ -1,11 +1,13 @@
-"""The report of an evaluation: how well a release ranks, beside BM25 on the same texts."""
+"""The report of an evaluation: how well a release ranks, beside BM25 on the same texts, or beside popularity."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.evaluation.comparison import yardstick_warnings
 from pipelines.evaluation.measures import label
 from pipelines.evaluation.qrels import RELEVANT
+from pipelines.evaluation.record import yardsticks
 from pipelines.evaluation.run import BM25
 from pipelines.evaluation.significance import interval
 from pipelines.ranking.corpus import Document
@@ -15,6 +17,18 @@ from pipelines.reports.frame import Picture, Report, Table, pictured, signed, va
 MAIN = "nDCG@10"
 EXAMPLES = 12
 SEGMENTS = 20
+SENTENCE = {"BM25": "BM25 on the same texts", "popularity": "popularity alone"}
+SETTINGS = f"k1 {BM25['k1']}, b {BM25['b']}, method {BM25['method']}, {BM25['stopwords']} stop words, not tuned"
+HOW = {
+    "BM25": [f"BM25 by bm25s ({SETTINGS}) over the same texts and queries; a document that shares no word is not retrieved."],
+    "popularity": [
+        "Next-item queries: one moment for all users; the release sees the documents that a user chose before, as the mean of"
+        " their vectors, and the next one is relevant. BM25 sees the titles of the last ones.",
+        "Popularity: how many users had chosen a document before that moment, ever or among the last tenth of the interactions,"
+        " whichever ranks these queries better. What a user had seen by then is left out of every ranking.",
+    ],
+}
+"""How each yardstick was made."""
 
 
 def write_evaluation_report(
@@ -39,28 +53,32 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
     if not rows:
         sentence = f"No query of the split “{summary['split']}” is judged, so nothing was measured."
         return Report("evaluation", title, "not measured", sentence, method=_method(summary), provenance=provenance)
+    beside = yardsticks(summary)[0]
     return Report(
         "evaluation", title, "measured", _sentence(summary), [_means(summary), _spread(rows)],
-        [_measures(summary), *_examples(rows, documents), *_segments(rows, summary["confidence"])],
-        [], _method(summary), provenance,
+        [_measures(summary), *_examples(rows, documents, beside), *_segments(rows, summary["confidence"], beside)],
+        yardstick_warnings(summary, MAIN), _method(summary), provenance,
     )  # fmt: skip
 
 
 def _sentence(summary: Mapping[str, Any]) -> str:
     sides = summary["measures"][MAIN]
-    ours, theirs, apart = sides["release"], sides["bm25"], sides["difference"]
+    beside, *others = yardsticks(summary)
+    ours, theirs, apart = sides["release"], sides[beside.lower()], sides["difference"]
     asked = f"{summary['queries']:,} {'' if summary['split'] == 'all' else summary['split'] + ' '}queries"
     return (
         f"{MAIN} {value(ours['mean'])} [{value(ours['low'])}, {value(ours['high'])}] over {asked}; "
-        f"BM25 on the same texts has {value(theirs['mean'])}, a difference of {signed(apart['mean'])} "
-        f"[{signed(apart['low'])}, {signed(apart['high'])}]."
+        f"{SENTENCE[beside]} has {value(theirs['mean'])}, a difference of {signed(apart['mean'])} "
+        f"[{signed(apart['low'])}, {signed(apart['high'])}]"
+        + "".join(f"; {other} over the titles of the history has {value(sides[other.lower()]['mean'])}" for other in others)
+        + "."
     )
 
 
 def _means(summary: Mapping[str, Any]) -> Picture:
     groups = [
         (name, [_estimate(measure, sides[side]) for measure, sides in summary["measures"].items()])
-        for name, side in (("release", "release"), ("BM25", "bm25"))
+        for name, side in (("release", "release"), *((name, name.lower()) for name in yardsticks(summary)))
     ]
     caption = f"Mean over queries with {100 * summary['confidence']:g} % interval. Further right is better."
     numbers = {name: [vars(one) for one in estimates] for name, estimates in groups}
@@ -83,22 +101,22 @@ def _spread(rows: Sequence[dict[str, Any]]) -> Picture:
 
 
 def _measures(summary: Mapping[str, Any]) -> Table:
-    def row(measure: str, sides: Mapping[str, Any]) -> list[Any]:
-        pairs = [(sides[side]["mean"], (sides[side]["low"], sides[side]["high"])) for side in ("release", "bm25", "difference")]
-        return [label(measure), *(cell for pair in pairs for cell in pair)]
+    names = ["release", *yardsticks(summary)]
 
+    def row(measure: str, sides: Mapping[str, Any]) -> list[Any]:
+        found = [sides[name.lower()] for name in (*names, "difference")]
+        return [label(measure), *(cell for side in found for cell in (side["mean"], (side["low"], side["high"])))]
+
+    columns: list[tuple[str, Any]] = [column for name in names for column in ((name, "value"), ("interval", "interval"))]
     return Table(
-        "Measures and BM25",
-        [
-            ("measure", "text"), ("release", "value"), ("interval", "interval"), ("BM25", "value"), ("interval", "interval"),
-            ("difference", "signed"), ("interval", "signed interval"),
-        ],
+        f"Measures and {names[1]}",
+        [("measure", "text"), *columns, ("difference", "signed"), ("interval", "signed interval")],
         [row(measure, sides) for measure, sides in summary["measures"].items()],
         "Judged@10 is the part of the first ten that anybody judged; the rest counts as not relevant.",
     )  # fmt: skip
 
 
-def _segments(rows: Sequence[dict[str, Any]], confidence: float) -> list[Table]:
+def _segments(rows: Sequence[dict[str, Any]], confidence: float, beside: str) -> list[Table]:
     members: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         for segment in {document["segment"] for document in row["relevant"] if document["segment"]}:
@@ -108,29 +126,30 @@ def _segments(rows: Sequence[dict[str, Any]], confidence: float) -> list[Table]:
 
     def cells(segment: str, inside: list[dict[str, Any]]) -> list[Any]:
         found = interval([row["release"][MAIN] for row in inside], confidence, least=0)
-        bm25 = sum(row["bm25"][MAIN] for row in inside) / len(inside)
-        return [segment, len(inside), found.mean, (found.low, found.high), bm25]
+        theirs = sum(row[beside.lower()][MAIN] for row in inside) / len(inside)
+        return [segment, len(inside), found.mean, (found.low, found.high), theirs]
 
     ordered = sorted(members.items(), key=lambda item: (-len(item[1]), item[0]))
     note = "A query counts in each segment in which it has a relevant document."
     if len(ordered) > SEGMENTS:
         note += f" The {SEGMENTS} with the most queries of {len(ordered)}."
     columns: list[tuple[str, Any]] = [
-        ("segment", "text"), ("queries", "count"), (MAIN, "share"), ("interval", "interval"), ("BM25", "value")
+        ("segment", "text"), ("queries", "count"), (MAIN, "share"), ("interval", "interval"), (beside, "value")
     ]  # fmt: skip
     return [Table("Segments", columns, [cells(*item) for item in ordered[:SEGMENTS]], note)]
 
 
-def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document]) -> list[Table]:
-    worst = sorted(rows, key=lambda row: (row["release"][MAIN], -row["bm25"][MAIN], row["release"]["R@100"], row["text"]))
+def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document], beside: str) -> list[Table]:
+    side = beside.lower()
+    worst = sorted(rows, key=lambda row: (row["release"][MAIN], -row[side][MAIN], row["release"]["R@100"], row["text"]))
     best = sorted(rows, key=lambda row: (-row["release"][MAIN], -len(row["relevant"]), row["text"]))
     columns: list[tuple[str, Any]] = [
-        ("query", "text"), (MAIN, "value"), ("BM25", "value"), ("first results", "results"), ("relevant", "results")
+        ("query", "text"), (MAIN, "value"), (beside, "value"), ("first results", "results"), ("relevant", "results")
     ]  # fmt: skip
 
     def cells(row: dict[str, Any]) -> list[Any]:
-        shown = [pictured(row[side], documents) for side in ("top", "relevant")]
-        return [row["text"], row["release"][MAIN], row["bm25"][MAIN], *shown]
+        shown = [pictured(row[place], documents) for place in ("top", "relevant")]
+        return [row["text"], row["release"][MAIN], row[side][MAIN], *shown]
 
     framed = "Framed results are relevant."
     return [
@@ -138,7 +157,7 @@ def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document])
             "Worst queries",
             columns,
             [cells(row) for row in worst[:EXAMPLES]],
-            f"Those that BM25 ranks better come first. {framed}",
+            f"Those that {beside} ranks better come first. {framed}",
         ),
         Table(
             "Best queries",
@@ -152,14 +171,14 @@ def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document])
 def _method(summary: Mapping[str, Any]) -> list[str]:
     rule = summary["no_relevant"]
     treated = "left out" if rule["rule"] == "exclude" else "counted with 0 in every measure"
-    settings = f"k1 {BM25['k1']}, b {BM25['b']}, method {BM25['method']}, {BM25['stopwords']} stop words, not tuned"
+    files = [f"{name.lower()}.trec" for name in yardsticks(summary)]
     return [
         f"Asked: {summary['queries']:,} judged queries. Never asked: {summary['unjudged']:,} that nobody judged.",
         f"Without a relevant document: {rule['queries']:,} queries, {treated} (rule “{rule['rule']}”).",
         f"Measures by ir_measures over the first {summary['depth']:,} documents; grade {RELEVANT} and above is relevant,"
         " nDCG uses the grade as gain. An unjudged document counts as not relevant, except under “judged only”.",
-        f"BM25 by bm25s ({settings}) over the same texts and queries; a document that shares no word is not retrieved.",
+        *[line for name in yardsticks(summary) for line in HOW[name]],
         "Intervals: the wider of Student's t and Hall's transformed t on each side; a closed form, no random numbers.",
-        "Equal scores are ordered by document id. run.trec, bm25.trec and qrels.txt beside this report give the same figures"
-        " with any TREC tool.",
+        f"Equal scores are ordered by document id. {', '.join(['run.trec', *files])} and qrels.txt beside this report give the"
+        " same figures with any TREC tool.",
     ]

@@ -16,7 +16,11 @@ from pipelines.ranking.corpus import Document
 
 Tone = Literal["good", "bad", "unsure", "neutral"]
 Kind = Literal["text", "value", "signed", "interval", "signed interval", "count", "share", "results"]
-TONES: Mapping[str, Tone] = {"passed": "good", "rejected": "bad", "undecided": "unsure"}
+TONES: Mapping[str, Tone] = {
+    "passed": "good", "rejected": "bad", "undecided": "unsure",
+    "read": "good", "refused": "bad", "read, some rows refused": "unsure",
+    "failed": "bad", "warned": "unsure",
+}  # fmt: skip
 LIMIT = 2_000_000
 """Bytes of a report's page, and of its twin."""
 PICTURE, PICTURES = 20_000, 600_000

@@ -6,13 +6,16 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
+from pipelines.__main__ import guarded
 from pipelines.artifacts import Store
 from pipelines.contract import load_step, step_names
 from pipelines.settings import Settings
@@ -91,6 +94,20 @@ def test_bad_input(arguments, words):
     refused(ratchet(*arguments), *words)
 
 
+def test_an_expectation_says_once_that_it_is_one():
+    """Pydantic's "Input should be" behind our "expected" says it twice."""
+    refused(ratchet("plan", "--corpus", "abcd", "--shards", "0"), "; expected greater than or equal to 1; next:")
+    refused(ratchet("history", RATCHET_RUNTIME="moon"), "; expected 'process' or 'kubernetes'; next:")
+
+
+def test_help_shows_the_bounds_of_a_number():
+    shown = ratchet("gate", "--help").stdout + ratchet("plan", "--help").stdout
+    assert "--margin FLOAT >0..<1 " in shown
+    assert "--confidence FLOAT 0.8..0.999 " in shown
+    assert "--shards INT 1..1000 " in shown
+    assert "--measure nDCG@10|RR@10" in shown
+
+
 def test_underscores_and_dashes_are_one():
     refused(ratchet("export-encoder", "--max_length", "1"), "--max-length")
 
@@ -164,6 +181,26 @@ def test_broken_files_of_a_user(tmp_path, icons_folder):
     refused(ratchet("export_encoder", "--model", str(tmp_path / "model")), "weights that transformers can load")
     (tmp_path / "tokenizer.json").write_text("{}")
     refused(ratchet("export_encoder", "--tokenizer", str(tmp_path)), "tokenizer.json")
+
+
+def nobody_listens():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        address = one.getsockname()
+    socket.create_connection(address)
+
+
+def nobody_answers():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        one = socket.create_connection(silent.getsockname(), timeout=0.05)
+        with one:
+            one.recv(1)
+
+
+@pytest.mark.parametrize("asks", [nobody_listens, nobody_answers])
+def test_a_network_that_does_not_answer_may_answer_later(asks, capsys):
+    assert guarded(click.Command("ask", callback=asks), [], "ask") == 75
+    assert "run the same command again" in capsys.readouterr().err
 
 
 def test_interrupt_is_no_traceback():

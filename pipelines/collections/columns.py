@@ -1,0 +1,189 @@
+"""What the values of a column look like, in the first rows of a file."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pipelines.collections.record import Record, SourceFile
+from pipelines.collections.words import Meaning, meaning
+
+LONGEST = 2000
+"""Characters of a value that are looked at."""
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|\.\d+)([eE][+-]?\d+)?%?")
+MOMENT = re.compile(
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?|(1\d{9}|[12]\d{12,})(\.\d+)?"
+)
+LINK = re.compile(r"(https?://|www\.|ftp://|/)\S+|\S+\.(jpe?g|png|gif|svg|webp|pdf|html?)", re.IGNORECASE)
+MARKUP = re.compile(r"</?[a-zA-Z][^>]*>")
+UNSPACED = re.compile("[\u0e00-\u0e7f\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Scripts that put no blanks between words: about two signs are a word."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """The values of one column; all shares are of the rows that have one, `filled` is of all rows."""
+
+    name: str
+    values: tuple[Any, ...]
+    rows: int
+
+    @cached_property
+    def meaning(self) -> Meaning:
+        return meaning(self.name)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The values as texts without blanks around them; a list's items are joined, a nested object is none."""
+        return [text for text in map(text_of, self.values) if text]
+
+    @cached_property
+    def filled(self) -> float:
+        return len(self.texts) / self.rows if self.rows else 0.0
+
+    @cached_property
+    def different(self) -> list[str]:
+        """The different values in their order."""
+        return list(dict.fromkeys(self.texts))
+
+    @cached_property
+    def unique(self) -> float:
+        return len(self.different) / len(self.texts) if self.texts else 0.0
+
+    @cached_property
+    def listed(self) -> bool:
+        """Whether values are lists or objects."""
+        return any(isinstance(value, (list, tuple, dict)) for value in self.values)
+
+    @cached_property
+    def words(self) -> float:
+        """Words in a value on average."""
+        return _mean(len(text.split()) + len(UNSPACED.findall(text)) / 2 for text in self.texts)
+
+    @cached_property
+    def length(self) -> float:
+        return _mean(len(text) for text in self.texts)
+
+    @cached_property
+    def letters(self) -> float:
+        """The part of the signs, without blanks, that are letters."""
+        signs = "".join(self.texts[:50])
+        return _mean(char.isalpha() for char in signs if not char.isspace())
+
+    @cached_property
+    def spaced(self) -> float:
+        return _mean(bool(re.search(r"\s", text)) for text in self.texts)
+
+    @cached_property
+    def digits(self) -> float:
+        """The part of the values with a digit in them."""
+        return _mean(any(char.isdigit() for char in text) for text in self.texts)
+
+    @cached_property
+    def numbers(self) -> float:
+        return self._matching(NUMBER)
+
+    @cached_property
+    def floats(self) -> float:
+        """The part of the values that are whole numbers written as floats, `7.0`."""
+        return self._matching(re.compile(r"\d+\.0"))
+
+    @cached_property
+    def moments(self) -> float:
+        return self._matching(MOMENT)
+
+    @cached_property
+    def links(self) -> float:
+        return self._matching(LINK)
+
+    @cached_property
+    def markup(self) -> float:
+        return _mean(bool(MARKUP.search(text)) for text in self.texts)
+
+    @cached_property
+    def objects(self) -> float:
+        """The part of the values that are objects, as they are or written as text."""
+        return _mean(isinstance(value, dict) or text_of(value).startswith(("{", "[{")) for value in self.values)
+
+    @property
+    def code(self) -> bool:
+        """Whether values may be ids: without blanks, and with a digit or the shape of one."""
+        return bool(self.texts) and self.spaced <= 0.02 and (self.digits >= 0.8 or self.unique >= 0.98) and not self.listed
+
+    @property
+    def wordy(self) -> bool:
+        """Whether values are words that people wrote, and not numbers, codes, times, addresses or objects."""
+        shapes = max(self.numbers, self.moments, self.links, self.objects)
+        return bool(self.texts) and self.letters >= 0.5 and shapes < 0.5 and self.length / max(self.words, 1) <= 30
+
+    @property
+    def prose(self) -> bool:
+        """Whether values are texts of some words."""
+        return self.wordy and self.words >= 3.5
+
+    def _matching(self, pattern: re.Pattern[str]) -> float:
+        return _mean(bool(pattern.fullmatch(text)) for text in self.texts)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Files of one kind with the rows that were seen of them."""
+
+    files: tuple[SourceFile, ...]
+    records: list[Record]
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        values: dict[str, list[Any]] = {}
+        for record in self.records:
+            for name, value in record.fields.items():
+                values.setdefault(name, []).append(value)
+        return {name: Column(name, tuple(found), len(self.records)) for name, found in values.items()}
+
+    @property
+    def name(self) -> str:
+        return self.files[0].name
+
+    @cached_property
+    def main(self) -> frozenset[str]:
+        """The columns that most rows fill: by them files of one kind are known."""
+        return frozenset(name for name, column in self.columns.items() if column.filled >= 0.5)
+
+    def follows(self, key: str, column: str) -> float | None:
+        """The part of the rows with a repeated `key` whose value in `column` is again the same; None: too few repeat."""
+        first: dict[str, str] = {}
+        same = []
+        for record in self.records:
+            given, value = text_of(record.fields.get(key)), text_of(record.fields.get(column))
+            if given in first:
+                same.append(first[given] == value)
+            elif given:
+                first[given] = value
+        return _mean(same) if len(same) >= 5 else None
+
+    def pairs(self, one: str, other: str) -> float:
+        """The part of the rows with another pair of values than all rows before."""
+        found = [(text_of(record.fields.get(one)), text_of(record.fields.get(other))) for record in self.records]
+        return len(set(found)) / len(found) if found else 0.0
+
+
+def text_of(value: Any) -> str:
+    """A value as a text to look at.
+
+    >>> text_of(["red", None, 7]), text_of({"a": 1}), text_of(" x "), text_of(float("nan"))
+    ('red 7', '', 'x', '')
+    """
+    if isinstance(value, str):
+        return value[:LONGEST].strip()
+    if value is None or isinstance(value, (dict, bytes)) or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (list, tuple)):
+        return " ".join(filter(None, map(text_of, value[:50])))[:LONGEST]
+    return str(value)[:LONGEST].strip()
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found) if found else 0.0

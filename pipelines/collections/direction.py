@@ -1,0 +1,75 @@
+"""Whether grades point where they are said to: better documents should not rank below worse ones under BM25."""
+
+import hashlib
+import math
+import sqlite3
+from dataclasses import dataclass
+
+from pipelines.evaluation.run import bm25_run
+from pipelines.evaluation.significance import interval
+
+QUERIES = 500
+"""Queries that are asked, chosen by hash."""
+DOCUMENTS = 200
+"""Judged documents of a query that are ranked."""
+CONFIDENCE = 0.99
+"""So a scale that has nothing to do with words is called reversed once in 200 times."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """The mean over queries of Kendall's tau-b between grades and BM25's scores, with its interval."""
+
+    queries: int
+    tau: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def reversed(self) -> bool:
+        """Whether documents of worse grades rank better, beyond chance."""
+        return self.high is not None and self.high < 0
+
+
+def direction_of(db: sqlite3.Connection) -> Direction:
+    """How grades and BM25 agree over the judged documents of each query that has two grades or more.
+
+    BM25 ranks the judged documents alone: memory depends on the judgments asked, not on the corpus. Kendall's tau-b
+    (M. Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945) takes tied grades into account.
+
+    Args:
+        db: the staging file, with `documents`, `queries` and `qrels` filled.
+    """
+    asked = _asked(db)
+    chosen = "SELECT document, grade FROM qrels WHERE query = ? ORDER BY document LIMIT ?"
+    grades = {query: dict(db.execute(chosen, (query, DOCUMENTS))) for query in asked}
+    names = sorted({document for judged in grades.values() for document in judged})
+    texts = {name: db.execute("SELECT text FROM documents WHERE id = ?", (name,)).fetchone()[0] for name in names}
+    taus = _taus(asked, grades, texts)
+    if not taus:
+        return Direction(0)
+    found = interval(taus, CONFIDENCE)
+    return Direction(found.n, found.mean, found.low, found.high)
+
+
+def _asked(db: sqlite3.Connection) -> dict[str, str]:
+    """Queries by id with more than one grade among their judgments: the first by the hash of their ids."""
+    mixed = "SELECT query FROM qrels GROUP BY query HAVING min(grade) < max(grade)"
+    db.create_function("hashed", 1, lambda one: hashlib.sha256(one.encode()).hexdigest(), deterministic=True)
+    rows = db.execute(f"SELECT id, text FROM queries WHERE id IN ({mixed}) ORDER BY hashed(id) LIMIT ?", (QUERIES,))  # noqa: S608
+    return dict(rows.fetchall())
+
+
+def _taus(asked: dict[str, str], grades: dict[str, dict[str, int]], texts: dict[str, str]) -> list[float]:
+    from scipy.stats import kendalltau
+
+    if not asked:
+        return []
+    taus = []
+    for query, ranking in bm25_run(texts, asked, len(texts)).items():
+        scores = dict(ranking)
+        judged = grades[query]
+        tau = float(kendalltau(list(judged.values()), [scores.get(one, 0.0) for one in judged]).statistic)
+        if not math.isnan(tau):  # not a number where no document shares a word with the query
+            taus.append(tau)
+    return taus

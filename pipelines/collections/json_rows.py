@@ -1,0 +1,102 @@
+"""JSON objects as rows, and files that hold one a line."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pipelines.collections.compression import expanded
+from pipelines.collections.lines import LONGEST, Flawed, Lines, given, is_text
+from pipelines.collections.record import BadRow, Record, SourceFile
+
+SUSPECT = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
+
+
+class _Twice(ValueError):
+    """A key stands twice in one object."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice
+    return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def flattened(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of an object by path; lists stay as they are.
+
+    Raises:
+        ValueError: two paths are the same.
+
+    >>> flattened({"id": 1, "meta": {"year": 1999, "tags": ["a"]}})
+    {'id': 1, 'meta.year': 1999, 'meta.tags': ['a']}
+    """
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        inner = flattened(value, f"{prefix}{key}.") if type(value) is dict and value else {prefix + key: value}
+        if not found.keys().isdisjoint(inner):
+            raise _Twice
+        found.update(inner)
+    return found
+
+
+def row_of(text: str) -> dict[str, Any] | str:
+    """The row that a JSON text is, or what is wrong with it.
+
+    >>> row_of('{"id": 1}'), row_of('[1]'), row_of('{"id": 1, "id": 2}'), row_of('{"id"')
+    ({'id': 1}, 'not an object', 'a key given twice', 'not JSON')
+    """
+    try:
+        found = DECODER.decode(text)
+        return settled(found, text) if type(found) is dict else "not an object"
+    except _Twice:
+        return "a key given twice"
+    except RecursionError:
+        return "nested too deep"
+    except ValueError:
+        return "not JSON"
+
+
+def settled(found: dict[str, Any], text: str) -> dict[str, Any] | str:
+    """A decoded object as a row, unless its text hid what no text may hold."""
+    if any(type(value) is dict for value in found.values()):
+        found = flattened(found)
+    if SUSPECT.search(text) and (reason := _unfit(found)):
+        return reason
+    return found
+
+
+def _unfit(found: dict[str, Any]) -> str:
+    texts = list(_texts(found))
+    if not all(map(is_text, texts)):
+        return "half a character"
+    return "a NUL character" if any("\0" in text for text in texts) else ""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value, keys as well."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def read_lines(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:
+    """The objects of a JSONL file, one a line; blank lines are none."""
+    name = file.name
+    with expanded(file.path, name, file.compression, file.member) as stream:
+        for number, line in enumerate(Lines(stream, file.encoding, longest), 1):
+            if isinstance(line, Flawed):
+                yield BadRow(name, number, line.reason, given(line))
+            elif line and not line.isspace():
+                row = row_of(line)
+                yield BadRow(name, number, row, given(line)) if isinstance(row, str) else Record(name, number, row)

@@ -1,0 +1,66 @@
+"""From judgments as they were written to qrels: grades on one scale, one judgment for a pair, the sides of the split."""
+
+from pipelines.collections.grades import Scale, seen
+from pipelines.collections.record import BadRow
+from pipelines.collections.staging import Staging
+from pipelines.errors import InputError
+from pipelines.ranking.corpus import split_of
+
+MOST_GRADES = 1000
+"""More different grades than this are no grades."""
+
+
+def settle_judgments(staging: Staging, declared: str) -> Scale | None:
+    """Give every judgment its grade, 0 being the worst; None: there are no judgments.
+
+    Args:
+        staging: with `judged` filled; `qrels` is filled from it.
+        declared: the grades from worst to best, as the user or the layout says; empty: as they are seen.
+
+    Raises:
+        InputError: the grades have no order that is known.
+    """
+    words = [row[0] for row in staging.db.execute("SELECT DISTINCT grade FROM judged LIMIT ?", (MOST_GRADES + 1,))]
+    if not words:
+        return None
+    if len(words) > MOST_GRADES and not declared:
+        raise InputError(
+            f"more than {MOST_GRADES:,} different grades such as {words[0][:40]!r}",
+            "a few",
+            "name the column of grades: --column qrels.grade=COLUMN",
+        )
+    scale = Scale.parse(declared) if declared else seen(words)
+    rows = staging.db.execute("SELECT query, document, grade, file, line FROM judged ORDER BY rowid")
+    for query, document, grade, file, line in rows:
+        _judge(staging, scale, (query, document, grade), file, line)
+    return scale
+
+
+def _judge(staging: Staging, scale: Scale, judged: tuple[str, str, str], file: str, line: int) -> None:
+    query, document, written = judged
+    grade = scale.grade_of(written)
+    if grade is None:
+        staging.quarantine.add("qrels", BadRow(file, line, f"grade outside the scale {scale.shown}", written))
+        return
+    insert = "INSERT OR IGNORE INTO qrels VALUES (?, ?, ?)"
+    if not staging.db.execute(insert, (query, document, grade)).rowcount:
+        (before,) = staging.db.execute("SELECT grade FROM qrels WHERE query = ? AND document = ?", (query, document)).fetchone()
+        if before != grade:
+            staging.quarantine.add("qrels", BadRow(file, line, "a second judgment with another grade", f"{query} {document}"))
+
+
+def settle_splits(staging: Staging, held_out: bool) -> None:
+    """Give every query its side: what its row or its judgments' file says, else by its text.
+
+    Args:
+        staging: with `queries` and `judged` filled.
+        held_out: whether queries that no file puts on a side are all test queries.
+    """
+    side = "SELECT max(split) FROM judged WHERE judged.query = queries.id"  # 'train' > 'test' > ''
+    tested = "SELECT 1 FROM judged WHERE judged.query = queries.id AND split = 'test'"
+    staging.db.execute("CREATE INDEX judged_query ON judged (query)")
+    staging.db.execute(
+        f"UPDATE queries SET split = CASE WHEN EXISTS ({tested}) THEN 'test' ELSE coalesce(({side}), '') END WHERE split = ''"  # noqa: S608
+    )
+    staging.db.create_function("side", 1, lambda text: "test" if held_out else split_of(text), deterministic=True)
+    staging.db.execute("UPDATE queries SET split = side(text) WHERE split = ''")

@@ -1,0 +1,117 @@
+"""Rows on their way to a corpus, staged in a SQLite file: memory stays flat, duplicates are found, references are joins."""
+
+import json
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.collections.quarantine import Quarantine
+from pipelines.collections.record import BadRow, Part, Record, Role
+from pipelines.collections.rows import Row, Unfit, row_of
+from pipelines.collections.sheet import restored
+from pipelines.logs import EVERY_S, log
+
+SCHEMA = """
+CREATE TABLE documents (id TEXT PRIMARY KEY, text TEXT, title TEXT, segment TEXT, picture TEXT, known TEXT);
+CREATE TABLE queries (id TEXT PRIMARY KEY, text TEXT, split TEXT, history TEXT, time INTEGER, synthetic INTEGER DEFAULT 0);
+CREATE TABLE judged (query TEXT, document TEXT, grade TEXT, split TEXT, file TEXT, line INTEGER);
+CREATE TABLE qrels (query TEXT, document TEXT, grade INTEGER, PRIMARY KEY (query, document)) WITHOUT ROWID;
+CREATE TABLE interactions (user TEXT, document TEXT, time INTEGER, value REAL, file TEXT, line INTEGER);
+CREATE TABLE users (id TEXT PRIMARY KEY, fields TEXT);
+"""
+PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "cache_size=-32768", "temp_store=FILE", "locking_mode=EXCLUSIVE")
+"""Of a scratch file: nothing in it must outlive the process, and 32 MiB of it are in memory, however many rows there are."""
+INSERTS: dict[Role, str] = {
+    "documents": "INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?, ?)",
+    "queries": "INSERT OR IGNORE INTO queries (id, text, split) VALUES (?, ?, ?)",
+    "users": "INSERT OR IGNORE INTO users VALUES (?, ?)",
+    "qrels": "INSERT INTO judged VALUES (?, ?, ?, ?, ?, ?)",
+    "interactions": "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?)",
+}
+KEYED: dict[Role, str] = {"documents": "text", "queries": "text", "users": "fields"}
+"""Roles whose rows have an id of their own, with the column that must agree where a row is repeated."""
+
+MASKED: dict[Role, tuple[int, ...]] = {"documents": (1, 2, 5), "queries": (1,)}
+"""The places of texts in which personal data may stand. Ids that are made from a text are made before."""
+
+
+@dataclass
+class Staging:
+    """The staged rows, what was refused of them, and how many of each role were read."""
+
+    db: sqlite3.Connection
+    quarantine: Quarantine
+    longest: int
+    """Characters that a text may have."""
+    mask: Callable[[str], str] | None = None
+    """Gives a text without the personal data in it."""
+    rows: Counter[Role] = field(default_factory=Counter)
+    unjudged: int = 0
+    """Rows of judgments whose grade is empty: somebody was asked and has not judged."""
+
+    def load(self, part: Part, records: Iterable[Record | BadRow]) -> None:
+        """Stage the rows of one part; bad ones go to the quarantine."""
+        told = time.monotonic()
+        for record in records:
+            self.rows[part.role] += 1
+            self._take(part, record)
+            if self.rows[part.role] % 10_000 == 0 and time.monotonic() - told >= EVERY_S:
+                told = time.monotonic()
+                log().info("progress", noun=part.role, file=part.file.name, done=self.rows[part.role])
+
+    def count(self, table: str) -> int:
+        """Rows in a table."""
+        return int(self.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608  # our own names
+
+    def _take(self, part: Part, record: Record | BadRow) -> None:
+        if isinstance(record, BadRow):
+            self.quarantine.add(part.role, record)
+            return
+        try:
+            self._insert(part, record, row_of(part, restored(record), self.longest))
+        except Unfit as error:
+            self.quarantine.add(part.role, refused(record, str(error)))
+        except (UnicodeEncodeError, OverflowError):  # half a surrogate pair, or a number of more than 64 bits
+            self.quarantine.add(part.role, refused(record, "invalid Unicode or number"))
+
+    def _insert(self, part: Part, record: Record, row: Row) -> None:
+        if self.mask and part.role in MASKED:
+            row = tuple(self.mask(value) if place in MASKED[part.role] and value else value for place, value in enumerate(row))
+        if part.role in KEYED:
+            if not self.db.execute(INSERTS[part.role], row).rowcount:
+                self._check_repeated(part, row)
+        elif part.role == "qrels" and row[2] == "":
+            self.unjudged += 1
+        else:
+            self.db.execute(INSERTS[part.role], (*row, record.file, record.line))
+
+    def _check_repeated(self, part: Part, row: Row) -> None:
+        """Let a row pass whose id is there already, where rows repeat and it says the same.
+
+        Raises:
+            Unfit: it says something else, or rows don't repeat here.
+        """
+        if part.columns.get("id") and not part.repeats:
+            raise Unfit("duplicate id")
+        query = f"SELECT {KEYED[part.role]} FROM {part.role} WHERE id = ?"  # noqa: S608  # our own names
+        if self.db.execute(query, row[:1]).fetchone()[0] != row[1]:
+            raise Unfit("id used again with another text")
+
+
+def refused(record: Record, reason: str) -> BadRow:
+    """A record as the quarantine keeps it."""
+    given = json.dumps(record.fields, ensure_ascii=False, default=str)
+    return BadRow(record.file, record.line, reason, given)
+
+
+def open_staging(folder: Path, longest: int, mask: Callable[[str], str] | None = None) -> Staging:
+    """An empty staging file in `folder`, and a quarantine beside it."""
+    db = sqlite3.connect(folder / "staging.db", isolation_level=None)
+    for pragma in PRAGMAS:
+        db.execute(f"PRAGMA {pragma}")
+    db.executescript(SCHEMA)
+    db.execute("BEGIN")
+    return Staging(db, Quarantine(folder / "quarantine.csv"), longest, mask)

@@ -1,0 +1,140 @@
+"""The report of a difference between two corpora, and the same for a person at a terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.collections.difference import CHANGES, NOUNS, Difference, first_of_each
+from pipelines.reports.frame import Report, Table, write_report
+
+Counts = Mapping[str, Mapping[str, int]]
+SHOWN = 50
+"""Rows of each kind and change in the report."""
+WIDTH = 300
+HEADINGS = {"added": "only in b", "changed": "another content", "relabelled": "the same text", "deleted": "only in a"}
+
+
+def write_difference_report(folder: Path, a: str, b: str, counts: Counts) -> None:
+    """Write `report.html` and `report.json` beside `diff.jsonl`.
+
+    Args:
+        folder: that holds `diff.jsonl`.
+        a: id of the corpus before.
+        b: id of the corpus after.
+        counts: how many rows of each noun did what.
+    """
+    first = first_of_each(folder / "diff.jsonl", SHOWN, WIDTH)
+    method = [
+        "Rows are compared by their ids: a judgment by query and document, an interaction by user, document and time.",
+        "A document is changed when its text differs, and relabelled when only its title, segment or picture do. Only added and"
+        " changed documents are encoded again.",
+        f"The first {SHOWN} rows of each kind are shown, texts around their first difference; diff.jsonl beside this report has"
+        " all, whole.",
+    ]
+    verdict = "different" if differing(counts) else "equal"
+    title = f"corpus {a[:8]} and corpus {b[:8]}"
+    tables = [_counted(counts), *(_rows(key, first[key], counts) for key in _order(first))]
+    write_report(folder, Report("report", title, verdict, sentence(counts), [], tables, [], method, {"a": a, "b": b}))
+
+
+def differing(counts: Counts) -> bool:
+    """Whether any row differs."""
+    return any(counts[noun][change] for noun in counts for change in CHANGES)
+
+
+def sentence(counts: Counts) -> str:
+    """The difference in one sentence.
+
+    >>> none = dict.fromkeys(("added", "changed", "relabelled", "deleted", "equal"), 0)
+    >>> sentence({"documents": none | {"added": 2, "equal": 5}, "queries": none | {"equal": 1}, "judgments": none})
+    'documents: 2 added, 5 equal; queries: 1 equal'
+    """
+    told = {noun: ", ".join(f"{count:,} {change}" for change, count in row.items() if count) for noun, row in counts.items()}
+    return "; ".join(f"{noun}: {what}" for noun, what in told.items() if what) or "both are empty"
+
+
+def _order(first: Mapping[tuple[str, str], Any]) -> list[tuple[str, str]]:
+    every = [(what.name, change) for what in NOUNS.values() for change in ("changed", "relabelled", "added", "deleted")]
+    return [key for key in every if key in first]
+
+
+def _counted(counts: Counts) -> Table:
+    present = {noun: row for noun, row in counts.items() if any(row.values()) or noun in ("documents", "queries", "judgments")}
+    columns: list[tuple[str, Any]] = [("", "text"), *((change, "count") for change in (*CHANGES, "equal"))]
+    note = "a is the corpus before, b the one after: added rows are only in b, deleted ones only in a."
+    return Table("Counts", columns, [[noun, *row.values()] for noun, row in present.items()], note)
+
+
+def _rows(key: tuple[str, str], first: Sequence[Difference], counts: Counts) -> Table:
+    change, title = key[1], _title(key)
+    total = counts[title.partition(" ")[0]][change]
+    note = HEADINGS[change] + (f"; the first {len(first):,} of {total:,}" if total > len(first) else "")
+    if change in ("added", "deleted"):
+        return Table(title, [("", "results"), ("id", "text"), ("row", "text")], [_whole(one) for one in first], note)
+    cells = [[one.id, name, told(one.before[name]), told(one.after[name])] for one in first for name in one.before]
+    columns: list[tuple[str, Any]] = [("id", "text"), ("field", "text"), ("before (a)", "text"), ("after (b)", "text")]
+    return Table(title, columns, cells, note)
+
+
+def _title(key: tuple[str, str]) -> str:
+    return f"{next(noun for noun, what in NOUNS.items() if what.name == key[0])} {key[1]}"
+
+
+def _whole(one: Difference) -> list[Any]:
+    row = one.before or one.after
+    shown = {"id": one.id, "title": row.get("title") or one.id, "picture": row.get("picture", ""), "grade": None}
+    return [[shown], one.id, told({name: value for name, value in row.items() if name not in ("title", "picture")})]
+
+
+def told(value: Any) -> str:
+    """A field's value for people; a drawing is only said to be there.
+
+    >>> told(None), told("<svg/>"), told({"text": "red lamp", "split": "test"})
+    ('–', 'a drawing', 'red lamp · split test')
+    """
+    if isinstance(value, dict):
+        return " · ".join((f"{name} " if name != "text" else "") + told(one) for name, one in value.items())
+    if isinstance(value, str) and value.lstrip().startswith("<svg"):
+        return "a drawing"
+    return "–" if value in (None, "") else str(value)
+
+
+def show(counts: Counts, first: Mapping[tuple[str, str], Sequence[Difference]]) -> None:
+    """Print the counts and the first rows of each kind on stderr, without what could steer a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table as Columns
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    counted = _counted(counts)
+    table = Columns(box=SIMPLE_HEAD, padding=(0, 1))
+    for name, kind in counted.columns:
+        table.add_column(name, justify="right" if kind == "count" else "left")
+    for row in counted.rows:
+        table.add_row(row[0], *(f"{count:,}" for count in row[1:]))
+    console.print(table)
+    for key in _order(first):
+        console.print(Text(_title(key), style="bold"))
+        for line, style in (pair for one in first[key] for pair in _lines(one)):
+            console.print(Text(f"  {plain(line)}", style=style), overflow="ellipsis", no_wrap=True)
+
+
+def _lines(one: Difference) -> Iterator[tuple[str, str]]:
+    if one.change in ("added", "deleted"):
+        sign, style = ("+", "green") if one.change == "added" else ("−", "red")
+        yield f"{sign} {one.id}: {told(one.before or one.after)}", style
+        return
+    for name in one.before:
+        yield f"{one.id} {name}", ""
+        yield f"− {told(one.before[name])}", "red"
+        yield f"+ {told(one.after[name])}", "green"
+
+
+def plain(text: str) -> str:
+    r"""The text on one line, without control characters.
+
+    >>> plain("red\n\x1b[31mlamp")
+    'red ·[31mlamp'
+    """
+    return "".join(one if one.isprintable() else "·" for one in " ".join(text.split()))

@@ -1,0 +1,34 @@
+"""Corpus artifacts of a few rows, for tests of what is done with a corpus, however it was read."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from pipelines.artifacts import Recipe, digest, open_store, produce
+from pipelines.ranking.corpus import Document, Interaction, Query, User
+
+
+def write_corpus(
+    documents: Sequence[Document], queries: Sequence[Query] = (), qrels: Sequence[str] = (),
+    interactions: Sequence[Interaction] = (), users: Sequence[User] = (), seed: int = 0,
+) -> str:  # fmt: skip
+    """Make a corpus in the store that the environment names, its rows as given, or with a `seed` in any order; its id."""
+    files = {"documents.jsonl": _lines(documents), "queries.jsonl": _lines(queries), "qrels.txt": list(qrels)}
+    files |= {name: _lines(rows) for name, rows in (("interactions.jsonl", interactions), ("users.jsonl", users)) if rows}
+    if seed:
+        files = {name: random.Random(seed).sample(lines, len(lines)) for name, lines in files.items()}
+    contents = {name: "".join(line + "\n" for line in lines) for name, lines in files.items()}
+
+    def build(folder: Path) -> dict[str, int]:
+        for name, content in contents.items():
+            (folder / name).write_text(content, encoding="utf-8")
+        return {"documents": len(documents), "queries": len(queries), "judgments": len(qrels)}
+
+    inputs = {name: digest(content.encode()) for name, content in contents.items()}
+    return produce(open_store(), Recipe(kind="corpus", step="ingest", version=1, inputs=inputs, params={}), build).id
+
+
+def _lines(rows: Sequence[BaseModel]) -> list[str]:
+    return [row.model_dump_json(exclude_defaults=True) for row in rows]
