@@ -5,14 +5,16 @@ export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
 DEMO := airflow,steps,quality,serve,demo,cpu
 ALL := $(DEMO),test
+COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate install install-test clean constraints
+.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Settings: PYTHON=python3.12  TORCH_WHEELS=FOLDER_OR_URL  AIRFLOW_PORT=8080  MLFLOW_PORT=5000  SERVER_PORT=8089  RATCHET_HOME=FOLDER"
+	@echo "  Your own data: make demo DATA=FILE_OR_FOLDER OPTIONS='--column id=sku --grades 0..3'  (python -m pipelines ingest --help)"
 
 install:
 	@demo/install.sh $(DEMO)
@@ -20,8 +22,8 @@ install:
 install-test:
 	@demo/install.sh $(ALL)
 
-demo: install ## Install, start everything, take a real corpus through to a served release
-	@$(RUN) -m demo
+demo: install ## Install, start everything, take a real corpus through to a served release; DATA=my.csv takes yours
+	@$(RUN) -m demo $(if $(DATA),"$(DATA)" $(OPTIONS))
 
 demo-break: install ## Plant three harms; each is refused, with its sentence
 	@$(RUN) -m demo.harms
@@ -55,6 +57,21 @@ proof-spine: install-test ## Races, kill points and planted harms; writes build/
 
 proof-gate: install-test ## Simulate the gate's error rates; writes build/proof/gate.json
 	@$(RUN) -m tests.evaluation.simulate_gate
+
+proof-data: install-test ## Formats, bad inputs and memory of ingest; writes build/proof/data.json
+	@$(RUN) -m tests.proof.data
+
+images: ## Build the images with Docker: TARGETS='serve steps' (docs/images.md)
+	@images/build.sh $(TARGETS)
+
+scan: install-test ## SBOM, withdrawn packages, lacking fixes and known vulnerabilities of the built images
+	@images/scan.sh $(TARGETS)
+
+stack-up: ## Make secrets, start the whole stack with Compose and wait until it is healthy
+	@images/stack/secrets.sh && $(COMPOSE) up --detach --wait
+
+stack-down: ## Stop the stack; its volumes stay
+	@$(COMPOSE) down
 
 constraints: install-test ## Resolve constraints.txt anew for Python 3.11 to 3.13
 	@mkdir -p build && sed -e '/^gpu = /d' -e '/^\[tool.uv\]/,/^$$/d' pyproject.toml > build/pyproject.toml && \

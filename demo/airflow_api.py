@@ -12,12 +12,15 @@ from pipelines.errors import InputError, TryAgain
 OVER = ("success", "failed")
 SETTLE_S = 1.5
 """How long after a run's end the runs that its assets start may still appear."""
+PATIENCE_S = 10
+"""How long a task may run before it is asked how far it is, and again."""
 
 
 class AirflowApi:
     """A client of one Airflow with one account's token."""
 
     def __init__(self, url: str, token: str) -> None:
+        self.url = url
         self.client = httpx.Client(
             base_url=f"{url}/api/v2",
             headers={"Authorization": f"Bearer {token}"},
@@ -53,7 +56,7 @@ class AirflowApi:
         return str(answer.raise_for_status().json()["dag_run_id"])
 
     def follow(self, dag: str, run: str, told: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
-        """Wait for a run and all runs that its assets start; `told` hears of every finished task once.
+        """Wait for a run and all runs that its assets start; `told` hears of every finished task once, of long ones sooner.
 
         Returns the dag runs in the order they ended. Asset events coalesce, so the chain is walked, never counted.
         """
@@ -73,16 +76,30 @@ class AirflowApi:
     def _until_over(self, dag: str, run: str, told: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         seen: set[tuple[str, int]] = set()
         path = f"/dags/{dag}/dagRuns/{quote(run, safe='')}"
+        asked = time.monotonic()
         while True:
             state = self._get(path)
-            for task in self._get(f"{path}/taskInstances", order_by="end_date")["task_instances"]:
+            tasks = self._get(f"{path}/taskInstances", order_by="end_date")["task_instances"]
+            for task in tasks:
                 key = (task["task_id"], task["map_index"])
                 if task["end_date"] and task["state"] not in (None, "up_for_retry", "running") and key not in seen:
                     seen.add(key)
                     told(task)
             if state["state"] in OVER:
                 return state
+            if time.monotonic() - asked > PATIENCE_S:
+                asked = time.monotonic()
+                for task in tasks:
+                    if task["state"] == "running":
+                        told(task | {"progress": self._progress(path, task)})
             time.sleep(0.3)
+
+    def _progress(self, path: str, task: dict[str, Any]) -> str:
+        """The last line in which a running task said how far it is; empty: it has not."""
+        log = f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        answer = self.client.get(log, params={"map_index": task["map_index"]}, headers={"Accept": "application/json"})
+        lines = [str(line.get("event", "")) for line in answer.json()["content"]] if answer.is_success else []
+        return next((line for line in reversed(lines) if line.startswith("progress ")), "").removeprefix("progress ")
 
     def _children(self, dag: str, run: str) -> list[tuple[str, str]]:
         time.sleep(SETTLE_S)

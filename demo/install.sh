@@ -21,6 +21,18 @@ find_python() {
         "install one, or run make PYTHON=/path/to/python3.12"
 }
 
+version() { "$1" -c 'import sys; print("Python %d.%d" % sys.version_info[:2])' 2>/dev/null; }
+
+check_python() {
+    # A .venv stays with the Python that it was made with; whoever asks for another must hear so.
+    [ -n "${PYTHON:-}" ] || return 0
+    find_python >/dev/null
+    asked=$(version "$PYTHON")
+    has=$(version $venv/bin/python) || has="a Python that does not start"
+    [ "$asked" = "$has" ] || fail "PYTHON=$PYTHON ($asked) and a $venv that was made with $has" "the same Python" \
+        "run make clean, then the same command again, or leave PYTHON out"
+}
+
 check_disk() {
     free_mb=$(df -Pm . | awk 'NR == 2 {print $4}')
     [ "$free_mb" -ge "${ROOM_MB:-6000}" ] || fail "$free_mb MB free under $(pwd)" "${ROOM_MB:-6000} MB" "free some space, or clone onto a larger disk"
@@ -37,6 +49,7 @@ torch_source() {
 }
 
 extras=$1
+if [ -x $venv/bin/python ]; then check_python; fi
 done_mark=$venv/.installed-$(echo "$extras" | tr ',' '-')
 if [ -x $venv/bin/python ] && [ -f "$done_mark" ] && [ ! pyproject.toml -nt "$done_mark" ] && [ ! constraints.txt -nt "$done_mark" ]; then exit 0; fi
 

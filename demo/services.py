@@ -3,15 +3,18 @@
 Ports: the usual one when it is free, else any; AIRFLOW_PORT, MLFLOW_PORT and SERVER_PORT insist on one.
 """
 
+import fcntl
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,10 +60,26 @@ class Services:
         self.settings = given or settings()
         self.home = self.settings.home.absolute()
         self.file = self.home / "services.json"
+        self._recall()
+
+    def _recall(self) -> None:
         known = json.loads(self.file.read_text()) if self.file.exists() else {}
         services = {name: Service(**fields) for name, fields in known.items()}
         self.running = {name: service for name, service in services.items() if service.process}
         self.urls = {name: service.url for name, service in services.items()}
+
+    @contextmanager
+    def _alone(self, told: Callable[[str], None]) -> Iterator[None]:
+        """One command at a time starts or stops the services of a home; the next sees what it left."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "services.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                told(f"  waiting for another command that starts or stops the services of {self.home}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            self._recall()
+            yield
 
     def up(self, told: Callable[[str], None] = print) -> dict[str, Service]:
         """Start what does not run and wait until all answer.
@@ -69,24 +88,27 @@ class Services:
             InputError: a port that was asked for is taken.
             TryAgain: a service did not get healthy in time; says where its log is.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
-        started = time.monotonic()
-        for name in self._place():
-            self._start(name)
-        for name, check in (("server", "/healthz"), ("mlflow", "/health"), ("airflow", "/api/v2/monitor/health")):
-            self._wait(name, check)
-            told(f"  {name:<8} {self.running[name].url}  ({time.monotonic() - started:.0f} s)  log {self.running[name].log}")
-        self._write_environment()
+        with self._alone(told):
+            started = time.monotonic()
+            for name in self._place():
+                self._start(name)
+            for name, check in (("server", "/healthz"), ("mlflow", "/health"), ("airflow", "/api/v2/monitor/health")):
+                self._wait(name, check)
+                service = self.running[name]
+                told(f"  {name:<8} {service.url}  ({time.monotonic() - started:.0f} s)  log {service.log}")
+            self._write_environment()
         return self.running
 
     def down(self, told: Callable[[str], None] = print) -> None:
         """Stop every service with all its children: SIGTERM, and SIGKILL after 15 s."""
-        for name, service in self.running.items():
-            told(f"  stopping {name}, process {service.pid}")
-            _stop_group(service)
-        self.file.unlink(missing_ok=True)
+        if self.home.is_dir():
+            with self._alone(told):
+                for name, service in self.running.items():
+                    told(f"  stopping {name}, process {service.pid}")
+                    _stop_group(service)
+                self.file.unlink(missing_ok=True)
         if not self.running:
-            told("  nothing was running")
+            told(f"  nothing was running in {self.home}")
 
     def _place(self) -> list[str]:
         """Give every service that must start its URL, before any starts: each is told of the others.
@@ -115,6 +137,11 @@ class Services:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT),
         }
+
+    @property
+    def shell(self) -> str:
+        """The command after which a shell's `python -m pipelines` works on this home, with these services."""
+        return f". {shlex.quote(str(self.home / 'services.env'))}"
 
     def token(self) -> str:
         """A bearer token of Airflow's API for the account `admin`."""
@@ -208,8 +235,8 @@ class Services:
         )
 
     def _write_environment(self) -> None:
-        lines = [f"export {name}='{value}'" for name, value in self.environment().items()]
-        (self.home / "services.env").write_text("\n".join(lines) + "\n")
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()]
+        (self.home / "services.env").write_text("".join(lines))
 
 
 def _healthy(url: str) -> bool:
@@ -270,14 +297,15 @@ def _stop_group(service: Service) -> None:
 
 def main(command: str) -> None:
     """`up` or `down`; with `up`, say where everything is."""
-    services = Services()
     if command == "down":
-        services.down()
+        for home in (settings().home, *sorted((settings().home / "collections").glob("*"))):
+            Services(settings().model_copy(update={"home": home})).down()
         return
+    services = Services()
     Journal(open_store())
     services.up()
     print(f"  Airflow's account is admin, its password is in {services.password_file}")
-    print(f"  for the command line: . {services.home}/services.env")
+    print(f"  for the command line: {services.shell}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The form that starts a DAG by hand, and its answers as a step's params."""
 
-from typing import Any
+from typing import Any, get_origin
 
 from airflow.sdk import Param
 
@@ -24,21 +24,27 @@ def form(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, Param]:
 
 
 def _param(schema: dict[str, Any]) -> Param:
-    rest = {key: value for key, value in schema.items() if key not in ("default", "const")}
+    rest = {key: value for key, value in schema.items() if key not in ("default", "const", "anyOf")}
     if "const" in schema:
         rest["enum"] = [schema["const"]]
-    elif rest.get("type") == "string" and "enum" not in rest:
-        rest["type"] = ["string", "null"]
+    elif "anyOf" in schema:  # a value or none
+        rest |= {key: value for choice in schema["anyOf"] for key, value in choice.items()}
+        rest["type"] = [choice["type"] for choice in schema["anyOf"]]
+    elif rest.get("type") in ("string", "array") and "enum" not in rest:
+        rest["type"] = [rest["type"], "null"]
     return Param(schema.get("default", ""), **rest)
 
 
 def answers(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, str]:
     """The form's answers as templates, one for each field of the models; what is left empty keeps the step's default."""
-    return {name: _answer(name) for model in models for name in model.model_fields if name not in omit}
+    fields = {name: field for model in models for name, field in model.model_fields.items() if name not in omit}
+    return {name: _answer(name, get_origin(field.annotation) is list) for name, field in fields.items()}
 
 
-def _answer(name: str) -> str:
-    return "{{ '' if params.%s is none else params.%s }}" % (name, name)  # noqa: UP031  # braces are Jinja's here
+def _answer(name: str, many: bool) -> str:
+    """A template; the items of a list are lines, as the form's field has them."""
+    value = f"(params.{name} or []) | join('\n')" if many else f"params.{name}"
+    return "{{ '' if params.%s is none else %s }}" % (name, value)  # noqa: UP031  # braces are Jinja's here
 
 
 def answer_or_event(name: str) -> str:

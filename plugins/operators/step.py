@@ -7,18 +7,19 @@ import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import Asset, AssetAlias, BaseOperatorLink, Context, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from pydantic import ValidationError
 
+from operators.credentials import granted
 from operators.pod import how_it_ended, pod_arguments, pod_environment
 from operators.process import Child
 from pipelines.artifacts import Kind, canonical, digest, open_store
 from pipelines.contract import Result, Step, step_in
-from pipelines.errors import InputError, NothingToDo, TryAgain
+from pipelines.errors import InputError, NothingToDo, TryAgain, expectation
 from pipelines.settings import environment, settings
 
 OUT_OF_MEMORY = (137, -9)
@@ -175,7 +176,11 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
     def command(self, context: Context) -> list[str]:
         """The step and its options, as the command line takes them."""
         values = {**self.step_params, **({"shard": self.shard} if self.shard is not None else {})}
-        tuning = _declared(self.step).tuning
+        declared = _declared(self.step)
+        values |= {
+            name: value.splitlines() for name, value in values.items() if isinstance(value, str) and name in _lists(declared)
+        }
+        tuning = declared.tuning
         times = _out_of_memory(context)
         if times and tuning and "batch_tokens" in tuning.model_fields:
             batch = int(values.get("batch_tokens") or tuning.model_fields["batch_tokens"].default)
@@ -193,7 +198,8 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
             written = Path(folder) / "result.json"
             variables = {**self._about(context), "RATCHET_RESULT_PATH": str(written)}
             command = [sys.executable, "-m", "pipelines", *self.command(context)]
-            self._child = Child(command, environment(variables), settings().kill_grace_s)
+            given = settings()
+            self._child = Child(command, granted(environment(variables), given, self.step_params), given.kill_grace_s)
             code = self._child.run(tell)
             if code != 0:
                 raise self._failure(context, code, "\n".join(tail))
@@ -270,7 +276,7 @@ def _check_literals(step: str, model: Any, values: dict[str, Any]) -> None:
         for one in error.errors():
             if one["type"] != "missing":
                 given = f"{one['loc'][0]}={one['input']!r} for step {step}"
-                raise InputError(given, one["msg"], "correct it in the DAG") from None
+                raise InputError(given, expectation(one["msg"]), "correct it in the DAG") from None
 
 
 def _declared(step: Callable[..., Result]) -> Step:
@@ -285,6 +291,11 @@ def _options(values: dict[str, Any]) -> list[str]:
     """
     flat = [(name, one) for name, value in values.items() for one in ([value] if _scalar(value) else value)]
     return [f"--{name.replace('_', '-')}={one}" for name, one in flat if one not in (None, "")]
+
+
+def _lists(step: Step) -> set[str]:
+    """The params that are lists; a form gives them as lines."""
+    return {name for name, field in step.params.model_fields.items() if get_origin(field.annotation) is list}
 
 
 def _scalar(value: Any) -> bool:
