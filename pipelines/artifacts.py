@@ -127,7 +127,7 @@ class Store:
             self.local = Path(unquote(parts.path))
             self.backend: LocalStore | S3Store = _local_store(self.local)
         elif parts.scheme == "s3" and parts.netloc:
-            self.backend = _s3_store(parts.netloc, parts.path.strip("/"), s3_endpoint)
+            self.backend = s3_store(parts.netloc, parts.path.strip("/"), s3_endpoint)
         else:
             raise InputError(
                 f"RATCHET_STORE={uri!r}", "file:///folder or s3://bucket/prefix", "set RATCHET_STORE to one of these"
@@ -270,7 +270,7 @@ def _local_store(folder: Path) -> LocalStore:
         ) from None
 
 
-def _s3_store(bucket: str, prefix: str, endpoint: str) -> S3Store:
+def s3_store(bucket: str, prefix: str, endpoint: str) -> S3Store:
     """A bucket whose silence is noticed: within a minute a request has moved on or failed."""
     if endpoint and not endpoint.startswith(("http://", "https://")):
         raise InputError(

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines.errors import InputError
+from pipelines.errors import InputError, expectation
 
 
 class _Contract(BaseModel):
@@ -68,7 +68,7 @@ class Step:
         first = error.errors()[0]
         option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
         given = "nothing" if first["type"] == "missing" else repr(first["input"])
-        expected = "a value" if first["type"] == "missing" else first["msg"]
+        expected = "a value" if first["type"] == "missing" else expectation(first["msg"])
         return InputError(f"{self.name} {option}: {given}", expected, f"run `python -m pipelines {self.name} --help`")
 
 

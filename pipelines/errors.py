@@ -15,6 +15,15 @@ class StepError(Exception):
         super().__init__(f"given {given}; expected {expected}; next: {next_action}")
 
 
+def expectation(message: str) -> str:
+    """What a message of pydantic's expects, to stand behind "expected" without saying "should be" there again.
+
+    >>> expectation("Input should be greater than or equal to 1")
+    'greater than or equal to 1'
+    """
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")
+
+
 class InputError(StepError):
     """These inputs can't work, however often they are tried: not retried."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from pipelines.errors import InputError
+from pipelines.errors import InputError, expectation
 
 PROJECT = Path(__file__).resolve().parents[1]
 INSTEAD = {  # of a password in an address
@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     image_gpu: str = Field("ratchet/steps-gpu:0.1.0", description="Image of step pods of profile gpu")
     namespace: str = Field("ratchet", description="Kubernetes namespace of step pods")
     kubernetes_connection: str = Field("kubernetes_default", description="Airflow connection of the cluster")
+    aws_connection: str = Field("", description="Airflow connection for S3; empty: aws_default for s3:// sources")
     store_secret: str = Field("ratchet-store", description="Kubernetes Secret with the store's credentials")
     profiles: dict[str, Profile] = {"cpu": Profile(), "gpu": GPU}
     kill_grace_s: float = Field(10, ge=0, description="Seconds between SIGTERM and SIGKILL")
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     server_port: int = Field(8089, ge=0, le=65535)
     poll_s: float = Field(0.5, gt=0, le=0.5, description="Seconds between two looks at the journal's head")
     events: Path | None = Field(None, description="Folder of exposure and click logs; default: home/events")
+    suite: str = Field("", description="File with the team's own checks of its data; empty: the shipped suite")
 
     dag: str = ""
     dag_run: str = ""
@@ -128,9 +130,15 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = f"RATCHET_{'_'.join(map(str, first['loc']))}".upper()
-        raise InputError(f"{name}={first['input']!r}", first["msg"], f"correct or unset {name}") from None
+        raise InputError(f"{name}={first['input']!r}", expectation(first["msg"]), f"correct or unset {name}") from None
     except SettingsError as error:
         raise InputError(f"a setting that is no JSON: {error}", "JSON", "correct or unset the RATCHET_ variable") from None
+
+
+def installing(extra: str) -> str:
+    """The command that installs what an extra lacks, to be run in the project's folder."""
+    uv = ".venv/bin/uv"
+    return f"{uv} pip install --python .venv -c constraints.txt -e '.[{extra}]'" if (PROJECT / uv).exists() else "make install"
 
 
 def environment(changes: dict[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__CORE__UNIT_TEST_MODE="False",
     AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
+    AIRFLOW__LOGGING__NAMESPACE_LEVELS="airflow.task=INFO",  # so that tests see what a task says
     AIRFLOW__API_AUTH__JWT_SECRET=secrets.token_hex(32),  # 64 bytes, what HS512 asks for
 )
 

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from pipelines.artifacts import Store, open_store
 from pipelines.contract import load_step
 from pipelines.ranking.icons import installed_icons
+from tests.services import S3, seaweedfs
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -51,6 +52,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def home(tmp_path: Path) -> Path:
     """A fresh, empty RATCHET_HOME, already in the environment."""
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """One SeaweedFS for all tests; each makes a bucket of its own."""
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ def blocks(name):
     return BLOCK.findall((PROJECT / name).read_text())
 
 
-def test_tutorial_commands(tmp_path):
-    script = "set -euo pipefail\n" + "\n".join(blocks("docs/tutorial.md"))
+@pytest.mark.parametrize("name", ["docs/tutorial.md", "docs/your-data.md"])
+def test_commands_of_a_document(name):
+    script = "set -euo pipefail\n" + "\n".join(blocks(name))
     answer = subprocess.run(["bash", "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=280, check=False)
     assert answer.returncode == 0, answer.stderr[-2000:]
     assert "Traceback" not in answer.stderr

@@ -13,13 +13,29 @@ from tests.conftest import PROJECT
 
 HEAVY = {
     "torch", "faiss", "pandas", "mlflow", "feast", "numpy", "scipy", "matplotlib", "onnxruntime", "transformers", "ir_measures",
+    "great_expectations", "presidio_analyzer", "presidio_anonymizer", "spacy", "pyarrow", "py3langid",
 }  # fmt: skip
 ROOMS = ("pipelines", "plugins", "dags", "images", "demo")
 SOURCES = sorted(path for room in ROOMS for path in (PROJECT / room).rglob("*.py"))
 STEPS = sorted(path for path in (PROJECT / "pipelines/steps").glob("*.py") if path.name != "__init__.py")
 DAGS = sorted((PROJECT / "dags").glob("*.py"))
-HOSTS = r"127\.0\.0\.1|www\.w3\.org|www\.apache\.org|s3\.example\.org|evil\.example|testserver|seaweedfs|x|ann|hush-hush"
-"""Hosts that files may name: this machine, name spaces, and stand-ins in tests."""
+HOSTS = (
+    r"127\.0\.0\.1|www\.w3\.org|www\.apache\.org|s3\.example\.org|evil\.example|testserver|x|ann|hush-hush|"
+    r"seaweedfs|mlflow|airflow|serve(-watch)?"
+)
+"""Hosts that files may name: this machine, the stack's own services, name spaces, and stand-ins in tests."""
+DOORS = {
+    "dags": {"airflow.sdk", "operators", "pipelines.contract", "pipelines.settings", "pipelines.steps"},
+    "plugins/operators": {
+        "airflow", "botocore", "kubernetes", "opentelemetry", "pydantic", "operators",
+        "pipelines.artifacts", "pipelines.contract", "pipelines.errors", "pipelines.settings", "pipelines.steps",
+    },
+    "plugins/ui": {
+        "airflow", "fastapi", "jinja2", "sqlalchemy", "ui", "pipelines.artifacts", "pipelines.contract", "pipelines.errors",
+        "pipelines.evaluation.verdicts", "pipelines.journal", "pipelines.reports", "pipelines.settings",
+    },
+}  # fmt: skip
+"""What the files of a room may import besides the standard library, anywhere in a file."""
 VAGUE = {
     "utils",
     "util",
@@ -67,6 +83,54 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 )
 def test_nothing_heavy_at_module_level(path):
     assert not {name.partition(".")[0] for name in imports_at_module_level(path)} & HEAVY
+
+
+def imports(source: str) -> set[str]:
+    """Every name that a source imports, wherever it does: `from pipelines import logs` gives `pipelines.logs`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names}
+    return found
+
+
+def past_the_door(source: str, room: str) -> set[str]:
+    return {
+        name
+        for name in imports(source)
+        if name.partition(".")[0] not in sys.stdlib_module_names
+        and not any(f"{name}.".startswith(f"{allowed}.") for allowed in DOORS[room])
+    }
+
+
+@pytest.mark.parametrize(
+    ("room", "path"),
+    [(room, path) for room in DOORS for path in SOURCES if name_of(path).startswith(f"{room}/")],
+    ids=lambda value: value if isinstance(value, str) else value.stem,
+)
+def test_a_room_imports_what_its_door_lets_in(room, path):
+    assert past_the_door(path.read_text(), room) == set()
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("dags", "from pipelines.ranking.release import Release"),
+        ("dags", "from pipelines import journal"),
+        ("dags", "import pipelines.artifacts"),
+        ("dags", "from ui import pages"),
+        ("dags", "from airflow.models import DagRun"),
+        ("plugins/operators", "def late():\n    from pipelines.journal import Journal"),
+        ("plugins/operators", "from pipelines.artifacts_else import x"),
+        ("plugins/ui", "from pipelines.steps.why import why"),
+        ("plugins/ui", "from images.serve.app import application"),
+        ("plugins/ui", "from . import pages"),
+    ],
+)
+def test_a_shut_door_is_seen(room, line):
+    assert past_the_door(line, room) != set()
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if name_of(path).startswith("images/serve")], ids=name_of)

@@ -86,3 +86,29 @@ def test_installed_already_is_quick_and_silent(clone):
     (clone / ".venv/.installed-steps").touch()
     answer = install(clone)
     assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def standing(clone, version):
+    """A finished `.venv` whose Python says this version."""
+    (clone / ".venv/bin").mkdir(parents=True)
+    shutil.move(python(clone, f"echo Python {version}"), clone / ".venv/bin/python")
+    (clone / ".venv/.installed-steps").touch()
+
+
+def test_another_python_than_the_one_that_the_environment_has(clone):
+    standing(clone, "3.12")
+    asked = python(clone, 'case "$2" in *print*) echo Python 3.13;; esac')
+    refused(install(clone, PYTHON=asked), f"PYTHON={asked} (Python 3.13)", "made with Python 3.12", "make clean")
+    (clone / ".venv/.installed-steps").unlink()
+    refused(install(clone, PYTHON=asked), "made with Python 3.12")
+
+
+def test_the_same_python_as_the_one_that_the_environment_has(clone):
+    standing(clone, "3.13")
+    answer = install(clone, PYTHON=python(clone, "echo Python 3.13"))
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_a_python_that_does_not_exist_is_said_though_the_environment_is_there(clone):
+    standing(clone, "3.13")
+    refused(install(clone, PYTHON="/nonexistent/python"), "/nonexistent/python", "3.11, 3.12 or 3.13")

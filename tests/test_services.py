@@ -1,10 +1,15 @@
 """The services of one machine: their ports, their secrets, and that nothing of them stays."""
 
+import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
 
 import psutil
 import pytest
@@ -73,7 +78,8 @@ def test_a_number_that_another_process_has_by_now_is_left_alone():
 def test_down_with_nothing_running(home):
     told: list[str] = []
     Services().down(told.append)
-    assert told == ["  nothing was running"]
+    assert told == [f"  nothing was running in {home}"]
+    assert not home.exists()
 
 
 def test_every_service_is_told_of_the_others_before_any_starts(home):
@@ -82,3 +88,41 @@ def test_every_service_is_told_of_the_others_before_any_starts(home):
     told = services.environment()
     assert told["RATCHET_MLFLOW_URI"] == services.urls["mlflow"] != ""
     assert told["RATCHET_SERVER_URL"] == services.urls["server"] != ""
+
+
+def test_a_shell_gets_the_environment_as_it_is_whatever_is_in_a_name(tmp_path, monkeypatch):
+    home = tmp_path / "it's $HOME; `echo` no"
+    monkeypatch.setenv("RATCHET_HOME", str(home))
+    services = Services()
+    services._write_environment()
+    script = f'{services.shell}; printf "%s\\n" "$RATCHET_HOME" "$PYTHONPATH"; command -v python'
+    answer = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines() == [str(home), str(PROJECT), str(Path(sys.executable).parent / "python")]
+    assert answer.stderr == ""
+
+
+def test_of_two_commands_at_once_the_second_waits_and_finds_what_the_first_started(home, monkeypatch):
+    """With one quick process in place of the three services."""
+    started = []
+
+    def start(services, name):
+        time.sleep(0.5)
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+        started.append(process)
+        born = psutil.Process(process.pid).create_time()
+        services.running[name] = Service(process.pid, born, services.urls[name], "")
+        services.file.write_text(json.dumps({name: asdict(one) for name, one in services.running.items()}))
+
+    monkeypatch.setattr(Services, "_start", start)
+    monkeypatch.setattr(Services, "_wait", lambda *_: None)
+    told: list[str] = []
+    both = [Services(), Services()]  # both have seen that nothing runs
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda one: one.up(told.append), both)
+    try:
+        assert len(started) == 3
+        assert first == second
+        assert [line for line in told if "waiting for another command" in line] != []
+    finally:
+        Services().down(told.append)
+    assert [process.wait(10) for process in started] != []

@@ -19,12 +19,14 @@ from images.serve.events import EventLog
 from images.serve.refusals import NotHere, answer_errors
 from images.serve.service import Caller, Service, Serving
 from images.serve.watcher import State, Watcher, id_of
-from pipelines.errors import TryAgain
+from pipelines.errors import InputError, TryAgain
 from pipelines.experiments.exposure import Click, Exposure, Policy, Shown
+from pipelines.ranking.corpus import Document
 from pipelines.ranking.release import Release
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
-LONGEST_QUERY = 512
+LONGEST_QUERY = LONGEST_ID = 512
+LONGEST_HISTORY = 50
 router = APIRouter()
 
 
@@ -38,14 +40,29 @@ def _one_line(text: str) -> str:
     return line
 
 
+def _document_id(text: str) -> str:
+    if not 1 <= len(text) <= LONGEST_ID or any(unicodedata.category(sign)[0] == "Z" or sign.isspace() for sign in text):
+        raise ValueError(f"ids of 1 to {LONGEST_ID} characters without blanks")
+    if any(unicodedata.category(sign) == "Cc" for sign in text):
+        raise ValueError("ids without control characters")
+    return text
+
+
+def _history(ids: list[str]) -> list[str]:
+    if len(ids) > LONGEST_HISTORY:
+        raise ValueError(f"at most {LONGEST_HISTORY} ids")
+    return ids
+
+
 class _Asked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SearchRequest(_Asked):
-    """The parameters of a search."""
+    """The parameters of a search: words, or documents that the results shall be like."""
 
-    q: Annotated[str, AfterValidator(_one_line)]
+    q: Annotated[str, AfterValidator(_one_line)] | None = None
+    like: Annotated[list[Annotated[str, AfterValidator(_document_id)]], AfterValidator(_history)] = []
     k: int = Field(10, ge=1, le=100)
     user: str = Field("", max_length=128)
     release: Policy = "champion"
@@ -83,7 +100,8 @@ async def readyz(request: Request, service: Serving) -> Response:
 
 @router.get("/v1/search")
 async def search(asked: Annotated[SearchRequest, Query()], service: Serving, caller: Caller) -> Response:
-    """The k best documents for q."""
+    """The k best documents for the words q, or the k that are most like the documents `like`."""
+    _check_asked(asked)
     user = service.access.pseudonym(asked.user or caller)
     answering = asyncio.get_running_loop().run_in_executor(service.pool, _answer, service, asked, user)
     return JSONResponse(await answering)
@@ -92,14 +110,36 @@ async def search(asked: Annotated[SearchRequest, Query()], service: Serving, cal
 def _answer(service: Service, asked: SearchRequest, user: str) -> dict[str, Any]:
     state = service.watcher.state
     release = _release(state, asked.release)
-    ranked = release.search([asked.q], asked.k)[0]
+    words, liked = asked.q or "", _known(release, asked.like)
+    ranked = (release.search_like([liked], asked.k) if liked else release.search([words], asked.k))[0]
     exposure = Exposure(
-        request_id=uuid.uuid4().hex, at=datetime.now(UTC), user=user, query=asked.q, release=release.id, policy=asked.release,
-        entry=state.entry, results=tuple(_shown(ranked)),
+        request_id=uuid.uuid4().hex, at=datetime.now(UTC), user=user, query=words, history=tuple(liked),
+        release=release.id, policy=asked.release, entry=state.entry, results=tuple(_shown(ranked)),
     )  # fmt: skip
     service.events.exposed(exposure)
     results = [_result(release, shown) for shown in exposure.results]
-    return {"request_id": exposure.request_id, "release": release.id, "query": asked.q, "results": results}
+    like = [{"id": one, "title": _title(release.documents[one])} for one in liked]
+    return {"request_id": exposure.request_id, "release": release.id, "query": words, "like": like, "results": results}
+
+
+def _check_asked(asked: SearchRequest) -> None:
+    if bool(asked.q) == bool(asked.like):
+        given = "q and like together" if asked.q else "q nothing, like nothing"
+        raise InputError(given, "either words (q) or ids of documents (like)", "correct it and ask again")
+
+
+def _known(release: Release, ids: list[str]) -> list[str]:
+    """Those of the ids that the release has, the latest last; others were taken out since, or never were.
+
+    Raises:
+        NotHere: there are ids, and none is known.
+    """
+    known = release.known(ids)
+    if ids and not known:
+        raise NotHere(
+            f"like {', '.join(ids)[:80]!r}", f"a document of release {release.id[:8]}", "take an id that a search answered"
+        )
+    return known
 
 
 def _release(state: State, policy: Policy) -> Release:
@@ -125,12 +165,16 @@ def _result(release: Release, shown: Shown) -> dict[str, Any]:
     document = release.documents[shown.document]
     return {
         "id": document.id,
-        "title": document.title or document.text,
+        "title": _title(document),
         "segment": document.segment,
         "score": shown.score,
         "position": shown.position,
         "picture": f"/v1/pictures/{release.id}/{quote(document.id, safe='')}" if document.picture else "",
     }
+
+
+def _title(document: Document) -> str:
+    return document.title or document.text
 
 
 @router.get("/v1/pictures/{release_id}/{document_id:path}")

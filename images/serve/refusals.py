@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from images.serve.events import UnknownExposure
-from pipelines.errors import InputError, StepError, TryAgain
+from pipelines.errors import InputError, StepError, TryAgain, expectation
 from pipelines.logs import log
 
 
@@ -45,10 +45,8 @@ async def _misfit(request: Request, error: Exception) -> Response:
     first = error.errors()[0] if isinstance(error, RequestValidationError) else {}
     name = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str)) or "the body"
     given = "nothing" if first["type"] == "missing" else repr(first["input"])
-    plain = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return await _refused(
-        request, InputError(f"{name} {given[:80]}", EXPECTED.get(first["type"], plain), "correct it and ask again")
-    )
+    expected = EXPECTED.get(first["type"]) or expectation(first["msg"])
+    return await _refused(request, InputError(f"{name} {given[:80]}", expected, "correct it and ask again"))
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

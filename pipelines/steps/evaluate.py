@@ -1,4 +1,4 @@
-"""evaluate: a release ranks the judged queries, beside BM25 and beside the champion."""
+"""evaluate: a release ranks the judged queries, beside a yardstick (BM25, or popularity) and beside the champion."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -73,22 +73,23 @@ def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder
     from pipelines.evaluation.measures import per_query
     from pipelines.evaluation.qrels import judged_topics
     from pipelines.evaluation.record import rows_of, summary_of, write_evaluation
-    from pipelines.evaluation.run import bm25_run, untied
+    from pipelines.evaluation.run import untied
+    from pipelines.evaluation.yardstick import past_of, yardstick_runs
     from pipelines.ranking.release import load_release
     from pipelines.reports.evaluation import write_evaluation_report
 
     topics = judged_topics(corpus, params.split, params.no_relevant)
     loaded = load_release(release.store, release.id)
-    texts = {query.id: query.text for query in topics.queries}
-    found = loaded.search(list(texts.values()), params.depth) if texts else []
+    past = past_of(corpus, topics)
+    found = loaded.rank(topics.queries, params.depth, past.seen if past else {})
     runs = {
-        "release": {query: untied(ranking) for query, ranking in zip(texts, found, strict=True)},
-        "bm25": bm25_run({one.id: one.text for one in loaded.documents.values()}, texts, params.depth),
+        "release": {query.id: untied(ranking) for query, ranking in zip(topics.queries, found, strict=True)},
+        **yardstick_runs({one.id: one.text for one in loaded.documents.values()}, topics, past, params.depth),
     }
     scores = {side: per_query(topics.qrels, run) for side, run in runs.items()}
-    summary = summary_of(topics, scores["release"], scores["bm25"], params.confidence)
+    summary = summary_of(topics, scores, params.confidence)
     summary |= {"release": release.id, "corpus": corpus.id, "depth": params.depth}
-    rows = rows_of(topics, runs["release"], scores["release"], scores["bm25"], loaded.documents)
+    rows = rows_of(topics, runs["release"], scores, loaded.documents)
     write_evaluation(folder, topics, runs, summary, rows)
     write_evaluation_report(folder, summary, rows, loaded.documents)
     means = {measure: sides["release"] for measure, sides in summary["measures"].items()}

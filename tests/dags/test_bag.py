@@ -54,14 +54,20 @@ def test_every_dag_explains_itself(bag):
 
 
 def test_every_task_retries_by_the_steps_exit_code(bag):
+    from operators.arrival import S3Arrival
     from operators.step import StepOperator, StepRetryPolicy
 
     for dag in bag.dags.values():
         for task in dag.tasks:
-            assert (getattr(task, "operator_class", None) or type(task)).__name__ == StepOperator.__name__
+            assert (getattr(task, "operator_class", None) or type(task)).__name__ in (StepOperator.__name__, S3Arrival.__name__)
             policy = task.partial_kwargs["retry_policy"] if task.is_mapped else task.retry_policy
             assert type(policy).__name__ == StepRetryPolicy.__name__
             assert task.retries >= 1
+
+
+def test_a_sensor_holds_no_worker(bag):
+    waiting = [task for dag in bag.dags.values() for task in dag.tasks if hasattr(task, "poke")]
+    assert [(task.mode, task.deferrable, task.timeout) for task in waiting] == [("reschedule", False, 86_400)]
 
 
 def test_the_assets_chain_the_dags(bag):

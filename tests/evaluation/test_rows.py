@@ -37,10 +37,10 @@ def test_the_rows_of_an_evaluation_are_read_as_they_were_written(home, text, tit
         Query(id="q1", text=text, split="test")], [Qrel(query="q1", document="d1", grade=2)]))  # fmt: skip
     topics, shown = judged_topics(corpus, "test", "exclude"), {"d1": Document(id="d1", text=text, title=title)}
     run = {"q1": [("d1", 1.0)]}
-    rows = rows_of(topics, run, {"q1": {"AP": 1.0}}, {"q1": {"AP": 0.0}}, shown)
+    rows = rows_of(topics, run, {"release": {"q1": {"AP": 1.0}}, "BM25": {"q1": {"AP": 0.0}}}, shown)
 
     def build(folder: Path) -> dict[str, Any]:
-        write_evaluation(folder, topics, {"release": run, "bm25": run}, {}, rows)
+        write_evaluation(folder, topics, {"release": run, "BM25": run}, {}, rows)
         return {}
 
     recipe = Recipe(kind="evaluation", step="evaluate", version=1, inputs={"corpus": corpus.id}, params={})

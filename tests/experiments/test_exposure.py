@@ -16,7 +16,8 @@ CLICK = {"request_id": "r", "document": "d", "position": 1, "at": "2026-11-23T14
 
 
 def test_round_trip():
-    for model, given in ((Exposure, EXPOSURE), (Click, CLICK)):
+    liked = {**EXPOSURE, "query": "", "history": ["d1", "d2"]}
+    for model, given in ((Exposure, EXPOSURE), (Exposure, liked), (Click, CLICK)):
         event = model.model_validate(given)
         assert model.model_validate_json(event.model_dump_json()) == event
 
@@ -24,7 +25,8 @@ def test_round_trip():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"policy": "previous"}, {"entry": 0}, {"at": "2026-11-23T14:00:00"}, {"query": ""}, {"release": ""}, {"more": 1},
+        {"policy": "previous"}, {"entry": 0}, {"at": "2026-11-23T14:00:00"}, {"query": ""}, {"history": ["d"]}, {"release": ""},
+        {"more": 1},
         {"results": [{**SHOWN, "propensity": 0}]}, {"results": [{**SHOWN, "propensity": 1.01}]},
         {"results": [{**SHOWN, "score": math.nan}]}, {"results": [{**SHOWN, "position": 0}]},
     ],

@@ -26,6 +26,8 @@ from tests.services import seaweedfs
 
 RACERS = 20
 SIGKILLS = 20
+SEED = 7
+"""Of the moments at which SIGKILL comes."""
 FILES = 3
 PATIENCE_S = 60.0
 CHILDREN = multiprocessing.get_context("forkserver")  # a plain fork would inherit obstore's threads as corpses
@@ -211,7 +213,7 @@ def survives(lane: Lane, name: str) -> bool:
     return True
 
 
-def random_kills(lane_for: Callable[[str], Lane], seed: int = 7) -> tuple[int, int]:
+def random_kills(lane_for: Callable[[str], Lane], seed: int = SEED) -> tuple[int, int]:
     """SIGKILL a run at random moments of its duration; how many kills hit it and how many left no harm."""
     chance, hit, passed = random.Random(seed), 0, 0
     started = time.monotonic()

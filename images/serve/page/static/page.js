@@ -1,17 +1,18 @@
 "use strict";
-// The search page: asks the server as you type, shows champion beside challenger, tells what was chosen.
+// The search page: asks the server as you type, or for what is like a result; shows champion beside challenger, tells
+// what was chosen.
 // Whatever comes from a document is set as text or as an image's address, never as markup.
 
 const K = 10, PAUSE_MS = 150, LOOK_MS = 2000, SHORT = 8;
 const by = (id) => document.getElementById(id);
 const input = by("q"), columns = by("columns");
-const page = { routing: null, asking: null, timer: 0 };
+const page = { routing: null, asking: null, timer: 0, like: "", follow: false };
 
 async function fetchJson(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
   const body = await answer.json().catch(() => ({}));
   if (answer.status === 401) location.assign("/");
-  if (!answer.ok) throw new Error(body.error || `the server answered ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error(body.error || `the server answered ${answer.status}`), { status: answer.status });
   return body;
 }
 
@@ -53,7 +54,7 @@ async function look() {
       page.routing = key;
       showRouting(said);
       page.roles = said.challenger ? ["champion", "challenger"] : ["champion"];
-      if (!first || input.value) search();
+      if (!first || input.value || page.like) search();
     }
   } catch {
     page.routing = "";
@@ -73,7 +74,7 @@ function movement(position, before) {
 function resultRow(result, answer, move) {
   const row = by("result").content.cloneNode(true).firstElementChild;
   const part = (name) => row.querySelector(name);
-  const button = part("button"), picture = part("img");
+  const button = part("button"), picture = part("img"), like = part(".like");
   part(".position").textContent = result.position;
   part(".title").textContent = result.title;
   part(".segment").textContent = result.segment;
@@ -88,6 +89,9 @@ function resultRow(result, answer, move) {
   button.dataset.move = kind;
   if (result.picture.startsWith("/v1/pictures/")) picture.src = result.picture;
   else picture.remove();
+  like.href = `#${new URLSearchParams({ like: result.id })}`;
+  like.title = `More like this: ${result.title}`;
+  like.setAttribute("aria-label", like.title);
   picture.addEventListener("error", () => picture.remove());
   button.addEventListener("click", () => choose(button, answer.request_id, result));
   return row;
@@ -98,7 +102,7 @@ function columnOf(role, answer, champion) {
   column.classList.add(role);
   column.setAttribute("aria-label", `${role}'s results`);
   column.querySelector(".role").textContent = role;
-  column.querySelector(".release").textContent = answer.release.slice(0, SHORT);
+  column.querySelector(".release").textContent = answer.missing ? "does not have it" : answer.release.slice(0, SHORT);
   const before = new Map(champion.results.map((result) => [result.id, result.position]));
   const moveOf = (result) => (role === "champion" ? ["", "", ""] : movement(result.position, before.get(result.id)));
   column.querySelector("ol").replaceChildren(...answer.results.map((result) => resultRow(result, answer, moveOf(result))));
@@ -120,13 +124,16 @@ function show(answers) {
   columns.replaceChildren(...answers.map((answer, number) => columnOf(page.roles[number], answer, champion)));
   columns.classList.toggle("two", answers.length > 1);
   by("welcome").hidden = true;
-  let said = `${champion.results.length} results for “${champion.query}”`;
-  if (challenger) {
+  const { query, like, results } = answers.find((answer) => !answer.missing);
+  let said = `${results.length} results ${query ? `for “${query}”` : `like “${like.map((one) => one.title).join(", ")}”`}`;
+  if (challenger && !champion.missing && !challenger.missing) {
     markLost(champion, challenger);
     const moved = columns.querySelectorAll('.challenger .result:not([data-move=""])').length;
     said += moved ? ` · the challenger moves ${moved} of them` : " · both rank them alike";
   }
   by("said").textContent = said;
+  if (page.follow) columns.querySelector(".result")?.focus(); // the link that was followed is gone
+  page.follow = false;
 }
 
 function clear() {
@@ -138,13 +145,18 @@ function clear() {
 async function search() {
   page.asking?.abort();
   const asking = (page.asking = new AbortController());
-  const query = input.value.trim();
-  history.replaceState(null, "", query ? `#q=${encodeURIComponent(query)}` : location.pathname);
-  if (!query || !page.roles) return query || clear();
+  const query = input.value.trim(), given = page.like || query;
+  const wanted = page.like ? { like: page.like } : { q: query };
+  history.replaceState(null, "", given ? `#${new URLSearchParams(wanted)}` : location.pathname);
+  if (!given || !page.roles) return given || clear();
   const ask = (role) =>
-    fetchJson(`/v1/search?${new URLSearchParams({ q: query, k: K, release: role })}`, { signal: asking.signal });
+    fetchJson(`/v1/search?${new URLSearchParams({ ...wanted, k: K, release: role })}`, { signal: asking.signal }).catch((error) => {
+      if (!page.like || error.status !== 404) throw error;
+      return { missing: error, results: [] }; // a document that only one of the two releases has
+    });
   try {
     const answers = await Promise.all(page.roles.map(ask));
+    if (answers.every((answer) => answer.missing)) throw answers[0].missing;
     if (!asking.signal.aborted) {
       show(answers);
       if (page.failed) page.failed = tell("");
@@ -196,6 +208,9 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "ArrowDown" && from === input) {
     event.preventDefault();
     walk("ArrowDown", null);
+  } else if (walking && event.key === "m") {
+    event.preventDefault();
+    from.nextElementSibling.click();
   } else if (walking && event.key.startsWith("Arrow")) {
     event.preventDefault();
     walk(event.key, from);
@@ -204,6 +219,7 @@ document.addEventListener("keydown", (event) => {
 
 input.addEventListener("input", () => {
   clearTimeout(page.timer);
+  page.like = "";
   page.timer = setTimeout(search, PAUSE_MS);
 });
 by("ask").addEventListener("submit", (event) => {
@@ -212,6 +228,20 @@ by("ask").addEventListener("submit", (event) => {
   search();
 });
 
-input.value = new URLSearchParams(location.hash.slice(1)).get("q") || "";
+// --- the address: words or a document, so that links, Back and Reload work
+
+function read() {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  input.value = asked.get("q") || "";
+  page.like = asked.get("like") || "";
+}
+
+addEventListener("hashchange", () => {
+  read();
+  page.follow = page.like !== "";
+  search();
+});
+
+read();
 look();
 setInterval(() => document.hidden || look(), LOOK_MS);

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Make the stack's secrets, all at random and at once: images/stack/secrets.sh [FOLDER]. What is there already stays.
+# The folder is closed to every other account (0700). The files in it are readable, since each container's account is another.
+set -eu
+folder=${1:-secrets}
+[ ! -d "$folder" ] || exit 0
+umask 077
+made=$(mktemp -d "$folder.XXXXXX")
+trap 'rm -rf "$made"' EXIT
+
+random() { head -c "$1" /dev/urandom | od -An -tx1 | tr -d ' \n'; }
+keep() { printf '%s' "$2" >"$made/$1"; } # without a line end: some readers would take it for a part of the secret
+database() { # each database has an account of its own
+    password=$(random 24)
+    keep "$1_password" "$password"
+    keep "$1_database" "postgresql+psycopg2://$1:$password@postgres/$1"
+}
+account() { # an account of the object store, and what it may do there
+    secret=$(random 32)
+    keep "s3_$1.env" "AWS_ACCESS_KEY_ID=$1
+AWS_SECRET_ACCESS_KEY=$secret"
+    accounts="$accounts${accounts:+,}
+  {\"name\": \"$1\", \"credentials\": [{\"accessKey\": \"$1\", \"secretKey\": \"$secret\"}], \"actions\": [$2]}"
+}
+
+keep postgres_password "$(random 24)"
+database airflow
+database mlflow
+keep airflow_fernet_key "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"
+keep airflow_jwt_secret "$(random 64)"
+keep airflow_api_secret "$(random 32)"
+keep airflow_users.json "{\"admin\": \"$(random 12)\"}"
+keep server_key "$(random 24)"
+valkey=$(random 24)
+keep valkey_password "$valkey"
+keep valkey.conf "requirepass $valkey"
+accounts=
+account admin '"Admin"'
+account ratchet '"Read:ratchet", "Write:ratchet", "List:ratchet", "Tagging:ratchet"'
+account reader '"Read:ratchet", "List:ratchet"'
+account mlflow '"Read:mlflow", "Write:mlflow", "List:mlflow", "Tagging:mlflow"'
+keep s3.json "{\"identities\": [$accounts
+]}"
+
+chmod 0444 "$made"/*
+mv "$made" "$folder"
+trap - EXIT
+echo "made $folder; Airflow's account is admin, its password is in $folder/airflow_users.json" >&2

@@ -1,0 +1,180 @@
+"""A profile of a corpus, written down as proposals: checks that it would pass, which somebody must review before they count."""
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from pipelines.quality.language import LEAST
+
+MOST_VALUES = 50
+"""Different segments or grades up to which they are listed."""
+RARE = 0.01
+"""The share of documents below which a language is none of the corpus's own."""
+HEADER = """\
+# Proposals from a profile of corpus {corpus}. None of them counts yet.
+# Review each: keep it by putting your name in place of `reviewed: false`, as `reviewed_by: NAME`; change its limits, or
+# delete it. The shipped checks count beside them; delete `extends` to do without.
+"""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A check that nobody has reviewed, with what speaks for it."""
+
+    table: str
+    expectation: str
+    kwargs: dict[str, Any]
+    observed: str
+    why: str
+    mostly: float | None = None
+    level: Literal["warn", "fail"] = "warn"
+
+    def declared(self) -> dict[str, Any]:
+        """The check as a suite has it."""
+        mostly = {} if self.mostly is None else {"mostly": self.mostly}
+        return {
+            "expectation": self.expectation, "kwargs": self.kwargs, "level": self.level, **mostly, "why": self.why,
+            "observed": self.observed, "reviewed": False,
+        }  # fmt: skip
+
+
+def proposed_suite(db: sqlite3.Connection, corpus: str) -> tuple[str, int]:
+    """The suite file that a staged corpus suggests, and how many proposals it has."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    count = 0
+    for proposal in proposals(db):
+        tables.setdefault(proposal.table, []).append(proposal.declared())
+        count += 1
+    content = {"name": f"corpus {corpus[:8]}", "extends": "default", "checks": tables}
+    body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    return HEADER.format(corpus=corpus) + body, count
+
+
+def proposals(db: sqlite3.Connection) -> Iterator[Proposal]:
+    """What the rows suggest, table by table."""
+    yield from _volume(db)
+    for table in ("documents", "queries"):
+        yield from _lengths(db, table)
+        yield from _languages(db, table)
+    yield from _given(db)
+    yield from _segments(db)
+    yield from _repeated(db)
+    yield from _judgments(db)
+    yield from _choices(db)
+
+
+def _one(db: sqlite3.Connection, sql: str) -> Any:
+    return db.execute(sql).fetchone()[0]
+
+
+def _count(db: sqlite3.Connection, table: str, where: str = "1") -> int:
+    return int(_one(db, f"SELECT count(*) FROM {table} WHERE {where}"))  # noqa: S608  # our own names, here and below
+
+
+def _volume(db: sqlite3.Connection) -> Iterator[Proposal]:
+    for table in ("documents", "queries", "qrels", "interactions", "users"):
+        count = _count(db, table)
+        if count:
+            limits = {"min_value": math.floor(0.8 * count), "max_value": math.ceil(1.25 * count)}
+            yield Proposal(table, "expect_table_row_count_to_be_between", limits, f"{count:,} rows",
+                           "A fifth less or a quarter more is rather a broken source than a change.")  # fmt: skip
+
+
+def _lengths(db: sqlite3.Connection, table: str) -> Iterator[Proposal]:
+    count = _count(db, table)
+    if not count:
+        return
+    low, middle, high = (
+        _one(db, f"SELECT characters FROM {table} ORDER BY characters LIMIT 1 OFFSET {int(share * (count - 1))}")  # noqa: S608
+        for share in (0.005, 0.5, 0.995)
+    )
+    limits = {"column": "characters", "min_value": max(1, low // 2), "max_value": 2 * high}
+    yield Proposal(table, "expect_column_values_to_be_between", limits,
+                   f"half of the texts have {middle:,} characters or more, 99 of 100 from {low:,} to {high:,}",
+                   "Half of the shortest and twice the longest: texts beyond were cut off or run together.",
+                   mostly=0.98)  # fmt: skip
+
+
+def _languages(db: sqlite3.Connection, table: str) -> Iterator[Proposal]:
+    told = _count(db, table, "language IS NOT NULL")
+    if told < LEAST:
+        return
+    counts = db.execute(f"SELECT language, count(*) FROM {table} WHERE language IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1")  # noqa: S608
+    usual = {language: count / told for language, count in counts if count >= RARE * told}
+    yield Proposal(table, "expect_column_values_to_be_in_set", {"column": "language", "value_set": list(usual)},
+                   ", ".join(f"{language} {100 * share:.3g} %" for language, share in usual.items()) + f" of {told:,} texts",
+                   "Texts in other languages come from another source, or were cut to pieces.",
+                   mostly=_below(sum(usual.values())))  # fmt: skip
+
+
+def _given(db: sqlite3.Connection) -> Iterator[Proposal]:
+    """Titles and segments, as far as documents have them."""
+    count = _count(db, "documents")
+    for column in ("title", "segment"):
+        given = _count(db, "documents", f"{column} IS NOT NULL")
+        if given:
+            yield Proposal("documents", "expect_column_values_to_not_be_null", {"column": column},
+                           f"{given:,} of {count:,} documents have one", f"A {column} that gets lost is seen here first.",
+                           mostly=_below(given / count))  # fmt: skip
+
+
+def _segments(db: sqlite3.Connection) -> Iterator[Proposal]:
+    count = _one(db, "SELECT count(DISTINCT segment) FROM documents")
+    if not count:
+        return
+    if count <= MOST_VALUES:
+        values = [
+            segment for (segment,) in db.execute("SELECT DISTINCT segment FROM documents WHERE segment IS NOT NULL ORDER BY 1")
+        ]
+        limits: dict[str, Any] = {"column": "segment", "value_set": values}
+        yield Proposal("documents", "expect_column_values_to_be_in_set", limits, f"{count:,} segments",
+                       "A segment that is not among these is misspelt, or new.", mostly=0.99)  # fmt: skip
+    else:
+        limits = {"column": "segment", "min_value": math.floor(0.8 * count), "max_value": math.ceil(1.25 * count)}
+        yield Proposal("documents", "expect_column_unique_value_count_to_be_between", limits, f"{count:,} segments",
+                       "Many more segments are no segments any more.")  # fmt: skip
+
+
+def _repeated(db: sqlite3.Connection) -> Iterator[Proposal]:
+    share = _one(db, "SELECT duplicate_share FROM corpus")
+    if share is not None:
+        limit = min(1.0, math.ceil(100 * share + 1) / 100)
+        yield Proposal("corpus", "expect_column_max_to_be_between", {"column": "duplicate_share", "max_value": limit},
+                       f"{100 * share:.3g} % of the documents have a text that another has",
+                       "Documents with equal texts stand beside each other in every result.")  # fmt: skip
+
+
+def _judgments(db: sqlite3.Connection) -> Iterator[Proposal]:
+    grades = list(db.execute("SELECT grade, count(*) FROM qrels WHERE grade IS NOT NULL GROUP BY 1 ORDER BY 1"))
+    if not grades or len(grades) > MOST_VALUES:
+        return
+    scale = {"column": "grade", "value_set": [grade for grade, _ in grades]}
+    yield Proposal("qrels", "expect_column_values_to_be_in_set", scale,
+                   ", ".join(f"grade {grade}: {count:,}" for grade, count in grades),
+                   "Another grade is of another scale.", level="fail")  # fmt: skip
+    judged, queries = _count(db, "queries", "judgments > 0"), _count(db, "queries")
+    if judged:
+        yield Proposal("queries", "expect_column_values_to_be_between", {"column": "judgments", "min_value": 1},
+                       f"{judged:,} of {queries:,} queries are judged", "A query that nobody judged measures nothing.",
+                       mostly=_below(judged / queries))  # fmt: skip
+
+
+def _choices(db: sqlite3.Connection) -> Iterator[Proposal]:
+    low, high = db.execute("SELECT min(value), max(value) FROM interactions").fetchone()
+    if low is not None:
+        yield Proposal("interactions", "expect_column_values_to_be_between",
+                       {"column": "value", "min_value": low, "max_value": high}, f"values from {low:g} to {high:g}",
+                       "A value outside is of another scale.", level="fail")  # fmt: skip
+
+
+def _below(share: float) -> float:
+    """A share that an ordinary change does not fall below.
+
+    >>> _below(1.0), _below(0.873), _below(0.004)
+    (0.98, 0.85, 0.001)
+    """
+    return max(0.001, math.floor(100 * share - 2) / 100)

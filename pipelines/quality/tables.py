@@ -1,0 +1,107 @@
+"""The tables that a suite may check: our own, fixed. Nothing of them is named by what comes in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the staging file: what a row is, its columns, and how a row is named in a report."""
+
+    row: str
+    """What one row is, in a few words."""
+    columns: Mapping[str, str]
+    """Column to its SQLite type."""
+    keys: tuple[str, ...] = ()
+    """The columns by which a report names a row."""
+    private: frozenset[str] = frozenset()
+    """Columns whose values no report, log or message shows: texts and people."""
+    index: tuple[str, ...] = ()
+    """Columns that are looked up while the tables are related."""
+
+    @property
+    def definition(self) -> str:
+        """The columns as CREATE TABLE takes them."""
+        return ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
+
+
+def _columns(text: str) -> dict[str, str]:
+    """Names, each with the first letter of its type.
+
+    >>> _columns("id:t characters:i score:r")
+    {'id': 'TEXT', 'characters': 'INTEGER', 'score': 'REAL'}
+    """
+    kinds = {"t": "TEXT", "i": "INTEGER", "r": "REAL"}
+    return {name: kinds[kind] for name, kind in (word.split(":") for word in text.split())}
+
+
+TABLES: Mapping[str, Table] = {
+    "documents": Table(
+        "a document of the corpus",
+        _columns(
+            "line:i id:t text:t title:t segment:t characters:i words:i content:t language:t judgments:i"
+        ),
+        ("id",), frozenset({"text", "title", "content"}), ("id", "content"),
+    ),
+    "queries": Table(
+        "a query of the corpus",
+        _columns(
+            "line:i id:t text:t split:t characters:i words:i content:t language:t synthetic:i history:i judgments:i relevant:i"
+        ),
+        ("id",), frozenset({"text", "content"}), ("id", "content"),
+    ),
+    "qrels": Table(
+        "a judgment", _columns("line:i query:t document:t grade:i known_query:i known_document:i"),
+        ("query", "document"), frozenset(), ("query", "document"),
+    ),
+    "interactions": Table(
+        "a choice of a user",
+        _columns("line:i user:t document:t time:i value:r days_old:r known_user:i known_document:i"),
+        ("line",), frozenset({"user"}), ("user",),
+    ),
+    "users": Table("a user", _columns("line:i id:t fields:i interactions:i"), ("line",), frozenset({"id"}), ("id",)),
+    "user_fields": Table(
+        "a field of a user", _columns("line:i user:t name:t value:t"), ("line",), frozenset({"user", "name", "value"})
+    ),
+    "corpus": Table(
+        "the corpus as a whole: the table has one row",
+        _columns(
+            "documents:i queries:i qrels:i interactions:i users:i documents_ratio:r queries_ratio:r qrels_ratio:r"
+            " duplicate_share:r judged_share:r language:t language_share:r days_old:r"
+        ),
+    ),
+    "exposures": Table(
+        "an answered search of the log",
+        _columns(
+            "line:i request_id:t at:t days_old:r user:t query:t content:t release:t policy:t entry:i results:i"
+            " distinct_positions:i"
+        ),
+        ("line",), frozenset({"user", "query", "content"}), ("request_id",),
+    ),
+    "shown": Table(
+        "a document as it was shown",
+        _columns("line:i request_id:t document:t position:i score:r propensity:r known_document:i"),
+        ("line", "position"), frozenset(), ("request_id",),
+    ),
+    "clicks": Table(
+        "a click of the log",
+        _columns("line:i request_id:t document:t position:i at:t days_old:r known_exposure:i was_shown:i"),
+        ("line",),
+    ),
+    "files": Table("a file that was read", _columns("name:t lines:i bad:i bad_share:r cut_off:i"), ("name",)),
+    "personal": Table(
+        "a kind of personal data in one part of what was scanned",
+        _columns("part:t kind:t sure:i scanned:i texts:i found:i sure_texts:i"),
+        ("part", "kind"),
+    ),
+}  # fmt: skip
+
+
+def printable(text: object, longest: int = 64) -> str:
+    """A word from outside, as a message of one line can show it: what does not print is escaped, a long one is cut.
+
+    >>> print(printable("a\\nb\\u2028c \\x1b[31m é"))
+    a\\nb\\u2028c \\x1b[31m é
+    """
+    shown = repr(str(text)[: longest + 1])[1:-1].replace("\\\\", "\\")
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"

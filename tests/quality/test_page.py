@@ -1,0 +1,67 @@
+"""docs/data-quality.md: its commands run, its suite is one, and it names every table and column."""
+
+import os
+import re
+import subprocess
+
+from pipelines.quality.expectations import check_suite, known_expectations
+from pipelines.quality.language import LANGUAGES, MOST
+from pipelines.quality.suite import parse_suite
+from pipelines.quality.tables import TABLES
+from tests.conftest import PROJECT
+
+PAGE = (PROJECT / "docs/data-quality.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+ALONE = """
+import socket
+def refuse(*given, **named): raise AssertionError(f"the network was asked: {given}")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+"""
+
+
+def test_commands_without_a_network(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(ALONE)
+    before = set(PROJECT.iterdir())
+    script = "set -euo pipefail\n" + "\n".join(blocks("sh"))
+    given = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    answer = subprocess.run(
+        ["bash", "-c", script], cwd=PROJECT, env=given, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert "Traceback" not in answer.stderr
+    assert "which is there" in answer.stderr
+    assert '"proposed":13' in answer.stdout
+    assert set(PROJECT.iterdir()) == before
+
+
+def test_masking_of_the_page(capsys):
+    (code,) = blocks("python")
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("<PERSON>, <PHONE_NUMBER>, <EMAIL_ADDRESS>\nCounter(")
+
+
+def test_suite_of_the_page():
+    (text,) = blocks("yaml")
+    suite = parse_suite(text.encode(), "the page")
+    check_suite(suite)
+    assert suite.checks[-1].check.mostly == 0.99
+
+
+def test_every_table_and_column_is_on_the_page():
+    listed = {
+        name: re.findall(r"`(\w+)`", columns)
+        for name, columns in re.findall(r"^\| `(\w+)`: [^|]+\| (.+) \|$", PAGE, re.MULTILINE)
+    }
+    assert listed == {name: list(table.columns) for name, table in TABLES.items()}
+
+
+def test_numbers_of_the_page():
+    assert f"{len(LANGUAGES)} widely" in PAGE
+    assert f"{MOST:,} texts of a table" in PAGE
+    assert len(known_expectations()) == 50
+    assert "Fifty expectations" in PAGE

@@ -1,0 +1,100 @@
+"""What a bench says of its goals, and that documents say what the benches and proofs wrote."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+
+from tests.conftest import PROJECT
+from tests.figures import write_figures
+from tests.store.proof import random_kills
+
+FIGURES = {
+    name: json.loads((PROJECT / f"docs/figures/{name}.json").read_text())
+    for name in ("bench-spine", "proof-spine", "proof-gate")
+}
+ROWS = {
+    "a step through StepOperator over the bare command line": "step_overhead_s",
+    "parsing all DAGs, beyond Airflow's own imports": "dagbag_parse_s",
+    "labels encoded, ONNX fp32": "encode_docs_per_s",
+    "search server over the bare encode and FAISS calls, p50": "search_p50_ratio",
+    "the same, p99": "search_p99_ratio",
+    "the whole chain of DAGs when nothing changed": "no_change_chain_s",
+}
+METHODS = {
+    "the wider of t and Hall (used)": "ours",
+    "Student's t": "student_t",
+    "bootstrap, percentile": "percentile",
+    "bootstrap, BCa": "bca",
+}
+
+
+def table(document, rows):
+    """The cells of each row that begins with one of `rows`."""
+    lines = (PROJECT / document).read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return {line[0]: line[1:] for line in cells if line[0] in rows}
+
+
+def rounded(value, shown):
+    """A figure with as many decimals as the document shows of it."""
+    return f"{value:,.{len(shown.partition('.')[2])}f}"
+
+
+def number(cell):
+    return re.match(r"[\d.,]+", cell)[0]
+
+
+def test_readme_shows_what_the_bench_wrote():
+    shown = table("README.md", ROWS)
+    assert shown.keys() == ROWS.keys()
+    for row, key in ROWS.items():
+        assert number(shown[row][0]) == rounded(FIGURES["bench-spine"][key], number(shown[row][0])), row
+
+
+def test_readme_tells_what_the_proof_of_the_spine_wrote():
+    found = FIGURES["proof-spine"]
+    text = " ".join((PROJECT / "README.md").read_text().split())
+    assert f"race one id or one journal entry {found['race_winners']} wins" in text
+    assert f"{found['kill_points_passed']} of {found['kill_points']} kills" in text
+    assert f"{found['planted_refused']} of {found['planted']} harms" in text
+
+
+def test_evaluation_page_shows_what_the_proof_of_the_gate_wrote():
+    found = FIGURES["proof-gate"]
+    shown = table("docs/evaluation.md", METHODS)
+    assert shown.keys() == METHODS.keys()
+    for row, method in METHODS.items():
+        for cell, key, worst, unit in zip(
+            shown[row],
+            ("coverage", "false_pass", "false_reject", "power"),
+            (min, max, max, min),
+            (100, 100, 100, 1),
+            strict=True,
+        ):
+            value = worst(given for name, given in found.items() if re.fullmatch(rf"{method}_.*_\d+_{key}", name))
+            assert number(cell) == rounded(value * unit, number(cell)), (row, key)
+
+
+def test_a_proof_names_the_seed_that_it_uses():
+    assert FIGURES["proof-spine"]["seed"] == inspect.signature(random_kills).parameters["seed"].default
+    shown = (PROJECT / "tests/proof/spine.py").read_text()
+    assert 'write_figures("proof/spine", figures, seed=SEED' in shown
+
+
+def test_the_bench_prints_nothing_of_airflow(home):
+    code = "from tests.bench import spine; spine.RUNS = 1; spine.step_overhead_s()"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=True)
+    assert answer.stdout + answer.stderr == ""
+
+
+def test_a_bench_says_of_each_goal_whether_it_is_met(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tests.figures.PROJECT", tmp_path)
+    figures = {"quick_s": 0.5, "slow_s": 2.5, "rate": 30, "other": 1}
+    write_figures("bench/x", figures, seed=7, runs=1, goals={"quick_s": "≤ 1", "slow_s": "≤ 2", "rate": "≥ 20"})
+    said = capsys.readouterr().out
+    found = {line.split("│")[1].strip(): line.split("│")[4].strip() for line in said.splitlines() if line.count("│") > 4}
+    assert found == {"quick_s": "yes", "slow_s": "NO", "rate": "yes", "other": ""}
+    assert "2 of 3 goals met; missed: slow_s" in said
+    assert json.loads((tmp_path / "build/bench/x.json").read_text())["seed"] == 7
