@@ -60,7 +60,11 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
 def command(margin: float, waive: str, ingest: tuple[str, ...]) -> None:
     """Run the train and say the verdict."""
     bare = ["--source", *ingest] if ingest and not ingest[0].startswith("-") else list(ingest)
-    click.echo(train(margin, waive, **given("ingest", bare))["sentence"])
+    try:
+        values = given("ingest", bare)
+    except click.UsageError as error:
+        raise click.UsageError(error.format_message()) from None  # of this command
+    click.echo(train(margin, waive, **values)["sentence"])
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ def _group(sample: Sampled, finding: Finding) -> Group | None:
 
 
 def _wished_kind(wishes: Wishes, table: Table) -> Kind:
-    for role in WISHED:
+    """The role of which a column was wished that this table has; a role whose file the user named is not looked for here."""
+    for role in (role for role in WISHED if role not in wishes.roles.values()):
         wanted = {column for name, columns in wishes.columns.items() if name.startswith(f"{role}.") for column in columns}
         if wanted and wanted <= set(table.columns):
             return role

@@ -203,7 +203,7 @@ def shape_of(name: str, beginning: str) -> Shape:
         if len(lists) > 1:
             raise _several(name, lists)
         return Shape("list", lists[0])
-    return Shape("map" if found and all(kind == "object" for _, kind in found) else "one")
+    return Shape("map" if all(kind == "object" for _, kind in found) else "one")
 
 
 def _entries(document: Document, within: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:

@@ -64,7 +64,10 @@ def row_of(text: str) -> dict[str, Any] | str:
 def settled(found: dict[str, Any], text: str) -> dict[str, Any] | str:
     """A decoded object as a row, unless its text hid what no text may hold."""
     if any(type(value) is dict for value in found.values()):
-        found = flattened(found)
+        try:
+            found = flattened(found)
+        except _Twice:
+            return "a key given twice"
     if SUSPECT.search(text) and (reason := _unfit(found)):
         return reason
     return found

@@ -27,6 +27,15 @@ NAMED = 5
 STATUSES = ("passed", "warned", "failed", "not run", "proposed")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "check"), counted(1200, "check")
+    ('1 check', '1,200 checks')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Asked:
     """What is examined: a corpus, logs, or both."""
@@ -79,10 +88,12 @@ class Examination:
     def sentence(self) -> str:
         """The whole in a sentence."""
         tally = self.tally
-        failed = f"{tally['failed']:,} checks failed" if tally["failed"] else "no check failed"
+        failed = counted(tally["failed"], "check") + " failed" if tally["failed"] else "no check failed"
         rest = f"; {tally['not run']:,} had nothing to check" if tally["not run"] else ""
-        waiting = f"; {tally['proposed']:,} proposed ones wait for review and do not count" if tally["proposed"] else ""
-        return f"{self.subject}: {failed}, {tally['warned']:,} warned, {tally['passed']:,} passed{rest}{waiting}."
+        proposed = counted(tally["proposed"], "proposal")
+        waiting = f"; {proposed} waiting for review and not counted" if tally["proposed"] else ""
+        subject = f"{self.subject[0].upper()}{self.subject[1:]}"
+        return f"{subject}: {failed}, {tally['warned']:,} warned, {tally['passed']:,} passed{rest}{waiting}."
 
     @property
     def facts(self) -> dict[str, Any]:

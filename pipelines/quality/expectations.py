@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pipelines.errors import InputError
 from pipelines.quality.suite import NEXT, Check, Placed, Suite
-from pipelines.quality.tables import TABLES, printable
+from pipelines.quality.tables import FLAGS, TABLES, printable
 
 Status = Literal["passed", "warned", "failed", "not run", "proposed"]
 EXAMPLES = 5
@@ -294,7 +294,7 @@ def _is_private(placed: Placed) -> bool:
 def _examples(placed: Placed, result: Mapping[str, Any]) -> Iterator[str]:
     """Rows by their keys, with the value that is wrong where it may be shown."""
     keys, column = TABLES[placed.table].keys, placed.check.kwargs.get("column")
-    shown = column if column not in keys and not _is_private(placed) else None
+    shown = None if column in {*keys, *FLAGS} or _is_private(placed) else column
     seen: set[str] = set()
     for row in result.get("partial_unexpected_index_list") or []:
         name = " ".join(f"{key} {row[key]}" if key in ("line", "position") else printable(row[key]) for key in keys)

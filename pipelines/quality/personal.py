@@ -26,14 +26,14 @@ WINDOW, OVERLAP = 2000, 200
 THRESHOLD = 0.35
 SIGNS = {
     "EMAIL_ADDRESS": re.compile("@"),
-    "PHONE_NUMBER": re.compile(r"(?:\d[^\dA-Za-z]{0,3}){7}\d"),
+    "PHONE_NUMBER": re.compile(r"(?:\d[^\dA-Za-z]{0,3}){8}\d"),
     "CREDIT_CARD": re.compile(r"(?:\d[- ]?){14}"),
     "IBAN_CODE": re.compile(r"[A-Z]{2}\d\d[- ]?[A-Z\d]{4}"),
     "IP_ADDRESS": re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d|:[\dA-Fa-f]{0,4}:"),
     "US_SSN": re.compile(r"(?:\d[-. ]?){9}"),
 }
 """What a text must have, or it is not searched for the kind: most texts have nothing of it and cost nothing."""
-LEAST_DIGITS = {"PHONE_NUMBER": 8, "CREDIT_CARD": 14}
+LEAST_DIGITS = {"PHONE_NUMBER": 9, "CREDIT_CARD": 14}
 """With fewer digits most hits in product texts are sizes and article numbers: of the EANs, which have 13, a tenth has a
 card's check digit."""
 NO_PHONE = re.compile(r"\d\s?[x×*]\s?\d|^[0-3]?\d([./-])[01]?\d\1(19|20)\d\d$")
@@ -189,8 +189,8 @@ def _scan_part(part: str, rows: list[tuple[Any, str]], finder: Finder) -> list[P
         for one in findings:
             of_kind = parts[one.kind]
             of_kind.found += 1
-            if len(of_kind.examples) < EXAMPLES:
-                where = printable(name) if isinstance(name, str) else f"line {name}"
+            where = printable(name) if isinstance(name, str) else f"line {name}"
+            if len(of_kind.examples) < EXAMPLES and where not in dict(of_kind.examples):
                 of_kind.examples.append((where, shape(text[one.start : one.end])))
     return list(parts.values())
 

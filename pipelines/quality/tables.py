@@ -97,6 +97,12 @@ TABLES: Mapping[str, Table] = {
 }  # fmt: skip
 
 
+FLAGS = frozenset(
+    {"known_query", "known_document", "known_user", "known_exposure", "was_shown", "distinct_positions", "cut_off", "synthetic"}
+)
+"""Columns that are 1 or 0: of a wrong one there is nothing to show but its row."""
+
+
 def printable(text: object, longest: int = 64) -> str:
     """A word from outside, as a message of one line can show it: what does not print is escaped, a long one is cut.
 

@@ -70,7 +70,12 @@ def _rows(key: tuple[str, str], first: Sequence[Difference], counts: Counts) -> 
     total = counts[title.partition(" ")[0]][change]
     note = HEADINGS[change] + (f"; the first {len(first):,} of {total:,}" if total > len(first) else "")
     if change in ("added", "deleted"):
-        return Table(title, [("", "results"), ("id", "text"), ("row", "text")], [_whole(one) for one in first], note)
+        whole: list[tuple[str, Any]] = [
+            ("id", "text"),
+            ("row", "text"),
+            *([("title", "results")] if key[0] == "document" else []),
+        ]
+        return Table(title, whole, [_whole(one)[: len(whole)] for one in first], note)
     cells = [[one.id, name, told(one.before[name]), told(one.after[name])] for one in first for name in one.before]
     columns: list[tuple[str, Any]] = [("id", "text"), ("field", "text"), ("before (a)", "text"), ("after (b)", "text")]
     return Table(title, columns, cells, note)
@@ -83,17 +88,18 @@ def _title(key: tuple[str, str]) -> str:
 def _whole(one: Difference) -> list[Any]:
     row = one.before or one.after
     shown = {"id": one.id, "title": row.get("title") or one.id, "picture": row.get("picture", ""), "grade": None}
-    return [[shown], one.id, told({name: value for name, value in row.items() if name not in ("title", "picture")})]
+    return [one.id, told({name: value for name, value in row.items() if name != "title"} or row), [shown]]
 
 
 def told(value: Any) -> str:
-    """A field's value for people; a drawing is only said to be there.
+    """A field's value for people, or a row's, its text first; of a drawing only that it is there.
 
-    >>> told(None), told("<svg/>"), told({"text": "red lamp", "split": "test"})
-    ('–', 'a drawing', 'red lamp · split test')
+    >>> told(None), told("<svg/>"), told({"picture": "<svg/>", "title": "Lamp", "text": "red lamp"})
+    ('–', 'a drawing', 'red lamp · title Lamp')
     """
     if isinstance(value, dict):
-        return " · ".join((f"{name} " if name != "text" else "") + told(one) for name, one in value.items())
+        named = [f"{name} {told(one)}" for name, one in value.items() if name not in ("text", "picture")]
+        return " · ".join([value["text"], *named] if "text" in value else named)
     if isinstance(value, str) and value.lstrip().startswith("<svg"):
         return "a drawing"
     return "–" if value in (None, "") else str(value)

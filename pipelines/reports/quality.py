@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipelines.quality.expectations import Outcome
     from pipelines.quality.suite import Check
 
-LANGUAGES, NAMED = 12, 5
+LANGUAGES, NAMED = 8, 5
 
 
 def write_quality_report(folder: Path, examination: "Examination") -> None:

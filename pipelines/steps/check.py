@@ -108,10 +108,12 @@ def _tell(report: Artifact) -> None:
 
 
 def _refusal(report: Artifact, asked: "Asked") -> InputError:
+    from pipelines.quality.examination import counted
+
     named, more = report.facts["failures"][:NAMED], report.facts["failed"] - NAMED
     what = f"corpus {asked.corpus.id}" if asked.corpus else f"logs in {asked.events}"
     rest = f"; and {more:,} more" if more > 0 else ""
-    return InputError(f"{what}, of which {report.facts['failed']:,} checks failed: {'; '.join(named)}{rest}",
+    return InputError(f"{what}, of which {counted(report.facts['failed'], 'check')} failed: {'; '.join(named)}{rest}",
                       f"all checks of level fail of suite {asked.suite.name!r} to pass",
                       f"read report {report.id} (report.html of {report.uri}; in Airflow /ratchet/reports/report/{report.id}),"
                       " then correct the data or have the suite changed")  # fmt: skip

@@ -24,7 +24,7 @@ class DeployResult(Result):
     release: str
     entry: int
     changed: bool
-    outcome: Literal["deployed", "rolled back", "unchanged"]
+    outcome: Literal["deployed", "unchanged"]
     waited_s: float
 
 

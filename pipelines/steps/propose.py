@@ -29,7 +29,7 @@ class ProposeResult(Result):
 
 def propose(params: ProposeParams) -> ProposeResult:
     """Profile a corpus and write the checks that it suggests; none counts before somebody has reviewed it."""
-    from pipelines.quality.examination import stage
+    from pipelines.quality.examination import counted, stage
     from pipelines.quality.profile import proposed_suite
     from pipelines.quality.suite import parse_suite
 
@@ -43,7 +43,7 @@ def propose(params: ProposeParams) -> ProposeResult:
         staged.close()
     parse_suite(text.encode(), params.suite)
     _put(target, text, params.overwrite)
-    sentence = f"{count} checks proposed in {params.suite}; none counts before it is reviewed"
+    sentence = f"{counted(count, 'check')} proposed in {params.suite}; none counts before it is reviewed"
     log().info(sentence, corpus=corpus.id)
     return ProposeResult(suite=params.suite, corpus=corpus.id, proposed=count, sentence=sentence)
 

@@ -33,8 +33,9 @@ def rollback(params: RollbackParams) -> RollbackResult:
 
     started = time.monotonic()
     store = open_store()
+    to = load(store, "release", params.to).id if params.to else ""
     journal = Journal(store)
-    entry = _written(journal, params.to) or _write(journal, params)
+    entry = _written(journal, to) or _write(journal, to, params)
     try:
         _follow(journal, entry, params.wait_s)
     finally:
@@ -66,11 +67,11 @@ def _written(journal: Journal, to: str) -> Entry | None:
     if earlier := journal.cut_off("rollback", to):
         return earlier
     last = journal.entries[-1] if to and journal.entries else None
-    return last if last and last.action == "rollback" and last.to.startswith(to) else None
+    return last if last and last.action == "rollback" and last.to == to else None
 
 
-def _write(journal: Journal, params: RollbackParams) -> Entry:
-    release = _target(journal, params.to)
+def _write(journal: Journal, to: str, params: RollbackParams) -> Entry:
+    release = _target(journal, to)
     why = params.why or "no reason given"
     entry = journal.append("rollback", release, why, Routing(champion=release), None, params.who)
     log().warning("rolled back", release=release, entry=entry.n, left=entry.from_, why=why)
@@ -86,7 +87,7 @@ def _target(journal: Journal, to: str) -> str:
     from pipelines.ranking.release import stored_parts
 
     others = sorted(set(journal.champions()) - {journal.routing.champion})
-    release = load(journal.store, "release", to).id if to else journal.previous_champion()
+    release = to or journal.previous_champion()
     if release not in others:
         raise InputError(
             f"release {to}" if to else f"champion {journal.routing.champion or 'none'} and none before it",

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from images.health import healthy
 from tests.conftest import PROJECT
 
 ANSWERS = {
@@ -36,27 +37,27 @@ def url():
         server.shutdown()
 
 
-def ends(*arguments):
-    """The exit code, of the file as the images run it."""
-    command = [sys.executable, str(PROJECT / "images/health.py"), *arguments]
-    return subprocess.run(command, check=False, timeout=20).returncode
-
-
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("asked", "well"),
     [
-        ("/healthz", 0),
-        ("/broken", 1),
-        ("/monitor scheduler", 0),
-        ("/monitor triggerer", 1),
-        ("/monitor other", 1),
-        ("/monitor missing", 1),
-        ("/healthz scheduler", 1),
+        ("/healthz", True),
+        ("/broken", False),
+        ("/monitor scheduler", True),
+        ("/monitor triggerer", False),
+        ("/monitor other", False),
+        ("/monitor missing", False),
+        ("/healthz scheduler", False),
     ],
 )
-def test_health(url, asked, code):
-    assert ends(*f"{url}{asked}".split()) == code
+def test_health(url, asked, well):
+    assert healthy(*f"{url}{asked}".split()) is well
 
 
 def test_nobody_there():
-    assert ends("http://127.0.0.1:1/healthz") == 1
+    assert not healthy("http://127.0.0.1:1/healthz")
+
+
+@pytest.mark.parametrize(("component", "code"), [("scheduler", 0), ("triggerer", 1)])
+def test_the_exit_code_tells_it(url, component, code):
+    command = [sys.executable, str(PROJECT / "images/health.py"), f"{url}/monitor", component]
+    assert subprocess.run(command, check=False, timeout=20).returncode == code

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from typing import get_args
 
 import pytest
 
@@ -10,6 +11,7 @@ from pipelines.__main__ import main
 from pipelines.artifacts import open_store
 from pipelines.errors import InputError, TryAgain
 from pipelines.journal import Journal, Routing
+from pipelines.steps.deploy import DeployResult
 from tests.conftest import call
 
 
@@ -135,6 +137,22 @@ def test_rollback_returns_to_the_champion_before(releases):
         call("rollback")
     assert call("rollback", to=releases.c[:8]).release == releases.c
     assert call("rollback", to=releases.c[:8]).entry == 9
+
+
+@pytest.mark.parametrize("digits", [1, 3])
+def test_a_few_digits_name_no_release_to_go_back_to(releases, digits):
+    """Not even the one that the last rollback went to, of which the same words would say that it is done."""
+    releases.deployed(releases.a)
+    releases.deployed(releases.b)
+    call("rollback")
+    with pytest.raises(InputError, match=f"given release '{releases.a[:digits]}', which is not in"):
+        call("rollback", to=releases.a[:digits])
+    assert call("rollback", to=releases.a[:4]).entry == 5
+
+
+def test_deploy_promises_no_outcome_that_it_never_has():
+    """Where it went back to the champion before, it ends with an error."""
+    assert get_args(DeployResult.model_fields["outcome"].annotation) == ("deployed", "unchanged")
 
 
 def test_rollback_drops_the_challenger_who_was_judged_against_another(releases):

@@ -162,11 +162,14 @@ def test_odd_settings(arguments, environment, words):
     refused(ratchet(*arguments, **environment), *words)
 
 
-@pytest.mark.parametrize("arguments", [["--margin", "5"], ["--margin", "0"], ["--text", "svg"], ["--no-such"]])
-def test_train_refuses_before_the_first_step(arguments, home):
+@pytest.mark.parametrize(
+    ("arguments", "help_of"),
+    [(["--margin", "5"], "train"), (["--margin", "0"], "train"), (["--text", "svg"], " ingest"), (["--no-such"], "train")],
+)
+def test_train_refuses_before_the_first_step(arguments, help_of, home):
     command = [sys.executable, "-m", "pipelines.train", *arguments]
     answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
-    refused(answer, "pipelines.train --help")
+    refused(answer, f"{help_of} --help")
     assert not home.exists()
 
 

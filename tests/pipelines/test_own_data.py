@@ -117,6 +117,15 @@ def test_judgments_beside_the_documents(home, tmp_path):
     assert "2 is the best" in corpus.facts["grades"]
 
 
+def test_a_column_that_both_files_have_is_the_named_files(home, tmp_path):
+    shop = write_csv(tmp_path / "shop.csv", products())
+    rows = [{"query": f"{thing} of wood", "sku": row["sku"], "grade": 1} for thing in THINGS for row in list(products())[:2]]
+    judged = write_csv(tmp_path / "judged.csv", rows)
+    answer = call("ingest", source=str(shop), qrels=str(judged), column=["qrels.document=sku"], held_out=True)
+    assert (answer.documents, answer.judgments) == (60, 20)
+    assert {query.split for query in queries(corpus_of(answer))} == {"test"}
+
+
 def test_grades_that_point_the_wrong_way_stop_the_ingest(home, tmp_path):
     shop = write_csv(tmp_path / "shop.csv", products())
     turned = judged_csv(tmp_path / "judged.csv", lambda query, row: 2 - by_words(query, row))
@@ -173,7 +182,9 @@ def test_documents_alone_and_no_queries_at_all(trained, tmp_path):
 def test_a_users_mistake_is_a_sentence(home, tmp_path, options, words):
     write_csv(tmp_path / "shop.csv", products())
     command = [sys.executable, "-m", "pipelines", "ingest", *options]
-    answer = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(PROJECT), "RATCHET_HOME": str(home), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)  # fmt: skip
+    environment = {"PYTHONPATH": str(PROJECT), "RATCHET_HOME": str(home), "PATH": "/usr/bin:/bin"}
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 2, answer.stderr
-    assert answer.stderr.startswith("error: given ") and "Traceback" not in answer.stderr
+    assert answer.stderr.startswith("error: given ")
+    assert "Traceback" not in answer.stderr
     assert all(word in answer.stderr for word in words), answer.stderr

@@ -8,7 +8,9 @@ import pytest
 from pipelines.artifacts import Recipe, open_store, produce
 from pipelines.journal import Journal, Routing
 from tests import airflow_home
+from tests.serve.browser import browser
 
+__all__ = ["browser"]
 HOSTILE = '<script>alert("x")</script>'
 PATHS = ["/ratchet/releases", "/ratchet/reports/verdict/0123", "/ratchet/artifacts/release/0123", "/ratchet/none"]
 
@@ -98,6 +100,20 @@ def test_a_strangers_journal_entry_is_told_not_shown(api, home):
     assert page.status_code == 500
     assert "given file://" in page.text
     assert "Traceback" not in page.text
+
+
+def test_the_links_of_an_outcome_have_its_colour(api, home, browser):
+    client, viewer = api
+    verdict = judged("worse")
+    Journal(open_store()).append("deploy", verdict.inputs["release"], "why", Routing(champion=verdict.inputs["release"]))
+    page = browser.new_page()
+    page.set_content(client.get("/ratchet/releases", headers=viewer).text)
+    colours = {
+        name: page.locator(f".{name} a").first.evaluate("link => getComputedStyle(link).color")
+        for name in ("champion", "rejected")
+    }
+    page.close()
+    assert colours == {"champion": "rgb(46, 125, 79)", "rejected": "rgb(179, 55, 47)"}
 
 
 def test_a_damaged_verdict_is_named_and_hides_no_other(api, home):

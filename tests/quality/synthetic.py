@@ -47,8 +47,8 @@ def phone(rng: random.Random) -> str:
     end, two, area, middle = digits(rng, 4), digits(rng, 2), rng.choice(["212", "415", "617", "312"]), rng.randint(220, 899)
     forms = (
         f"({area}) {middle}-{end}", f"+1 {area} {middle} {end}", f"{area}-{middle}-{end}", f"+44 20 7946 {end}",
-        f"020 7946 {end}", f"+49 30 9018{end}", f"030 9018{end}", f"+33 1 42 68 53 {two}", f"01 42 68 53 {two}", f"+34 912 34 {two} {end[:2]}",
-        f"+39 06 6982 {end}",
+        f"020 7946 {end}", f"+49 30 9018{end}", f"030 9018{end}", f"+33 1 42 68 53 {two}", f"01 42 68 53 {two}",
+        f"+34 912 34 {two} {end[:2]}", f"+39 06 6982 {end}",
     )  # fmt: skip
     return rng.choice(forms)
 
@@ -93,7 +93,8 @@ def decoy(rng: random.Random) -> str:
     forms = (
         ean(rng), ean(rng), f"{wide} x {high}", f"{wide}x{high}", f"version {day}.{month}.{small}", f"model A{wide}-{small}X",
         f"{day:02d}.{month:02d}.{year}", f"{year}-{month:02d}-{day:02d}", f"{month},{three}.00 EUR",
-        f"{small} x {day} x {month} cm", f"no. {three}{three}", f"{wide}/{three} GB", f"@{month} GHz", f"pages {high}-{wide + high}",
+        f"{small} x {day} x {month} cm", f"no. {three}{three}", f"{wide}/{three} GB", f"@{month} GHz",
+        f"pages {high}-{wide + high}",
     )  # fmt: skip
     return rng.choice(forms)
 
@@ -135,12 +136,12 @@ def scores() -> dict[str, tuple[float, float]]:
 
 
 def rate(kinds: tuple[str, ...]) -> float:
-    """Texts a second."""
+    """Texts in a second of one core."""
     given, finder = [text for text, _, _ in texts()], Finder(kinds)
     finder.find("warm up: ann@example.org")
-    started = time.monotonic()
+    started = time.process_time()
     list(finder.find_each(given))
-    return len(given) / (time.monotonic() - started)
+    return len(given) / (time.process_time() - started)
 
 
 if __name__ == "__main__":
@@ -148,8 +149,8 @@ if __name__ == "__main__":
     for kind, (precision, recall) in scores().items():
         print(f"| {kind} | {precision:.2f} | {recall:.2f} |")
     masker = Masker()
-    started = time.monotonic()
+    started = time.process_time()
     for text, _, _ in texts():
         masker(text)
-    masked_s = COUNT / (time.monotonic() - started)
+    masked_s = COUNT / (time.process_time() - started)
     print(f"forms {rate(SURE):,.0f}/s, with names {rate(SURE + NAMES):,.0f}/s, masked {masked_s:,.0f}/s")

@@ -44,7 +44,7 @@ def test_each_proposal_is_true_of_its_corpus_and_none_counts(rich, tmp_path):
         assert check["why"]
     plain, beside = (call("check", corpus=rich, suite=suite, **QUIET) for suite in ("default", str(path)))
     assert (beside.proposed, beside.failed, beside.warned) == (15, plain.failed, plain.warned)
-    assert "15 proposed ones wait for review and do not count" in beside.sentence
+    assert "15 proposals waiting for review and not counted" in beside.sentence
     waiting = [one for one in results(beside.report) if one["status"] == "proposed"]
     assert [one for one in waiting if one["why_not"] != "would pass"] == []
 
@@ -63,7 +63,7 @@ def test_a_proposal_counts_once_somebody_stands_for_it(rich, corpus_of, tmp_path
         assert call("check", corpus=other, suite=str(path), previous="none", **QUIET).failed == 0
     del grades["reviewed"]
     path.write_text(yaml.safe_dump({**listed, "checks": {"qrels": [{**grades, "reviewed_by": "ann"}]}}))
-    with pytest.raises(InputError, match=r"1 checks failed: qrels\.grade"):
+    with pytest.raises(InputError, match=r"1 check failed: qrels\.grade"):
         call("check", corpus=other, suite=str(path), previous="none", **QUIET)
 
 
