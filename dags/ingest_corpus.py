@@ -1,8 +1,8 @@
-"""Read a collection into the store.
+"""Read a collection into the store and check it.
 
-Leaves a **corpus**: documents, queries and judgments, checked. The same content gives the same corpus, whenever it is
-read. A new corpus starts `refresh_embeddings`. With `wait_for`, or an Airflow variable `ingest_wait_for`, it first waits until
-that S3 key is there.
+Leaves a **corpus**: documents, queries and judgments. Rows that can't be used are in the quarantine of the ingest's report;
+a failed check of the suite stops here. The same content gives the same corpus, whenever it is read. A new corpus starts
+`refresh_embeddings`. With `wait_for`, or an Airflow variable `ingest_wait_for`, the run first waits until that S3 key is there.
 """
 
 from airflow.sdk import DAG, Param
@@ -11,6 +11,7 @@ from operators.assets import CORPUS
 from operators.form import answers, form
 from operators.step import StepOperator
 
+from pipelines.steps.check import CheckParams, check
 from pipelines.steps.ingest import IngestParams, ingest
 
 with DAG(
@@ -21,16 +22,21 @@ with DAG(
     tags=["corpus"],
     default_args={"owner": "search"},
     params={
-        **form(IngestParams),
+        **form(IngestParams, CheckParams, omit=("inspect", "corpus", "exposures", "on")),
         "wait_for": Param("", type=["string", "null"], description="S3 key to wait for: s3://bucket/key"),
     },
     doc_md=__doc__,
 ):
     arrived = S3Arrival(task_id="wait_for", bucket_key="{{ params.wait_for or var.value.get('ingest_wait_for', '') }}")
-    arrived >> StepOperator(
+    ingested = StepOperator(
         step=ingest,
-        step_params=answers(IngestParams),
+        step_params=answers(IngestParams, omit=("inspect",)),
+        trigger_rule="none_failed",  # nothing to wait for skips the wait
+    )
+    arrived >> ingested
+    StepOperator(
+        step=check,
+        step_params={**answers(CheckParams, omit=("corpus", "exposures", "on")), "corpus": ingested.output["corpus"]},
         outlets=[CORPUS],
         emits="corpus",
-        trigger_rule="none_failed",  # nothing to wait for skips the wait
     )

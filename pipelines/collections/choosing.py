@@ -152,7 +152,9 @@ def id_notes(chosen: Chosen, noun: str) -> list[str]:
     """What is to be said of the ids: made here, written as floats, or used twice."""
     ids, names = chosen.ids, chosen.group.names
     if ids is None:
-        return [f"No column of {names} is an id of the {noun}: ids are made from the texts (--column id=COLUMN names one)."]
+        return [
+            f"No column of {names} is an id of the {noun}{_no_ids(chosen)}: ids are made from the texts (--column id=COLUMN names one)."
+        ]
     name = f"{clean(ids.name, 40)} of {names}"
     repeated = len(ids.texts) - len(ids.different)
     counting = ids.name.startswith("column ") or "unnamed" in ids.meaning.words
@@ -161,6 +163,19 @@ def id_notes(chosen: Chosen, noun: str) -> list[str]:
         f"{name} has {repeated} ids again in the first {ids.rows} rows." if repeated and chosen.group.kind == noun else "",
         f"{name} has no name and seems to count rows; it is taken for the id." if counting else "",
     ]
+
+
+def _no_ids(chosen: Chosen) -> str:
+    """What is wrong with the columns that are called as ids are."""
+    called = [
+        one
+        for one in chosen.group.clues.usual
+        if one.meaning.attribute == "id" and one.meaning.subject not in ("query", "user")
+    ]
+    blanks = [clean(one.name, 40) for one in called if one.spaced > 0.1]
+    again = [clean(one.name, 40) for one in called if one.unique < 0.99 and one.spaced <= 0.1]
+    said = [f"{', '.join(blanks)} has blanks" if blanks else "", f"{', '.join(again)} repeats" if again else ""]
+    return f" ({', '.join(filter(None, said))})" if any(said) else ""
 
 
 def _float_note(name: str, ids: Column) -> str:
@@ -215,7 +230,7 @@ def _time_note(table: Table, name: str) -> str:
     for value in table.columns[name].values:
         try:
             seconds_of(value)
-        except Unfit:
+        except (Unfit, OverflowError):
             given = f"Times such as {clean(str(value), 40)} in {clean(name, 40)} can't be read"
             return f"{given}: write ISO times, as 2020-12-31T23:59:59, or seconds since 1970."
     return ""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pipelines.collections.columns import Column, Table
 from pipelines.collections.grades import seen
-from pipelines.collections.vocabulary import AGREED, ATTRIBUTES, CODES, FILES, QUESTIONS, RATERS, RELEVANCE, VALUES
+from pipelines.collections.vocabulary import AGREED, ATTRIBUTES, CODES, FILES, GLUE, QUESTIONS, RATERS, RELEVANCE, VALUES
 from pipelines.collections.words import words_of
 from pipelines.errors import InputError
 
@@ -144,6 +144,12 @@ class Clues:
             if column.prose and column.meaning.subject not in about and column.name not in asked
         ]
 
+    @property
+    def keyed(self) -> bool:
+        """Whether it is one object with ids for its keys, which would have to be rows."""
+        names = list(self.table.columns)
+        return len(self.table.records) == 1 and len(names) >= 5 and not any(set(words_of(name)) & GLUE for name in names)
+
     @cached_property
     def ranked(self) -> bool:
         """Whether a system's results are in it, by rank, and no judgments."""
@@ -156,7 +162,8 @@ def _document_rank(column: Column) -> float:
     if column.spaced > 0.1 or column.listed or said.subject in ("query", "user"):
         return 0
     if said.attribute == "id":
-        return 3 - min(said.unknown, 2) / 4 if said.subject == "document" or set(said.words) & CODES - {"uid"} else 1
+        certain = said.subject == "document" or set(said.words) & CODES - {"uid"}
+        return 3 - min(said.unknown, 2) / 4 if certain else 2 if said.unknown else 1  # of wine_id, say, and id
     if said.subject == "document" and said.attribute in ("", "text") and column.code:
         return 2.5
     return 0.5 if said.attribute == "link" and column.links > 0.8 else 0
@@ -190,7 +197,7 @@ def kind_of(table: Table) -> Kind:
     if form.startswith("trec "):
         return {"trec documents": "documents", "trec topics": "queries", "trec qrels": "qrels"}[form]  # type: ignore[return-value]
     clues = Clues(table)
-    if clues.ranked:
+    if clues.ranked or clues.keyed:
         return ""
     for kind, true in (("interactions", _interactions), ("qrels", _judged), ("users", _users), ("queries", _queries)):
         if true(clues):
@@ -203,6 +210,8 @@ def kind_of(table: Table) -> Kind:
 def _interactions(clues: Clues) -> bool:
     """Users and documents in each row; but a listing that names its seller is a document."""
     if not clues.users or not clues.document or clues.asked == "query":
+        return False
+    if named(clues.table, "users") and clues.table.columns[clues.users[0]].unique > 0.99:
         return False
     once = clues.table.columns[clues.document].unique > 0.95
     own = [column for column in clues.texts if set(column.meaning.words) & {"description", "body"}]

@@ -17,7 +17,7 @@ MOMENT = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?|(1\d{9}|[12]\d{12,})(\.\d+)?"
 )
 LINK = re.compile(r"(https?://|www\.|ftp://|/)\S+|\S+\.(jpe?g|png|gif|svg|webp|pdf|html?)", re.IGNORECASE)
-MARKUP = re.compile(r"</?[a-zA-Z][^>]*>")
+MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,500}>")
 UNSPACED = re.compile("[\u0e00-\u0e7f\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 """Scripts that put no blanks between words: about two signs are a word."""
 

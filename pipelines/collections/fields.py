@@ -162,7 +162,9 @@ def _longest(columns: list[Column]) -> list[Column]:
 def _adding(table: Table, columns: list[Column], title: str) -> list[str]:
     """The longest few of the columns, without those that repeat another one, as markup or in another language."""
     chosen: list[str] = []
-    for column in sorted(columns, key=lambda column: (column.markup > 0.5, -column.length * column.filled)):
+    for column in sorted(
+        columns, key=lambda one: (one.markup > 0.5, words_of(one.name) != _base(one.name), -one.length * one.filled)
+    ):
         others = [*chosen, *_only(title)]
         twin = any(_base(column.name) == _base(name) for name in others)
         if (
@@ -175,9 +177,9 @@ def _adding(table: Table, columns: list[Column], title: str) -> list[str]:
 
 
 def _base(name: str) -> tuple[str, ...]:
-    """A name without the language at its end; one without a language is its own."""
+    """A name without the language at its end."""
     words = words_of(name)
-    return words[:-1] if len(words) > 1 and words[-1] in LANGUAGES else (*words, "")
+    return words[:-1] if len(words) > 1 and words[-1] in LANGUAGES else words
 
 
 def _contained(table: Table, inner: str, outer: str) -> float:

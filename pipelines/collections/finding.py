@@ -8,7 +8,7 @@ from typing import Literal
 from pipelines.collections.clues import Kind, kind_of
 from pipelines.collections.columns import Table
 from pipelines.collections.fields import Fields
-from pipelines.collections.groups import Group, role_of
+from pipelines.collections.groups import Group
 from pipelines.collections.headings import headed
 from pipelines.collections.record import Part, Role, Sampled
 from pipelines.collections.terminal import clean
@@ -78,10 +78,9 @@ def gather(samples: Sequence[Sampled], finding: Finding) -> list[Group]:
         InputError: there is none, or a file or column that the user named is not there.
     """
     names = [sample.file.name for sample in samples]
-    for given, role in finding.wishes.roles.items():
-        if not any(name == given or name.endswith("/" + given) for name in names):
-            raise InputError(f"{clean(given, 80)} as {role}", f"one of the files: {listed(names)}", "check the file's name")
-    groups = [group for sample in samples if (group := _group(sample, finding)) is not None]
+    roles = _roles_of(names, finding.wishes.roles)
+    found = (_group(sample, finding, roles.get(sample.file.name)) for sample in samples)
+    groups = [group for group in found if group is not None]
     if not groups:
         raise InputError(
             f"no row that could be read in {listed(names) or 'the source'}", "at least one file with rows", "check the source"
@@ -90,14 +89,24 @@ def gather(samples: Sequence[Sampled], finding: Finding) -> list[Group]:
     return groups
 
 
-def _group(sample: Sampled, finding: Finding) -> Group | None:
+def _roles_of(names: list[str], given: dict[str, Role]) -> dict[str, Role]:
+    """The roles that the user gave, by file; a file is named whole, or by the end of its path where none is called so."""
+    found: dict[str, Role] = {}
+    for said, role in given.items():
+        meant = [said] if said in names else [name for name in names if name.endswith("/" + said)]
+        if not meant:
+            raise InputError(f"{clean(said, 80)} as {role}", f"one of the files: {listed(names)}", "check the file's name")
+        found |= dict.fromkeys(meant, role)
+    return found
+
+
+def _group(sample: Sampled, finding: Finding, role: Role | None) -> Group | None:
     named, note = headed(sample)
     table = Table((named.file,), named.records)
     if not any(column.texts for column in table.columns.values()):
         finding.note(f"{clean(sample.file.name, 80)} is left aside: there is no row with a value in it.")
         return None
     finding.headings[sample.file.name] = note
-    role = role_of(sample, finding.wishes.roles)
     return Group(role or _wished_kind(finding.wishes, table) or kind_of(table), table, role is not None)
 
 

@@ -153,13 +153,13 @@ def _in_numbers(numbers: list[float]) -> Scale:
     """One fraction among many whole numbers is a slip; a quarter of them are a scale."""
     whole = [int(number) for number in numbers if number.is_integer()]
     fractions = len(numbers) - len(whole)
-    if 4 * fractions < len(numbers) and max(whole) - min(whole) < MOST:
+    if 4 * fractions < len(numbers) and max(*whole, 0) - min(*whole, 0) < MOST:
         return _whole(min(whole), max(whole))
     if fractions and 2 <= len(numbers) <= FRACTIONS:
         return Scale.parse(",".join(plain(number) for number in numbers))
     raise InputError(
         f"{len(numbers)} different grades from {numbers[0]:g} to {numbers[-1]:g}",
-        f"whole numbers less than {MOST} apart, or at most {FRACTIONS} fractions",
+        f"whole numbers below {MOST}, or at most {FRACTIONS} fractions",
         "name the column of grades: --column qrels.grade=COLUMN",
     )
 

@@ -7,7 +7,6 @@ from typing import Literal
 
 from pipelines.collections.clues import Clues, Kind, named
 from pipelines.collections.columns import Column, Table, text_of
-from pipelines.collections.record import Role, Sampled
 from pipelines.collections.terminal import clean
 from pipelines.collections.words import side_of
 
@@ -134,9 +133,3 @@ def sides(names: Iterable[str]) -> tuple[dict[str, Literal["", "train", "test"]]
     devs = [name for name, side in said.items() if side == "dev"]
     used = "test, because there is no other" if held_out == "dev" else "train"
     return found, f"{clean(', '.join(devs))}: the side dev is used as {used}." if devs else ""
-
-
-def role_of(sample: Sampled, roles: dict[str, Role]) -> Role | None:
-    """The role that the user gave a file, by its name or the end of it."""
-    name = sample.file.name
-    return roles.get(name) or next((role for given, role in roles.items() if name.endswith("/" + given)), None)

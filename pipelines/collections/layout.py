@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from pipelines.collections.choosing import add_documents, add_interactions, add_users, names_of
+from pipelines.collections.clues import named
 from pipelines.collections.finding import Finding, check_used, gather
 from pipelines.collections.grades import Scale
 from pipelines.collections.groups import Group
@@ -55,6 +56,10 @@ def _why(group: Group) -> str:
     """Why a table is none of the roles."""
     if group.clues.ranked:
         return "results of a system, and no judgments"
+    if group.clues.keyed:
+        return "one object; where its keys are ids, write a row for each of them"
+    if named(group.table, "qrels"):
+        return "called as judgments are, but no columns of queries, documents and grades are to be seen"
     return "neither texts nor judgments nor interactions are to be seen"
 
 

@@ -2,6 +2,7 @@
 
 from pipelines.collections.choosing import Chosen, Names, document_column, id_notes
 from pipelines.collections.clues import MOST_GRADES, Clues, like_id, named
+from pipelines.collections.columns import text_of
 from pipelines.collections.fields import Fields, query_fields, split_fields
 from pipelines.collections.finding import Finding, listed
 from pipelines.collections.grades import Scale, seen
@@ -42,6 +43,24 @@ def add_queries(finding: Finding, judged: Group | None, documents: Chosen, names
         finding.note(*([] if fields else _list_notes(queries, documents)))
         finding.note(*(id_notes(queries, "queries") if queries.group is not judged and "query_text" not in fields else ()))
         finding.add("queries", queries.group.table, queries.fields, side, repeats=queries.group is judged)
+        if judged is not None and queries.group is not judged and _asks_more(judged, fields, queries):
+            more = _queries_beside(finding, judged, fields)
+            finding.add("queries", judged.table, more.fields, side, repeats=True)
+
+
+def _asks_more(judged: Group, fields: Fields, queries: Chosen) -> bool:
+    """Whether judgments bring queries of their own, with id and text, that don't contradict the others."""
+    id_, text = fields.get("query", ()), judged.clues.query_text
+    if not id_ or not text or queries.ids is None:
+        return False
+    known = _texts_by_id(queries.group, queries.fields["id"][0], queries.fields["text"][0])
+    theirs = _texts_by_id(judged, id_[0], text)
+    both = theirs.keys() & known.keys()
+    return len(both) < len(theirs) and all(theirs[one] == known[one] for one in both)
+
+
+def _texts_by_id(group: Group, id_: str, text: str) -> dict[str, str]:
+    return {text_of(record.fields.get(id_)): text_of(record.fields.get(text)) for record in group.table.records}
 
 
 def _queries(finding: Finding, names: Names) -> Chosen | None:
@@ -206,4 +225,5 @@ def _grade_notes(finding: Finding, judged: Group, fields: Fields) -> list[str]:
         scale = seen(column.different)
     except InputError as error:
         raise InputError(f"{judged.names}, column {name}: {error.given}", error.expected, error.next_action) from None
-    return [*notes, f"Grades in {name} are read as {scale.shown}; --grades {scale.turned} says the opposite."]
+    worst = f", and {scale.names[0]} is not relevant at all" if scale.names[0] != "0" and scale.names[0].isdigit() else ""
+    return [*notes, f"Grades in {name} are read as {scale.shown}{worst}; --grades {scale.turned} says the opposite."]

@@ -187,8 +187,9 @@ def _made(placed: Placed, made: Any, number: int) -> Any:
         given["condition_parser"] = "great_expectations"
     try:
         return made(**given, meta={"check": number})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{placed.place}: {placed.check.expectation}", _reason(error), NEXT) from None
+    except (ValueError, TypeError, KeyError, AttributeError, _library().exceptions.GreatExpectationsError) as error:
+        wrong = f"{placed.place}: {placed.check.expectation}: {_reason(error)}"
+        raise InputError(wrong, "arguments that it takes", NEXT) from None
 
 
 def _reason(error: Exception) -> str:

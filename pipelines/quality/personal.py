@@ -162,7 +162,8 @@ SCANNED = {
     "documents": "SELECT id, coalesce(title || char(10), '') || text FROM documents WHERE text IS NOT NULL ORDER BY content",
     "queries": "SELECT id, text FROM queries WHERE text IS NOT NULL ORDER BY content",
     "logged queries": "SELECT min(line), query FROM exposures WHERE query IS NOT NULL GROUP BY content ORDER BY content",
-    "user ids": "SELECT line, id FROM users ORDER BY line",
+    "user ids": "SELECT line, id FROM users UNION ALL"
+    " SELECT min(line), user FROM interactions WHERE NOT EXISTS (SELECT 1 FROM users) GROUP BY user ORDER BY 1",
     "user fields": "SELECT line, value FROM user_fields WHERE value IS NOT NULL ORDER BY line",
 }
 """Parts that are scanned, each with how a text is named: by its id, or its line where the id itself may be personal."""

@@ -166,6 +166,8 @@ def _check_columns(table: str, check: Check, place: str) -> None:
         raise _wrong(f"{place}: mostly among the kwargs", "mostly beside them")
     listed = kwargs.get("column_list") or []
     named = [kwargs[key] for key in COLUMNS if key in kwargs] + (listed if isinstance(listed, list) else [listed])
+    condition = kwargs.get("row_condition")
+    named += re.findall(r"""col\(["'](.*?)["']\)""", condition) if isinstance(condition, str) else []
     for column in named:
         if not isinstance(column, str) or column not in TABLES[table].columns:
             raise _wrong(f"{place}: column {_shown(column)} of {table}", f"one of {', '.join(TABLES[table].columns)}")

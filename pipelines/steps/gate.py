@@ -14,7 +14,7 @@ from pipelines.logs import log
 if TYPE_CHECKING:
     from pipelines.evaluation.record import Evaluation
 
-VERSION = 2
+VERSION = 3
 
 
 class GateParams(Params):

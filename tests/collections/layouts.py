@@ -13,7 +13,7 @@ from pipelines.collections.sources import open_source
 
 THINGS = (
     "red blue small large garden kitchen wooden steel lamp chair table knife bowl paint brush shelf winter summer cotton"
-    " leather shoe jacket running walking water proof light heavy modern classic oak pine glass mirror frame hook screw drill saw"
+    " leather shoe jacket running walking water proof light heavy modern classic oak pine glass mirror frame hook screw"
 )
 WORDS = THINGS.split(" ")
 random = Random(7)

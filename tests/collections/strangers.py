@@ -209,7 +209,7 @@ CASES = {
     "pieces of documents": Case(
         {"chunks.csv": rows("doc_id position text", [[f"d{n // 4}", n % 4, words(40)] for n in range(40)])},
         ["documents chunks.csv id= text=text"],
-        notes=["ids are made"],
+        notes=["an id of the documents (doc_id repeats): ids are made"],
     ),
     "a data frame's index": Case(
         {"p.csv": "".join([",title,text\n", *(f"{n},{words(4)},{words(30)}\n" for n in range(40))])},
@@ -742,6 +742,72 @@ CASES = {
             "documents products.csv id=sku segment=brand text=name+description title=name",
             "interactions orders.csv document=sku time=ordered_at user=customer_id",
             "users customers.csv fields=age+city id=id",
+        ],
+    ),
+    "a pool that asks more than the queries": Case(
+        {
+            "products.csv": PRODUCTS_CSV,
+            "queries.csv": rows("id text", [[f"q{n}", f"lamp {n}"] for n in range(3)]),
+            "pool.csv": rows(
+                "query_id query document_id title text grade",
+                [[f"q{n // 8}", f"lamp {n // 8}", *PRODUCTS[n][:3], 1 + n % 5] for n in range(40)],
+            ),
+        },
+        [
+            "documents products.csv id=sku segment=brand text=name+description title=name",
+            "qrels pool.csv document=document_id grade=grade query=query_id",
+            "queries queries.csv id=id text=text",
+            "queries pool.csv* id=query_id text=query",
+        ],
+        notes=["1..5, 5 is the best, and 1 is not relevant at all"],
+        roles={"pool.csv": "qrels"},
+    ),
+    "a file that is called as another one in a folder": Case(
+        {
+            "products.csv": PRODUCTS_CSV,
+            "before/judged.csv": rows("query sku grade", judged()),
+            "judged.csv": rows("query sku grade", judged(grade=lambda n: n % 2)),
+        },
+        [
+            "documents products.csv id=sku segment=brand text=name+description title=name",
+            "qrels judged.csv document=sku grade=grade query_text=query",
+            "queries judged.csv* id= text=query",
+        ],
+        notes=["before/judged.csv is left aside: a second set of judgments beside judged.csv"],
+        roles={"judged.csv": "qrels"},
+    ),
+    "ids with blanks": Case(
+        {"parts.csv": rows("SKU Name Desc", [[f"AB {n}", words(3), words(20)] for n in range(40)])},
+        ["documents parts.csv id= text=Name+Desc title=Name"],
+        notes=["an id of the documents (SKU has blanks): ids are made"],
+    ),
+    "a text in one language without a mark": Case(
+        {
+            "p.csv": rows(
+                "Nr. Titel Titel_EN Text Text_EN", [[n, words(4), words(4), words(20), words(30)] for n in range(40)], ";"
+            )
+        },
+        ["documents p.csv id=Nr. text=Titel+Text title=Titel"],
+    ),
+    "ids for keys": Case(
+        {
+            "corpus.jsonl": lines({"id": f"d{n}", "text": words(30)} for n in range(40)),
+            "queries.json": json.dumps({f"q{n}": words(4) for n in range(20)}, indent=1),
+            "qrels.json": json.dumps({f"q{n}": {f"d{n}": 1, f"d{n + 1}": 0} for n in range(20)}, indent=1),
+        },
+        ["documents corpus.jsonl id=id text=text"],
+        notes=["queries.json is left aside: one object", "qrels.json is left aside: called as judgments are"],
+    ),
+    "documents of a kind that has no word here": Case(
+        {
+            "anime.csv": rows(
+                "anime_id name genre type", [[n, words(3), "Drama Romance", ("Movie", "TV")[n % 2]] for n in range(40)]
+            ),
+            "plays.csv": rows("user_id anime_id watched_at", [[n % 30, n % 40, 1588687728 + n] for n in range(120)]),
+        },
+        [
+            "documents anime.csv id=anime_id segment=type text=name+type title=name",
+            "interactions plays.csv document=anime_id time=watched_at user=user_id",
         ],
     ),
     "MovieLens 100K": Case(

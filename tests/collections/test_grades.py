@@ -58,7 +58,17 @@ def test_a_scale_is_seen_in_what_was_written(written, shown, grades):
 
 
 @pytest.mark.parametrize(
-    "written", [["meh", "wow"], [], [""], [f"0.{n}" for n in range(1, 60)], ["0", "5000"], ["yes", "meh", "wow", "oh"]]
+    "written",
+    [
+        ["meh", "wow"],
+        [],
+        [""],
+        [f"0.{n}" for n in range(1, 60)],
+        ["0", "5000"],
+        ["9" * 15],
+        ["-" + "9" * 15, "0"],
+        ["yes", "meh", "wow", "oh"],
+    ],
 )
 def test_what_has_no_order_is_asked_for(written):
     with pytest.raises(InputError, match="--"):

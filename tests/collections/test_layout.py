@@ -126,7 +126,7 @@ NAMES = st.sampled_from(
 )
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.dates(), st.datetimes(), st.decimals(),
-    st.binary(max_size=5), st.lists(st.one_of(st.text(max_size=9), st.none(), st.dictionaries(st.text(max_size=3), st.integers()))),
+    st.binary(max_size=5), st.lists(st.one_of(st.text(max_size=9), st.none(), st.dictionaries(st.text(max_size=3), st.none()))),
     st.dictionaries(st.text(max_size=3), st.text(max_size=3)),
 )  # fmt: skip
 TABLES = st.lists(

@@ -7,8 +7,10 @@ import lzma
 import os
 import socket
 import tarfile
+import threading
 import zipfile
 import zlib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import boto3
@@ -266,6 +268,15 @@ def test_streams_one_after_the_other_are_one_file(kind, folder, scratch):
     padding = b"\0" * 8 if kind in ("gz", "xz") else b""
     (folder / "a.csv").write_bytes(pack(ROWS) + pack(b"") + pack(b"3,green sock\n") + padding)
     assert contents(folder, scratch) == {"a.csv": ROWS + b"3,green sock\n"}
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_streams_may_end_where_a_chunk_does(kind, folder, scratch, monkeypatch):
+    pack = COMPRESSED[kind]
+    (folder / "a.csv").write_bytes(pack(ROWS) + pack(b"3,green sock\n"))
+    for size in (1, 2, len(pack(ROWS))):
+        monkeypatch.setattr(compression, "CHUNK", size)
+        assert contents(folder, scratch) == {"a.csv": ROWS + b"3,green sock\n"}
 
 
 @pytest.mark.parametrize("kind", COMPRESSED)
@@ -658,3 +669,33 @@ def test_a_silent_server_is_worth_another_try(scratch, monkeypatch):
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(TryAgain, match="expected an S3 server that answers"):
             open_source("s3://bucket/a.csv", scratch, endpoint)
+
+
+class _Breaking(BaseHTTPRequestHandler):
+    """A server that breaks off in the middle of what it sends."""
+
+    def do_HEAD(self):
+        self._head()
+
+    def do_GET(self):
+        self._head()
+        self.wfile.write(b"id,text\n")
+
+    def _head(self):
+        self.send_response(200)
+        for name, value in {"Content-Length": "1000", "ETag": '"1"', "Last-Modified": "Tue, 24 Nov 2026 00:00:00 GMT"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *given):
+        pass
+
+
+def test_an_object_that_comes_in_half_is_not_taken_for_whole(scratch, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with HTTPServer(("127.0.0.1", 0), _Breaking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(TryAgain, match="an S3 server that answers"):
+            open_source("s3://bucket/a.csv", scratch, f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()

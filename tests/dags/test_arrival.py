@@ -74,7 +74,7 @@ def test_waits_then_reads_with_the_connection_and_tells_no_secret(run_dag, s3, b
     arrives.join()
     with create_session() as session:
         assert session.scalars(select(TaskReschedule)).first(), "it never had to wait"
-    assert (done.state, done.tasks) == ("success", {"wait_for": ["success"], "ingest": ["success"]})
+    assert (done.state, done.tasks) == ("success", {"wait_for": ["success"], "ingest": ["success"], "check": ["success"]})
     with create_session() as session:
         shown = [repr(row.value) for row in session.scalars(select(XComModel))]
         shown += [json.dumps(row.rendered_fields) for row in session.scalars(select(RenderedTaskInstanceFields))]
@@ -91,24 +91,27 @@ def test_waits_then_reads_with_the_connection_and_tells_no_secret(run_dag, s3, b
 
 
 def test_without_a_key_nothing_is_waited_for(run_dag, icons_folder):
-    done = run_dag("ingest_corpus", folder=str(icons_folder("few", lambda name: name < "ab")))
-    assert (done.state, done.tasks) == ("success", {"wait_for": ["skipped"], "ingest": ["success"]})
+    done = run_dag("ingest_corpus", folder=str(icons_folder("few", lambda name: name < "ab")), personal=0)
+    assert (done.state, done.tasks) == ("success", {"wait_for": ["skipped"], "ingest": ["success"], "check": ["success"]})
 
 
 def test_the_key_of_a_scheduled_run_is_a_variable(run_dag, s3, bucket, icons_folder):
     put(s3, f"{bucket}/ready", "x")
     Variable.set("ingest_wait_for", f"{bucket}/ready")
     try:
-        done = run_dag("ingest_corpus", often, folder=str(icons_folder("few", lambda name: name < "ab")))
+        done = run_dag("ingest_corpus", often, folder=str(icons_folder("few", lambda name: name < "ab")), personal=0)
     finally:
         Variable.delete("ingest_wait_for")
-    assert done.tasks == {"wait_for": ["success"], "ingest": ["success"]}
+    assert done.tasks == {"wait_for": ["success"], "ingest": ["success"], "check": ["success"]}
 
 
 @pytest.mark.parametrize("wait_for", ["bucket/key", "s3://bucket", "s3:///key", "https://s3.example.org/bucket/key"])
 def test_what_is_no_key_fails_at_once(run_dag, home, wait_for):
     done = run_dag("ingest_corpus", wait_for=wait_for)
-    assert (done.state, done.tasks) == ("failed", {"wait_for": ["failed"], "ingest": ["upstream_failed"]})
+    assert (done.state, done.tasks) == (
+        "failed",
+        {"wait_for": ["failed"], "ingest": ["upstream_failed"], "check": ["upstream_failed"]},
+    )
 
 
 def test_an_account_that_may_not_look_fails_at_once(run_dag, s3, bucket, connection, capfd):
@@ -116,7 +119,7 @@ def test_an_account_that_may_not_look_fails_at_once(run_dag, s3, bucket, connect
         login="nobody", password="wrong-hush", extra=json.dumps({"endpoint_url": s3.endpoint, "region_name": "us-east-1"})
     )
     done = run_dag("ingest_corpus", often, wait_for=f"{bucket}/key")
-    assert done.tasks == {"wait_for": ["failed"], "ingest": ["upstream_failed"]}
+    assert done.tasks == {"wait_for": ["failed"], "ingest": ["upstream_failed"], "check": ["upstream_failed"]}
     said = "".join(capfd.readouterr())
     assert "an account that may read the key and list its bucket" in said
     assert "wrong-hush" not in said
@@ -129,4 +132,4 @@ def test_reading_without_credentials_is_refused(run_dag, s3, bucket, connection,
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     done = run_dag("ingest_corpus", source=f"{bucket}/own.csv")
-    assert done.tasks == {"wait_for": ["skipped"], "ingest": ["failed"]}
+    assert done.tasks == {"wait_for": ["skipped"], "ingest": ["failed"], "check": ["upstream_failed"]}

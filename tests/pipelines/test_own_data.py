@@ -167,6 +167,14 @@ def test_documents_alone_and_no_queries_at_all(trained, tmp_path):
     assert answer["sentence"] == "not run: no judgments"
 
 
+def test_a_champion_of_another_collection_is_no_rival(trained, tmp_path):
+    assert train()["served"]
+    shop = write_csv(tmp_path / "shop.csv", products())
+    judged = judged_csv(tmp_path / "judged.csv", by_words)
+    with pytest.raises(InputError, match=r"none of the .* judged documents .* store of its own"):
+        train(source=str(shop), qrels=str(judged))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -343,6 +343,36 @@ def test_what_can_not_be_checked(home, values, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+def test_conditions_on_rows(corpus_of, suite_of):
+    corpus = corpus_of(**sound())
+    fine = {"column": "characters", "max_value": 10, "row_condition": 'col("segment") == "no; DROP TABLE documents"'}
+    suite = suite_of("fine", documents=[check_of("expect_column_values_to_be_between", **fine)])
+    assert not call("check", corpus=corpus, suite=suite, **QUIET).passed  # no row fits the condition, so nothing was checked
+    asked = {**fine, "row_condition": 'col("segment") == "lamps"'}
+    with pytest.raises(InputError, match=r"documents\.characters .*: 40 of 40"):
+        call(
+            "check",
+            corpus=corpus,
+            suite=suite_of("asked", documents=[check_of("expect_column_values_to_be_between", **asked)]),
+            **QUIET,
+        )
+    wrong = {**fine, "row_condition": "1=1); DROP TABLE documents"}
+    with pytest.raises(InputError, match=r"wrong.yaml line 3: .*: unable to parse condition"):
+        call(
+            "check",
+            corpus=corpus,
+            suite=suite_of("wrong", documents=[check_of("expect_column_values_to_be_between", **wrong)]),
+            **QUIET,
+        )
+
+
+def test_users_are_scanned_where_only_interactions_name_them(corpus_of):
+    chosen = [{"user": "ann.smith@example.org", "document": "d0", "time": 1}] * 3
+    report = call("check", corpus=corpus_of(**sound(), interactions=chosen), on=DAY, personal=5).report
+    found = [(one["part"], one["scanned"], one["texts"]) for one in checks(report)["personal"] if one["texts"] and one["sure"]]
+    assert found == [("user ids", 1, 1)]
+
+
 def test_bad_day_and_bad_suite(corpus_of, suite_of):
     corpus = corpus_of(**sound())
     with pytest.raises(InputError, match="--on 'soon'"):

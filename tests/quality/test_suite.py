@@ -1,11 +1,12 @@
 """A suite says what it means, or is refused with the place where it does not."""
 
+import sqlite3
 from datetime import date
 
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.quality.expectations import check_suite, evaluate, known_expectations
+from pipelines.quality.expectations import _reader, check_suite, evaluate, known_expectations
 from pipelines.quality.loading import Staged
 from pipelines.quality.suite import LARGEST, parse_suite, read_suite
 from tests.quality.conftest import DAY
@@ -61,6 +62,7 @@ def test_shipped_suite_is_one_and_every_check_says_why():
         (CHECK.replace("column: id", "column: price"), ["line 3", "column 'price' of documents", "one of line, id, text"]),
         (CHECK.replace("column: id", "column: 'id; DROP TABLE documents'"), ["line 3", "one of line, id, text"]),
         (CHECK.replace("column: id", "column: id, mostly: 1"), ["line 3", "mostly beside"]),
+        (CHECK.replace("column: id", "column: id, row_condition: 'col(\"price\")>1'"), ["line 3", "column 'price'"]),
         (CHECK.replace("{column: id}", "{column: id, regex: '('}"), ["line 3", "regular expression"]),
         ("a: &x [1]\nb: *x", ["line 2", "alias"]),
         ("name: !!python/object/apply:os.system [ls]\nchecks: {}", ["line 1", "name"]),
@@ -130,6 +132,12 @@ def test_own_check_takes_the_place_of_the_shipped_one_only_when_it_counts():
     assert ours[-1].check.level == "warn"
     proposed = parsed("extends: default\n" + SOUND.replace("fail", "warn\n      reviewed: false")).checks
     assert proposed[:-1] == shipped
+
+
+def test_great_expectations_can_not_write(tmp_path):
+    Staged(tmp_path / "staging.db", date.fromisoformat(DAY)).close()
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        _reader(tmp_path / "staging.db").execute("DELETE FROM documents")
 
 
 ARGUMENTS = {

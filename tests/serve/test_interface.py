@@ -27,7 +27,7 @@ CONTROL = "\x00\x07\x1b\x7f\x85"
 def server(trained, small):
     route(trained.release, small, "promote")
     with running_server(trained.home) as running:
-        running.wait(lambda said: said["ready"])
+        running.wait(lambda said: said["challenger"])
         yield running
 
 
