@@ -152,8 +152,9 @@ def id_notes(chosen: Chosen, noun: str) -> list[str]:
     """What is to be said of the ids: made here, written as floats, or used twice."""
     ids, names = chosen.ids, chosen.group.names
     if ids is None:
+        why = _no_ids(chosen)
         return [
-            f"No column of {names} is an id of the {noun}{_no_ids(chosen)}: ids are made from the texts (--column id=COLUMN names one)."
+            f"No column of {names} is an id of the {noun}{why}: ids are made from the texts (--column id=COLUMN names one)."
         ]
     name = f"{clean(ids.name, 40)} of {names}"
     repeated = len(ids.texts) - len(ids.different)

@@ -17,7 +17,7 @@ from pipelines.collections.layout import recognize
 from pipelines.collections.next_item import next_items
 from pipelines.collections.record import Layout, Role, Sampled
 from pipelines.collections.references import check_references
-from pipelines.collections.sources import Source, open_source
+from pipelines.collections.sources import open_source
 from pipelines.collections.staging import Staging, open_staging
 from pipelines.collections.wishes import Wishes, parse_columns
 from pipelines.errors import InputError
@@ -90,14 +90,17 @@ def look(wanted: Wanted, scratch: Path) -> tuple[Layout, list[Sampled]]:
     samples: list[Sampled] = []
     roles: dict[str, Role] = {}
     aside: list[str] = []
-    sources: dict[str, Role | None] = {wanted.source: None, wanted.queries: "queries", wanted.qrels: "qrels"}
-    for number, (uri, role) in enumerate(sources.items()):
-        source = open_source(uri, scratch / str(number)) if uri else Source(())
-        aside += [f"{one.name} is left aside: {one.reason}." for one in source.aside]
+    sources: list[tuple[str, Role | None]] = [(wanted.source, None), (wanted.queries, "queries"), (wanted.qrels, "qrels")]
+    for number, (uri, role) in enumerate(sources):
+        if not uri or (role and uri == wanted.source):  # a table of everything is read once
+            continue
+        source = open_source(uri, scratch / str(number))
         taken = {sample.file.name for sample in samples}
         named = [replace(one, name=f"{role}/{one.name}") if one.name in taken else one for one in source]
         roles |= {one.name: role for one in named if role}
-        samples += [readers.sample(one) for one in named]
+        found, unread = readers.samples(named)
+        samples += found
+        aside += [f"{one.name} is left aside: {one.reason}." for one in (*source.aside, *unread)]
     layout = recognize(samples, Wishes(parse_columns(wanted.column), wanted.grades, roles))
     layout = replace(layout, notes=(*layout.notes, *aside))
     return layout, samples

@@ -72,9 +72,10 @@ IDS = _set("id ids identifier identifiant key uid uuid guid no nr nummer number 
 CODES = _set("sku asin ean gtin upc isbn issn docno docid handle slug doi uid uuid guid")
 """Words that are an id by themselves."""
 OTHERS = _set(
-    "accepted author seller owner uploader editor category categorie kategorie categoria brand marke department group parent supplier"
-    " vendor manufacturer publisher company country city store shop warehouse order invoice transaction currency zip postal"
-    " phone tax example row index file language lang batch version annotator rater assessor worker judge type class genre hs"
+    "accepted author seller owner uploader editor category categorie kategorie categoria brand marke department group parent"
+    " supplier vendor manufacturer publisher company country city store shop warehouse order invoice transaction currency zip"
+    " postal phone tax example row index file language lang batch version annotator rater assessor worker judge type class"
+    " genre hs"
 )
 """Words beside an id that make it the id of something else."""
 PERSONS = _set(

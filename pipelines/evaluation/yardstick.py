@@ -72,22 +72,22 @@ def yardstick_runs(documents: Mapping[str, str], topics: Topics, past: Past | No
     """
     texts = {query.id: query.text for query in topics.queries}
     bm25 = bm25_run(documents, texts, depth, past.seen if past else {})
-    return {"popularity": popularity(documents, topics, past, depth)[1], "BM25": bm25} if past else {"BM25": bm25}
+    return {"popularity": popularity_run(documents, topics, past, depth), "BM25": bm25} if past else {"BM25": bm25}
 
 
-def popularity(documents: Collection[str], topics: Topics, past: Past, depth: int) -> tuple[Counted, Run]:
-    """What most users had chosen, ever or lately: whichever has the higher mean nDCG@10 on these queries."""
+def popularity_run(documents: Collection[str], topics: Topics, past: Past, depth: int) -> Run:
+    """What most users had interacted with, ever or lately: whichever has the higher mean nDCG@10 on these queries."""
     runs: dict[Counted, Run] = {"ever": {}, "lately": {}}
     for counted, run in runs.items():
         ranked = {moment: _ranked(documents, past, moment, counted) for moment in past.ever}
         for query in topics.queries:
             if query.time is not None:
                 run[query.id] = untied(kept(ranked[query.time], past.seen.get(query.id, ()), depth))
-    return max(runs.items(), key=lambda item: sum(found["nDCG@10"] for found in per_query(topics.qrels, item[1]).values()))
+    return max(runs.values(), key=lambda run: sum(found["nDCG@10"] for found in per_query(topics.qrels, run).values()))
 
 
 def _ranked(documents: Collection[str], past: Past, moment: int, counted: Counted) -> Ranking:
-    """All documents by the users that had chosen them; of what lately as many have chosen, what ever more have comes first."""
+    """All documents by how many users had them; of those that as many had lately, what more had ever comes first."""
     ever, lately = past.ever[moment], past.lately[moment]
     most = 1 + max(ever.values(), default=0)
     scores = {one: (lately[one] + count / most if counted == "lately" else float(count)) for one, count in ever.items()}

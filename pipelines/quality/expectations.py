@@ -121,9 +121,12 @@ def _raw(database: Path, suite: Suite, absent: Mapping[str, str]) -> dict[int, A
     for number, one in enumerate(suite.checks):
         if one.table not in absent:
             by_table.setdefault(one.table, {})[number] = one
-    return {
-        number: result for table, checks in by_table.items() for number, result in _results(database, table, checks).items()
-    }
+    if not by_table:
+        return {}
+    source = _source(database)
+    each = [_results(source, table, checks) for table, checks in by_table.items()]
+    source.get_execution_engine().close()
+    return {number: result for results in each for number, result in results.items()}
 
 
 def _not_run(placed: Placed, why: str, rows: int = 0) -> Outcome:
@@ -202,20 +205,22 @@ def _reason(error: Exception) -> str:
     return f"{where + ': ' if where else ''}{first['msg']}"
 
 
-def _results(database: Path, table: str, checks: Mapping[int, Placed]) -> dict[int, Any]:
-    gx = _library()
-    context = gx.get_context(mode="ephemeral")
+def _source(database: Path) -> Any:
+    """The staging file as Great Expectations sees it; nothing of it is kept, nothing is told to anybody."""
+    context = _library().get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = {"globally": False}
-    source = context.data_sources.add_sqlite(
-        "staging", connection_string="sqlite://", kwargs={"creator": lambda: _reader(database)}
-    )
+    made = {"creator": lambda: _reader(database)}
+    return context.data_sources.add_sqlite("staging", connection_string="sqlite://", kwargs=made)
+
+
+def _results(source: Any, table: str, checks: Mapping[int, Placed]) -> dict[int, Any]:
+    """The results of a table's checks by their number."""
     batch = source.add_table_asset(table, table_name=table).add_batch_definition_whole_table("all").get_batch()
     named = {"unexpected_index_column_names": list(TABLES[table].keys)} if TABLES[table].keys else {}
     wanted = {"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES, **named}
-    expected = gx.ExpectationSuite(name=table, expectations=[_expectation(one, number) for number, one in checks.items()])
-    validated = batch.validate(expected, result_format=wanted)
-    source.get_execution_engine().close()
+    expectations = [_expectation(one, number) for number, one in checks.items()]
+    validated = batch.validate(_library().ExpectationSuite(name=table, expectations=expectations), result_format=wanted)
     return {result.expectation_config.meta["check"]: result for result in validated.results}
 
 

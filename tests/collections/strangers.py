@@ -806,7 +806,7 @@ CASES = {
             "plays.csv": rows("user_id anime_id watched_at", [[n % 30, n % 40, 1588687728 + n] for n in range(120)]),
         },
         [
-            "documents anime.csv id=anime_id segment=type text=name+type title=name",
+            "documents anime.csv id=anime_id segment=type text=name+genre+type title=name",
             "interactions plays.csv document=anime_id time=watched_at user=user_id",
         ],
     ),

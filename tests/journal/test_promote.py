@@ -38,7 +38,7 @@ def test_promoting_twice_changes_nothing(releases):
 
 @pytest.mark.parametrize("outcome", ["rejected", "undecided", "not run"])
 def test_a_verdict_that_did_not_pass_is_refused(releases, capsys, outcome):
-    verdict = releases.verdict(releases.a, outcome=outcome, sentence="nDCG@10 fell by 0.031")
+    verdict = releases.verdict(releases.a, outcome=outcome, sentence=f"{outcome}: nDCG@10 fell by 0.031")
     assert main(["promote", "--verdict", verdict]) == 2
     told = capsys.readouterr().err
     assert outcome in told

@@ -312,6 +312,18 @@ def test_everything_that_can_be_wrong_with_logs(corpus_of, logs_of):
     assert "line 11" in message
 
 
+def test_values_that_fit_no_column():
+    from pipelines.quality.loading import integer_of, moment_of, number_of, text_of
+
+    assert [number_of(value) for value in (1, 0.5, True, "1", float("inf"), float("nan"), 10**400)] == [1.0, 0.5, *[None] * 5]
+    assert [integer_of(value) for value in (7, 2**63 - 1, 2**63, True, 1.0, "7")] == [7, 2**63 - 1, *[None] * 4]
+    assert [text_of(value) for value in ("a", "\ud800é", "", 7, None)] == ["a", "?é", None, None, None]
+    assert [moment_of(value) is None for value in ("2026-03-10T12:00:00Z", "2026-03-10T12:00:00", "soon", 7)] == [
+        False,
+        *[True] * 3,
+    ]
+
+
 def test_a_line_without_an_end_does_not_fill_memory(tmp_path, monkeypatch):
     from pipelines.quality import loading
 

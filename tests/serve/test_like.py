@@ -46,10 +46,11 @@ def test_results_are_those_of_the_release_and_are_written_down(server, trained):
     assert exposures(server, trained.home)[-1].history == ()
 
 
-def test_unknown_documents_are_skipped_unless_all_are(server):
+def test_unknown_documents_are_skipped_unless_all_are(server, trained):
     plain, odd = like(server, "moon", k=5).json(), like(server, "gone", "moon", "moon", k=5).json()
     assert odd["results"] == plain["results"]
     assert odd["like"] == plain["like"]
+    assert [exposure.history for exposure in exposures(server, trained.home)] == [("moon",), ("moon",)]
     said = refusal(like(server, "gone", "<script>"), 404)
     assert "given like 'gone, <script>'" in said
     refusal(like(server, ONLY_CHAMPION, release="challenger"), 404)
