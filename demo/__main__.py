@@ -173,6 +173,11 @@ def registered(services: Services, champion: str) -> str:
 def print_measures(evaluation: Artifact) -> None:
     """The measures with their intervals, one a line."""
     summary = evaluation.json("measures.json")
+    if not summary["queries"]:
+        print("  not measured: nobody has judged anything")
+        return
+    if summary["synthetic"]:
+        print(f"  On {summary['queries']:,} synthetic known-item queries, a smoke test that says nothing of the quality:")
     for name in MEASURES:
         sides = summary["measures"][name]
         ours = sides["release"]

@@ -159,13 +159,14 @@ class Registry:
         named = verdict.inputs.get("evaluation") if verdict else None
         evaluation = find(self.store, "evaluation", named) if named else None
         measures = evaluation.facts.get("measures", {}) if evaluation else {}
+        kind = "synthetic_" if evaluation and evaluation.facts.get("synthetic") else ""
         return {
             "release": entry.to,
             "entry": str(entry.n),
             "who": entry.who,
             "verdict": entry.verdict or "",
             **(release.inputs if release else {}),
-            **{tag(name): f"{value['mean']:.4f}" for name, value in measures.items() if value["mean"] is not None},
+            **{kind + tag(name): f"{value['mean']:.4f}" for name, value in measures.items() if value["mean"] is not None},
         }
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Listed = tuple[str, int]
 
-SAID = REFUSALS | {"NoSuchBucket": ("a bucket that exists", "check the URI, and RATCHET_S3_ENDPOINT where it is not the cloud's own")}
+SAID = REFUSALS | {"NoSuchBucket": ("a bucket that exists", "check the URI and RATCHET_S3_ENDPOINT")}
 """What no second try mends, by words of obstore's messages."""
 
 

@@ -160,7 +160,7 @@ def cleaned(text: str) -> str:
 
 def attributes_of(text: str) -> dict[str, str]:
     """The attributes in a tag, names in small letters."""
-    return {name.lower(): html.unescape(value.strip("\"'")) for name, value in ATTRIBUTE.findall(text)}
+    return {name.lower(): cleaned(value.strip("\"'")) for name, value in ATTRIBUTE.findall(text)}
 
 
 def read_documents(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:

@@ -15,6 +15,7 @@ from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, Table, pictured, signed, value, write_report
 
 MAIN = "nDCG@10"
+SMOKE = "synthetic known-item queries, made from the documents, a smoke test that says nothing of the quality"
 EXAMPLES = 12
 SEGMENTS = 20
 SENTENCE = {"BM25": "BM25 on the same texts", "popularity": "popularity alone"}
@@ -53,9 +54,9 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
     if not rows:
         sentence = f"No query of the split “{summary['split']}” is judged, so nothing was measured."
         return Report("evaluation", title, "not measured", sentence, method=_method(summary), provenance=provenance)
-    beside = yardsticks(summary)[0]
+    beside, verdict = yardsticks(summary)[0], "smoke test" if summary["synthetic"] else "measured"
     return Report(
-        "evaluation", title, "measured", _sentence(summary), [_means(summary), _spread(rows)],
+        "evaluation", title, verdict, _sentence(summary), [_means(summary), _spread(rows)],
         [_measures(summary), *_examples(rows, documents, beside), *_segments(rows, summary["confidence"], beside)],
         yardstick_warnings(summary, MAIN), _method(summary), provenance,
     )  # fmt: skip
@@ -65,7 +66,8 @@ def _sentence(summary: Mapping[str, Any]) -> str:
     sides = summary["measures"][MAIN]
     beside, *others = yardsticks(summary)
     ours, theirs, apart = sides["release"], sides[beside.lower()], sides["difference"]
-    asked = f"{summary['queries']:,} {'' if summary['split'] == 'all' else summary['split'] + ' '}queries"
+    kind = "" if summary["split"] == "all" else f"{summary['split']} "
+    asked = f"{summary['queries']:,} {SMOKE if summary['synthetic'] else kind + 'queries'}"
     return (
         f"{MAIN} {value(ours['mean'])} [{value(ours['low'])}, {value(ours['high'])}] over {asked}; "
         f"{SENTENCE[beside]} has {value(theirs['mean'])}, a difference of {signed(apart['mean'])} "
@@ -173,7 +175,8 @@ def _method(summary: Mapping[str, Any]) -> list[str]:
     treated = "left out" if rule["rule"] == "exclude" else "counted with 0 in every measure"
     files = [f"{name.lower()}.trec" for name in yardsticks(summary)]
     return [
-        f"Asked: {summary['queries']:,} judged queries. Never asked: {summary['unjudged']:,} that nobody judged.",
+        f"Asked: {summary['queries']:,} {SMOKE if summary['synthetic'] else 'judged queries'}. Never asked:"
+        f" {summary['unjudged']:,} that nobody judged.",
         f"Without a relevant document: {rule['queries']:,} queries, {treated} (rule “{rule['rule']}”).",
         f"Measures by ir_measures over the first {summary['depth']:,} documents; grade {RELEVANT} and above is relevant,"
         " nDCG uses the grade as gain. An unjudged document counts as not relevant, except under “judged only”.",

@@ -95,5 +95,5 @@ def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder
     write_evaluation(folder, topics, runs, summary, rows)
     write_evaluation_report(folder, summary, rows, loaded.documents)
     means = {measure: sides["release"] for measure, sides in summary["measures"].items()}
-    counted = {key: summary[key] for key in ("queries", "queries_digest", "unjudged", "no_relevant")}
+    counted = {key: summary[key] for key in ("queries", "queries_digest", "unjudged", "synthetic", "no_relevant")}
     return {**counted, "measures": means, "forward_passes": loaded.encoder.forward_passes}

@@ -77,7 +77,7 @@ def one(line: int, number: int, text: str) -> tuple[int, dict[str, str]]:
 DOCUMENTS = [
     {"id": "d1", "text": 'a "red", shoe; with | and\ttab', "title": "Shoe"},
     {"id": "d2", "text": "über naïve 漢字 🦊", "title": ""},
-    {"id": "d3", "text": "=HYPERLINK(\"x\") <script>alert(1)</script> {{7*7}} \\n ';--", "title": "  spaces  "},
+    {"id": "d3", "text": '=HYPERLINK("x") <script>alert(1)</script> {{7*7}} \\n \';--', "title": "  spaces  "},
 ]
 FLAT = [{name: value.replace("\t", " ").replace("|", "/") for name, value in row.items()} for row in DOCUMENTS]
 
@@ -98,7 +98,8 @@ def as_parquet() -> bytes:
 
 def as_trec() -> bytes:
     made = (
-        f"<DOC>\n<DOCNO> {d['id']} </DOCNO>\n<TITLE>{d['title']}</TITLE>\n<TEXT>\n{d['text']}\n</TEXT>\n</DOC>\n" for d in DOCUMENTS
+        f"<DOC>\n<DOCNO> {d['id']} </DOCNO>\n<TITLE>{d['title']}</TITLE>\n<TEXT>\n{d['text']}\n</TEXT>\n</DOC>\n"
+        for d in DOCUMENTS
     )
     return "".join(made).encode()
 
@@ -160,12 +161,16 @@ def test_every_format_in_every_compression(name, kind, tmp_path):
 # CSV
 
 
-CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(["", '"', '""', "\n", "\r\n", ",", "a\rb", " x "])
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(
+    ["", '"', '""', "\n", "\r\n", ",", "a\rb", " x "]
+)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
-    table=st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(CELL, min_size=width, max_size=width), min_size=1, max_size=8)),
+    table=st.integers(1, 4).flatmap(
+        lambda width: st.lists(st.lists(CELL, min_size=width, max_size=width), min_size=1, max_size=8)
+    ),
     delimiter=st.sampled_from([",", ";", "\t", "|"]),
     ending=st.sampled_from(["\n", "\r\n"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
@@ -197,7 +202,12 @@ def test_old_mac_lines(write):
 
 def test_rows_with_other_numbers_of_cells_are_bad(write):
     file = write("a.csv", 'id,text\n1\n2,b,c\n3,"a\nb",c\n4,d\n')
-    assert rows(file) == [(2, "1 cells for 2 columns"), (3, "3 cells for 2 columns"), (4, "3 cells for 2 columns"), one(6, 4, "d")]
+    assert rows(file) == [
+        (2, "1 cells for 2 columns"),
+        (3, "3 cells for 2 columns"),
+        (4, "3 cells for 2 columns"),
+        one(6, 4, "d"),
+    ]
     assert [row.given for row in read(file) if isinstance(row, BadRow)] == ["1", "2,b,c", "3,a\nb,c"]
 
 
@@ -263,16 +273,19 @@ def test_a_quote_within_a_plain_cell_is_a_letter(write):
 def test_invalid_bytes_cost_their_row_alone(write):
     """One of the rows is latin-1, one breaks off in a character, one has its bad byte on the second line of a cell."""
     body = b'id,text\n1,caf\xc3\xa9\n2,caf\xe9\n3,"a\nb\xff"\n4,d\n5,\xf0\x9f\n6,"\xe9\n\xc3\xa9"\n7,e\n'
-    found = rows(write("a.csv", body))
-    assert found == [
-        one(2, 1, "café"), (3, "invalid UTF-8"), (4, "invalid UTF-8"), one(6, 4, "d"), (7, "invalid UTF-8"), (8, "invalid UTF-8"),
-        one(10, 7, "e"),
+    bad = "invalid UTF-8"
+    assert rows(write("a.csv", body)) == [
+        one(2, 1, "café"), (3, bad), (4, bad), one(6, 4, "d"), (7, bad), (8, bad), one(10, 7, "e"),
     ]  # fmt: skip
     assert next(row.given for row in read(write("a.csv", body)) if isinstance(row, BadRow)) == "2,caf\\xe9"
 
 
 def test_surrogates_and_overlong_bytes_are_no_utf8(write):
-    assert rows(write("a.csv", b"id,text\n1,\xed\xa0\x80\n2,\xc0\xaf\n3,c\n")) == [(2, "invalid UTF-8"), (3, "invalid UTF-8"), one(4, 3, "c")]
+    assert rows(write("a.csv", b"id,text\n1,\xed\xa0\x80\n2,\xc0\xaf\n3,c\n")) == [
+        (2, "invalid UTF-8"),
+        (3, "invalid UTF-8"),
+        one(4, 3, "c"),
+    ]
 
 
 def test_utf16_with_half_a_character(write):
@@ -326,7 +339,11 @@ def test_a_row_that_is_too_long_is_skipped_to_its_end(name, write):
     }[name]
     first = 2 if name == "a.csv" else 1
     file = write(name, body)
-    assert [found if isinstance(found, str) else found["text"] for _, found in rows(file, 1000)] == ["short", "too long", "short too"]
+    assert [found if isinstance(found, str) else found["text"] for _, found in rows(file, 1000)] == [
+        "short",
+        "too long",
+        "short too",
+    ]
     assert [line for line, _ in rows(file, 1000)] == [first, first + 1, first + 2]
     assert len(next(row.given for row in read(file, 1000) if isinstance(row, BadRow))) == 200
     assert "too long" not in fields(file)
@@ -348,8 +365,8 @@ def test_blocks_may_end_anywhere(name, write, monkeypatch):
         "a.csv": 'id,text\r\n1,"ü\r\nx"\r\n2,漢字\r\n',
         "a.jsonl": '{"id": 1, "text": "ü\\n"}\n{"id": 2, "text": "漢字 \\"q\\""}\n',
         "a.json": '[ {"id": 1, "text": "ü\\\\"} , {"id": 2, "text": "漢字 \\"}]", "more": [1, {"a": "]"}]} ]',
-        "a.trec": "<DOC>\n<DOCNO>1</DOCNO><TEXT>ü</TEXT>\n</DOC>\n<DOC id='x'>\n<DOCNO>2</DOCNO><TEXT>漢字 < 5</TEXT>\n</DOC>\n",
-        "a.xml": '<topics>\n<topic number="1"><query>ü</query></topic>\n<topic number="2"><query>漢字</query></topic>\n</topics>\n',
+        "a.trec": "<DOC>\n<DOCNO>1</DOCNO><TEXT>ü</TEXT>\n</DOC>\n<DOC id='x'>\n<DOCNO>2</DOCNO><TEXT>字 < 5</TEXT>\n</DOC>",
+        "a.xml": '<topics>\n<topic number="1"><query>ü</query></topic>\n<topic number="2"><query>字</query></topic>\n</topics>',
     }[name]
     file = write(name, body)
     wanted = rows(file)
@@ -416,12 +433,12 @@ def test_a_first_row_of_names_is_a_header(header, write):
 @pytest.mark.parametrize(
     ("name", "text", "delimiter", "first"),
     [
-        ("a.csv", "id;name;price\n1;shoe, red;2,50\n2;hat, blue;3,50\n", ";", {"id": "1", "name": "shoe, red", "price": "2,50"}),
+        ("a.csv", "id;name;price\n1;shoe, red;2,50\n2;hat, x;3,50\n", ";", {"id": "1", "name": "shoe, red", "price": "2,50"}),
         ("a.tsv", "id\ttext\n1\tone, two, three\n2\tfour\n", "\t", {"id": "1", "text": "one, two, three"}),
         ("a", "id\ttext\n1\tone, two\n2\tthree, four\n", "\t", {"id": "1", "text": "one, two"}),
         ("a.csv", 'id,text\n1,"one; two; three"\n2,"four|five"\n', ",", {"id": "1", "text": "one; two; three"}),
-        ("a.csv", "id,title,genres\n1,Heat,Action|Crime\n2,Up,Comedy|Drama\n", ",", {"id": "1", "title": "Heat", "genres": "Action|Crime"}),
-        ("movies.dat", "1::Heat, The::Action|Crime\n2::Up, Up::Drama|War\n", "::", {"column 1": "1", "column 2": "Heat, The", "column 3": "Action|Crime"}),
+        ("a.csv", "id,title,genres\n1,Heat,Action|Crime\n2,Up,Comedy|Drama\n", ",", {"id": "1", "title": "Heat", "genres": "Action|Crime"}),  # noqa: E501
+        ("movies.dat", "1::Heat, The::Action|Crime\n2::Up, Up::Drama|War\n", "::", {"column 1": "1", "column 2": "Heat, The", "column 3": "Action|Crime"}),  # noqa: E501
         ("a.txt", "1|Heat, The|x\n2|Up|y\n", "|", {"column 1": "1", "column 2": "Heat, The", "column 3": "x"}),
         ("a.csv", "text\nred shoe\nblue, hat\n", ",", {"text": "red shoe"}),
         ("a.csv", 'text\n"red, shoe"\n"blue, hat"\n', ",", {"text": "red, shoe"}),
@@ -444,7 +461,12 @@ def test_texts_that_begin_with_a_quote_where_nothing_is_quoted(write):
     text = '0\t"Hello" he said\n1\t"A quote that only begins\n2\tplain\n3\t"all of it"\n'
     file = write("collection.tsv", text)
     assert not file.quoted
-    assert [found["column 2"] for found in fields(file)] == ['"Hello" he said', '"A quote that only begins', "plain", '"all of it"']
+    assert [found["column 2"] for found in fields(file)] == [
+        '"Hello" he said',
+        '"A quote that only begins',
+        "plain",
+        '"all of it"',
+    ]
 
 
 def test_quotes_in_tabs_are_quotes_where_one_had_to_be(write):
@@ -491,22 +513,47 @@ def test_a_line_that_is_no_row_is_bad_and_reading_goes_on(line, reason, write):
 
 
 def test_values_keep_their_types(write):
-    text = '{"id": 12345678901234567890123, "f": 1.5, "n": null, "t": true, "l": ["a", 1], "o": {"p": {"q": 1}}, "e": {}, "x": "\\ud83e\\udd8a \\\\u0000"}\n'
-    wanted = {"id": 12345678901234567890123, "f": 1.5, "n": None, "t": True, "l": ["a", 1], "o.p.q": 1, "e": {}, "x": "🦊 \\u0000"}
+    text = (
+        '{"id": 12345678901234567890123, "f": 1.5, "n": null, "t": true, "l": ["a", 1], "o": {"p": {"q": 1}}, "e": {},'
+        ' "x": "\\ud83e\\udd8a \\\\u0000"}\n'
+    )
+    wanted = {
+        "id": 12345678901234567890123,
+        "f": 1.5,
+        "n": None,
+        "t": True,
+        "l": ["a", 1],
+        "o.p.q": 1,
+        "e": {},
+        "x": "🦊 \\u0000",
+    }
     assert fields(write("a.jsonl", text)) == [wanted]
     assert fields(write("a.json", f"[{text}]")) == [wanted]
 
 
 def test_numbers_that_json_does_not_know(write):
-    for name, text in (("a.jsonl", '{"id": 1, "x": NaN}\n{"id": 2, "x": Infinity}\n'), ("a.json", '[{"id": 1, "x": NaN}, {"id": 2, "x": Infinity}]')):
+    for name, text in (
+        ("a.jsonl", '{"id": 1, "x": NaN}\n{"id": 2, "x": Infinity}\n'),
+        ("a.json", '[{"id": 1, "x": NaN}, {"id": 2, "x": Infinity}]'),
+    ):
         found = fields(write(name, text))
         assert [found[0]["id"], str(found[0]["x"]), found[1]["x"]] == [1, "nan", float("inf")]
 
 
 def test_invalid_bytes_cost_their_object_alone(write):
     objects = [b'{"id": 1, "t": "\xc3\xa9"}', b'{"id": 2, "t": "\xe9"}', b'{"id": 3, "t": "a\0"}', b'{"id": 4}']
-    assert rows(write("a.jsonl", b"\n".join(objects))) == [(1, {"id": 1, "t": "é"}), (2, "invalid UTF-8"), (3, "a NUL character"), (4, {"id": 4})]
-    assert rows(write("a.json", b"[" + b", ".join(objects) + b"]")) == [(1, {"id": 1, "t": "é"}), (2, "invalid UTF-8"), (3, "not JSON"), (4, {"id": 4})]
+    assert rows(write("a.jsonl", b"\n".join(objects))) == [
+        (1, {"id": 1, "t": "é"}),
+        (2, "invalid UTF-8"),
+        (3, "a NUL character"),
+        (4, {"id": 4}),
+    ]
+    assert rows(write("a.json", b"[" + b", ".join(objects) + b"]")) == [
+        (1, {"id": 1, "t": "é"}),
+        (2, "invalid UTF-8"),
+        (3, "not JSON"),
+        (4, {"id": 4}),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -517,12 +564,12 @@ def test_invalid_bytes_cost_their_object_alone(write):
         (' [\n{"id": 1},\n{"id": 2}\n]\n', [{"id": 1}, {"id": 2}]),
         ('{"version": "1", "info": {"a": 1}, "docs": [{"id": 1}], "tags": ["x"]}', [{"id": 1}]),
         ('{"responseHeader": {"status": 0}, "response": {"numFound": 1, "docs": [{"id": 1}]}}', [{"id": 1}]),
-        ('{"took": 3, "hits": {"total": {"value": 1}, "hits": [{"_id": "1", "_source": {"title": "a"}}]}}', [{"_id": "1", "_source.title": "a"}]),
-        ('{"d1": {"text": "a"}, "d2": {"id": "other", "text": "b"}}', [{"id": "d1", "text": "a"}, {"id": "other", "text": "b"}]),
+        ('{"hits": {"total": {"value": 1}, "hits": [{"_id": "1", "_source": {"t": "a"}}]}}', [{"_id": "1", "_source.t": "a"}]),
+        ('{"d1": {"t": "a"}, "d2": {"id": "other", "t": "b"}}', [{"id": "d1", "t": "a"}, {"id": "other", "t": "b"}]),
         ('{"id": 1, "title": "a", "reviews": [{"stars": 1}]}', [{"id": 1, "title": "a", "reviews": [{"stars": 1}]}]),
         ('{"text": "a", "meta": {"b": 1}}', [{"text": "a", "meta.b": 1}]),
         ('{\n"id": 1\n}\n{\n"id": 2\n}\n', [{"id": 1}, {"id": 2}]),
-        ('[{"id": 1}, [2], 3, "a,]", null, {"id": 4}]', [{"id": 1}, "not an object", "not an object", "not an object", "not an object", {"id": 4}]),
+        ('[{"id": 1}, [2], 3, "a,]", null, {"id": 4}]', [{"id": 1}, *["not an object"] * 4, {"id": 4}]),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )  # fmt: skip
@@ -556,7 +603,7 @@ def test_a_second_list_far_behind_the_first_is_not_lost(write):
 
 def test_a_text_that_begins_as_json_is_a_table_where_its_name_says_so(write):
     assert fields(write("a.csv", "id,text\n[1],{a}\n")) == [{"id": "[1]", "text": "{a}"}]
-    assert fields(write("b.csv", '[id],text\n1,a\n')) == [{"[id]": "1", "text": "a"}]
+    assert fields(write("b.csv", "[id],text\n1,a\n")) == [{"[id]": "1", "text": "a"}]
 
 
 # Parquet
@@ -609,7 +656,12 @@ def test_parquet_that_can_not_be_read_is_a_sentence(harm, tmp_path):
     columns = [pyarrow.array([str(number) for number in range(5000)])] * 2
     pyarrow.parquet.write_table(pyarrow.Table.from_arrays(columns, names), path)
     whole = path.read_bytes()
-    harmed = {"no Parquet": b"id,text\n1,a\n", "cut off": whole[: len(whole) // 2], "middle changed": whole[:100] + b"\xff" * 200 + whole[300:], "columns twice": whole}[harm]
+    harmed = {
+        "no Parquet": b"id,text\n1,a\n",
+        "cut off": whole[: len(whole) // 2],
+        "middle changed": whole[:100] + b"\xff" * 200 + whole[300:],
+        "columns twice": whole,
+    }[harm]
     path.write_bytes(harmed)
     with pytest.raises(InputError, match=r"a\.parquet"):
         rows(sniff(Opened(path, "a.parquet")))
@@ -648,7 +700,7 @@ One <b>bold</b> <script>alert(1)</script> word.
 </TEXT>
 <TEXT>Another part, 3 < 4.</TEXT>
 </DOC>
-<DOC id="AFP-1" type='story'><TEXT>short</TEXT></DOC><DOC><DOCNO>x</DOCNO>loose words<DATE>1994<AUTHOR>ann</AUTHOR> and more</DOC>
+<DOC id="AFP-1" type='story'><TEXT>short</TEXT></DOC><DOC><DOCNO>x</DOCNO>loose words<DATE>1994<BY>ann</BY> and more</DOC>
 
 <doc>
 <docno>small</docno><title>small letters</title>
@@ -663,7 +715,7 @@ One <b>bold</b> <script>alert(1)</script> word.
         "text": "One <b>bold</b> <script>alert(1)</script> word.\nAnother part, 3 < 4.",
     }  # fmt: skip
     assert found[1][1] == {"id": "AFP-1", "type": "story", "text": "short"}
-    assert found[2][1] == {"docno": "x", "date": "1994", "author": "ann", "text": "loose words\nand more"}
+    assert found[2][1] == {"docno": "x", "date": "1994", "by": "ann", "text": "loose words\nand more"}
     assert found[3][1] == {"docno": "small", "title": "small letters"}
 
 
@@ -701,7 +753,7 @@ TOPICS = {
     "topics.301-302": """<top>
 
 <num> Number: 301
-<title> International Organized Crime
+<title> Organized Crime
 
 <desc> Description:
 Identify organizations
@@ -718,11 +770,11 @@ A relevant document: must say so.
 <narr> Narrative: none
 </top>
 """,
-    "closed.txt": "<top><num>301</num><title>International Organized Crime</title></top>\n<top><num>302</num><title>Polio</title></top>",
-    "topics.xml": '<?xml version="1.0"?>\n<topics task="x">\n<topic number="301"><query>International Organized Crime</query>'
+    "closed.txt": "<top><num>301</num><title>Organized Crime</title></top>\n<top><num>302</num><title>x</title></top>",
+    "topics.xml": '<?xml version="1.0"?>\n<topics task="x">\n<topic number="301"><query>Organized Crime</query>'
     "<question>who &amp; what</question></topic>\n<topic number='302'><query>Polio</query></topic>\n</topics>",
-    "plain.xml": '<topics><topic number="301">\nInternational Organized Crime\n</topic><topic number="302">Polio</topic></topics>',
-    "mq.txt": "301:International Organized Crime\n302:Polio: a, b\n",
+    "plain.xml": '<topics><topic number="301">\nOrganized Crime\n</topic><topic number="302">Polio</topic></topics>',
+    "mq.txt": "301:Organized Crime\n302:Polio: a, b\n",
 }
 
 
@@ -733,10 +785,10 @@ def test_trec_topics(name, write):
     found = fields(file)
     assert len(found) == 2
     assert (found[0].get("num") or found[0]["number"]) == "301"
-    assert "International Organized Crime" in found[0].values()
+    assert "Organized Crime" in found[0].values()
     if name == "topics.301-302":
         assert found[0] == {
-            "num": "301", "title": "International Organized Crime", "desc": "Identify organizations that participate.",
+            "num": "301", "title": "Organized Crime", "desc": "Identify organizations that participate.",
             "narr": "A relevant document: must say so.",
         }  # fmt: skip
     if name == "mq.txt":
@@ -751,12 +803,24 @@ def test_topics_between_tabs_are_a_table(write):
 @pytest.mark.parametrize(
     ("name", "text", "columns"),
     [
-        ("qrels.txt", "301 0 FT911-1 1\n301\t0   FT911-2  0\n\n302 0 x -1\n", ("query_id", "iteration", "document_id", "grade")),
+        (
+            "qrels.txt",
+            "301 0 FT911-1 1\n301\t0   FT911-2  0\n\n302 0 x -1\n",
+            ("query_id", "iteration", "document_id", "grade"),
+        ),
         ("anything", "301 Q0 FT911-1 1\n301 Q0 FT911-2 0\n302 Q0 x 2\n", ("query_id", "iteration", "document_id", "grade")),
-        ("words", "301 0 FT911-1 Exact\n301 0 FT911-2 None\n302 0 x Exact\n", ("query_id", "iteration", "document_id", "grade")),
+        (
+            "words",
+            "301 0 FT911-1 Exact\n301 0 FT911-2 None\n302 0 x Exact\n",
+            ("query_id", "iteration", "document_id", "grade"),
+        ),
         ("qrels/test.tsv", "301\tFT911-1\t1\n301\tFT911-2\t0\n302\tx\t1\n", ("query_id", "document_id", "grade")),
         ("judged", "301 FT911-1 1\n301 FT911-2 0\n302 x 1\n", ("query_id", "document_id", "grade")),
-        ("prels", "301 0 FT911-1 1 0.5\n301 0 FT911-2 0 0.25\n302 0 x 1 1\n", ("query_id", "iteration", "document_id", "grade", "rest")),
+        (
+            "prels",
+            "301 0 FT911-1 1 0.5\n301 0 FT911-2 0 0.25\n302 0 x 1 1\n",
+            ("query_id", "iteration", "document_id", "grade", "rest"),
+        ),
         ("diversity.qrels", "301 1 FT911-1 1\n301 2 FT911-2 0\n302 1 x 1\n", ("query_id", "iteration", "document_id", "grade")),
     ],
 )
@@ -772,7 +836,9 @@ def test_trec_qrels(name, text, columns, write):
 def test_bad_lines_of_qrels(write):
     file = write("qrels", b"1 0 a 1\n2 0 b\n3 0 c\xff 1\n4 0 d 1 x\n" + b"5 0 e 1\n" * 40)
     assert rows(file)[:5] == [
-        (1, {"query_id": "1", "iteration": "0", "document_id": "a", "grade": "1"}), (2, "3 cells for 4 columns"), (3, "invalid UTF-8"),
+        (1, {"query_id": "1", "iteration": "0", "document_id": "a", "grade": "1"}),
+        (2, "3 cells for 4 columns"),
+        (3, "invalid UTF-8"),
         (4, "5 cells for 4 columns"), (5, {"query_id": "5", "iteration": "0", "document_id": "e", "grade": "1"}),
     ]  # fmt: skip
 
@@ -834,11 +900,10 @@ def test_a_file_that_is_cut_off_stops_the_reading(tmp_path):
     path = tmp_path / "a.csv.gz"
     body = "id,text\n" + "".join(f"{number},{random.Random(number).random()}\n" for number in range(50_000))
     path.write_bytes(gzip.compress(body.encode())[:-1000])
-    found = 0
+    found = read(SourceFile(path, "a.csv.gz", "csv", "gzip"))
+    assert len(list(itertools.islice(found, 1000))) == 1000
     with pytest.raises(InputError, match=r"a\.csv\.gz, which is cut off"):
-        for _ in read(SourceFile(path, "a.csv.gz", "csv", "gzip")):
-            found += 1
-    assert found > 1000
+        list(found)
 
 
 # Memory and time
@@ -851,17 +916,17 @@ from pipelines.collections.readers import read, sniff
 from pipelines.collections.record import Record
 from pipelines.collections.sources import open_source
 (opened,) = open_source(sys.argv[1], Path(sys.argv[2]))
-file, counts, begun = sniff(opened), [0, 0], time.perf_counter()
+file, counts, begun = sniff(opened), [0, 0], time.process_time()
 for row in read(file):
     counts[type(row) is Record] += 1
-seconds = time.perf_counter() - begun
+seconds = time.process_time() - begun
 peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(*counts, peak, seconds)
 """
 
 
 def measured(path: Path) -> tuple[int, int, int, float]:
-    """Bad rows, records, peak kilobytes and seconds of a process that reads a file."""
+    """Bad rows, records, peak kilobytes and processor seconds of a process that reads a file."""
     command = [sys.executable, "-c", MEASURE, str(path), str(path.parent / "scratch")]
     answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
     return int(answer[0]), int(answer[1]), int(answer[2]), float(answer[3])
@@ -872,7 +937,9 @@ def table(path: Path, count: int) -> Path:
     if path.suffix == ".parquet":
         names = ["id", "text"]
         with pyarrow.parquet.ParquetWriter(path, pyarrow.schema([(name, pyarrow.string()) for name in names])) as writer:
-            writer.write_table(pyarrow.table({"id": [str(n) for n in range(count)], "text": [f"{text}{n}" for n in range(count)]}), count)
+            writer.write_table(
+                pyarrow.table({"id": [str(n) for n in range(count)], "text": [f"{text}{n}" for n in range(count)]}), count
+            )
         return path
     with path.open("w") as file:
         if path.suffix == ".csv":

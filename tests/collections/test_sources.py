@@ -92,7 +92,17 @@ def test_a_file_is_found_by_path_relative_path_and_uri(folder, scratch, monkeypa
 
 
 def test_a_folder_is_walked_in_order_and_says_what_it_leaves_aside(folder, scratch):
-    for name in ("b.csv", "a/z.csv", "a/b/c.csv", "README.md", "LICENSE", "a/.hidden.csv", ".git/config", "allbut.pl", "_SUCCESS"):
+    for name in (
+        "b.csv",
+        "a/z.csv",
+        "a/b/c.csv",
+        "README.md",
+        "LICENSE",
+        "a/.hidden.csv",
+        ".git/config",
+        "allbut.pl",
+        "_SUCCESS",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(ROWS)
     (folder / "empty.csv").touch()
@@ -205,7 +215,10 @@ def test_a_file_that_may_not_be_read_is_said(folder, scratch):
 
 
 def test_a_file_that_fails_while_it_is_read_is_said(folder):
-    with pytest.raises(InputError, match="which can't be read: Input/output error"), expanded(Path("/proc/self/mem"), "memory") as file:
+    with (
+        pytest.raises(InputError, match="which can't be read: Input/output error"),
+        expanded(Path("/proc/self/mem"), "memory") as file,
+    ):
         file.read(10)
 
 
@@ -295,7 +308,9 @@ def test_a_damaged_file_is_never_taken_for_a_whole_one(kind, harm, folder, scrat
     if kind == "zst" and harm == "a byte changed":
         pytest.skip("pyarrow writes zstd without checksums")
     (folder / f"a.csv.{kind}").write_bytes(harmed)
-    with pytest.raises(InputError, match=rf"a\.csv\.{kind}, which (is cut off|can't be read).*take the file from its origin once more"):
+    with pytest.raises(
+        InputError, match=rf"a\.csv\.{kind}, which (is cut off|can't be read).*take the file from its origin once more"
+    ):
         open_source(str(folder), scratch)
 
 
@@ -322,7 +337,11 @@ def test_compressed_parquet_is_unpacked(folder, scratch):
     (folder / "a.parquet.gz").write_bytes(gzip.compress(plain))
     zipped(folder / "b.zip", {"b.parquet": plain})
     found = list(open_source(str(folder), scratch))
-    assert [(file.name, file.compression) for file in found] == [("a.parquet", ""), ("a.parquet.gz", ""), ("b.zip/b.parquet", "")]
+    assert [(file.name, file.compression) for file in found] == [
+        ("a.parquet", ""),
+        ("a.parquet.gz", ""),
+        ("b.zip/b.parquet", ""),
+    ]
     assert all(file.path.read_bytes() == plain for file in found)
     assert found[1].path.is_relative_to(scratch)
 
@@ -375,7 +394,14 @@ def test_a_bomb_behind_good_rows_is_found_while_it_is_read(folder, scratch, monk
 
 
 def test_each_member_of_a_zip_is_a_file(folder, scratch):
-    members = {"a/b.csv": ROWS, "a/README": b"x", "__MACOSX/._b.csv": b"x", "./c.csv": b"id\n1\n", "empty.csv": b"", "x.png": b"\x89PNG\r\n"}
+    members = {
+        "a/b.csv": ROWS,
+        "a/README": b"x",
+        "__MACOSX/._b.csv": b"x",
+        "./c.csv": b"id\n1\n",
+        "empty.csv": b"",
+        "x.png": b"\x89PNG\r\n",
+    }
     zipped(folder / "all.zip", members)
     assert contents(folder / "all.zip", scratch) == {"all.zip/a/b.csv": ROWS, "all.zip/./c.csv": b"id\n1\n"}
     assert asides(folder, scratch) == {
@@ -400,10 +426,10 @@ def test_a_compressed_member_is_read_as_well(kind, folder, scratch):
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-def test_each_member_of_a_tar_is_a_file(mode, format, folder, scratch):
+@pytest.mark.parametrize("layout", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+def test_each_member_of_a_tar_is_a_file(mode, layout, folder, scratch):
     name = "deep/" * 15 + "b.csv"
-    with tarfile.open(folder / "all", mode, format=format) as archive:
+    with tarfile.open(folder / "all", mode, format=layout) as archive:
         for path, body in (("./a.csv", ROWS), (name, b"id\n1\n"), ("LICENSE", b"x")):
             entry = tarfile.TarInfo(path)
             entry.size = len(body)
@@ -430,7 +456,12 @@ def test_a_member_that_leads_out_of_its_archive_is_refused(member, pack, folder,
 
 def test_links_and_devices_in_archives_are_left_aside(folder, scratch):
     with tarfile.open(folder / "a.tar", "w") as archive:
-        for name, kind in (("sym", tarfile.SYMTYPE), ("hard", tarfile.LNKTYPE), ("pipe", tarfile.FIFOTYPE), ("zero", tarfile.CHRTYPE)):
+        for name, kind in (
+            ("sym", tarfile.SYMTYPE),
+            ("hard", tarfile.LNKTYPE),
+            ("pipe", tarfile.FIFOTYPE),
+            ("zero", tarfile.CHRTYPE),
+        ):
             entry = tarfile.TarInfo(name)
             entry.type, entry.linkname = kind, "/etc/passwd"
             archive.addfile(entry)
@@ -590,7 +621,7 @@ def test_an_archive_that_took_another_s_place_is_read_anew(folder, scratch):
 
 def test_an_office_file_is_no_archive_of_data(folder, scratch):
     zipped(folder / "table.xlsx", {"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"})
-    with pytest.raises(InputError, match="table.xlsx: a spreadsheet, text or program"):
+    with pytest.raises(InputError, match=r"table\.xlsx: a spreadsheet, text or program"):
         open_source(str(folder / "table.xlsx"), scratch)
 
 

@@ -149,6 +149,11 @@ def test_without_judgments_a_release_is_served_by_a_waiver_alone(trained, tmp_pa
     with pytest.raises(InputError, match="without a name or a reason"):
         call("promote", verdict=answer["verdict"], waive=True, why="to look at it")
     assert Journal(open_store()).entries == []
+    verdict = load_exactly(open_store(), "verdict", answer["verdict"])
+    evaluation = load_exactly(open_store(), "evaluation", verdict.inputs["evaluation"])
+    shown = evaluation.json("report.json")
+    assert (shown["verdict"], evaluation.facts["synthetic"]) == ("smoke test", evaluation.facts["queries"])
+    assert "synthetic known-item queries" in shown["sentence"]
     assert train(waive="to look at it", source=str(shop))["served"]
     entry = Journal(open_store()).entries[0]
     assert (entry.action, entry.to) == ("promote", answer["release"])
