@@ -8,18 +8,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipelines.collections import readers
 from pipelines.collections.direction import Direction, direction_of
-from pipelines.collections.grades import Scale
 from pipelines.collections.judgments import settle_judgments, settle_splits
 from pipelines.collections.known_item import known_items
-from pipelines.collections.layout import recognize
-from pipelines.collections.next_item import next_items
+from pipelines.collections.next_item import next_items, split_facts
+from pipelines.collections.reading import readers
+from pipelines.collections.reading.sources import open_source
+from pipelines.collections.recognition.grades import Scale
+from pipelines.collections.recognition.layout import recognize
+from pipelines.collections.recognition.wishes import Wishes, parse_columns
 from pipelines.collections.record import Layout, Role, Sampled
 from pipelines.collections.references import check_references
-from pipelines.collections.sources import open_source
 from pipelines.collections.staging import Staging, open_staging
-from pipelines.collections.wishes import Wishes, parse_columns
 from pipelines.errors import InputError
 from pipelines.ranking.corpus import Document, Interaction, Qrel, Query, User, query_id, write_qrels, write_rows
 
@@ -78,6 +78,8 @@ class Collection:
             **self.counts, "layout": self.layout.name, "bad_rows": self.staging.quarantine.total,
             "unjudged": self.staging.unjudged, "synthetic": self.synthetic, "grades": self.scale.shown if self.scale else "",
         }  # fmt: skip
+        if self.staging.count("interactions"):
+            found |= split_facts(self.staging.db, self.wanted.cutoff, self.wanted.history, self.wanted.min_value)
         return found | ({"masked": self.masked} if self.masked else {})
 
 
@@ -120,7 +122,7 @@ def stage(wanted: Wanted, scratch: Path, mask: Callable[[str], str] | None = Non
         InputError: a file can't be read, or the files can't be recognized.
     """
     layout, samples = look(wanted, scratch)
-    collection = Collection(wanted, layout, samples, open_staging(scratch, wanted.max_text, mask))
+    collection = Collection(wanted, layout, samples, open_staging(scratch, wanted.max_text, mask, wanted.max_bad_fraction))
     for part in layout.parts:
         collection.staging.load(part, readers.read(part.file))
     try:
@@ -170,6 +172,7 @@ def _ask(collection: Collection) -> None:
     if staging.count("qrels"):
         return
     if staging.count("interactions"):
+        staging.db.execute("DELETE FROM queries")  # unjudged words that could share an id with a user
         for query, judged in next_items(staging.db, wanted.cutoff, wanted.history, wanted.min_value):
             _insert(staging, query, judged)
     elif not staging.count("queries"):

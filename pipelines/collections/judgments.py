@@ -1,6 +1,6 @@
 """From judgments as they were written to qrels: grades on one scale, one judgment for a pair, the sides of the split."""
 
-from pipelines.collections.grades import Scale, seen
+from pipelines.collections.recognition.grades import Scale, seen
 from pipelines.collections.record import BadRow
 from pipelines.collections.staging import Staging
 from pipelines.errors import InputError

@@ -5,10 +5,10 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipelines.collections.quarantine import Quarantine
+from pipelines.collections.quarantine import CUT, Quarantine
 from pipelines.collections.record import BadRow, Part, Record, Role
 from pipelines.collections.rows import Row, Unfit, row_of
 from pipelines.collections.sheet import restored
@@ -37,6 +37,9 @@ KEYED: dict[Role, str] = {"documents": "text", "queries": "text", "users": "fiel
 MASKED: dict[Role, tuple[int, ...]] = {"documents": (1, 2, 5), "queries": (1,)}
 """The places of texts in which personal data may stand. Ids that are made from a text are made before."""
 
+HOPELESS = 0.5
+"""Where more than this part of the first 10,000 rows or more is bad, the rest is not read."""
+
 
 @dataclass
 class Staging:
@@ -48,6 +51,8 @@ class Staging:
     """Characters that a text may have."""
     mask: Callable[[str], str] | None = None
     """Gives a text without the personal data in it."""
+    most_bad: float = 1.0
+    """The part of a role's rows that may be bad."""
     rows: Counter[Role] = field(default_factory=Counter)
     unjudged: int = 0
     """Rows of judgments whose grade is empty: somebody was asked and has not judged."""
@@ -58,9 +63,16 @@ class Staging:
         for record in records:
             self.rows[part.role] += 1
             self._take(part, record)
-            if self.rows[part.role] % 10_000 == 0 and time.monotonic() - told >= EVERY_S:
-                told = time.monotonic()
-                log().info("progress", noun=part.role, file=part.file.name, done=self.rows[part.role])
+            if self.rows[part.role] % 10_000 == 0:
+                if self.hopeless(part.role):
+                    return
+                if time.monotonic() - told >= EVERY_S:
+                    told = time.monotonic()
+                    log().info("progress", noun=part.role, file=part.file.name, done=self.rows[part.role])
+
+    def hopeless(self, role: Role) -> bool:
+        """Whether so much of a role is bad that reading on would only fill the quarantine."""
+        return self.most_bad < 1 and self.quarantine.of(role) > max(HOPELESS, self.most_bad) * max(self.rows[role], 10_000)
 
     def count(self, table: str) -> int:
         """Rows in a table."""
@@ -68,14 +80,19 @@ class Staging:
 
     def _take(self, part: Part, record: Record | BadRow) -> None:
         if isinstance(record, BadRow):
-            self.quarantine.add(part.role, record)
+            self._refuse(part, record)
             return
         try:
             self._insert(part, record, row_of(part, restored(record), self.longest))
         except Unfit as error:
-            self.quarantine.add(part.role, refused(record, str(error)))
+            self._refuse(part, refused(record, str(error)))
         except (UnicodeEncodeError, OverflowError):  # half a surrogate pair, or a number of more than 64 bits
-            self.quarantine.add(part.role, refused(record, "invalid Unicode or number"))
+            self._refuse(part, refused(record, "invalid Unicode or number"))
+
+    def _refuse(self, part: Part, bad: BadRow) -> None:
+        """Put a row into the quarantine, which must not show what the corpus must not."""
+        masked = replace(bad, given=self.mask(bad.given[: 2 * CUT])) if self.mask and bad.given else bad
+        self.quarantine.add(part.role, masked)
 
     def _insert(self, part: Part, record: Record, row: Row) -> None:
         if self.mask and part.role in MASKED:
@@ -107,11 +124,11 @@ def refused(record: Record, reason: str) -> BadRow:
     return BadRow(record.file, record.line, reason, given)
 
 
-def open_staging(folder: Path, longest: int, mask: Callable[[str], str] | None = None) -> Staging:
+def open_staging(folder: Path, longest: int, mask: Callable[[str], str] | None = None, most_bad: float = 1.0) -> Staging:
     """An empty staging file in `folder`, and a quarantine beside it."""
     db = sqlite3.connect(folder / "staging.db", isolation_level=None)
     for pragma in PRAGMAS:
         db.execute(f"PRAGMA {pragma}")
     db.executescript(SCHEMA)
     db.execute("BEGIN")
-    return Staging(db, Quarantine(folder / "quarantine.csv"), longest, mask)
+    return Staging(db, Quarantine(folder / "quarantine.csv"), longest, mask, most_bad)

@@ -1,11 +1,10 @@
 """The judged queries that an evaluation asks, and the recorded rule for those without a relevant document."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.artifacts import Artifact, canonical, digest
-from pipelines.errors import InputError
 from pipelines.ranking.corpus import Query, qrels, queries
 
 AskedSplit = Literal["train", "test", "all"]
@@ -56,27 +55,6 @@ def judged_topics(corpus: Artifact, split: AskedSplit, rule: NoRelevant) -> Topi
     excluded = {query.id for query in without} if rule == "exclude" else set()
     kept = [query for query in judged if query.id not in excluded]
     return Topics(kept, {query.id: judgments[query.id] for query in kept}, len(asked) - len(judged), len(without), rule, split)
-
-
-def check_same_collection(topics: Topics, documents: Collection[str], release: str, corpus: str) -> None:
-    """Refuse to ask a release that can't know any answer: it would lose against everybody.
-
-    Args:
-        topics: what is asked.
-        documents: the ids of the release's documents.
-        release: whose they are, for the message.
-        corpus: whose queries are asked, for the message.
-
-    Raises:
-        InputError: no judged document is among the release's.
-    """
-    judged = {document for grades in topics.qrels.values() for document in grades}
-    if judged and not any(document in documents for document in judged):
-        raise InputError(
-            f"{release}, which has none of the {len(judged):,} judged documents of {corpus}",
-            "a release of the same collection",
-            "pass --baseline none, or give each collection a store of its own",
-        )
 
 
 def has_relevant(grades: Mapping[str, int]) -> bool:

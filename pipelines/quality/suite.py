@@ -51,7 +51,7 @@ class Check(BaseModel):
     @property
     def counts(self) -> bool:
         """Whether a person stands for it: a proposal counts only under a name."""
-        return bool(self.reviewed_by) or (self.reviewed and not self.observed)
+        return bool(self.reviewed_by.strip()) or (self.reviewed and not self.observed)
 
 
 class Placed(BaseModel):

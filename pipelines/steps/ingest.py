@@ -1,8 +1,8 @@
 """ingest: a collection, in any format and from any place, becomes a corpus artifact."""
 
 import sys
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -51,13 +51,10 @@ class IngestResult(Result):
 
 def ingest(params: IngestParams) -> IngestResult:
     """Read a collection, check it and store it as a corpus; rows that can't be used go to the report's quarantine."""
-    with tempfile.TemporaryDirectory(prefix="ratchet-ingest-") as folder:
-        scratch, target = Path(folder) / "scratch", Path(folder) / "corpus"
-        for made in (scratch, target):
-            made.mkdir()
+    with TemporaryDirectory(prefix="ratchet-ingest-") as scratch, TemporaryDirectory(prefix="ratchet-corpus-") as target:
         if params.inspect:
-            return _inspect(params, scratch)
-        return _from_files(params, scratch, target) if params.source else _from_icons(params, target)
+            return _inspect(params, Path(scratch))
+        return _from_files(params, Path(scratch), Path(target)) if params.source else _from_icons(params, Path(target))
 
 
 def _wanted(params: IngestParams) -> "Wanted":
@@ -69,7 +66,7 @@ def _wanted(params: IngestParams) -> "Wanted":
 
 def _inspect(params: IngestParams, scratch: Path) -> IngestResult:
     from pipelines.collections.collection import look
-    from pipelines.collections.layout import shown
+    from pipelines.collections.recognition.layout import shown
 
     print(shown(*look(_wanted(params), scratch)), file=sys.stderr)
     return IngestResult(corpus="", report="", documents=0, queries=0, judgments=0, bad_rows=0, found=False)
@@ -81,6 +78,7 @@ def _from_files(params: IngestParams, scratch: Path, target: Path) -> IngestResu
 
     masker = Masker() if params.mask else None
     collection = stage(_wanted(params), scratch, masker)
+    collection.masked |= masker.counts if masker else {}
     report = _report(collection, scratch)
     if problem := collection.problem:
         raise InputError(problem.given, problem.expected, f"{problem.next_action}; report {report.id} has all")

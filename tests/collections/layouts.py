@@ -6,10 +6,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipelines.collections import readers
-from pipelines.collections.layout import Wishes, parse_columns, recognize
+from pipelines.collections.reading import readers
+from pipelines.collections.reading.sources import open_source
+from pipelines.collections.recognition.layout import Wishes, parse_columns, recognize
 from pipelines.collections.record import Layout, Role, Sampled
-from pipelines.collections.sources import open_source
 
 THINGS = (
     "red blue small large garden kitchen wooden steel lamp chair table knife bowl paint brush shelf winter summer cotton"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.collections.grades import Scale, seen
+from pipelines.collections.recognition.grades import Scale, seen
 from pipelines.errors import InputError
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.collections import readers
-from pipelines.collections.layout import recognize, shown
+from pipelines.collections.reading import readers
+from pipelines.collections.reading.sources import open_source
+from pipelines.collections.recognition.layout import recognize, shown
+from pipelines.collections.recognition.wishes import Wishes
 from pipelines.collections.record import Record, Sampled, SourceFile
-from pipelines.collections.sources import open_source
-from pipelines.collections.wishes import Wishes
 from pipelines.errors import InputError
 from tests.collections.layouts import laid_out, lines, rows, sampled, told, words
 from tests.collections.strangers import CASES, PRODUCTS, PRODUCTS_CSV, REFUSED, judged

@@ -13,6 +13,7 @@ import lzma
 import random
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.collections import delimited, lines, readers
-from pipelines.collections.delimited import Rows
-from pipelines.collections.lines import Lines
-from pipelines.collections.readers import read, sample, samples, sniff
+from pipelines.collections.reading import delimited, lines, readers
+from pipelines.collections.reading.delimited import Rows
+from pipelines.collections.reading.json_rows import flattened
+from pipelines.collections.reading.lines import Lines
+from pipelines.collections.reading.readers import read, sample, samples, sniff
+from pipelines.collections.reading.sniffing import Head, NoRows
+from pipelines.collections.reading.sources import Opened, open_source
 from pipelines.collections.record import BadRow, Record, SourceFile
-from pipelines.collections.sniffing import NoRows
-from pipelines.collections.sources import Opened, open_source
 from pipelines.errors import InputError
 from tests.conftest import PROJECT
 
@@ -349,6 +351,13 @@ def test_a_row_that_is_too_long_is_skipped_to_its_end(name, write):
     assert "too long" not in fields(file)
 
 
+def test_a_line_within_quotes_that_is_too_long_ends_the_look_ahead(write):
+    """What was not kept of it may hold the quote that closes, or any number of others."""
+    file = write("a.csv", 'id,text\n1,"a\n' + "x" * 50 + '\nb"\n2,c\n')
+    unclosed = (2, "a quote that never closes")
+    assert rows(file, 20) == [unclosed, (3, "too long"), (4, "1 cells for 2 columns"), one(5, 2, "c")]
+
+
 def test_a_line_is_too_long_by_its_bytes_and_whatever_the_block(monkeypatch):
     for block, text in itertools.product((1, 2, 3, 7, 64), (b"ab\n" + b"x" * 20 + b"\nc\n\nlast", b"\n\n", b"x" * 20, b"a\nb")):
         monkeypatch.setattr(lines, "BLOCK", block)
@@ -436,6 +445,7 @@ def test_a_first_row_of_names_is_a_header(header, write):
         ("a.csv", "id;name;price\n1;shoe, red;2,50\n2;hat, x;3,50\n", ";", {"id": "1", "name": "shoe, red", "price": "2,50"}),
         ("a.tsv", "id\ttext\n1\tone, two, three\n2\tfour\n", "\t", {"id": "1", "text": "one, two, three"}),
         ("a", "id\ttext\n1\tone, two\n2\tthree, four\n", "\t", {"id": "1", "text": "one, two"}),
+        ("a", "1\tone, two, x\n2\tthree, four, y\n", "\t", {"column 1": "1", "column 2": "one, two, x"}),
         ("a.csv", 'id,text\n1,"one; two; three"\n2,"four|five"\n', ",", {"id": "1", "text": "one; two; three"}),
         ("a.csv", "id,title,genres\n1,Heat,Action|Crime\n2,Up,Comedy|Drama\n", ",", {"id": "1", "title": "Heat", "genres": "Action|Crime"}),  # noqa: E501
         ("movies.dat", "1::Heat, The::Action|Crime\n2::Up, Up::Drama|War\n", "::", {"column 1": "1", "column 2": "Heat, The", "column 3": "Action|Crime"}),  # noqa: E501
@@ -449,6 +459,11 @@ def test_a_first_row_of_names_is_a_header(header, write):
 def test_the_delimiter_is_the_one_that_cuts_rows_alike(name, text, delimiter, first, write):
     file = write(name, text)
     assert (file.format, file.delimiter, fields(file)[0]) == ("csv", delimiter, first)
+
+
+def test_a_file_is_judged_by_its_whole_lines():
+    assert Head("a", b"x\ny\nz", whole=False, encoding="utf-8").lines() == ["x", "y"]
+    assert Head("a", b"x\ny\nz", whole=True, encoding="utf-8").lines() == ["x", "y", "z"]
 
 
 def test_a_table_of_bad_rows_is_still_a_table(write):
@@ -529,6 +544,32 @@ def test_values_keep_their_types(write):
     }
     assert fields(write("a.jsonl", text)) == [wanted]
     assert fields(write("a.json", f"[{text}]")) == [wanted]
+
+
+LETTERS = st.text(st.sampled_from('a"\\\\{}[],:\n é漢🦊'), max_size=6)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | LETTERS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(LETTERS.map(lambda key: f"k{key.replace('.', '')}"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    objects=st.lists(st.dictionaries(st.sampled_from(["x", "y", "z"]), VALUES, min_size=1), max_size=5),
+    block=st.sampled_from([1, 2, 3, 7, 1 << 18]),
+    indent=st.sampled_from([None, 1]),
+    ascii_only=st.booleans(),
+)
+def test_what_the_json_module_writes_is_read(objects, block, indent, ascii_only):
+    text = json.dumps(objects, indent=indent, ensure_ascii=ascii_only)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "BLOCK", block)
+        path = Path(folder) / "a.json"
+        path.write_text(text, encoding="utf-8")
+        assert fields(SourceFile(path, "a.json", "json")) == [flattened(one) for one in objects]
 
 
 def test_numbers_that_json_does_not_know(write):
@@ -635,7 +676,7 @@ def test_parquet_values_are_plain(tmp_path, write):
             "meta.by": None, "large": None, "n": None,
         }),
     ]  # fmt: skip
-    assert type(found[0][1]["id"]) is int
+    assert (type(found[0][1]["id"]), type(found[0][1]["at"])) == (int, datetime.datetime)
 
 
 def test_parquet_rows_with_bad_values_are_bad_alone(tmp_path):
@@ -647,6 +688,12 @@ def test_parquet_rows_with_bad_values_are_bad_alone(tmp_path):
     assert [line for line, _ in found] == [1, 2, 3, 4, 5]
     assert found[0][1]["text"] == "ok"
     assert [reason for _, reason in found[1:]] == ["invalid UTF-8", "a NUL character", "too long", "a time out of range"]
+
+
+def test_parquet_texts_that_are_too_long_are_bad_alone(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.table({"id": [1, 2, 3], "text": ["a", "x" * 50, "c"]}), tmp_path / "a.parquet")
+    file = sniff(Opened(tmp_path / "a.parquet", "a.parquet"))
+    assert rows(file, 40) == [(1, {"id": 1, "text": "a"}), (2, "too long"), (3, {"id": 3, "text": "c"})]
 
 
 @pytest.mark.parametrize("harm", ["no Parquet", "cut off", "middle changed", "columns twice"])
@@ -668,7 +715,7 @@ def test_parquet_that_can_not_be_read_is_a_sentence(harm, tmp_path):
 
 
 def test_parquet_with_rows_that_no_memory_holds_is_refused(monkeypatch, tmp_path):
-    from pipelines.collections import columnar
+    from pipelines.collections.reading import columnar
 
     pyarrow.parquet.write_table(pyarrow.table({"text": ["x" * 10_000]}), tmp_path / "a.parquet", compression="none")
     monkeypatch.setattr(columnar, "LONGEST", 1000)
@@ -744,7 +791,7 @@ def test_trec_documents_that_are_none(write):
 
 def test_trec_documents_of_nothing_but_tags_are_read_in_time(write):
     """Each unclosed tag would look for its end to the last letter."""
-    body = "<a><b>" * 100_000
+    body = "<a><b>" * 100_000 + "</c>" * 100_000 + "<c>" * 100_000
     file = write("a.trec", f"<DOC><DOCNO>1</DOCNO><TEXT>x</TEXT>{body}</DOC>")
     assert fields(file)[0]["docno"] == "1"
 
@@ -912,9 +959,9 @@ def test_a_file_that_is_cut_off_stops_the_reading(tmp_path):
 MEASURE = """
 import sys, time
 from pathlib import Path
-from pipelines.collections.readers import read, sniff
+from pipelines.collections.reading.readers import read, sniff
 from pipelines.collections.record import Record
-from pipelines.collections.sources import open_source
+from pipelines.collections.reading.sources import open_source
 (opened,) = open_source(sys.argv[1], Path(sys.argv[2]))
 file, counts, begun = sniff(opened), [0, 0], time.process_time()
 for row in read(file):

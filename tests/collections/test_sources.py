@@ -18,9 +18,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from pipelines.collections import compression, foreign, sources
-from pipelines.collections.compression import expanded
-from pipelines.collections.sources import Opened, open_source
+from pipelines.collections.reading import compression, foreign, sources
+from pipelines.collections.reading.compression import expanded
+from pipelines.collections.reading.sources import Opened, open_source
 from pipelines.errors import InputError, TryAgain
 from tests.services import S3
 

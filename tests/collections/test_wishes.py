@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.collections.wishes import Wishes, parse_columns
+from pipelines.collections.recognition.wishes import Wishes, parse_columns
 from pipelines.errors import InputError
 
 

@@ -111,12 +111,16 @@ def popular(documents, choices):
 
 
 def test_a_history_that_the_release_does_not_know_is_asked_by_its_text(trained, shop):
-    other = [Document(id=f"other-{one.id}", text=one.text) for one in small_films()]
-    release = embedded_release(trained.home, corpus_of(other, [], []), trained.encoder).release
+    asked = judged_topics(load(open_store(), "corpus", shop[0]), "test", "exclude")
+    judged = {document for grades in asked.qrels.values() for document in grades}
+    kept = [one if one.id in judged else Document(id=f"other-{one.id}", text=one.text) for one in small_films()]
+    without = [query for query in asked.queries if not judged & set(query.history)]
+    assert 0 < len(without) < len(asked.queries)
+    release = embedded_release(trained.home, corpus_of(kept, [], []), trained.encoder).release
     artifact = measured(release, corpus=shop[0])
     assert artifact.facts["forward_passes"] > 1
-    assert all(len(documents) == 100 for documents in ranked(artifact, "run.trec").values())
-    assert ranked(artifact, "popularity.trec") == {}
+    assert all(len(documents) >= 90 for documents in ranked(artifact, "run.trec").values())
+    assert {one for documents in ranked(artifact, "popularity.trec").values() for one in documents} <= judged
 
 
 def test_other_histories_are_other_queries_even_under_one_text(home):
@@ -180,7 +184,8 @@ def test_ml_100k_goes_through_ingest_and_is_measured_honestly(trained, ml_100k):
     summary = artifact.json("measures.json")
     assert (summary["queries"], summary["yardsticks"]) == (90, ["popularity", "BM25"])
     found = summary["measures"]["R@100"]
-    assert found["popularity"]["mean"] > 0.4 > 0.2 > found["release"]["mean"] > 0.03
+    assert found["popularity"]["mean"] > 0.4
+    assert 0.03 < found["release"]["mean"] < 0.2
     assert found["difference"]["high"] < 0
     verdict = call("gate", evaluation=artifact.id)
     assert "popularity alone ranks better than this release" in verdict.sentence

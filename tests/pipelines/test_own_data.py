@@ -172,12 +172,12 @@ def test_documents_alone_and_no_queries_at_all(trained, tmp_path):
     assert answer["sentence"] == "not run: no judgments"
 
 
-def test_a_champion_of_another_collection_is_no_rival(trained, tmp_path):
+def test_a_champion_of_another_collection_is_seen_by_its_judged_results(trained, tmp_path):
     assert train()["served"]
     shop = write_csv(tmp_path / "shop.csv", products())
-    judged = judged_csv(tmp_path / "judged.csv", by_words)
-    with pytest.raises(InputError, match=r"none of the .* judged documents .* store of its own"):
-        train(source=str(shop), qrels=str(judged))
+    answer = train(0.99, source=str(shop), qrels=str(judged_csv(tmp_path / "judged.csv", by_words)))
+    warnings = load_exactly(open_store(), "verdict", answer["verdict"]).json("verdict.json")["warnings"]
+    assert any("Judged@10 is 0.000 for the champion" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize(
@@ -201,3 +201,24 @@ def test_a_users_mistake_is_a_sentence(home, tmp_path, options, words):
     assert answer.stderr.startswith("error: given ")
     assert "Traceback" not in answer.stderr
     assert all(word in answer.stderr for word in words), answer.stderr
+
+
+def test_personal_data_is_masked_on_request_also_in_the_quarantine(home, tmp_path):
+    rows = list(products())
+    rows[3]["description"] += " Write to ann.smith@example.org."
+    rows.append({**rows[0], "sku": "", "description": "ask bob@example.org"})
+    path = write_csv(tmp_path / "shop.csv", rows)
+    answer = call("ingest", source=str(path), mask=True, max_bad_fraction=0.5)
+    corpus = corpus_of(answer)
+    texts = {one.id: one.text for one in documents(corpus)}
+    assert texts["P0003"].endswith("Write to <EMAIL_ADDRESS>.")
+    assert corpus.facts["masked"] == {"EMAIL_ADDRESS": 2}
+    kept = report_of(answer)
+    assert "bob@example.org" not in kept.text("quarantine.csv") + kept.text("report.html")
+
+
+def test_a_file_of_nothing_but_bad_rows_is_not_read_to_its_end(home, tmp_path):
+    path = tmp_path / "shop.csv"
+    path.write_text("sku,name\n" + "".join(f"P{number},Lamp {number}\n" for number in range(300)) + ",no id\n" * 60_000)
+    with pytest.raises(InputError, match="of 10,000 rows of documents"):
+        call("ingest", source=str(path))

@@ -119,7 +119,7 @@ def test_what_counts():
     proposal = SOUND + "      observed: 7 rows\n"
     for text, counts in [
         (SOUND, True), (SOUND + "      reviewed: false\n", False),
-        (proposal, False), (proposal + "      reviewed: false\n", False),
+        (proposal, False), (proposal + "      reviewed: false\n", False), (proposal + "      reviewed_by: ' '\n", False),
         (proposal + "      reviewed_by: ann\n", True), (SOUND + "      reviewed: true\n      reviewed_by: ann\n", True),
     ]:  # fmt: skip
         assert parsed(text).checks[0].check.counts is counts, text

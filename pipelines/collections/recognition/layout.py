@@ -3,16 +3,16 @@
 import re
 from collections.abc import Sequence
 
-from pipelines.collections.choosing import add_documents, add_interactions, add_users, names_of
-from pipelines.collections.clues import named
-from pipelines.collections.finding import Finding, check_used, gather
-from pipelines.collections.grades import Scale
-from pipelines.collections.groups import Group
-from pipelines.collections.inspection import shown
-from pipelines.collections.linking import add_queries
+from pipelines.collections.recognition.choosing import add_documents, add_interactions, add_users, names_of
+from pipelines.collections.recognition.clues import named
+from pipelines.collections.recognition.finding import Finding, check_used, gather
+from pipelines.collections.recognition.grades import Scale
+from pipelines.collections.recognition.groups import Group
+from pipelines.collections.recognition.inspection import shown
+from pipelines.collections.recognition.linking import add_queries
+from pipelines.collections.recognition.settling import interactions_of, judgments_of, settle
+from pipelines.collections.recognition.wishes import Wishes, parse_columns
 from pipelines.collections.record import Layout, Part, Sampled
-from pipelines.collections.settling import interactions_of, judgments_of, settle
-from pipelines.collections.wishes import Wishes, parse_columns
 
 __all__ = ["Wishes", "parse_columns", "recognize", "shown"]
 MOVIELENS = re.compile(r"(^|/)(u\.(data|item)|(movies|ratings)\.(dat|csv))(\.\w+)?$")

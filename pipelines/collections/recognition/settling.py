@@ -1,7 +1,7 @@
 """Which tables of texts are documents and which are queries, and which of several sets is used."""
 
-from pipelines.collections.finding import Finding, listed
-from pipelines.collections.groups import ASKS, Group, asking, grouped, overlap, without_repeated
+from pipelines.collections.recognition.finding import Finding, listed
+from pipelines.collections.recognition.groups import ASKS, Group, asking, grouped, overlap, without_repeated
 from pipelines.errors import InputError
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipelines.collections.archives import is_office, is_tar, tar_members, zip_members
-from pipelines.collections.bucket import download
-from pipelines.collections.compression import CHUNK, MAX_EXPANDED, compression_of, expanded, unreadable
-from pipelines.collections.foreign import aside_by_name, is_hidden, unread_format
+from pipelines.collections.reading.archives import is_office, is_tar, tar_members, zip_members
+from pipelines.collections.reading.bucket import download
+from pipelines.collections.reading.compression import CHUNK, MAX_EXPANDED, compression_of, expanded, unreadable
+from pipelines.collections.reading.foreign import aside_by_name, is_hidden, unread_format
 from pipelines.collections.record import Compression
 from pipelines.errors import InputError
 

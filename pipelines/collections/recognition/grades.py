@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.collections.terminal import clean
+from pipelines.collections.recognition.terminal import clean
 from pipelines.errors import InputError
 
 MOST = 1000

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipelines.collections.clues import Kind, kind_of
-from pipelines.collections.columns import Table
-from pipelines.collections.fields import Fields
-from pipelines.collections.groups import Group
-from pipelines.collections.headings import headed
+from pipelines.collections.recognition.clues import Kind, kind_of
+from pipelines.collections.recognition.columns import Table
+from pipelines.collections.recognition.fields import Fields
+from pipelines.collections.recognition.groups import Group
+from pipelines.collections.recognition.headings import headed
+from pipelines.collections.recognition.terminal import clean
+from pipelines.collections.recognition.wishes import Wishes, homes
 from pipelines.collections.record import Part, Role, Sampled
-from pipelines.collections.terminal import clean
-from pipelines.collections.wishes import Wishes, homes
 from pipelines.errors import InputError
 
 WISHED: tuple[Role, ...] = ("qrels", "interactions", "users", "queries", "documents")

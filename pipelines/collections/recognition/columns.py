@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pipelines.collections.recognition.words import Meaning, meaning
 from pipelines.collections.record import Record, SourceFile
-from pipelines.collections.words import Meaning, meaning
 
 LONGEST = 2000
 """Characters of a value that are looked at."""

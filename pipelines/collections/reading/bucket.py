@@ -9,7 +9,7 @@ import obstore
 from obstore.exceptions import BaseError
 
 from pipelines.artifacts import REFUSALS, s3_store
-from pipelines.collections.foreign import aside_by_name
+from pipelines.collections.reading.foreign import aside_by_name
 from pipelines.errors import InputError, TryAgain
 from pipelines.settings import settings
 

@@ -8,8 +8,8 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
-from pipelines.collections.compression import expanded
-from pipelines.collections.lines import LONGEST, Flawed, Lines, given
+from pipelines.collections.reading.compression import expanded
+from pipelines.collections.reading.lines import LONGEST, Flawed, Lines, given
 from pipelines.collections.record import BadRow, Record, SourceFile
 from pipelines.errors import InputError
 

@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipelines.collections.compression import expanded
-from pipelines.collections.lines import LONGEST, Flawed, Lines, decoded, given, is_text
+from pipelines.collections.reading.compression import expanded
+from pipelines.collections.reading.lines import LONGEST, Flawed, Lines, decoded, given, is_text
 from pipelines.collections.record import BadRow, Record, SourceFile
 
 TAG = re.compile(r"<(/?)([A-Za-z][\w.:-]*)((?:\s[^<>]*)?)>")

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pipelines.collections.columnar import read_parquet
-from pipelines.collections.delimited import read_delimited
-from pipelines.collections.json_document import read_document
-from pipelines.collections.json_rows import read_lines
-from pipelines.collections.lines import LONGEST, Encoding
+from pipelines.collections.reading.columnar import read_parquet
+from pipelines.collections.reading.delimited import read_delimited
+from pipelines.collections.reading.json_document import read_document
+from pipelines.collections.reading.json_rows import read_lines
+from pipelines.collections.reading.lines import LONGEST, Encoding
+from pipelines.collections.reading.sniffing import NoRows, sniff
+from pipelines.collections.reading.sources import Aside, Opened
+from pipelines.collections.reading.trec import read_documents, read_qrels, read_topics
 from pipelines.collections.record import BadRow, Format, Record, Sampled, SourceFile
-from pipelines.collections.sniffing import NoRows, sniff
-from pipelines.collections.sources import Aside, Opened
-from pipelines.collections.trec import read_documents, read_qrels, read_topics
 
 SAMPLE = 8 << 20
 """Characters of a sample: 200 rows of 16 MiB would not be flat."""

@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-from pipelines.collections.clues import Clues
-from pipelines.collections.columns import Column, Table
-from pipelines.collections.fields import Fields, beside_judgments, document_fields, item_texts, user_fields
-from pipelines.collections.finding import Finding, listed
-from pipelines.collections.groups import Group, overlap, without_repeated
+from pipelines.collections.recognition.clues import Clues
+from pipelines.collections.recognition.columns import Column, Table
+from pipelines.collections.recognition.fields import Fields, beside_judgments, document_fields, item_texts, user_fields
+from pipelines.collections.recognition.finding import Finding, listed
+from pipelines.collections.recognition.groups import Group, overlap, without_repeated
+from pipelines.collections.recognition.settling import best_of
+from pipelines.collections.recognition.terminal import clean
 from pipelines.collections.record import Role
 from pipelines.collections.rows import Unfit, seconds_of
-from pipelines.collections.settling import best_of
-from pipelines.collections.terminal import clean
 from pipelines.errors import InputError
 
 NAMING: dict[str, Role] = {"qrels": "qrels", "interactions": "interactions"}

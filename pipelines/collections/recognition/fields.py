@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pipelines.collections.clues import Clues
-from pipelines.collections.columns import MARKUP, Column, Table, text_of
-from pipelines.collections.vocabulary import (
+from pipelines.collections.recognition.clues import Clues
+from pipelines.collections.recognition.columns import MARKUP, Column, Table, text_of
+from pipelines.collections.recognition.vocabulary import (
     ADDRESSES,
     ATTRIBUTES,
     GENERAL_TITLES,
@@ -16,7 +16,7 @@ from pipelines.collections.vocabulary import (
     REVIEWS,
     SIDES,
 )
-from pipelines.collections.words import words_of
+from pipelines.collections.recognition.words import words_of
 
 Fields = dict[str, tuple[str, ...]]
 MOST_TEXTS = 3

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from pipelines.collections.compression import expanded
-from pipelines.collections.json_rows import DECODER, row_of, settled
-from pipelines.collections.lines import LONGEST, decoded, given, is_text
+from pipelines.collections.reading.compression import expanded
+from pipelines.collections.reading.json_rows import DECODER, row_of, settled
+from pipelines.collections.reading.lines import LONGEST, decoded, given, is_text
 from pipelines.collections.record import BadRow, Record, SourceFile
 from pipelines.errors import InputError
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import PurePosixPath
 
-from pipelines.collections.compression import SUFFIXES, Expanded, expanded
-from pipelines.collections.delimited import ATOMIC, Rows
-from pipelines.collections.lines import Encoding, Lines
+from pipelines.collections.reading.compression import SUFFIXES, Expanded, expanded
+from pipelines.collections.reading.delimited import ATOMIC, Rows
+from pipelines.collections.reading.lines import Encoding, Lines
+from pipelines.collections.reading.sources import FORMS, Opened
+from pipelines.collections.reading.trec import QRELS, TOPIC_LINE
 from pipelines.collections.record import SourceFile
-from pipelines.collections.sources import FORMS, Opened
-from pipelines.collections.trec import QRELS, TOPIC_LINE
 from pipelines.errors import InputError
 
 HEAD = 1 << 20

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
-from pipelines.collections.compression import Readable
+from pipelines.collections.reading.compression import Readable
 
 LONGEST = 16 << 20
 """Bytes of a line, a cell, an object or a document: a novel has a million, and what is longer was never meant as one row."""
@@ -61,7 +61,7 @@ def is_text(text: str) -> bool:
     return True
 
 
-def text_of(stream: Readable, encoding: Encoding, size: int = BLOCK) -> Iterator[bytes]:
+def text_of(stream: Readable, encoding: Encoding, size: int) -> Iterator[bytes]:
     """A stream's text as blocks of UTF-8 (or latin-1) bytes, without its byte order mark."""
     if encoding == "utf-16":
         yield from _transcoded(stream, size)
@@ -83,7 +83,7 @@ def _transcoded(stream: Readable, size: int) -> Iterator[bytes]:
 def decoded(stream: Readable, encoding: Encoding) -> Iterator[str]:
     """Blocks of text, in which a byte that is no UTF-8 stands as a lone surrogate."""
     decoder = codecs.getincrementaldecoder("latin-1" if encoding == "latin-1" else "utf-8")("surrogateescape")
-    for block in text_of(stream, encoding):
+    for block in text_of(stream, encoding, BLOCK):
         yield decoder.decode(block)
     yield decoder.decode(b"", final=True)
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from pipelines.collections.columns import Column, Table, text_of
-from pipelines.collections.grades import Scale, seen
-from pipelines.collections.headings import headed
+from pipelines.collections.recognition.columns import Column, Table, text_of
+from pipelines.collections.recognition.grades import Scale, seen
+from pipelines.collections.recognition.headings import headed
+from pipelines.collections.recognition.terminal import WIDTH, clean, wrapped
+from pipelines.collections.recognition.vocabulary import ATTRIBUTES
 from pipelines.collections.record import FIELDS, Layout, Part, Role, Sampled
-from pipelines.collections.terminal import WIDTH, clean, wrapped
-from pipelines.collections.vocabulary import ATTRIBUTES
 from pipelines.errors import InputError
 
 ROWS = 3

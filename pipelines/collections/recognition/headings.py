@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipelines.collections.columns import Column
+from pipelines.collections.recognition.columns import Column
+from pipelines.collections.recognition.terminal import clean
 from pipelines.collections.record import Record, Sampled
-from pipelines.collections.terminal import clean
 
 NUMBERED = re.compile(r"column \d+")
 RATINGS = ("user_id", "item_id", "rating", "timestamp")

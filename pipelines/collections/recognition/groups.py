@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.collections.clues import Clues, Kind, named
-from pipelines.collections.columns import Column, Table, text_of
-from pipelines.collections.terminal import clean
-from pipelines.collections.words import side_of
+from pipelines.collections.recognition.clues import Clues, Kind, named
+from pipelines.collections.recognition.columns import Column, Table, text_of
+from pipelines.collections.recognition.terminal import clean
+from pipelines.collections.recognition.words import side_of
 
 FOLDS = re.compile(r"(^|/)u[1-5ab]\.(base|test)$", re.IGNORECASE)
 """Files that divide the rows of `u.data` beside them, five times and more."""

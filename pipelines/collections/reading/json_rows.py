@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.collections.compression import expanded
-from pipelines.collections.lines import LONGEST, Flawed, Lines, given, is_text
+from pipelines.collections.reading.compression import expanded
+from pipelines.collections.reading.lines import LONGEST, Flawed, Lines, given, is_text
 from pipelines.collections.record import BadRow, Record, SourceFile
 
 SUSPECT = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")

@@ -5,10 +5,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from pipelines.collections.columns import Column, Table
-from pipelines.collections.grades import seen
-from pipelines.collections.vocabulary import AGREED, ATTRIBUTES, CODES, FILES, GLUE, QUESTIONS, RATERS, RELEVANCE, VALUES
-from pipelines.collections.words import words_of
+from pipelines.collections.recognition.columns import Column, Table
+from pipelines.collections.recognition.grades import seen
+from pipelines.collections.recognition.vocabulary import (
+    AGREED,
+    ATTRIBUTES,
+    CODES,
+    FILES,
+    GLUE,
+    QUESTIONS,
+    RATERS,
+    RELEVANCE,
+    VALUES,
+)
+from pipelines.collections.recognition.words import words_of
 from pipelines.errors import InputError
 
 Kind = Literal["documents", "queries", "qrels", "interactions", "users", "texts", ""]

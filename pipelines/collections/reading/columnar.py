@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.collections.delimited import repeated
-from pipelines.collections.json_rows import flattened
-from pipelines.collections.lines import LONGEST, given
+from pipelines.collections.reading.delimited import repeated
+from pipelines.collections.reading.json_rows import flattened
+from pipelines.collections.reading.lines import LONGEST, given
 from pipelines.collections.record import BadRow, Record, SourceFile
 from pipelines.errors import InputError
 

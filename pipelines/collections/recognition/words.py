@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
-from pipelines.collections.vocabulary import (
+from pipelines.collections.recognition.vocabulary import (
     ALIASES,
     ATTRIBUTES,
     CODES,

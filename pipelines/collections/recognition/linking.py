@@ -1,14 +1,14 @@
 """Queries and judgments, which name each other and the documents."""
 
-from pipelines.collections.choosing import Chosen, Names, document_column, id_notes
-from pipelines.collections.clues import MOST_GRADES, Clues, like_id, named
-from pipelines.collections.columns import text_of
-from pipelines.collections.fields import Fields, query_fields, split_fields
-from pipelines.collections.finding import Finding, listed
-from pipelines.collections.grades import Scale, seen
-from pipelines.collections.groups import Group, overlap, sides
-from pipelines.collections.settling import best_of
-from pipelines.collections.terminal import clean
+from pipelines.collections.recognition.choosing import Chosen, Names, document_column, id_notes
+from pipelines.collections.recognition.clues import MOST_GRADES, Clues, like_id, named
+from pipelines.collections.recognition.columns import text_of
+from pipelines.collections.recognition.fields import Fields, query_fields, split_fields
+from pipelines.collections.recognition.finding import Finding, listed
+from pipelines.collections.recognition.grades import Scale, seen
+from pipelines.collections.recognition.groups import Group, overlap, sides
+from pipelines.collections.recognition.settling import best_of
+from pipelines.collections.recognition.terminal import clean
 from pipelines.errors import InputError
 
 KNOWN = 0.2

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
 
-from pipelines.collections.compression import CHUNK, Readable, check_bounds, damaged, open_archive
+from pipelines.collections.reading.compression import CHUNK, Readable, check_bounds, damaged, open_archive
 from pipelines.errors import InputError
 
 HEADER_TYPES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
