@@ -37,6 +37,8 @@ Kind = Literal[
     "evaluation", "verdict", "drift", "experiment", "report",
 ]  # fmt: skip
 MIN_PREFIX = 4
+IN_FLIGHT = 3
+"""Parts of 5 MiB of a large file that are in memory at once while it is stored."""
 ACCESS = ("an account that may read and write the store", "correct the credentials, or the folder's owner and mode")
 REFUSALS = {
     "NoSuchBucket": ("a bucket that exists", "create the bucket, or correct RATCHET_STORE"),
@@ -197,7 +199,7 @@ class Store:
         if size is not None:
             log().warning("a stored file was damaged and is replaced", path=f"{self.uri}/{blob}")
         with self.operation("keep", blob):
-            obstore.put(self.backend, blob, file)
+            obstore.put(self.backend, blob, file, max_concurrency=IN_FLIGHT)
         return entry
 
     def _digest(self, path: str) -> str:

@@ -22,8 +22,8 @@ CREATE TABLE qrels (query TEXT, document TEXT, grade INTEGER, PRIMARY KEY (query
 CREATE TABLE interactions (user TEXT, document TEXT, time INTEGER, value REAL, file TEXT, line INTEGER);
 CREATE TABLE users (id TEXT PRIMARY KEY, fields TEXT);
 """
-PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "cache_size=-32768", "temp_store=FILE", "locking_mode=EXCLUSIVE")
-"""Of a scratch file: nothing in it must outlive the process, and 32 MiB of it are in memory, however many rows there are."""
+PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8192", "temp_store=FILE", "locking_mode=EXCLUSIVE")
+"""Of a scratch file: nothing in it must outlive the process, and 8 MiB of it are in memory, however many rows there are."""
 INSERTS: dict[Role, str] = {
     "documents": "INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?, ?)",
     "queries": "INSERT OR IGNORE INTO queries (id, text, split) VALUES (?, ?, ?)",
