@@ -21,9 +21,9 @@ def chromium_here() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """Chromium, started once."""
+    """Chromium, started once for a module: as long as it runs, no other code of this process can have an event loop."""
     chromium = chromium_here()
     from playwright.sync_api import sync_playwright
 
