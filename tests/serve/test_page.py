@@ -1,6 +1,7 @@
 """The search page in a real browser: what people see, by keyboard, on a phone, and with hostile documents."""
 
 import re
+import time
 
 import pytest
 
@@ -21,6 +22,14 @@ def server(trained):
 
 
 @pytest.fixture
+def until(page, script, patience_s=10.0):
+    """Wait until a script is true. Playwright's own `wait_for_function` evaluates within the page, which its policy forbids."""
+    deadline = time.monotonic() + patience_s
+    while not page.evaluate(script):
+        assert time.monotonic() < deadline, script
+        page.wait_for_timeout(50)
+
+
 def open_page(browser, server):
     """Sign in with a one-time link, in a browser of its own; scripts' errors fail the test."""
     contexts, errors = [], []
@@ -70,9 +79,9 @@ def test_type_see_choose_by_keyboard(open_page, server, trained):
     expected = [result["title"] for result in server.search("beach").json()["results"]]
     assert titles(page) == expected
     drawn = "images => images.every(image => image.complete && image.naturalWidth > 0)"
-    page.wait_for_function("[...document.querySelectorAll('.tile img')].length === 10")
+    until(page, "[...document.querySelectorAll('.tile img')].length === 10")
     page.locator(".tile img").last.scroll_into_view_if_needed()
-    page.wait_for_function(f"({drawn})([...document.querySelectorAll('.tile img')])")
+    until(page, f"({drawn})([...document.querySelectorAll('.tile img')])")
     focused = "document.activeElement.querySelector('.title')?.textContent ?? document.activeElement.id"
     for key, expected_focus in (("ArrowDown", expected[0]), ("ArrowDown", expected[1]), ("ArrowUp", expected[0])):
         page.keyboard.press(key)
@@ -110,9 +119,9 @@ def test_champion_beside_challenger_and_a_swap(open_page, server, trained, small
     assert page.evaluate("document.activeElement.closest('.column').classList.contains('challenger')")
     route(small)
     page.get_by_text("journal entry 3").wait_for()
-    page.wait_for_function("document.querySelectorAll('.column').length === 1")
+    until(page, "document.querySelectorAll('.column').length === 1")
     assert page.locator(".routing .champion code").text_content() == small[:8]
-    page.wait_for_function(f"document.querySelector('.champion .title').textContent === {shown['challenger'][0]['title']!r}")
+    until(page, f"document.querySelector('.champion .title').textContent === {shown['challenger'][0]['title']!r}")
 
 
 def test_problem_is_shown(open_page, server, trained):
