@@ -21,7 +21,6 @@ def server(trained):
         yield running
 
 
-@pytest.fixture
 def until(page, script, patience_s=10.0):
     """Wait until a script is true. Playwright's own `wait_for_function` evaluates within the page, which its policy forbids."""
     deadline = time.monotonic() + patience_s
@@ -30,6 +29,7 @@ def until(page, script, patience_s=10.0):
         page.wait_for_timeout(50)
 
 
+@pytest.fixture
 def open_page(browser, server):
     """Sign in with a one-time link, in a browser of its own; scripts' errors fail the test."""
     contexts, errors = [], []
