@@ -68,7 +68,6 @@ def waive(services: Services, runs: list[dict[str, Any]]) -> None:
     if said.get("outcome") != "not run":
         given = f"a train that ended with {said.get('sentence', 'no verdict')}"
         raise TryAgain(given, "a release to show", "read the gate's report")
-    print(f"  {said['sentence']}")
     print(
         "  So this demo promotes it by a waiver, with its name and reason in the journal: you can look, nobody vouches for it."
     )

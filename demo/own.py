@@ -39,6 +39,8 @@ def asked(arguments: list[str]) -> dict[str, Any]:
         raise InputError(
             f"{' '.join(arguments)}: {error.format_message()}", "options of ingest", "run `python -m pipelines ingest --help`"
         ) from None
+    if conf and not conf.get("source"):
+        raise InputError(" ".join(arguments), "a file or folder before the options", "run make demo DATA=FILE OPTIONS='…'")
     return conf | {
         name: str(Path(conf[name]).expanduser().absolute()) for name in PLACES if conf.get(name) and "://" not in conf[name]
     }

@@ -52,7 +52,6 @@ class Collection:
 
     wanted: Wanted
     layout: Layout
-    samples: list[Sampled]
     staging: Staging
     scale: Scale | None = None
     direction: Direction = field(default_factory=lambda: Direction(0))
@@ -121,8 +120,8 @@ def stage(wanted: Wanted, scratch: Path, mask: Callable[[str], str] | None = Non
     Raises:
         InputError: a file can't be read, or the files can't be recognized.
     """
-    layout, samples = look(wanted, scratch)
-    collection = Collection(wanted, layout, samples, open_staging(scratch, wanted.max_text, mask, wanted.max_bad_fraction))
+    layout, _ = look(wanted, scratch)
+    collection = Collection(wanted, layout, open_staging(scratch, wanted.max_text, mask, wanted.max_bad_fraction))
     for part in layout.parts:
         collection.staging.load(part, readers.read(part.file))
     try:
@@ -202,8 +201,8 @@ def _reversed(collection: Collection) -> InputError:
     )
 
 
-def write_corpus(staging: Staging, folder: Path) -> list[str]:
-    """Write the corpus's files, rows in the order of their ids; returns their names.
+def write_corpus(staging: Staging, folder: Path) -> None:
+    """Write the corpus's files, rows in the order of their ids.
 
     Equal rows give equal files, whatever format and order they came in.
     """
@@ -211,7 +210,6 @@ def write_corpus(staging: Staging, folder: Path) -> list[str]:
         write_rows(folder / name, rows)
     judged = staging.db.execute("SELECT query, document, grade FROM qrels ORDER BY query, document")
     write_qrels(folder / "qrels.txt", (Qrel(query=query, document=document, grade=grade) for query, document, grade in judged))
-    return sorted(path.name for path in folder.iterdir())
 
 
 def _files(staging: Staging) -> dict[str, Iterator[BaseModel]]:
