@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,6 +25,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import LocalStore, S3Store
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipelines import lineage
 from pipelines.errors import CorruptArtifact, InputError, TryAgain
 from pipelines.logs import log
 from pipelines.settings import PROJECT, Settings, settings
@@ -37,6 +38,9 @@ Kind = Literal[
     "evaluation", "verdict", "drift", "experiment", "report",
 ]  # fmt: skip
 MIN_PREFIX = 4
+UTC = "%Y-%m-%dT%H:%M:%SZ"
+STARTED = time.time()
+"""When this process began, within the time that its first imports take."""
 IN_FLIGHT = 3
 """Parts of 5 MiB of a large file that are in memory at once while it is stored."""
 ACCESS = ("an account that may read and write the store", "correct the credentials, or the folder's owner and mode")
@@ -120,8 +124,10 @@ class Manifest(BaseModel):
 class Store:
     """An object store through obstore. Every operation passes through `operation`, so tests can count and break them."""
 
-    def __init__(self, uri: str, s3_endpoint: str = "", cache: Path | None = None) -> None:
-        self.uri = uri.rstrip("/")
+    def __init__(
+        self, uri: str, s3_endpoint: str = "", cache: Path | None = None, account: Mapping[str, str] | None = None
+    ) -> None:
+        self.uri, self.endpoint = uri.rstrip("/"), s3_endpoint
         self.cache = cache
         self.local: Path | None = None
         parts = urlsplit(uri)
@@ -129,7 +135,7 @@ class Store:
             self.local = Path(unquote(parts.path))
             self.backend: LocalStore | S3Store = _local_store(self.local)
         elif parts.scheme == "s3" and parts.netloc:
-            self.backend = s3_store(parts.netloc, parts.path.strip("/"), s3_endpoint)
+            self.backend = s3_store(parts.netloc, parts.path.strip("/"), s3_endpoint, account)
         else:
             raise InputError(
                 f"RATCHET_STORE={uri!r}", "file:///folder or s3://bucket/prefix", "set RATCHET_STORE to one of these"
@@ -272,8 +278,13 @@ def _local_store(folder: Path) -> LocalStore:
         ) from None
 
 
-def s3_store(bucket: str, prefix: str, endpoint: str) -> S3Store:
-    """A bucket whose silence is noticed: within a minute a request has moved on or failed."""
+def s3_store(bucket: str, prefix: str, endpoint: str, account: Mapping[str, str] | None = None) -> S3Store:
+    """A bucket whose silence is noticed: within a minute a request has moved on or failed.
+
+    Args:
+        bucket, prefix, endpoint: where; an empty endpoint is the cloud's own.
+        account: AWS_ variables that take the place of the environment's.
+    """
     if endpoint and not endpoint.startswith(("http://", "https://")):
         raise InputError(
             f"RATCHET_S3_ENDPOINT={endpoint!r}",
@@ -284,13 +295,16 @@ def s3_store(bucket: str, prefix: str, endpoint: str) -> S3Store:
         "allow_http": endpoint.startswith("http://"), "connect_timeout": "5s", "read_timeout": "15s", "timeout": "1h"
     }  # fmt: skip
     retries: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
-    return S3Store(bucket, prefix=prefix or None, endpoint=endpoint or None, client_options=client, retry_config=retries)
+    who: Any = {name.lower(): value for name, value in (account or {}).items() if name.startswith("AWS_")}
+    return S3Store(
+        bucket, prefix=prefix or None, endpoint=endpoint or None, client_options=client, retry_config=retries, **who
+    )
 
 
-def open_store(given: Settings | None = None) -> Store:
-    """The store that the settings name."""
+def open_store(given: Settings | None = None, account: Mapping[str, str] | None = None) -> Store:
+    """The store that the settings name, as the environment's account or another one."""
     chosen = given or settings()
-    return Store(chosen.store_uri, chosen.s3_endpoint, chosen.home / "cache")
+    return Store(chosen.store_uri, chosen.s3_endpoint, chosen.home / "cache", account)
 
 
 @dataclass(frozen=True)
@@ -443,6 +457,7 @@ def _commit(store: Store, manifest: Manifest) -> Artifact:
     kind = manifest.recipe.kind
     if store.create(f"{kind}/{manifest.id}/manifest.json", manifest.model_dump_json(indent=1).encode()):
         log().info("committed", kind=kind, id=manifest.id, files=len(manifest.files), **manifest.cost)
+        lineage.emit(store, manifest)
         return Artifact(store, manifest)
     winner = load_exactly(store, kind, manifest.id)
     differing = sorted(
@@ -456,16 +471,18 @@ def _commit(store: Store, manifest: Manifest) -> Artifact:
 
 
 class _Meter:
-    """Wall and CPU seconds since it was made, and the process's peak memory."""
+    """Wall, CPU and GPU seconds since it was made, and the process's peak memory; a GPU counts while it is reserved."""
 
     def __init__(self) -> None:
         self.wall, self.cpu = time.monotonic(), time.process_time()
 
     def read(self) -> dict[str, float]:
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        wall = time.monotonic() - self.wall
         return {
-            "wall_s": round(time.monotonic() - self.wall, 3),
+            "wall_s": round(wall, 3),
             "cpu_s": round(time.process_time() - self.cpu, 3),
+            "gpu_s": round(wall * settings().gpus, 3),
             "peak_memory_mb": round(peak_kib / 1024, 1),
         }
 
@@ -473,12 +490,16 @@ class _Meter:
 def _provenance() -> dict[str, Any]:
     given = settings()
     return {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "at": time.strftime(UTC, time.gmtime()),
         "who": given.who,
         "host": socket.gethostname(),
         "python": platform.python_version(),
         "git_sha": given.git_sha or _git_sha(),
         "image": given.image_digest,
+        "pod": given.pod,
+        "node": given.node,
+        "queued_at": given.queued_at,
+        "started_at": time.strftime(UTC, time.gmtime(STARTED)),
         "dag_run": "/".join(part for part in (given.dag, given.dag_run, given.task) if part),
     }
 

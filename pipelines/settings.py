@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipelines.errors import InputError, expectation
@@ -21,10 +21,20 @@ INSTEAD = {  # of a password in an address
 class Profile(BaseModel):
     """What one kind of pod asks of the cluster."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     requests: dict[str, str] = {"cpu": "1", "memory": "2Gi"}
     limits: dict[str, str] = {"memory": "4Gi"}
+    memory_steps: list[str] = []
+    """Memory of the next pods, one after another, of a step that ran out of it; empty: only its batch is halved."""
     node_selector: dict[str, str] = {}
     tolerations: list[dict[str, str]] = []
+    runtime_class: str = ""
+    priority_class: str = ""
+    shared_memory: str = ""
+    """Size of /dev/shm, for loaders with several processes; empty: the runtime's 64 MB."""
+    spot: bool | None = None
+    """Nodes that the cloud can take back at any time: true, rather there; false, never; none, as the cluster likes."""
 
 
 GPU = Profile(
@@ -55,6 +65,9 @@ class Settings(BaseSettings):
     kubernetes_connection: str = Field("kubernetes_default", description="Airflow connection of the cluster")
     aws_connection: str = Field("", description="Airflow connection for S3; empty: aws_default for s3:// sources")
     store_secret: str = Field("ratchet-store", description="Kubernetes Secret with the store's credentials")
+    service_account: str = Field("", description="Service account of step pods; empty: the namespace's default")
+    pending_timeout_s: int = Field(600, ge=1, description="Seconds that a pod may wait for room, quota and its image")
+    replacements: int = Field(5, ge=0, description="Pods of a task that the cluster may take away without costing a try")
     profiles: dict[str, Profile] = {"cpu": Profile(), "gpu": GPU}
     kill_grace_s: float = Field(10, ge=0, description="Seconds between SIGTERM and SIGKILL")
 
@@ -73,7 +86,12 @@ class Settings(BaseSettings):
     task: str = ""
     try_number: int = 0
     git_sha: str = ""
-    image_digest: str = ""
+    image_file: Path | None = None
+    pod: str = ""
+    node: str = ""
+    gpus: int = 0
+    queued_at: str = ""
+    lineage_parent: str = Field("", validation_alias=AliasChoices("OPENLINEAGE_PARENT_ID", "RATCHET_LINEAGE_PARENT"))
     traceparent: str = Field("", validation_alias=AliasChoices("TRACEPARENT", "RATCHET_TRACEPARENT"))
 
     @field_validator(*INSTEAD)
@@ -101,6 +119,13 @@ class Settings(BaseSettings):
             return self.user or getpass.getuser()
         except (KeyError, OSError):  # a container's account may have a number and no name
             return f"uid-{os.getuid()}"
+
+    @property
+    def image_digest(self) -> str:
+        """The image that this process runs in, as its node names it; empty outside a pod, or as long as nobody told."""
+        if self.image_file is None or not self.image_file.is_file():
+            return ""
+        return self.image_file.read_text(encoding="utf-8").strip()
 
     @property
     def key(self) -> str:

@@ -38,6 +38,7 @@ class TaskInstance(SimpleNamespace):
 def task_context() -> dict[str, Any]:
     """What `execute` gets of Airflow's context."""
     ti = TaskInstance(
+        id="01234567-89ab-7cde-8f01-23456789abcd",
         dag_id="ingest_corpus",
         run_id="manual__2026-01-01T00:00:00+00:00",
         task_id="ingest",

@@ -1,11 +1,12 @@
 """S3 by an Airflow connection: what a step's process gets in its environment, and nowhere else.
 
-Never in a command line, a template, an XCom or a log: Airflow shows all of these. Pods have a Secret instead.
+Never in a command line, a template, an XCom or a log: Airflow shows all of these. A pod gets them by a Secret of its own.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.artifacts import Store, open_store
 from pipelines.errors import InputError, TryAgain
 from pipelines.settings import Settings
 
@@ -31,6 +32,15 @@ def granted(environment: dict[str, str], given: Settings, values: Mapping[str, A
     account = _account(hook)
     kept = {name: value for name, value in environment.items() if not (account and name in OWN)}
     return kept | account | _place(hook)
+
+
+def open_granted_store(given: Settings) -> Store:
+    """The store, for a task that reads a pod's result there, as the account of the connection that the settings name.
+
+    Raises:
+        InputError, TryAgain: as for `granted`.
+    """
+    return open_store(given, granted({}, given, {}))
 
 
 def s3_hook(given: Settings) -> Any:

@@ -9,47 +9,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk import Asset, AssetAlias, BaseOperatorLink, Context, RetryDecision, RetryPolicy
+from airflow.sdk import Asset, AssetAlias, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from pydantic import ValidationError
 
 from operators.credentials import granted
-from operators.pod import how_it_ended, pod_arguments, pod_environment
+from operators.pod import pod_arguments, pod_environment, pod_labels, profile_named
 from operators.process import Child
-from pipelines.artifacts import Kind, canonical, digest, open_store
+from operators.retries import OUT_OF_MEMORY, StepFailed, StepRetryPolicy
+from operators.runner import StepRunner, read_result, results_of
+from pipelines.artifacts import Kind
 from pipelines.contract import Result, Step, step_in
-from pipelines.errors import InputError, NothingToDo, TryAgain, expectation
+from pipelines.errors import InputError, NothingToDo, expectation
 from pipelines.settings import environment, settings
 
-OUT_OF_MEMORY = (137, -9)
 STOPPED = (143, -15)
 REPORTED = ("evaluation", "verdict", "drift", "experiment", "report")
 LAST_WORDS = re.compile(r"^(?:error|skipped): (.+)$", re.MULTILINE)
-
-
-class StepFailed(AirflowException):  # type: ignore[misc]  # Airflow's classes are untyped here
-    """A step ended with an exit code that is not 0; `times` counts out-of-memory ends of the same task."""
-
-    def __init__(self, message: str, exit_code: int, times: int = 0) -> None:
-        super().__init__(message)
-        self.exit_code, self.times = exit_code, times
-
-
-class StepRetryPolicy(RetryPolicy):  # type: ignore[misc]
-    """2: never again. 75: again. Out of memory: once more. Anything else: as the task's `retries` say."""
-
-    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:  # noqa: ARG002
-        code = getattr(exception, "exit_code", None)
-        if code == InputError.exit_code:
-            return RetryDecision.fail(reason="exit 2: these inputs can't work")
-        if code == TryAgain.exit_code:
-            return RetryDecision.retry(reason="exit 75: the same call may work later")
-        if code in OUT_OF_MEMORY:
-            again = getattr(exception, "times", 0) < 2  # once more
-            decide = RetryDecision.retry if again else RetryDecision.fail
-            return decide(reason="out of memory" + (": once more, with half the batch" if again else " twice"))
-        return RetryDecision.default()
 
 
 class ArtifactLink(BaseOperatorLink):  # type: ignore[misc]
@@ -61,7 +37,7 @@ class ArtifactLink(BaseOperatorLink):  # type: ignore[misc]
         return str(getattr(operator, "artifact_page", ""))
 
 
-class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
+class StepOperator(StepRunner):
     """Run a step.
 
     Args:
@@ -74,9 +50,10 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
         emits: The result's field whose id the events of `outlets` carry.
         only_if: A field of the result that must be true for these events.
         profile: The kind of pod, as the settings name it.
+        deferrable: For a long step: while its pod runs, the triggerer waits for it and no worker is held.
     """
 
-    template_fields = (*KubernetesPodOperator.template_fields, "step_params", "shard")
+    template_fields = (*StepRunner.template_fields, "step_params", "shard")
     operator_extra_links = (ArtifactLink(),)
     ui_color = "#e8f0e4"
 
@@ -109,6 +86,9 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
             "log_pod_spec_on_failure": False,
             "termination_message_policy": "FallbackToLogsOnError",
             "deferrable": deferrable and given.runtime == "kubernetes",
+            "logging_interval": 5 if deferrable else None,
+            "log_formatter": lambda _, line: readable(line),
+            "container_name_log_prefix_enabled": False,
             **pod_arguments(given, profile),
         }
         super().__init__(
@@ -140,26 +120,12 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
             StepFailed: the step's own one sentence, with its exit code.
             AirflowSkipException: there was nothing to do.
         """
-        if settings().runtime == "kubernetes":
-            self.prepare_pod(context)
-            super().execute(context)
-            return self._finish(context, _stored_result(context))
-        return self._finish(context, self._run_child(context))
+        result = self.run_pod(context) if settings().runtime == "kubernetes" else self._run_child(context)
+        return self._finish(context, result)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """Come back from a deferral, in another process: the result is in the store."""
-        self.do_xcom_push = False
-        super().trigger_reentry(context, event)
-        return self._finish(context, _stored_result(context))
-
-    def cleanup(self, pod: Any, remote_pod: Any, xcom_result: Any = None, context: Any = None) -> None:
-        """End the pod as Airflow does, but fail with the step's own words and exit code."""
-        try:
-            super().cleanup(pod, remote_pod, xcom_result, context)
-        except AirflowSkipException:
-            raise
-        except AirflowException:
-            raise self._failure(context, *how_it_ended(remote_pod, self.base_container_name)) from None
+        return self._finish(context, self.resume_pod(context, event))
 
     def on_kill(self) -> None:
         """End the step, whichever way it runs."""
@@ -170,8 +136,11 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
     def prepare_pod(self, context: Context) -> None:
         """Give the pod what only this try knows: the same command line, and where to leave the result."""
         self.do_xcom_push = False  # True, which pushes what `execute` returns, would also give the pod a sidecar
+        given = settings()
+        self.adapt_pod(context, _out_of_memory(context))
         self.arguments = self.command(context)
-        self.env_vars = {**pod_environment(settings()), **self._about(context), "RATCHET_RESULT_KEY": result_key(context)}
+        self.labels = pod_labels(self.step.__name__, str(self.step_params.get("release") or ""))
+        self.env_vars = pod_environment(given, profile_named(given, self.profile), self._about(context), results_of(context))
 
     def command(self, context: Context) -> list[str]:
         """The step and its options, as the command line takes them."""
@@ -202,8 +171,8 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
             self._child = Child(command, granted(environment(variables), given, self.step_params), given.kill_grace_s)
             code = self._child.run(tell)
             if code != 0:
-                raise self._failure(context, code, "\n".join(tail))
-            return _read_result(written.read_bytes())
+                raise self.failure(context, code, "\n".join(tail))
+            return read_result(written.read_bytes())
 
     def _about(self, context: Context) -> dict[str, str]:
         """What the step's logs and provenance say about the task that runs it."""
@@ -211,9 +180,11 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
         who = getattr(context.get("dag_run"), "triggering_user_name", None) or "airflow"
         about = {"DAG": ti.dag_id, "DAG_RUN": ti.run_id, "TASK": ti.task_id, "TRY_NUMBER": str(ti.try_number), "USER": who}
         trace = {"TRACEPARENT": value} if (value := _traceparent()) else {}
-        return {**{f"RATCHET_{name}": value for name, value in about.items()}, "RATCHET_LOG_FORMAT": "json", **trace}
+        named = {f"RATCHET_{name}": value for name, value in about.items()}
+        return {**named, "RATCHET_LOG_FORMAT": "json", "OPENLINEAGE_PARENT_ID": _lineage_parent(ti), **trace}
 
-    def _failure(self, context: Context, code: int, words: str) -> AirflowException:
+    def failure(self, context: Context, code: int, words: str) -> AirflowException:
+        """The exception for a step that said `words` and ended with `code`."""
         if code in STOPPED:  # it had no last words, whatever the line is that came last
             given = f"given a step that was told to stop before its end (exit {code})"
             return StepFailed(f"{given}; expected time to finish; next: run the task again, nothing half done is kept", code)
@@ -323,6 +294,15 @@ def _out_of_memory(context: Context) -> int:
     return int(context["task_state_store"].get("out_of_memory") or 0)
 
 
+def _lineage_parent(ti: Any) -> str:
+    """The task's run as OpenLineage names it: namespace/job/run. As Airflow's own listener tells it, where that is installed."""
+    try:
+        from airflow.providers.openlineage.plugins.macros import lineage_parent_id
+    except ImportError:
+        return f"ratchet/{ti.dag_id}.{ti.task_id}/{ti.id}"
+    return str(lineage_parent_id(ti))
+
+
 def _traceparent() -> str:
     """The trace that this task belongs to, so that the step's own lines belong to it too."""
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -330,26 +310,3 @@ def _traceparent() -> str:
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
     return carrier.get("traceparent") or settings().traceparent
-
-
-def result_key(context: Context) -> str:
-    """Where in the store a pod leaves its result: the same for every try, which may take over an earlier one's pod."""
-    ti = context["ti"]
-    return f"results/{ti.dag_id}/{digest(canonical([ti.run_id, ti.task_id, ti.map_index]))[:20]}.json"
-
-
-def _stored_result(context: Context) -> dict[str, Any]:
-    key = result_key(context)
-    try:
-        return _read_result(open_store().read(key))
-    except FileNotFoundError:
-        raise StepFailed(
-            f"given a pod that ended well but left no {key}; expected its result; next: run the task again", 75
-        ) from None
-
-
-def _read_result(body: bytes) -> dict[str, Any]:
-    result = json.loads(body)
-    if not isinstance(result, dict):
-        raise StepFailed(f"given {body[:80]!r} as a result; expected a JSON object; next: look at the step's log", 1)
-    return result

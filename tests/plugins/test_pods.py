@@ -45,13 +45,16 @@ def pod_of(operator, map_index):
     from kubernetes.client import ApiClient
 
     ti = Record(
-        dag_id="d", run_id="manual__2026-01-01T00:00:00+00:00", task_id=operator.task_id, map_index=map_index, try_number=1
-    )
+        id="01234567-89ab-7cde-8f01-23456789abcd", dag_id="d", run_id="manual__2026-01-01T00:00:00+00:00",
+        task_id=operator.task_id, map_index=map_index, try_number=1,
+    )  # fmt: skip
     context = {"ti": ti, "run_id": ti.run_id, "dag": Record(), "task_state_store": {}}
     operator.prepare_pod(context)
     pod = ApiClient().sanitize_for_serialization(operator.build_pod_request_obj(context, dry_run=True))
     assert pod["metadata"].pop("name").startswith(operator.step.__name__)
     assert pod["metadata"]["labels"].pop("airflow_version")
+    queued = next(one for one in pod["spec"]["containers"][0]["env"] if one["name"] == "RATCHET_QUEUED_AT")
+    assert queued.pop("value")
     return pod
 
 
@@ -74,7 +77,7 @@ def test_confined_and_without_secrets(cluster, monkeypatch, name):
     pod = pod_of(*pods()[name])
     spec, container = pod["spec"], pod["spec"]["containers"][0]
     assert "hush-hush" not in yaml.safe_dump(pod)
-    assert container["envFrom"] == [{"secretRef": {"name": "ratchet-store"}}]
+    assert container["envFrom"] == [{"secretRef": {"name": "ratchet-store", "optional": True}}]
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["automountServiceAccountToken"] is False
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
@@ -100,56 +103,6 @@ def test_valid_for_kubernetes(cluster):
     validate = pytest.importorskip("kubernetes_validate")
     for operator, map_index in pods().values():
         validate.validate({**pod_of(operator, map_index), "apiVersion": "v1", "kind": "Pod"}, "1.31", strict=True)
-
-
-def ended_pod(exit_code, reason="Error", message=""):
-    """A failed pod as the cluster's API tells of it."""
-    from kubernetes.client import models as k8s
-
-    ended = k8s.V1ContainerState(terminated=k8s.V1ContainerStateTerminated(exit_code=exit_code, reason=reason, message=message))
-    base = k8s.V1ContainerStatus(name="base", state=ended, image="i", image_id="i", ready=False, restart_count=0)
-    spec = k8s.V1PodSpec(containers=[k8s.V1Container(name="base")])
-    status = k8s.V1PodStatus(phase="Failed", container_statuses=[base])
-    return k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="p", namespace="n"), spec=spec, status=status)
-
-
-def test_how_a_pod_ended():
-    from kubernetes.client import models as k8s
-    from operators.pod import how_it_ended
-
-    assert how_it_ended(ended_pod(2, message="error: given x"), "base") == (2, "error: given x")
-    assert how_it_ended(ended_pod(1, "OOMKilled"), "base")[0] == 137
-    evicted = k8s.V1Pod(status=k8s.V1PodStatus(phase="Failed", reason="Evicted", message="low on disk"))
-    assert how_it_ended(evicted, "base") == (75, "the pod was evicted: low on disk")
-    assert how_it_ended(None, "base")[0] == 75
-
-
-def test_a_failed_pod_says_the_steps_sentence(cluster, context, monkeypatch):
-    from airflow.sdk.exceptions import AirflowSkipException
-    from operators.step import KubernetesPodOperator, StepFailed
-
-    operator = pods()["ingest"][0]
-    for asks_the_cluster in ("process_pod_deletion", "patch_already_checked", "is_istio_enabled"):
-        monkeypatch.setattr(KubernetesPodOperator, asks_the_cluster, lambda *args, **kwargs: None)
-    failed_pod = ended_pod(2, message="{}\nerror: given x; expected y; next: z\n")
-    with pytest.raises(StepFailed, match=r"^given x; expected y; next: z$") as failed:
-        operator.cleanup(failed_pod, failed_pod, None, context)
-    assert failed.value.exit_code == 2
-    with pytest.raises(AirflowSkipException):
-        operator.cleanup(ended_pod(4), ended_pod(4), None, context)
-
-
-def test_the_result_comes_back_through_the_store(context, home, monkeypatch, capsys):
-    """What the command line leaves under RATCHET_RESULT_KEY is what the operator reads, and a later try replaces it."""
-    from operators.step import _stored_result, result_key
-
-    from pipelines.__main__ import main
-
-    monkeypatch.setenv("RATCHET_RESULT_KEY", result_key(context))
-    for text in ("label", "label+category"):
-        assert main(["ingest", "--text", text]) == 0
-        line = capsys.readouterr().out.strip()
-        assert _stored_result(context) == yaml.safe_load(line)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+"""A TCP relay that can cut what passes through it, or be silent for a while: a network that fails on demand."""
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+
+class Relay:
+    """Listens at `host` and passes every connection on to `target`, until it is told to cut or to close."""
+
+    def __init__(self, host: str, target: tuple[str, int]) -> None:
+        self.target, self.cuts = target, 0
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._shut_until = 0.0
+        self._listener = socket.create_server((host, 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> int:
+        """Break every connection that is open now; how many."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            _close(*pair)
+        self.cuts += len(pairs)
+        return len(pairs)
+
+    def shut(self, seconds: float) -> None:
+        """Break everything, and refuse whoever comes within `seconds`."""
+        self._shut_until = time.monotonic() + seconds
+        self.cut()
+
+    def close(self) -> None:
+        """Stop listening and break everything."""
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if time.monotonic() < self._shut_until:
+                    client.close()
+                    continue
+                try:
+                    server = socket.create_connection(self.target, 10)
+                except OSError:
+                    client.close()
+                    continue
+                self._pairs = [pair for pair in self._pairs if pair[0].fileno() >= 0]
+                self._pairs.append((client, server))
+                threading.Thread(target=_pass_on, args=(client, server), daemon=True).start()
+
+
+def _pass_on(client: socket.socket, server: socket.socket) -> None:
+    other = {client: server, server: client}
+    with contextlib.suppress(OSError, ValueError), selectors.DefaultSelector() as ready:
+        for one in other:
+            ready.register(one, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                one = key.fileobj
+                body = one.recv(1 << 16)  # type: ignore[union-attr]
+                if not body:
+                    return _close(client, server)
+                other[one].sendall(body)  # type: ignore[index]
+    _close(client, server)
+
+
+def _close(*sockets: socket.socket) -> None:
+    for one in sockets:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
+
+
+@contextlib.contextmanager
+def relay(host: str, target: tuple[str, int]) -> Iterator[Relay]:
+    """A relay until the block ends."""
+    made = Relay(host, target)
+    try:
+        yield made
+    finally:
+        made.close()
