@@ -72,8 +72,10 @@ class Checkpoints:
             self.store.delete(f"{self.folder}/{name}")
 
 
-def encode_contents(encoder: Encoder, texts: dict[str, str], kept: Checkpoints, batch_tokens: int) -> dict[str, Vectors]:
-    """One vector for each content: those of earlier checkpoints, and the rest encoded now.
+def encode_contents(
+    encoder: Encoder, texts: dict[str, str], kept: Checkpoints, batch_tokens: int
+) -> tuple[dict[str, Vectors], list[str]]:
+    """One vector for each content, and which of them were not in an earlier checkpoint but encoded now.
 
     Args:
         texts: content to text.
@@ -96,7 +98,7 @@ def encode_contents(encoder: Encoder, texts: dict[str, str], kept: Checkpoints, 
                     "time for the rest",
                     "run it again: what is done is kept",
                 )
-    return found
+    return found, rest
 
 
 def _batches(encoder: Encoder, texts: Sequence[str], batch_tokens: int) -> Iterator[tuple[list[int], Vectors]]:

@@ -1,5 +1,6 @@
 """A shard's unfinished work: what is finished is kept, verified and used; what is torn or strange is not."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from contextlib import contextmanager
 
 import numpy as np
+import onnxruntime
 import pytest
 from structlog.testing import capture_logs
 
@@ -72,6 +74,9 @@ def kept_texts(store):
 
 
 def test_a_kill_at_any_operation_costs_at_most_the_batch_in_hand(parts, plain, monkeypatch):
+    session = onnxruntime.InferenceSession
+    loaded = functools.cache(lambda path: session(path, providers=["CPUExecutionProvider"]))  # each time takes 0.2 s
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda path, *_, **__: loaded(path))
     store, point, saved = open_store(), 0, []
     before = set(committed(store, "shard"))
     while True:
