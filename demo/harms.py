@@ -57,7 +57,7 @@ def lost_vectors(store: Store, scratch: Path) -> str:
     """A corpus with one more icon is embedded anew; the shard comes back with 1 % of its vectors missing, and no error."""
     champion = _champion(store)
     corpus = call("ingest", folder=str(_one_more_icon(scratch))).corpus
-    planned = call("plan", corpus=corpus, encoder=champion.inputs["encoder"], base="none")
+    planned = call("plan", corpus=corpus, encoder=champion.inputs["encoder"], mode="full")
     parts = {"corpus": corpus, "encoder": planned.encoder}
     whole = load_exactly(store, "shard", call("embed", **parts, shard=planned.shards[0]).shard)
     recipe = Recipe(

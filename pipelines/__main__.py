@@ -1,7 +1,6 @@
 """The command line: `python -m pipelines STEP --key value`. Every file of `pipelines/steps` is a command."""
 
 import errno
-import signal
 import sys
 import traceback
 from enum import Enum
@@ -15,6 +14,7 @@ from pipelines.artifacts import open_store
 from pipelines.contract import Step, load_step, step_names
 from pipelines.errors import InputError, NothingToDo, OutOfMemory, StepError, TryAgain
 from pipelines.settings import settings
+from pipelines.stopping import end_at_once
 
 OPTIONS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 100}
 BARE = "_bare"
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def guarded(command: click.Command, arguments: list[str] | None, name: str) -> int:
     """Run a command and return its exit code; a user's mistake never shows a traceback."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that scratch folders go
+    end_at_once()
     try:
         command.main(arguments, prog_name=name, standalone_mode=False)
     except click.UsageError as error:

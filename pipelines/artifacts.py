@@ -195,6 +195,11 @@ class Store:
             paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 
+    def delete(self, path: str) -> None:
+        """Remove what lies at `path`; nothing there is fine: another may have been first."""
+        with self.operation("delete", path), suppress(FileNotFoundError):
+            obstore.delete(self.backend, path)
+
     def keep(self, file: Path) -> FileEntry:
         """Store a file under its sha256, once. What lies there already is read again: damage is replaced, not inherited."""
         entry = FileEntry(sha256=digest_file(file), bytes=file.stat().st_size)

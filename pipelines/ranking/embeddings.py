@@ -1,23 +1,34 @@
 """Embeddings: one vector for each document of a corpus, by one variant of one encoder.
 
-The artifact holds `vectors.npy` (float32, documents × dimensions) and `rows.jsonl` (document id and content, in row order).
+The artifact holds `rows.jsonl` (document id and content, in the order of ids) and its vectors in one of two layouts:
+
+1. `vectors.npy`: float32, documents × dimensions, in the order of the rows. A shard looks the same.
+2. `segment-<number>.npy`, each float32, and `places.npy`: uint32, documents × 2, for each row its segment and its row there.
+   Segments are other artifacts' vectors, stored once under their sha256: a refresh adds its own and names the rest.
+
+Both say the same; layout, history and sharding are no part of the identity.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.artifacts import Artifact, Recipe
-from pipelines.errors import InputError
-from pipelines.ranking.corpus import Document, read_rows
-from pipelines.ranking.encoder import PROBES, Vectors
+from pipelines.errors import CorruptArtifact
+from pipelines.ranking.corpus import read_rows
+from pipelines.ranking.encoder import Vectors
+
+Places = NDArray[np.uint32]
+CHUNK = 8192
+"""Rows that are in memory at once where vectors are copied or checked."""
 
 
 class EmbeddedRow(BaseModel):
-    """Which document, with which content, a row of `vectors.npy` stands for."""
+    """Which document, with which content, a row of the vectors stands for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,108 +36,102 @@ class EmbeddedRow(BaseModel):
     content: str
 
 
-@dataclass(frozen=True)
-class Change:
-    """What a corpus asks of embeddings that were made for an earlier one."""
-
-    added: list[Document]
-    changed: list[Document]
-    deleted: list[str]
-    kept: int
-
-    @property
-    def to_encode(self) -> list[Document]:
-        """The documents without a vector, in the corpus's order of ids."""
-        return sorted([*self.added, *self.changed], key=lambda document: document.id)
-
-
 def rows(embedded: Artifact) -> list[EmbeddedRow]:
     """The rows of embeddings or of a shard, in the order of its vectors."""
-    return list(read_rows(embedded.path("rows.jsonl"), EmbeddedRow, f"{embedded.kind}/{embedded.id}/rows.jsonl"))
+    return list(each_row(embedded))
+
+
+def each_row(embedded: Artifact) -> Iterator[EmbeddedRow]:
+    """As `rows`, one at a time."""
+    return read_rows(embedded.path("rows.jsonl"), EmbeddedRow, f"{embedded.kind}/{embedded.id}/rows.jsonl")
 
 
 def vectors(embedded: Artifact) -> Vectors:
-    """The vectors of embeddings or of a shard: float32, (rows, dimensions), read-only from disk."""
-    loaded: Vectors = np.load(embedded.path("vectors.npy"), mmap_mode="r", allow_pickle=False)
-    return loaded
+    """The vectors of embeddings or of a shard: float32, (rows, dimensions); of one segment, read-only from disk."""
+    if "places.npy" not in embedded.manifest.files:
+        whole: Vectors = _mapped(embedded.path("vectors.npy"))
+        return whole
+    parts = segments(embedded)
+    gathered = np.empty((len(places(embedded)), _mapped(parts[0]).shape[1]), np.float32)
+    start = 0
+    for chunk in in_chunks(parts, places(embedded)):
+        gathered[start : start + len(chunk)] = chunk
+        start += len(chunk)
+    return gathered
 
 
-def compare(documents: Sequence[Document], base: Sequence[EmbeddedRow]) -> Change:
-    """What changed between the documents and the rows of earlier embeddings, by id and content."""
-    before = {row.id: row.content for row in base}
-    added = [document for document in documents if document.id not in before]
-    changed = [document for document in documents if before.get(document.id, document.content) != document.content]
-    present = {document.id for document in documents}
-    deleted = [row.id for row in base if row.id not in present]
-    return Change(added, changed, deleted, len(documents) - len(added) - len(changed))
+def vectors_at(embedded: Artifact, chosen: Sequence[int]) -> Vectors:
+    """The vectors of some rows: float32, (chosen, dimensions), in their order; the others are not read."""
+    parts = [_mapped(part) for part in segments(embedded)]
+    wanted = places(embedded)[list(chosen)]
+    return np.array([parts[segment][row] for segment, row in wanted.tolist()], np.float32)
 
 
-def shard_slice(documents: Sequence[Document], shard: str) -> list[Document]:
-    """The documents of shard `i/n`: every n-th after sorting by length, so that shards weigh the same.
-
-    >>> [document.id for document in shard_slice([Document(id=c, text=c * n) for n, c in enumerate("abcd", 1)], "1/2")]
-    ['b', 'd']
-
-    Raises:
-        InputError: there is no such shard.
-    """
-    index, count = map(int, shard.split("/"))
-    if index >= count:
-        raise InputError(f"shard {shard}", f"0/{count} to {count - 1}/{count}", "pass a shard that plan gave")
-    by_length = sorted(documents, key=lambda document: (len(document.text), document.id))
-    return sorted(by_length[index::count], key=lambda document: document.id)
-
-
-def place_vectors(
-    wanted: Sequence[EmbeddedRow], base: Sequence[Artifact], parts: Sequence[Artifact]
-) -> tuple[Vectors, NDArray[np.bool_]]:
-    """One vector for each wanted row, float32, and for each row whether its vector was copied from `base`.
-
-    The conservation laws: every wanted row gets a vector of its own content, from one part only; nothing is left over.
+def segments(embedded: Artifact) -> list[Path]:
+    """The verified files of the vectors.
 
     Raises:
-        InputError: a vector is missing, doubled or not asked for; gives the counts and five document ids.
+        CorruptArtifact: one is missing, was changed, or does not hold float32 vectors.
     """
-    position = {(row.id, row.content): number for number, row in enumerate(wanted)}
-    sources = [(part, rows(part), vectors(part)) for part in [*base, *parts]]
-    if not sources:
-        raise _law("no vectors at all", [row.id for row in wanted])
-    merged = np.zeros((len(wanted), sources[0][2].shape[1]), np.float32)
-    times = np.zeros(len(wanted), np.int64)
-    kept, stray = np.zeros(len(wanted), np.bool_), []
-    for part, part_rows, part_vectors in sources:
-        if len(part_rows) != len(part_vectors):
-            raise _law(f"{part.kind} {part.id} with {len(part_vectors)} vectors for {len(part_rows)} documents", [])
-        found = [(position.get((row.id, row.content)), number) for number, row in enumerate(part_rows)]
-        matched = [(target, number) for target, number in found if target is not None]
-        stray += [] if part.kind == "embeddings" else [part_rows[number].id for target, number in found if target is None]
-        targets = [target for target, _ in matched]
-        kept[targets] |= part.kind == "embeddings"
-        merged[targets] = part_vectors[[number for _, number in matched]]
-        np.add.at(times, targets, 1)  # `times[targets] += 1` counts a document once that one part has twice
-    for problem, ids in (
-        ("documents without a vector", [wanted[row].id for row in np.flatnonzero(times == 0).tolist()]),
-        ("documents with two vectors", [wanted[row].id for row in np.flatnonzero(times > 1).tolist()]),
-        ("vectors of documents that the corpus does not have", stray),
-    ):
-        if ids:
-            raise _law(f"{len(ids)} {problem}, {len(wanted)} documents in all", ids)
-    return merged, kept
+    single = "vectors.npy" in embedded.manifest.files
+    names = ["vectors.npy"] if single else sorted(name for name in embedded.manifest.files if name.startswith("segment-"))
+    return [embedded.path(name) for name in names]
 
 
-def sample(wanted: Sequence[EmbeddedRow], kept: NDArray[np.bool_]) -> list[int]:
-    """The rows to encode once more before a commit: up to 32 that were encoded now and 8 that were kept.
+def places(embedded: Artifact) -> Places:
+    """For each row its segment and its row there: uint32, (rows, 2)."""
+    if "places.npy" in embedded.manifest.files:
+        found: Places = np.load(embedded.path("places.npy"), allow_pickle=False)
+        return found
+    count = len(_mapped(embedded.path("vectors.npy")))
+    return np.stack([np.zeros(count, np.uint32), np.arange(count, dtype=np.uint32)], 1)
 
-    Chosen by content, so that they are spread over the corpus and the same in every run.
+
+def in_chunks(parts: Sequence[Path], wanted: Places) -> Iterator[Vectors]:
+    """The vectors at `wanted`, float32, a chunk at a time; read, not mapped, so that memory holds one chunk.
+
+    Within a segment, rows must ascend (as ids do): then a chunk reads one window of each.
     """
-    by_content = sorted(range(len(wanted)), key=lambda row: (wanted[row].content, wanted[row].id))
-    fresh = [row for row in by_content if not kept[row]][:PROBES]
-    return fresh + [row for row in by_content if kept[row]][: PROBES // 4]
+    opened = [_mapped(part) for part in parts]
+    for start in range(0, len(wanted), CHUNK):
+        some = wanted[start : start + CHUNK]
+        chunk = np.empty((len(some), opened[0].shape[1]), np.float32)
+        for number in np.unique(some[:, 0]).tolist():
+            here = some[:, 0] == number
+            inside = some[here, 1]
+            low, high = int(inside.min()), int(inside.max()) + 1
+            chunk[here] = _window(parts[number], opened[number], low, high)[inside - low]
+        yield chunk
 
 
-def _law(given: str, ids: list[str]) -> InputError:
-    examples = f": {', '.join(ids[:5])}{', …' if len(ids) > 5 else ''}" if ids else ""
-    return InputError(given + examples, "exactly one vector for each document", "run plan and embed again, then commit")
+def _window(path: Path, opened: Any, low: int, high: int) -> Vectors:
+    width = opened.shape[1]
+    flat = np.fromfile(path, np.float32, (high - low) * width, offset=opened.offset + low * width * 4)
+    return flat.reshape(high - low, width)
+
+
+def _mapped(path: Path) -> Any:
+    """An array on disk, of which nothing is read yet."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise _unreadable(path, str(error)) from None
+    if found.dtype != np.float32 or found.ndim != 2 or not found.flags.c_contiguous:
+        raise _unreadable(path, f"{found.dtype} of {found.ndim} dimensions")
+    return found
+
+
+def _unreadable(path: Path, reason: str) -> CorruptArtifact:
+    return CorruptArtifact(f"{path}: {reason}", "float32 vectors as numpy writes them", "embed this shard again")
+
+
+def write_vectors(path: Path, chunks: Iterable[Vectors], shape: tuple[int, int]) -> None:
+    """Write vectors that come in chunks as numpy's `save` would write them whole, byte for byte."""
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk, np.float32).data)
 
 
 def recipe_of(corpus_id: str, encoder_id: str, variant: str, version: int) -> Recipe:

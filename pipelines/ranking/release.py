@@ -195,8 +195,7 @@ def probe_ids(documents_: list[Document]) -> list[str]:
 def stored_vectors(embedded: Artifact, ids: list[str]) -> Vectors:
     """The vectors of some documents, float32, in the order of `ids`."""
     position = {row.id: number for number, row in enumerate(embeddings.rows(embedded))}
-    chosen: Vectors = np.asarray(embeddings.vectors(embedded)[[position[given] for given in ids]])
-    return chosen
+    return embeddings.vectors_at(embedded, [position[given] for given in ids])
 
 
 def check_probes(name: str, encoder: Encoder, probes: list[Document], expected: Vectors) -> float:

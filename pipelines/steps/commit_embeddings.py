@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from pipelines.artifacts import Artifact, load, open_store, produce
-from pipelines.contract import Params, Result
+from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 
 VERSION = 1
@@ -20,6 +20,10 @@ class CommitEmbeddingsParams(Params):
     shards: list[str] = Field([], description="Shard ids, in any order")
 
 
+class CommitEmbeddingsTuning(Tuning):
+    segments: int = Field(32, ge=1, le=10_000, description="More files of vectors than this are compacted into one")
+
+
 class CommitEmbeddingsResult(Result):
     embeddings: str
     documents: int
@@ -28,7 +32,7 @@ class CommitEmbeddingsResult(Result):
     found: bool
 
 
-def commit_embeddings(params: CommitEmbeddingsParams) -> CommitEmbeddingsResult:
+def commit_embeddings(params: CommitEmbeddingsParams, tuning: CommitEmbeddingsTuning) -> CommitEmbeddingsResult:
     """Make embeddings appear, all at once, after checking that no vector was lost, doubled or mixed."""
     from pipelines.ranking.embeddings import recipe_of
 
@@ -38,7 +42,11 @@ def commit_embeddings(params: CommitEmbeddingsParams) -> CommitEmbeddingsResult:
     base = [load(store, "embeddings", params.base)] if params.base else []
     _one_encoder(encoder, params.variant, [*base, *parts])
     recipe = recipe_of(corpus.id, encoder.id, params.variant, VERSION)
-    embedded = produce(store, recipe, lambda folder: _merge(corpus, encoder, params.variant, base, parts, folder))
+
+    def build(folder: Path) -> dict[str, Any]:
+        return _merge(corpus, encoder, params.variant, base, parts, folder, tuning.segments)
+
+    embedded = produce(store, recipe, build, tuning.model_dump())
     counts = {key: embedded.facts[key] for key in ("documents", "encoded", "kept")}
     return CommitEmbeddingsResult(embeddings=embedded.id, found=embedded.found, **counts)
 
@@ -55,23 +63,31 @@ def _one_encoder(encoder: Artifact, variant: str, parts: list[Artifact]) -> None
 
 
 def _merge(
-    corpus: Artifact, encoder: Artifact, variant: str, base: list[Artifact], parts: list[Artifact], folder: Path
+    corpus: Artifact, encoder: Artifact, variant: str, base: list[Artifact], parts: list[Artifact], folder: Path, most: int
 ) -> dict[str, Any]:
-    """Write vectors and rows in the order of document ids; kept vectors are byte copies."""
-    import numpy as np
-
-    from pipelines.ranking.corpus import documents, write_rows
-    from pipelines.ranking.embeddings import EmbeddedRow, place_vectors, sample
-    from pipelines.ranking.encoder import check_vectors, load_encoder
+    """Write the rows in the order of document ids, then the vectors; nothing but counts and places is held in memory."""
+    from pipelines.ranking.conservation import Settlement, check_fresh, lay_out, vectors_of
+    from pipelines.ranking.corpus import write_rows
+    from pipelines.ranking.encoder import load_encoder
+    from pipelines.ranking.refresh import aligned
     from pipelines.ranking.release import check_probes
 
-    texts = sorted(documents(corpus), key=lambda one: one.id)
-    wanted = [EmbeddedRow(id=one.id, content=one.content) for one in texts]
-    merged, kept = place_vectors(wanted, base, parts)
-    check_vectors(merged, [row.id for row in wanted])
-    again = sample(wanted, kept)
-    check_probes("these shards", load_encoder(encoder, variant), [texts[row] for row in again], merged[again])
-    np.save(folder / "vectors.npy", merged)
-    write_rows(folder / "rows.jsonl", wanted)
-    counts = {"kept": int(kept.sum()), "encoded": int((~kept).sum()), "checked": len(again)}
-    return {"documents": len(wanted), "dimensions": merged.shape[1], **counts}
+    for part in parts:
+        check_fresh(part)
+    settled = Settlement()
+    write_rows(folder / "rows.jsonl", settled.rows(aligned(corpus, base, parts)))
+    settled.check(corpus.facts["documents"], sum(part.facts["documents"] for part in base))
+    texts, again = settled.sample
+    check_probes("these shards", load_encoder(encoder, variant), texts, vectors_of(settled.places, [*base, *parts], again))
+    counts = {"documents": len(settled.places), "encoded": settled.encoded, "checked": len(again)}
+    change = {name: count for name, count in settled.change.counts.items() if name != "tokens"}
+    return {**counts, **change, **_rates(base, parts), **lay_out(folder, settled.places, [*base, *parts], most)}
+
+
+def _rates(base: list[Artifact], parts: list[Artifact]) -> dict[str, float]:
+    """How fast this encoder variant was in one process, for the next plan: as the shards measured it, else the base's."""
+    measured = [part.facts for part in parts if part.facts.get("encode_s")]
+    if not measured:
+        return {key: part.facts[key] for part in base for key in ("tokens_per_s", "start_s") if key in part.facts}
+    speed = sum(facts["encoded_tokens"] for facts in measured) / sum(facts["encode_s"] for facts in measured)
+    return {"tokens_per_s": round(speed, 1), "start_s": max(facts["start_s"] for facts in measured)}

@@ -1,12 +1,14 @@
 """embed: the documents of one shard become vectors."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from pipelines.artifacts import Recipe, canonical, digest, load, open_store, produce
+from pipelines.artifacts import Artifact, Recipe, Store, canonical, digest, load, open_store, produce
 from pipelines.contract import Params, Result, Tuning
+from pipelines.errors import InputError
 
 VERSION = 1
 
@@ -22,6 +24,7 @@ class EmbedParams(Params):
 class EmbedTuning(Tuning):
     threads: int = Field(0, ge=0, le=256, description="Threads of the encoder; 0: one for each core")
     batch_tokens: int = Field(2048, ge=1, le=1 << 20, description="Tokens in one batch, padding included")
+    checkpoint_s: float = Field(5, ge=0, le=3600, description="Seconds between two checkpoints; 0: after each batch")
 
 
 class EmbedResult(Result):
@@ -32,35 +35,72 @@ class EmbedResult(Result):
 
 
 def embed(params: EmbedParams, tuning: EmbedTuning) -> EmbedResult:
-    """Encode the documents of one shard; a shard that was encoded before is found."""
-    from pipelines.ranking.corpus import documents
-    from pipelines.ranking.embeddings import compare, rows, shard_slice
+    """Encode the documents of one shard; finished batches of an earlier try, and a shard encoded before, are found."""
+    from pipelines.ranking.embeddings import EmbeddedRow
+    from pipelines.ranking.encoder import card_of
+    from pipelines.ranking.refresh import shard_documents
 
     store = open_store()
     corpus, encoder = load(store, "corpus", params.corpus), load(store, "encoder", params.encoder)
-    base = rows(load(store, "embeddings", params.base)) if params.base else []
-    chosen = shard_slice(compare(list(documents(corpus)), base).to_encode, params.shard)
-    inputs = {"encoder": encoder.id, "documents": digest(canonical([[one.id, one.content] for one in chosen]))}
+    base = [load(store, "embeddings", params.base)] if params.base else []
+    limit = card_of(encoder).fingerprint.max_length
+    rows, texts = [], {}
+    for one in shard_documents(corpus, base, *_place(params.shard), limit):
+        rows.append(EmbeddedRow(id=one.id, content=one.content))
+        texts[rows[-1].content] = one.text
+    inputs = {"encoder": encoder.id, "documents": digest(canonical([[row.id, row.content] for row in rows]))}
     recipe = Recipe(kind="shard", step="embed", version=VERSION, inputs=inputs, params={"variant": params.variant})
+    shard = _produced(store, recipe, encoder, rows, texts, tuning)
+    passes = 0 if shard.found else shard.facts["forward_passes"]
+    return EmbedResult(shard=shard.id, documents=len(rows), forward_passes=passes, found=shard.found)
+
+
+def _place(shard: str) -> tuple[int, int]:
+    number, count = map(int, shard.split("/"))
+    if number >= count:
+        raise InputError(f"shard {shard}", f"0/{count} to {count - 1}/{count}", "pass a shard that plan gave")
+    return number, count
+
+
+def _produced(
+    store: Store, recipe: Recipe, encoder: Artifact, rows: list[Any], texts: dict[str, str], tuning: EmbedTuning
+) -> Artifact:
+    """The shard, after which its checkpoints are gone, also those of a run that was killed before it removed them."""
+    from pipelines.ranking.checkpoints import Checkpoints
+    from pipelines.ranking.encoder import card_of
+
+    kept = Checkpoints(store, recipe.id, card_of(encoder).dimensions, tuning.checkpoint_s)
+    variant = recipe.params["variant"]
 
     def build(folder: Path) -> dict[str, Any]:
-        return _encode(encoder, params.variant, chosen, tuning, folder)
+        return _encode(encoder, variant, rows, texts, kept, tuning, folder)
 
     shard = produce(store, recipe, build, tuning.model_dump())
-    passes = 0 if shard.found else shard.facts["forward_passes"]
-    return EmbedResult(shard=shard.id, documents=len(chosen), forward_passes=passes, found=shard.found)
+    kept.remove()
+    return shard
 
 
-def _encode(encoder: Any, variant: str, chosen: list[Any], tuning: EmbedTuning, folder: Path) -> dict[str, Any]:
+def _encode(
+    encoder: Artifact, variant: str, rows: list[Any], texts: dict[str, str], kept: Any, tuning: EmbedTuning, folder: Path
+) -> dict[str, Any]:
+    """Write vectors and rows; identical texts share one encoding."""
     import numpy as np
 
+    from pipelines.ranking.checkpoints import encode_contents
     from pipelines.ranking.corpus import write_rows
-    from pipelines.ranking.embeddings import EmbeddedRow
     from pipelines.ranking.encoder import check_vectors, load_encoder
+    from pipelines.ranking.refresh import weight
 
+    started = time.monotonic()
     loaded = load_encoder(encoder, variant, tuning.threads)
-    vectors = loaded.encode([document.text for document in chosen], "document", tuning.batch_tokens)
-    check_vectors(vectors, [document.id for document in chosen])
+    ready = time.monotonic()
+    found, rest = encode_contents(loaded, texts, kept, tuning.batch_tokens)
+    speed = {
+        "start_s": round(ready - started, 3), "encode_s": round(time.monotonic() - ready, 3),
+        "encoded_tokens": sum(weight(texts[content], loaded.card.fingerprint.max_length) for content in rest),
+    }  # fmt: skip
+    vectors = np.array([found[row.content] for row in rows], np.float32).reshape(len(rows), loaded.card.dimensions)
+    check_vectors(vectors, [row.id for row in rows])
     np.save(folder / "vectors.npy", vectors)
-    write_rows(folder / "rows.jsonl", [EmbeddedRow(id=one.id, content=one.content) for one in chosen])
-    return {"documents": len(chosen), "forward_passes": loaded.forward_passes}
+    write_rows(folder / "rows.jsonl", rows)
+    return {"documents": len(rows), "contents": len(found), "forward_passes": loaded.forward_passes, **speed}

@@ -1,4 +1,6 @@
-"""plan: which documents need a vector, in how many shards."""
+"""plan: which documents need a vector, in how many shards, and how long that takes."""
+
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,11 +17,14 @@ class PlanParams(Params):
     corpus: str = Field(description="Corpus id")
     encoder: str = Field("", description="Encoder id; empty: the champion's, else the only one in the store")
     variant: str = Field("onnx-fp32", description="Encoder variant for the documents")
-    base: str = Field("", description="Embeddings to start from; empty: the champion's; 'none': encode everything")
+    mode: Literal["incremental", "full"] = Field("incremental", description="full: encode every document, keep no vector")
+    base: str = Field("", description="Embeddings to start from; empty: the champion's, if they are by this encoder variant")
+    dry_run: bool = Field(False, description="Only say what would be encoded and how long it takes")
 
 
 class PlanTuning(Tuning):
     shards: int = Field(1, ge=1, le=1000, description="Shards of equal weight, each its own process or pod")
+    shard_documents: int = Field(100_000, ge=1, description="Documents in one shard at most, which bounds its memory")
 
 
 class PlanResult(Result):
@@ -27,31 +32,63 @@ class PlanResult(Result):
     encoder: str
     variant: str
     base: str
+    mode: str
+    """incremental, full, or encoder change: beside the champion's embeddings, which serve on."""
     shards: list[str]
+    documents: int
     added: int
     changed: int
     deleted: int
     kept: int
+    tokens: int
+    """About how many are to be encoded."""
+    estimate_s: float | None
+    """Seconds that this takes at the rate that this encoder variant had last; none where it has not been measured."""
+    sentence: str
+    dry_run: bool
 
 
 def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     """Compare the corpus with the last embeddings and split what must be encoded into shards."""
-    from pipelines.ranking.corpus import documents
-    from pipelines.ranking.embeddings import compare, rows
-
     store = open_store()
     corpus = load(store, "corpus", params.corpus)
     champion = _champion(store)
     encoder = load(store, "encoder", params.encoder or _encoder(store, champion))
-    base = _base(store, params, encoder, champion)
-    change = compare(list(documents(corpus)), rows(base) if base else [])
-    count = min(tuning.shards, len(change.to_encode))
-    counts = {"added": len(change.added), "changed": len(change.changed), "deleted": len(change.deleted), "kept": change.kept}
-    log().info("planned", to_encode=len(change.to_encode), shards=count, **counts)
+    last = _last(store, params, encoder, champion)
+    base = last if params.mode == "incremental" else None
+    change = _change(corpus, [base] if base else [], encoder)
+    count = min(max(tuning.shards, -(-change.to_encode // tuning.shard_documents)), change.to_encode)
+    estimate = _estimate(change.tokens, count, last.facts if last else {})
+    sentence = _sentence(change, estimate, count)
+    log().info("planned", sentence=sentence)
     return PlanResult(
         corpus=corpus.id, encoder=encoder.id, variant=params.variant, base=base.id if base else "",
-        shards=[f"{index}/{count}" for index in range(count)], **counts,
+        mode="incremental" if base else "encoder change" if champion and not last else "full",
+        shards=[f"{number}/{count}" for number in range(count)], documents=change.documents, estimate_s=estimate,
+        sentence=sentence, dry_run=params.dry_run, **change.counts,
     )  # fmt: skip
+
+
+def _change(corpus: Artifact, base: list[Artifact], encoder: Artifact) -> Any:
+    from pipelines.ranking.encoder import card_of
+    from pipelines.ranking.refresh import Change, aligned, weight
+
+    change, limit = Change(), card_of(encoder).fingerprint.max_length
+    for one in aligned(corpus, base):
+        if change.count(one) and one.document:
+            change.tokens += weight(one.document.text, limit)
+    return change
+
+
+def _estimate(tokens: int, shards: int, facts: dict[str, Any]) -> float | None:
+    if tokens and not facts.get("tokens_per_s"):
+        return None
+    return round(facts["start_s"] + tokens / shards / facts["tokens_per_s"], 1) if tokens else 0.0
+
+
+def _sentence(change: Any, estimate: float | None, shards: int) -> str:
+    time = "time unknown, this encoder variant has not been measured" if estimate is None else f"~{estimate:,.0f} s"
+    return f"{change.to_encode:,} of {change.documents:,} documents, {time}, {shards} pod{'s' * (shards != 1)}"
 
 
 def _champion(store: Store) -> Artifact | None:
@@ -71,14 +108,13 @@ def _encoder(store: Store, champion: Artifact | None) -> str:
     return ids[0]
 
 
-def _base(store: Store, params: PlanParams, encoder: Artifact, champion: Artifact | None) -> Artifact | None:
+def _last(store: Store, params: PlanParams, encoder: Artifact, champion: Artifact | None) -> Artifact | None:
     """Embeddings whose vectors may be kept: those of the same encoder and variant, else none."""
-    if params.base == "none" or not (params.base or champion):
+    if not (params.base or champion):
         return None
     base = load(store, "embeddings", params.base or champion.inputs["embeddings"])  # type: ignore[union-attr]
-    same = base.inputs["encoder"] == encoder.id and base.manifest.recipe.params["variant"] == params.variant
+    same = (base.inputs["encoder"], base.manifest.recipe.params["variant"]) == (encoder.id, params.variant)
     if not same and params.base:
-        raise InputError(
-            f"base {base.id} by another encoder or variant", f"embeddings by encoder {encoder.id}", "pass --base none"
-        )
+        given = f"base {base.id} by another encoder or variant"
+        raise InputError(given, f"embeddings by encoder {encoder.id}", "leave out --base")
     return base if same else None

@@ -1,7 +1,5 @@
 """Corpus, encoder, embeddings, index and release: what must hold for whatever comes in."""
 
-import json
-
 import faiss
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ from hypothesis import strategies as st
 
 from pipelines.artifacts import Recipe, load_exactly, open_store, produce
 from pipelines.errors import CorruptArtifact, InputError
-from pipelines.ranking.corpus import Document, documents, qrels, queries
-from pipelines.ranking.embeddings import EmbeddedRow, compare, place_vectors, rows, shard_slice, vectors
+from pipelines.ranking.corpus import documents, qrels, queries
+from pipelines.ranking.embeddings import rows, vectors
 from pipelines.ranking.encoder import batch_by_tokens, check_vectors, load_encoder
 from pipelines.ranking.index import Index, load_index
 from pipelines.ranking.release import load_release
@@ -27,13 +25,6 @@ def test_batches_hold_every_row_once_and_keep_the_budget(lengths, budget):
     assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget for batch in batches)
 
 
-@given(st.dictionaries(WORDS, WORDS, max_size=30), st.integers(1, 7))
-def test_shards_part_the_documents(texts, count):
-    given_documents = [Document(id=key, text=text) for key, text in texts.items()]
-    shards = [shard_slice(given_documents, f"{index}/{count}") for index in range(count)]
-    assert sorted(one.id for shard in shards for one in shard) == sorted(texts)
-
-
 def test_a_shard_that_there_is_none_of(trained):
     parts = {"corpus": trained.corpus, "encoder": trained.encoder}
     with pytest.raises(InputError, match=r"given shard 5/3; expected 0/3 to 2/3; next: pass a shard that plan gave"):
@@ -41,54 +32,17 @@ def test_a_shard_that_there_is_none_of(trained):
     assert len(open_store().names("shard/")) == 1, "only that of the training"
 
 
-@given(st.dictionaries(WORDS, WORDS), st.dictionaries(WORDS, WORDS))
-def test_a_change_accounts_for_every_document(before, after):
-    change = compare(
-        [Document(id=key, text=text) for key, text in after.items()],
-        [EmbeddedRow(id=key, content=Document(id=key, text=text).content) for key, text in before.items()],
-    )
-    assert len(change.added) == len(after.keys() - before.keys())
-    assert sorted(change.deleted) == sorted(before.keys() - after.keys())
-    assert {one.id for one in change.changed} == {key for key in after.keys() & before.keys() if after[key] != before[key]}
-    assert change.kept + len(change.to_encode) == len(after)
-
-
-def shard_of(encoder, ids, vectors_given=None):
-    """A shard artifact with these documents, one axis each."""
+def stranger_shard():
+    """A shard of another encoder's."""
 
     def build(folder):
-        np.save(folder / "vectors.npy", np.eye(len(ids), 384, dtype=np.float32) if vectors_given is None else vectors_given)
-        (folder / "rows.jsonl").write_text("".join(json.dumps({"id": key, "content": key}) + "\n" for key in ids))
-        return {"documents": len(ids)}
+        np.save(folder / "vectors.npy", np.eye(1, 384, dtype=np.float32))
+        (folder / "rows.jsonl").write_text('{"id":"a","content":"a"}\n')
+        return {"documents": 1}
 
-    inputs = {"encoder": encoder, "documents": ",".join(ids)}
-    return produce(
-        open_store(), Recipe(kind="shard", step="embed", version=1, inputs=inputs, params={"variant": "onnx-fp32"}), build
-    )
-
-
-def wanted(ids):
-    return [EmbeddedRow(id=key, content=key) for key in ids]
-
-
-@pytest.mark.parametrize(
-    ("parts", "words"),
-    [
-        ([], "no vectors at all"),
-        ([["a", "b"]], "1 documents without a vector, 3 documents in all: c"),
-        ([["a", "b", "c"], ["c"]], "1 documents with two vectors, 3 documents in all: c"),
-        ([["a", "b", "c", "c"]], "1 documents with two vectors, 3 documents in all: c"),
-        ([["a", "b", "c", "x"]], "1 vectors of documents that the corpus does not have, 3 documents in all: x"),
-    ],
-)
-def test_conservation_laws(home, parts, words):
-    with pytest.raises(InputError, match=words):
-        place_vectors(wanted("abc"), [], [shard_of("e", ids) for ids in parts])
-
-
-def test_more_rows_than_vectors(home):
-    with pytest.raises(InputError, match="2 vectors for 3 documents"):
-        place_vectors(wanted("abc"), [], [shard_of("e", list("abc"), np.eye(2, 384, dtype=np.float32))])
+    inputs = {"encoder": "another-encoder", "documents": "a"}
+    recipe = Recipe(kind="shard", step="embed", version=1, inputs=inputs, params={"variant": "onnx-fp32"})
+    return produce(open_store(), recipe, build)
 
 
 @settings(deadline=None)
@@ -162,7 +116,7 @@ def test_unknown_variant(trained):
 def test_sharding_does_not_change_embeddings(trained, home, icons_folder):
     corpus = call("ingest", folder=str(icons_folder("few", keep=lambda name: name < "c"))).corpus
     parts = {"corpus": corpus, "encoder": trained.encoder}
-    planned = call("plan", **parts, shards=3, base="none")
+    planned = call("plan", **parts, shards=3, mode="full")
     shards = [call("embed", **parts, shard=shard).shard for shard in planned.shards]
     embedded = load_exactly(trained.store, "embeddings", call("commit_embeddings", **parts, shards=shards[::-1]).embeddings)
     whole = load_exactly(trained.store, "embeddings", trained.embeddings)
@@ -207,7 +161,7 @@ def test_delete_only_refresh_needs_no_forward_pass(trained, icons_folder):
 
 
 def test_vectors_of_two_encoders_are_never_mixed(trained, home):
-    stranger = shard_of("another-encoder", ["a"])
+    stranger = stranger_shard()
     with pytest.raises(InputError, match="another-encoder"):
         call("commit_embeddings", corpus=trained.corpus, encoder=trained.encoder, shards=[trained.shard, stranger.id])
 
