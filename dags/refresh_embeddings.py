@@ -32,7 +32,7 @@ with DAG(
     )
     parts = {name: planned.output[name] for name in ("corpus", "encoder", "variant", "base")}
     embedded = StepOperator.partial(
-        step=embed, step_params=parts, returns="shard", map_index_template="{{ task.shard }}"
+        step=embed, step_params=parts, returns="shard", map_index_template="{{ task.shard }}", deferrable=True
     ).expand(shard=planned.output)
     committed = StepOperator(
         step=commit_embeddings,

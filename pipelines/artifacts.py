@@ -301,9 +301,7 @@ def s3_store(bucket: str, prefix: str, endpoint: str, account: Mapping[str, str]
     }  # fmt: skip
     retries: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
     who: Any = {name.lower(): value for name, value in (account or {}).items() if name.startswith("AWS_")}
-    return S3Store(
-        bucket, prefix=prefix or None, endpoint=endpoint or None, client_options=client, retry_config=retries, **who
-    )
+    return S3Store(bucket, prefix=prefix or None, endpoint=endpoint or None, client_options=client, retry_config=retries, **who)
 
 
 def open_store(given: Settings | None = None, account: Mapping[str, str] | None = None) -> Store:

@@ -1,7 +1,7 @@
 """Which artifact was made from which, as OpenLineage events: one for each commit, under the Airflow task that asked for it.
 
-Without a transport of one's own (OPENLINEAGE_URL, OPENLINEAGE_CONFIG, OPENLINEAGE__TRANSPORT__TYPE) each event becomes a file in
-the store's folder `lineage`; OPENLINEAGE_DISABLED=true turns them off. https://openlineage.io/docs/spec/object-model
+Without a transport of one's own (OPENLINEAGE_URL, OPENLINEAGE_CONFIG, OPENLINEAGE__TRANSPORT__TYPE) each event becomes a file
+in the store's folder `lineage`; OPENLINEAGE_DISABLED=true turns them off. The model: OpenLineage's specification, RunEvent.
 """
 
 import logging
@@ -33,7 +33,7 @@ def emit(store: "Store", manifest: "Manifest") -> None:
 
 
 def _client(store: "Store", manifest: "Manifest") -> Any:
-    """With the transport that the environment asks for, else into the store: to the console would be among the step's result."""
+    """With the transport that the environment asks for, else into the store: the console is the step's result's."""
     from openlineage.client import OpenLineageClient
 
     logging.getLogger("openlineage").setLevel(logging.ERROR)
@@ -60,10 +60,11 @@ def _event(store: "Store", manifest: "Manifest") -> Any:
     from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 
     recipe = manifest.recipe
+    named = uuid.uuid5(uuid.NAMESPACE_URL, f"{NAMED}{manifest.id}:{manifest.provenance['at']}")
     return RunEvent(
         eventType=RunState.COMPLETE,
         eventTime=datetime.now(UTC).isoformat(),
-        run=Run(runId=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{NAMED}{manifest.id}:{manifest.provenance['at']}")), facets=_parent()),
+        run=Run(runId=str(named), facets=_parent()),
         job=Job(namespace=NAMESPACE, name=recipe.step),
         inputs=[InputDataset(namespace=store.uri, name=one, facets=_said(role)) for role, one in recipe.inputs.items() if one],
         outputs=[OutputDataset(namespace=store.uri, name=manifest.id, facets=_said(recipe.kind))],

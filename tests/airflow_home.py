@@ -25,6 +25,7 @@ class TaskStateStore(dict[str, Any]):
     """Airflow's store of a task's state, as far as the operator asks it."""
 
     def set(self, key: str, value: Any) -> None:
+        assert value is not None, "Airflow refuses None"
         self[key] = value
 
 

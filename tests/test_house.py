@@ -27,7 +27,7 @@ HOSTS = (
 DOORS = {
     "dags": {"airflow.sdk", "operators", "pipelines.contract", "pipelines.settings", "pipelines.steps"},
     "plugins/operators": {
-        "airflow", "botocore", "kubernetes", "opentelemetry", "pydantic", "operators",
+        "airflow", "botocore", "kubernetes", "opentelemetry", "pydantic", "operators", "tenacity", "urllib3",
         "pipelines.artifacts", "pipelines.contract", "pipelines.errors", "pipelines.settings", "pipelines.steps",
     },
     "plugins/ui": {

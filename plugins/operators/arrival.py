@@ -8,7 +8,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from operators.credentials import s3_hook
-from operators.step import StepRetryPolicy
+from operators.retries import StepRetryPolicy
 from pipelines.errors import InputError
 from pipelines.settings import settings
 

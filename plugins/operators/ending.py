@@ -19,9 +19,9 @@ NEVER_PULLED = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 NOT_PULLED = NEVER_PULLED | {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable"}
 NOT_STARTED = frozenset({"UnexpectedAdmissionError", "ContainerCannotRun", "StartError", "CreateContainerError"})
 FAULTY = re.compile(
-    r"uncorrectable ECC|fallen off the bus|Xid \(|NVML: Unknown Error|CUDA driver (?:initialization failed|version is insufficient)"
-    r"|CUDA error: (?:an illegal instruction|hardware stack|unknown error|device-side)|devices? (?:is|are|\(s\)).{0,20}unavailable"
-    r"|Input/output error",
+    r"uncorrectable ECC|fallen off the bus|Xid \(|NVML: Unknown Error|Input/output error|CUDA driver initialization failed"
+    r"|CUDA driver version is insufficient|CUDA error: (?:an illegal instruction|hardware stack|unknown error|device-side)"
+    r"|CUDA-capable device\(s\) is/are busy or unavailable",
     re.IGNORECASE,
 )
 """Words of drivers about a device or disk that another node would not have."""

@@ -4,22 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowException
 
-from operators.ending import Cause
 from pipelines.errors import InputError, TryAgain
 
 OUT_OF_MEMORY = (137, -9)
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=5)
-
-
-class StepFailed(AirflowException):  # type: ignore[misc]  # Airflow's classes are untyped here
-    """A step ended with an exit code that is not 0; `times` counts out-of-memory ends of the same task."""
-
-    def __init__(self, message: str, exit_code: int, times: int = 0, cause: Cause = "step", node: str = "") -> None:
-        super().__init__(message)
-        self.exit_code, self.times, self.cause, self.node = exit_code, times, cause, node
 
 
 class StepRetryPolicy(RetryPolicy):  # type: ignore[misc]
@@ -34,15 +24,16 @@ class StepRetryPolicy(RetryPolicy):  # type: ignore[misc]
             return RetryDecision.fail(reason="exit 2: these inputs can't work")
         if cause == "no room":
             return RetryDecision.fail(reason="no room in the cluster within the time that the settings give")
+        if code in OUT_OF_MEMORY:
+            return _once_more(getattr(exception, "times", 0) < 2)
         if cause == "image":
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (try_number - 1))
             return RetryDecision.retry(delay=wait, reason=f"the image can't be had: again in {wait.seconds} s")
         if cause == "hardware":
             return RetryDecision.retry(reason="a fault of the node: again, on another one if there is one")
-        if code == TryAgain.exit_code:
-            return RetryDecision.retry(reason="exit 75: the same call may work later")
-        if code in OUT_OF_MEMORY:
-            again = getattr(exception, "times", 0) < 2  # once more
-            decide = RetryDecision.retry if again else RetryDecision.fail
-            return decide(reason="out of memory" + (": once more, with half the batch" if again else " twice"))
-        return RetryDecision.default()
+        return RetryDecision.retry(reason="exit 75: may work later") if code == TryAgain.exit_code else RetryDecision.default()
+
+
+def _once_more(again: bool) -> RetryDecision:
+    decide = RetryDecision.retry if again else RetryDecision.fail
+    return decide(reason="out of memory" + (": once more, with half the batch" if again else " twice"))

@@ -23,11 +23,11 @@ from kubernetes.client import models as k8s
 from urllib3.exceptions import HTTPError
 
 from operators.credentials import granted, open_granted_store
-from operators.ending import Ending, how_it_ended, missing
+from operators.ending import Ending, how_it_ended
+from operators.failures import StepFailed, api_message, by_cluster, first_line, no_quota, refused, silent, taken
 from operators.pod import OBSERVED, affinity, profile_named, resources, secret
-from operators.retries import StepFailed
 from pipelines.artifacts import canonical, digest
-from pipelines.errors import InputError, TryAgain
+from pipelines.errors import TryAgain
 from pipelines.settings import settings
 
 STALE = timedelta(seconds=15)
@@ -90,7 +90,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
     def _run_once(self, context: Context) -> dict[str, Any]:
         self.prepare_pod(context)
         super().execute(context)
-        return self._stored_result(context, self.pod.metadata.name)
+        return self._stored_result(context, self.pod.metadata.name)  # type: ignore[attr-defined]
 
     def _resume_once(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         self.do_xcom_push = False
@@ -98,7 +98,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
             super().trigger_reentry(context, event)
         except PodNotFoundException:
             if not self._left_result(context, event["name"]):
-                raise self._taken(how_it_ended(None, "")) from None
+                raise taken(how_it_ended(None, "")) from None
         return self._stored_result(context, event["name"])
 
     def _outlive(self, context: Context, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
 
     def _forget_pod(self, context: Context) -> None:
         self.pod = self.pod_request_obj = self.remote_pod = None
-        context["task_state_store"].set(IDENTIFIER, None)
+        context["task_state_store"].set(IDENTIFIER, "")  # it takes no None
 
     # What of KubernetesPodOperator works otherwise here
 
@@ -147,7 +147,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
             StepFailed: there is no room for too long, or the cluster refuses such a pod.
         """
         waiting = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_no_quota),
+            retry=tenacity.retry_if_exception(no_quota),
             wait=tenacity.wait_exponential(multiplier=2, max=30),
             stop=tenacity.stop_after_delay(settings().pending_timeout_s),
             before_sleep=lambda state: self._tell_quota(state, settings().pending_timeout_s),
@@ -156,7 +156,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
         try:
             pod = waiting(super().get_or_create_pod, pod_request_obj, context)
         except ApiException as error:
-            raise self._refused(error) from None
+            raise refused(error) from None
         self._grant(pod)
         return pod
 
@@ -193,7 +193,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
         except (ApiException, HTTPError) as error:
             if isinstance(error, ApiException) and error.status == 404:
                 raise
-            self.log.warning("the log broke off (%s); the pod goes on, and its result will be in the store", _first_line(error))
+            self.log.warning("the log broke off (%s); the pod goes on, and its result will be in the store", first_line(error))
             self.pod_manager.await_container_completion(pod, self.base_container_name, 2)
 
     def cleanup(self, pod: k8s.V1Pod, remote_pod: k8s.V1Pod, xcom_result: Any = None, context: Any = None) -> None:
@@ -207,7 +207,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
         try:
             latest = self._latest(remote_pod)
         except (ApiException, HTTPError) as error:  # it may well go on: the next try takes it over
-            raise StepFailed(self._silent(error), TryAgain.exit_code) from None
+            raise silent(error) from None
         ended = how_it_ended(latest, self.base_container_name)
         if ended.exit_code == 0:
             self.process_pod_deletion(latest, reraise=False)
@@ -217,62 +217,16 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
         if not (ended.cause == "running" and sys.exc_info()[1] is not None):  # a timeout of the task, say, speaks for itself
             raise self._failed(context, ended)
 
-    # What failed, in one sentence
-
     def _failed(self, context: Context, ended: Ending) -> AirflowException:
-        if ended.cause == "taken":
-            return self._taken(ended)
-        if ended.cause == "no room":
-            return self._no_room(ended)
-        if ended.cause == "image":
-            given = f"given image {self.image}, which node {ended.node or '?'} can't have: {ended.words}"
-            ask = "correct RATCHET_IMAGE, the registry's access (imagePullSecrets of the service account) or its rate limit"
-            return StepFailed(f"{given}; expected an image that it can pull; next: {ask}", ended.exit_code, cause="image")
         if ended.cause == "hardware":
             self._avoid(context, ended.node)
-            given = f"given node {ended.node or '?'}, which broke the step (exit {ended.exit_code}): {_last_line(ended.words)}"
-            ask = "nothing, the next try prefers another node; look at this one"
-            return StepFailed(f"{given}; expected a sound device; next: {ask}", ended.exit_code, cause="hardware", node=ended.node)
-        return self.failure(context, ended.exit_code, ended.words)
-
-    def _taken(self, ended: Ending) -> StepFailed:
-        given = f"given a pod that the cluster took away: {ended.words}"
-        ask = f"see why (kubectl -n {self.namespace} get events), or raise RATCHET_REPLACEMENTS"
-        return StepFailed(
-            f"{given}; expected it to run to its end; next: {ask}", TryAgain.exit_code, cause="taken", node=ended.node
-        )
-
-    def _no_room(self, ended: Ending) -> StepFailed:
-        wait = settings().pending_timeout_s
-        lacking = missing(ended.words)
-        expected = f"a node with enough {lacking}" if lacking else "a node that takes it"
-        given = f"given a pod of profile {self.profile} that did not start within {wait} s: {ended.words}"
-        ask = f"add such a node, ask less of it in RATCHET_PROFILES (profile {self.profile}), or raise RATCHET_PENDING_TIMEOUT_S"
-        return StepFailed(f"{given}; expected {expected}; next: {ask}", TryAgain.exit_code, cause="no room")
-
-    def _refused(self, error: ApiException) -> StepFailed:
-        words = api_message(error)
-        if _no_quota(error):
-            given = f"given a namespace {self.namespace} without quota for one more pod for {settings().pending_timeout_s} s: {words}"
-            ask = "end pods there, raise the quota, or raise RATCHET_PENDING_TIMEOUT_S"
-            return StepFailed(f"{given}; expected room; next: {ask}", TryAgain.exit_code, cause="no room")
-        if error.status in (400, 401, 403, 404, 422):
-            given = f"given a pod that the cluster refuses ({error.status}): {words}"
-            ask = f"correct RATCHET_PROFILES or the rights in namespace {self.namespace} (images/k8s/access.yaml)"
-            return StepFailed(f"{given}; expected a pod that it takes; next: {ask}", InputError.exit_code)
-        return StepFailed(self._silent(error), TryAgain.exit_code)
-
-    def _silent(self, error: Exception) -> str:
-        ask = "see that the cluster runs; the pod, if it lives, is taken over by the next try"
-        return f"given a cluster that does not answer: {_first_line(error)}; expected its API; next: {ask}"
+        return by_cluster(ended, self.profile, self.image) or self.failure(context, ended.exit_code, ended.words)
 
     def _tell_quota(self, state: tenacity.RetryCallState, most: int) -> None:
         error = state.outcome.exception() if state.outcome else None
         wait = state.next_action.sleep if state.next_action else 0
-        words = api_message(error) if isinstance(error, ApiException) else str(error)
-        self.log.warning(
-            "no quota for one more pod in %s: %s; again in %.0f s, for %d s at most", self.namespace, words, wait, most
-        )
+        words = api_message(error) if error else ""
+        self.log.warning("no quota for one more pod: %s; again in %.0f s, for %d s at most", words, wait, most)
 
     # Credentials, results, nodes
 
@@ -280,7 +234,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
         return granted({}, settings(), self.step_params)
 
     def _grant(self, pod: k8s.V1Pod) -> None:
-        """Make the pod's own Secret, which goes when the pod goes; one that is there already is this pod's from an earlier try."""
+        """Make the pod's own Secret, which goes when the pod goes; one that is there is this pod's from an earlier try."""
         credentials = self._credentials()
         if not credentials:
             return
@@ -288,11 +242,9 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
         if owner is None:
             return
         reference = k8s.V1OwnerReference(api_version="v1", kind="Pod", name=owner.metadata.name, uid=owner.metadata.uid)
-        meta = k8s.V1ObjectMeta(name=owner.metadata.name, owner_references=[reference], labels={"app.kubernetes.io/part-of": "ratchet"})
+        meta = k8s.V1ObjectMeta(name=owner.metadata.name, owner_references=[reference])
         try:
-            self.client.create_namespaced_secret(
-                owner.metadata.namespace, k8s.V1Secret(metadata=meta, string_data=credentials)
-            )
+            self.client.create_namespaced_secret(owner.metadata.namespace, k8s.V1Secret(metadata=meta, string_data=credentials))
         except ApiException as error:
             if error.status != 409:
                 self.process_pod_deletion(owner, reraise=False)
@@ -349,29 +301,3 @@ def read_result(body: bytes) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise StepFailed(f"given {body[:80]!r} as a result; expected a JSON object; next: look at the step's log", 1)
     return result
-
-
-def api_message(error: ApiException) -> str:
-    """The one sentence of an answer of the cluster's API."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason or error).strip()
-
-
-def _no_quota(error: BaseException) -> bool:
-    """The quota is used up, or several pods were counted against it at once."""
-    if not isinstance(error, ApiException):
-        return False
-    words = api_message(error)
-    return (error.status == 403 and "exceeded quota" in words) or (error.status == 409 and "resourcequotas" in words)
-
-
-def _first_line(error: BaseException) -> str:
-    return (api_message(error) if isinstance(error, ApiException) else str(error)).partition("\n")[0][:300]
-
-
-def _last_line(words: str) -> str:
-    return (words.strip().splitlines() or ["it said nothing"])[-1]
-
-

@@ -14,9 +14,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from pydantic import ValidationError
 
 from operators.credentials import granted
+from operators.failures import StepFailed
 from operators.pod import pod_arguments, pod_environment, pod_labels, profile_named
 from operators.process import Child
-from operators.retries import OUT_OF_MEMORY, StepFailed, StepRetryPolicy
+from operators.retries import OUT_OF_MEMORY, StepRetryPolicy
 from operators.runner import StepRunner, read_result, results_of
 from pipelines.artifacts import Kind
 from pipelines.contract import Result, Step, step_in
@@ -295,7 +296,7 @@ def _out_of_memory(context: Context) -> int:
 
 
 def _lineage_parent(ti: Any) -> str:
-    """The task's run as OpenLineage names it: namespace/job/run. As Airflow's own listener tells it, where that is installed."""
+    """The task's run as OpenLineage names it: namespace/job/run. As Airflow's own listener says, where there is one."""
     try:
         from airflow.providers.openlineage.plugins.macros import lineage_parent_id
     except ImportError:

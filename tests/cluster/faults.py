@@ -5,6 +5,7 @@ Writes build/proof/faults.json and docs/faults.md. Each fault is named after the
 
 import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -27,6 +28,8 @@ from tests.figures import write_figures
 
 DOCUMENTS = 400
 SHARDS = 2
+LOG_CUT = r"log read interrupted[^|\n]*|the log broke off[^|\n]*|Reading of logs interrupted[^|\n]*"
+STORE_DOWN = r"given [^|\n\"]*expected a store that answers[^|\n\"]*"
 DOCS = PROJECT / "docs" / "faults.md"
 
 
@@ -52,14 +55,47 @@ class Fault:
 
 
 def evicted(p: Platform) -> Outcome:
-    """A pod fills its disk in the middle of a shard: the node evicts it."""
+    """A pod is evicted in the middle of a shard: first as a drain does it, then by its node, whose disk it fills."""
+    first, second = drained(p), _filled(p)
+    return Outcome(f"{first.message} · {second.message}", first.vectors_lost + second.vectors_lost, 0, first.facts)
+
+
+def drained(p: Platform) -> Outcome:
+    """The eviction API, as `kubectl drain` asks it: SIGTERM, a checkpoint, another pod in the same try."""
     run = _shards(p, "shards")
     pod = _embedding(p)
-    _exec(p, pod, "open('/tmp/fill', 'wb').write(bytes(300 << 20))")
-    line = _said(p, "shards", run, "embed", r"the cluster took away: Evicted: [^;]*")
+    _evict(p, pod)
+    line = _said(p, "shards", run, "embed", r"given a pod that the cluster took away: [^;]*")
     assert p.over("shards", run) == "success"
-    assert [task["try_number"] for task in p.tasks("shards", run)] == [1] * (SHARDS + 2), "an eviction cost a try"
-    return _whole(p, "shards", run, line)
+    assert {task["try_number"] for task in p.tasks("shards", run)} == {1}, "an eviction cost a try"
+    kept = _found(_logs(p, "shards", run), r"[^|\n]*kept[^|\n]*")
+    return _whole(p, "shards", run, f"{line}; {kept}")
+
+
+def _filled(p: Platform) -> Outcome:
+    run = _shards(p, "shards", seed=SEED + 1, shards=1, documents=4 * DOCUMENTS)  # a node looks once a minute
+    _exec(p, _embedding(p), "open('/tmp/fill', 'wb').write(bytes(300 << 20))")
+    line = _said(p, "shards", run, "embed", r"the cluster took away: Evicted: [^;]*", map_index=0)
+    assert p.over("shards", run, 600) == "success"
+    assert {task["try_number"] for task in p.tasks("shards", run)} == {1}, "an eviction cost a try"
+    return _whole(p, "shards", run, line, documents=4 * DOCUMENTS)
+
+
+def _evict(p: Platform, pod: str) -> None:
+    """Ask for the eviction in the newest way that the cluster knows."""
+    for version in ("v1", "v1beta1"):
+        body = {
+            "apiVersion": f"policy/{version}",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": p.cluster.namespace},
+        }
+        try:
+            p.cluster.api.create_namespaced_pod_eviction(pod, p.cluster.namespace, body)
+        except ApiException as error:
+            if version == "v1beta1":
+                raise AssertionError(f"no eviction: {error.reason}") from None
+        else:
+            return
 
 
 def two_pods(p: Platform) -> Outcome:
@@ -85,10 +121,12 @@ def log_cut(p: Platform) -> Outcome:
     run = _shards(p, "shards", seed=SEED + 3)
     pod = _embedding(p)
     for _ in range(3):
-        until(lambda: p.cluster_network.cut(), 20, "open connection")
+        until(p.cluster_network.cut, 20, "open connection")
         time.sleep(2)
     assert p.over("shards", run) == "success"
-    line = _found(_logs(p, "shards", run), r"log read interrupted[^|\n]*|the log broke off[^|\n]*|Reading of logs interrupted[^|\n]*")
+    line = _found(
+        _logs(p, "shards", run), r"log read interrupted[^|\n]*|the log broke off[^|\n]*|Reading of logs interrupted[^|\n]*"
+    )
     assert len(p.cluster.pods()) == 0
     return _whole(p, "shards", run, f"{line} (pod {pod} went on)")
 
@@ -199,8 +237,8 @@ def store_down(p: Platform) -> Outcome:
     p.store_network.shut(30)
     assert p.over("shards", run) == "success"
     tries = {f"{task['task_id']}[{task['map_index']}]": task["try_number"] for task in p.tasks("shards", run)}
-    logs = _logs(p, "shards", run)
-    line = next(iter(re.findall(r"given [^|\n\"]*expected a store that answers[^|\n\"]*", logs)), "the client's own retries bridged it")
+    found = re.findall(STORE_DOWN, _logs(p, "shards", run))
+    line = found[0] if found else "the store's client tried again until it was back"
     return _whole(p, "shards", run, line, facts={"tries": max(tries.values())})
 
 
@@ -254,13 +292,13 @@ def check(fault: Fault, p: Platform) -> Outcome:
 
 
 def _shards(p: Platform, dag: str, seed: int = SEED, shards: int = SHARDS, documents: int = DOCUMENTS) -> str:
-    return p.start(dag, corpus=p.corpus(documents, seed), encoder=p.encoder, base="none", shards=shards)
+    return p.start(dag, corpus=p.corpus(documents, seed), encoder=p.encoder, mode="full", shards=shards)
 
 
 def _one_shard(p: Platform, dag: str, seed: int, **tuning: int) -> str:
     if dag.startswith("shards"):
         return _shards(p, dag, seed, shards=1, documents=DOCUMENTS // SHARDS)
-    planned = call("plan", corpus=p.corpus(DOCUMENTS // SHARDS, seed), encoder=p.encoder, base="none")
+    planned = call("plan", corpus=p.corpus(DOCUMENTS // SHARDS, seed), encoder=p.encoder, mode="full")
     return p.start(dag, corpus=planned.corpus, encoder=p.encoder, shard=planned.shards[0], **tuning)
 
 
@@ -370,6 +408,7 @@ def _tidy(p: Platform) -> None:
 
 def main() -> int:
     """Make the faults that FAULTS names, or all; 0 if each left everything whole."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Airflow, the store and the namespace go
     asked = {int(number) for number in os.environ.get("FAULTS", "").split()}
     chosen = [fault for fault in FAULTS if not asked or fault.number in asked]
     try:
@@ -378,7 +417,9 @@ def main() -> int:
     except NoCluster as reason:
         print(f"error: given {reason}; expected a cluster; next: set KUBECONFIG", file=sys.stderr)
         return 2
-    totals = {name: sum(one[name] for one in told) for name in ("vectors_lost", "torn_artifacts", "orphan_pods", "shards_redone")}
+    totals = {
+        name: sum(one[name] for one in told) for name in ("vectors_lost", "torn_artifacts", "orphan_pods", "shards_redone")
+    }
     figures = {"faults_total": len(told), "faults_passed": sum(one["passed"] for one in told), **totals}
     write_figures("proof/faults", figures, seed=SEED, runs=1)
     if not asked:

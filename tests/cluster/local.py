@@ -1,7 +1,7 @@
 """A real cluster for tests: the one KUBECONFIG names, else the local one, with a namespace of the test's own.
 
-Pods run the image that K8S_IMAGE names; without it they run this machine's Python and this project, mounted read-only, which needs
-no image build and works only where the cluster's node is this machine. K8S_HOST is this machine's address as pods see it.
+Pods run the image that K8S_IMAGE names; without it they run this machine's Python and this project, mounted read-only, which
+needs no image build and works only where the cluster's node is this machine. K8S_HOST is this machine's address as pods see it.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import yaml
 from kubernetes import client, config
 from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
 
 from tests.conftest import PROJECT
 
@@ -128,11 +129,13 @@ def cluster() -> Iterator[Cluster]:
     namespace = f"ratchet-{secrets.token_hex(4)}"
     try:
         api.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=namespace)))
-    except Exception as error:
+    except (ApiException, HTTPError) as error:
         raise NoCluster(f"{kubeconfig} names a cluster that does not answer: {str(error)[:200]}") from None
     try:
         until(lambda: api.list_namespaced_service_account(namespace).items, 60, "service account")
-        yield Cluster(kubeconfig, namespace, os.environ.get("K8S_HOST") or _host(api), os.environ.get("K8S_IMAGE", MOUNTED), api)
+        yield Cluster(
+            kubeconfig, namespace, os.environ.get("K8S_HOST") or _host(api), os.environ.get("K8S_IMAGE", MOUNTED), api
+        )
     finally:
         api.delete_namespace(namespace, grace_period_seconds=0)
 

@@ -204,5 +204,3 @@ def _token(services: Services, url: str) -> str:
     password = json.loads(services.password_file.read_text())["admin"]
     answer = httpx.post(f"{url}/auth/token", json={"username": "admin", "password": password}, timeout=30)
     return str(answer.raise_for_status().json()["access_token"])
-
-

@@ -64,7 +64,7 @@ def _pass_on(client: socket.socket, server: socket.socket) -> None:
                 one = key.fileobj
                 body = one.recv(1 << 16)  # type: ignore[union-attr]
                 if not body:
-                    return _close(client, server)
+                    raise ConnectionResetError
                 other[one].sendall(body)  # type: ignore[index]
     _close(client, server)
 

@@ -55,7 +55,8 @@ def test_every_dag_explains_itself(bag):
 
 def test_every_task_retries_by_the_steps_exit_code(bag):
     from operators.arrival import S3Arrival
-    from operators.step import StepOperator, StepRetryPolicy
+    from operators.retries import StepRetryPolicy
+    from operators.step import StepOperator
 
     for dag in bag.dags.values():
         for task in dag.tasks:

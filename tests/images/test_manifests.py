@@ -59,11 +59,13 @@ def test_airflow_may_run_pods_and_nothing_more():
         ([""], ["pods"], ["create", "delete", "get", "list", "patch"]),
         ([""], ["pods/log"], ["get"]),
         ([""], ["events"], ["list", "watch"]),
+        ([""], ["secrets"], ["create"]),
     ]
     binding = BY_NAME["RoleBinding/airflow-runs-steps"]
     assert binding["roleRef"]["name"] == "run-steps"
     assert [subject["name"] for subject in binding["subjects"]] == ["airflow"]
     assert sum(name.startswith(("Role/", "RoleBinding/")) for name in NAMES) == 2
+    assert f"ServiceAccount/{BY_NAME['ConfigMap/ratchet-airflow']['data']['RATCHET_SERVICE_ACCOUNT']}" in NAMES
 
 
 def test_serve_is_confined():

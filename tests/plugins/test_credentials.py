@@ -7,7 +7,8 @@ import pytest
 from operators import step as step_module
 from operators.credentials import granted
 from operators.process import Child
-from operators.step import StepOperator, StepRetryPolicy
+from operators.retries import StepRetryPolicy
+from operators.step import StepOperator
 
 from pipelines.errors import InputError, TryAgain
 from pipelines.settings import settings

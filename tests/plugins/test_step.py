@@ -18,9 +18,11 @@ from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from operators import step as step_module
 from operators.assets import CORPUS, VERDICT
+from operators.failures import StepFailed
 from operators.form import answer_or_event
 from operators.process import Child
-from operators.step import StepFailed, StepOperator, StepRetryPolicy
+from operators.retries import StepRetryPolicy
+from operators.step import StepOperator
 
 from pipelines.errors import InputError
 from pipelines.settings import environment
