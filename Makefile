@@ -8,10 +8,10 @@ ALL := $(DEMO),test
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity bench-cluster install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Settings: PYTHON=python3.12  TORCH_WHEELS=FOLDER_OR_URL  AIRFLOW_PORT=8080  MLFLOW_PORT=5000  SERVER_PORT=8089  RATCHET_HOME=FOLDER"
 	@echo "  Your own data: make demo DATA=FILE_OR_FOLDER OPTIONS='--column id=sku --grades 0..3'  (python -m pipelines ingest --help)"
@@ -60,6 +60,15 @@ proof-gate: install-test ## Simulate the gate's error rates; writes build/proof/
 
 proof-data: install-test ## Formats, bad inputs and memory of ingest; writes build/proof/data.json
 	@$(RUN) -m tests.proof.data
+
+test-k8s: install-test ## Twelve faults on a real cluster, or FAULTS='1 8'; writes build/proof/faults.json, docs/faults.md
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m tests.cluster.faults
+
+proof-parity: install-test ## The chain as processes and as pods, compared; writes build/proof/parity.json
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m tests.cluster.parity
+
+bench-cluster: install-test ## What a pod costs; writes build/bench/cluster.json
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m tests.cluster.bench
 
 images: ## Build the images with Docker: TARGETS='serve steps' (docs/images.md)
 	@images/build.sh $(TARGETS)

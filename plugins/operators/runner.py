@@ -168,13 +168,23 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
             found = super().find_pod(namespace, context, exclude_checked=exclude_checked)
             return None if found is not None and found.metadata.deletion_timestamp else found
         except FoundMoreThanOnePodFailure:
-            labels = self._build_find_pod_label_selector(context, exclude_checked=exclude_checked)
-            pods = self.client.list_namespaced_pod(namespace=namespace, label_selector=labels).items
-            first, *others = sorted(pods, key=lambda pod: pod.metadata.creation_timestamp)
-            for pod in others:
-                self.log.warning("pod %s runs the same task as %s: it ends", pod.metadata.name, first.metadata.name)
-                self.process_pod_deletion(pod, reraise=False)
+            first = self._pods_of(context)[0]
+            self._end_doubles(first, context)
             return first
+
+    def _pods_of(self, context: Context) -> list[k8s.V1Pod]:
+        """Every pod of this task of this dag run, oldest first."""
+        selector = self._build_find_pod_label_selector(context, exclude_checked=False)
+        pods = self.client.list_namespaced_pod(namespace=self.namespace, label_selector=selector).items
+        return sorted(pods, key=lambda pod: pod.metadata.creation_timestamp)
+
+    def _end_doubles(self, kept: k8s.V1Pod, context: Context) -> None:
+        """Delete the other pods of this task, unless a later try, which has taken over, made them."""
+        for pod in self._pods_of(context):
+            made_by = int((pod.metadata.labels or {}).get("try_number", 0))
+            if pod.metadata.name != kept.metadata.name and made_by <= context["ti"].try_number:
+                self.log.warning("pod %s runs the same task as %s: it ends", pod.metadata.name, kept.metadata.name)
+                self.process_pod_deletion(pod, reraise=False)
 
     def await_pod_start(self, pod: k8s.V1Pod) -> None:
         """Wait until the pod runs, then tell it by which image: it can't ask."""
@@ -208,6 +218,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
             latest = self._latest(remote_pod)
         except (ApiException, HTTPError) as error:  # it may well go on: the next try takes it over
             raise silent(error) from None
+        self._end_doubles(remote_pod, context)
         ended = how_it_ended(latest, self.base_container_name)
         if ended.exit_code == 0:
             self.process_pod_deletion(latest, reraise=False)

@@ -25,9 +25,8 @@ from urllib3.exceptions import HTTPError
 from tests.conftest import PROJECT
 
 UP = PROJECT.parent / "shared" / "k8s" / "up.sh"
-LOCAL = Path("~/.cache/local-k8s/admin.kubeconfig").expanduser()
+K8S_HOME = Path(os.environ.get("K8S_HOME") or "~/.cache/local-k8s").expanduser()
 MOUNTED = "k8s.local/hostfs:1"
-SECRET = "ratchet-store"
 START_S = 900
 
 
@@ -62,11 +61,6 @@ class Cluster:
         except ApiException:
             return ""
 
-    def write_secret(self, values: dict[str, str]) -> None:
-        """The Secret with the store's credentials."""
-        body = client.V1Secret(metadata=client.V1ObjectMeta(name=SECRET), string_data=values)
-        self.api.create_namespaced_secret(self.namespace, body)
-
     def server(self) -> tuple[str, int]:
         """Where the cluster's API listens."""
         parts = urlsplit(self.api.api_client.configuration.host)
@@ -98,8 +92,11 @@ def until(found: Callable[[], Any], timeout_s: float, what: str) -> Any:
     raise AssertionError(f"no {what} within {timeout_s:.0f} s")
 
 
-def find_kubeconfig() -> Path:
+def find_kubeconfig(build: bool) -> Path:
     """The kubeconfig to use; starts the local cluster where there is the means.
+
+    Args:
+        build: whether Kubernetes may be built first, which takes minutes.
 
     Raises:
         NoCluster: there is none.
@@ -109,22 +106,24 @@ def find_kubeconfig() -> Path:
         return Path(named)
     if not UP.exists() or os.geteuid() != 0:
         raise NoCluster("no KUBECONFIG, and no ../shared/k8s/up.sh to start a local cluster as root")
+    if not build and not (K8S_HOME / "bin" / "kube-apiserver").exists():
+        raise NoCluster("no KUBECONFIG, and a local cluster that ../shared/k8s/up.sh has not built yet, which takes minutes")
     try:
         subprocess.run([str(UP)], check=True, capture_output=True, text=True, timeout=START_S)
     except (subprocess.SubprocessError, OSError) as error:
         said = str(getattr(error, "stderr", "") or error).strip()[-300:]
         raise NoCluster(f"{UP.name} could not start a cluster: {said}") from None
-    return LOCAL
+    return K8S_HOME / "admin.kubeconfig"
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(build: bool = True) -> Iterator[Cluster]:
     """A fresh namespace, gone with everything in it when the block ends.
 
     Raises:
         NoCluster: there is no cluster.
     """
-    kubeconfig = find_kubeconfig()
+    kubeconfig = find_kubeconfig(build)
     api = client.CoreV1Api(config.new_client_from_config(str(kubeconfig)))
     namespace = f"ratchet-{secrets.token_hex(4)}"
     try:
@@ -187,7 +186,6 @@ def airflow_environment(one: Cluster, folder: Path, kubeconfig: Path) -> dict[st
     local.write_text(local_settings(one.image))
     connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(kubeconfig), "in_cluster": False}}
     return {
-        "RATCHET_RUNTIME": "kubernetes",
         "RATCHET_NAMESPACE": one.namespace,
         "RATCHET_IMAGE": one.image,
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(connection),

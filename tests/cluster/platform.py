@@ -16,14 +16,14 @@ import psutil
 
 from demo.airflow_api import OVER, AirflowApi
 from demo.services import Services
-from pipelines.artifacts import Store, digest_file
+from pipelines.artifacts import Artifact, Store
 from pipelines.ranking.corpus import Document
 from pipelines.settings import Settings
 from tests.cluster.local import Cluster, airflow_environment, until
 from tests.cluster.relay import Relay, relay
 from tests.conftest import PROJECT, call
 from tests.corpora import write_corpus
-from tests.services import free_ports, running, seaweedfs
+from tests.services import S3, free_ports, running, seaweedfs
 
 SEED = 20261125
 WORDS = 60
@@ -42,6 +42,7 @@ class Platform:
     cluster: Cluster
     api: AirflowApi
     store: Store
+    s3: S3
     store_network: Relay
     cluster_network: Relay
     airflow: psutil.Process
@@ -118,8 +119,17 @@ def _broken(store: Store, entry: dict[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def platform(cluster: Cluster, encoder_home: Path | None = None) -> Iterator[Platform]:
-    """Start everything; stop everything when the block ends."""
+def platform(
+    cluster: Cluster, encoder: Artifact | None = None, runtime: str = "kubernetes", **settings: str
+) -> Iterator[Platform]:
+    """Start everything; stop everything when the block ends.
+
+    Args:
+        cluster: where pods run.
+        encoder: the encoder to copy into the store; None makes one.
+        runtime: where steps run; `process` leaves the cluster alone.
+        settings: more of Airflow's environment.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ratchet-cluster-")))
         s3 = stack.enter_context(seaweedfs(folder / "s3"))
@@ -127,29 +137,32 @@ def platform(cluster: Cluster, encoder_home: Path | None = None) -> Iterator[Pla
         store_network = stack.enter_context(relay(cluster.host, (str(inner.hostname), int(inner.port or 0))))
         endpoint = f"http://{cluster.host}:{store_network.port}"
         bucket = s3.create_bucket("ratchet")
-        cluster.write_secret({name: value for name, value in s3.environment.items() if name.startswith("AWS_")})
         cluster_network = stack.enter_context(relay("127.0.0.1", cluster.server()))
         kubeconfig = cluster.through(cluster_network.port, folder)
         given = {**s3.environment, "RATCHET_STORE": f"{bucket}/store", "RATCHET_S3_ENDPOINT": endpoint}
         stack.enter_context(_environment({**given, "RATCHET_HOME": str(folder / "home")}))
         store = Store(f"{bucket}/store", endpoint, folder / "cache")
-        encoder = _encoder(store, encoder_home)
-        airflow, api = stack.enter_context(_airflow(cluster, folder, kubeconfig, given))
-        yield Platform(cluster, api, store, store_network, cluster_network, airflow, encoder)
+        chosen = copied(encoder, store) if encoder else str(call("export_encoder").encoder)
+        asked = {**given, **_connection(s3, endpoint), "RATCHET_RUNTIME": runtime, **settings}
+        airflow, api = stack.enter_context(_airflow(cluster, folder, kubeconfig, asked))
+        yield Platform(cluster, api, store, s3, store_network, cluster_network, airflow, chosen)
 
 
-def _encoder(store: Store, home: Path | None) -> str:
-    """An encoder in the store: a copy of the one in `home`, else made anew."""
-    if home is None:
-        return str(call("export_encoder").encoder)
-    (one,) = (home / "store" / "encoder").iterdir()
-    manifest = json.loads((one / "manifest.json").read_text())
-    for entry in manifest["files"].values():
-        path = home / "store" / "blobs" / entry["sha256"]
-        assert digest_file(path) == entry["sha256"]
-        store.keep(path)
-    store.create(f"encoder/{one.name}/manifest.json", (one / "manifest.json").read_bytes())
-    return one.name
+def copied(artifact: Artifact, store: Store) -> str:
+    """Put a copy of an artifact into another store; its id is the same there."""
+    for name in artifact.manifest.files:
+        store.keep(artifact.path(name))
+    body = artifact.store.read(f"{artifact.kind}/{artifact.id}/manifest.json")
+    store.create(f"{artifact.kind}/{artifact.id}/manifest.json", body)
+    return artifact.id
+
+
+def _connection(s3: S3, endpoint: str) -> dict[str, str]:
+    """The store's credentials as an Airflow connection and nothing else: pods must get them from there."""
+    extra = {"endpoint_url": endpoint, "region_name": s3.environment["AWS_REGION"]}
+    said = {"conn_type": "aws", "login": s3.access_key, "password": s3.secret_key, "extra": extra}
+    nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "")
+    return {"AIRFLOW_CONN_STORE": json.dumps(said), "RATCHET_AWS_CONNECTION": "store", **nothing}
 
 
 @contextlib.contextmanager
@@ -177,7 +190,7 @@ def _airflow(
     command, usual = services._airflow(port)
     home = Path(usual["AIRFLOW_HOME"])
     changes = {
-        **services.environment(), **usual, **given, **airflow_environment(cluster, home, kubeconfig),
+        **services.environment(), **usual, **airflow_environment(cluster, home, kubeconfig), **given,
         "RATCHET_MLFLOW_URI": "", "RATCHET_SERVER_URL": "",
         "RATCHET_PROFILES": json.dumps(PROFILES), "RATCHET_PENDING_TIMEOUT_S": str(PENDING_S),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags), "AIRFLOW__CORE__PARALLELISM": "12",

@@ -116,6 +116,7 @@ def ends(operator, context, monkeypatch, found):
     for asks in ("process_pod_deletion", "patch_already_checked", "is_istio_enabled"):
         monkeypatch.setattr(type(operator), asks, lambda *args, **kwargs: None)
     monkeypatch.setattr(type(operator), "_latest", lambda self, pod: found)
+    monkeypatch.setattr(type(operator), "_pods_of", lambda self, context: [])
     operator.cleanup(found, pod(), None, context)
 
 
@@ -163,6 +164,17 @@ def test_a_bad_node_is_avoided(operator, context, monkeypatch):
     assert term.preference.match_expressions[0].to_dict() == {
         "key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["node-1"]
     }  # fmt: skip
+
+
+def test_a_double_ends_and_a_later_trys_pod_does_not(operator, context, monkeypatch):
+    def named(name, made_by):
+        return k8s.V1Pod(metadata=k8s.V1ObjectMeta(name=name, labels={"try_number": str(made_by)}))
+
+    deleted = []
+    monkeypatch.setattr(type(operator), "_pods_of", lambda self, context: [named("own", 1), named("twin", 1), named("next", 2)])
+    monkeypatch.setattr(type(operator), "process_pod_deletion", lambda self, pod, reraise: deleted.append(pod.metadata.name))
+    operator._end_doubles(named("own", 1), context)
+    assert deleted == ["twin"]
 
 
 def test_more_memory_only_if_the_profile_allows_it():
