@@ -88,6 +88,9 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
         raise NotImplementedError
 
     def _run_once(self, context: Context) -> dict[str, Any]:
+        left = self._left_behind(context)
+        if left is not None:
+            return left
         self.prepare_pod(context)
         super().execute(context)
         return self._stored_result(context, self.pod.metadata.name)  # type: ignore[attr-defined]
@@ -100,6 +103,16 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
             if not self._left_result(context, event["name"]):
                 raise taken(how_it_ended(None, "")) from None
         return self._stored_result(context, event["name"])
+
+    def _left_behind(self, context: Context) -> dict[str, Any] | None:
+        """The result of an earlier try's pod that ended well while nobody watched, None if there is none."""
+        known = context["task_state_store"].get(IDENTIFIER) or {}
+        if not known or not self._left_result(context, known["name"]):
+            return None
+        self.log.info("pod %s of an earlier try ended well while nobody watched: its result is taken", known["name"])
+        for pod in self._pods_of(context):
+            self.process_pod_deletion(pod, reraise=False)
+        return self._stored_result(context, known["name"])
 
     def _outlive(self, context: Context, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `run` gives, with a new pod, within the same try, for one that the cluster took away."""
@@ -120,11 +133,12 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
                 run = lambda: self._run_once(context)  # noqa: E731
             else:
                 state.set("replaced", 0)
+                state.set(IDENTIFIER, "")  # it takes no None
                 return result
 
     def _forget_pod(self, context: Context) -> None:
         self.pod = self.pod_request_obj = self.remote_pod = None
-        context["task_state_store"].set(IDENTIFIER, "")  # it takes no None
+        context["task_state_store"].set(IDENTIFIER, "")
 
     # What of KubernetesPodOperator works otherwise here
 

@@ -27,6 +27,7 @@ from tests.figures import write_figures
 
 DOCUMENTS = 400
 SHARDS = 2
+LONG = 3 * DOCUMENTS
 LOG_CUT = r"log read interrupted[^|\n]*|the log broke off[^|\n]*|Reading of logs interrupted[^|\n]*"
 STORE_DOWN = r"given [^|\n\"]*expected a store that answers[^|\n\"]*"
 DOCS = PROJECT / "docs" / "faults.md"
@@ -142,9 +143,8 @@ def sidecar_killed(p: Platform) -> Outcome:
 
 def worker_killed(p: Platform) -> Outcome:
     """The process that waits for the pod is killed -9; its successor takes the pod over."""
-    run = _shards(p, "shards", seed=SEED + 5)
+    run = _shards(p, "shards", seed=SEED + 5, documents=LONG)  # it takes Airflow up to 30 s to notice
     _embedding(p)
-    first = {pod.metadata.name for pod in p.cluster.pods(task_id="embed")}
     until(lambda: len(p.cluster.pods(task_id="embed")) == SHARDS, 60, "both pods")
     first = {pod.metadata.name for pod in p.cluster.pods(task_id="embed")}
     ti = p.task("shards", run, "embed", 0)
@@ -153,8 +153,8 @@ def worker_killed(p: Platform) -> Outcome:
     line = _said(p, "shards", run, "embed", r"Reconnecting to pod [^|\n]*", tries=2, map_index=0)
     seen = {pod.metadata.name for pod in p.cluster.pods(task_id="embed")}
     assert seen <= first, f"a second pod was made: {seen - first}"
-    assert p.over("shards", run) == "success"
-    return _whole(p, "shards", run, line)
+    assert p.over("shards", run, 600) == "success"
+    return _whole(p, "shards", run, line, documents=LONG)
 
 
 def pod_collected(p: Platform) -> Outcome:

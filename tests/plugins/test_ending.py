@@ -17,6 +17,7 @@ from operators.runner import STALE, PodTaken, WatchfulPodManager, result_key
 from operators.step import StepOperator
 
 from pipelines.__main__ import main
+from pipelines.artifacts import open_store
 from pipelines.errors import InputError
 from pipelines.settings import Profile, settings
 from pipelines.steps.embed import embed
@@ -271,6 +272,17 @@ def test_the_result_comes_back_through_the_store(operator, context, home, monkey
     with pytest.raises(StepFailed, match="left no results/") as failed:
         operator._stored_result(context, "pod-2")
     assert failed.value.exit_code == 75
+
+
+def test_a_pod_that_ended_well_while_nobody_watched_is_not_run_again(operator, context, home, monkeypatch):
+    ended = []
+    monkeypatch.setattr(type(operator), "_pods_of", lambda self, context: [pod(0)])
+    monkeypatch.setattr(type(operator), "process_pod_deletion", lambda self, pod, reraise: ended.append(pod.metadata.name))
+    context["task_state_store"]["pod_identifier"] = {"name": "earlier", "namespace": "n"}
+    open_store().write(result_key(context, "earlier"), b'{"shard": "s"}')
+    assert operator.run_pod(context) == {"shard": "s"}
+    assert ended == ["p"]
+    assert not context["task_state_store"]["pod_identifier"], "a task that is cleared must run again"
 
 
 def test_a_profile_with_a_field_that_is_none(monkeypatch):
