@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import Asset, AssetAlias, BaseOperatorLink, Context, RetryDecision, RetryPolicy
+from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from pydantic import ValidationError
 
@@ -61,7 +62,7 @@ class ArtifactLink(BaseOperatorLink):  # type: ignore[misc]
         return str(getattr(operator, "artifact_page", ""))
 
 
-class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
+class StepOperator(KubernetesPodOperator, SkipMixin):  # type: ignore[misc]
     """Run a step.
 
     Args:
@@ -73,6 +74,7 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
             result is also under its own name: `plan.output["corpus"]`.
         emits: The result's field whose id the events of `outlets` carry.
         only_if: A field of the result that must be true for these events.
+        ends_if: A field of the result that, if true, ends the dag run here: all that follows is skipped, whatever its rule.
         profile: The kind of pod, as the settings name it.
     """
 
@@ -90,6 +92,7 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
         returns: str = "",
         emits: str = "",
         only_if: str = "",
+        ends_if: str = "",
         profile: str = "cpu",
         outlets: list[Asset] | None = None,
         retries: int = 2,
@@ -99,7 +102,7 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
     ) -> None:
         given = settings()
         declared = _declared(step)
-        check_values(declared, step_params or {}, [name for name in (returns, emits, only_if) if name])
+        check_values(declared, step_params or {}, [name for name in (returns, emits, only_if, ends_if) if name])
         aliases = [AssetAlias(f"{asset.name}-if-{only_if}") if only_if else asset for asset in outlets or []]
         usual = {
             "retry_policy": StepRetryPolicy(),
@@ -121,6 +124,7 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
         self.step, self.profile = step, profile
         self.step_params, self.shard = step_params or {}, shard
         self.returns, self.emits, self.only_if, self.events_of = returns, emits, only_if, outlets or []
+        self.ends_if = ends_if
         self.artifact_page = ""
         self._child: Child | None = None
 
@@ -238,6 +242,8 @@ class StepOperator(KubernetesPodOperator):  # type: ignore[misc]
             self.artifact_page = f"/ratchet/{'reports' if kind in REPORTED else 'artifacts'}/{kind}/{result[kind]}"
         if self.emits and (not self.only_if or result[self.only_if]):
             self._emit(context, {"id": result[self.emits]})
+        if self.ends_if and result[self.ends_if]:
+            self.skip(context["ti"], self.get_flat_relatives(upstream=False))
         return result[self.returns] if self.returns else result
 
     def _emit(self, context: Context, extra: dict[str, Any]) -> None:
