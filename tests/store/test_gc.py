@@ -158,25 +158,18 @@ def interrupted(monkeypatch, point, action):
 
 
 @pytest.mark.parametrize("outer", ["commit", "sweep"])
-def test_a_commit_and_a_sweep_in_any_order_lose_nothing(store, monkeypatch, outer):
+def test_a_commit_and_a_sweep_in_any_order_lose_nothing(home, monkeypatch, outer):
     """The content was a dead artifact's, so the commit finds its file there, and the sweep finds it unnamed."""
-    point, ran = 0, [True]
-    while ran:
-        made(store, "shard", f"dead-{point}", content=f"same-{point}")
+    for point in range(200):
+        store = Store(f"file://{home}/{point}")
+        made(store, "shard", "dead", content="same")
         found = garbage(store, LATER, -LATER)
-
-        def commit(number=point):
-            made(store, "report", f"alive-{number}", content=f"same-{number}")
-
-        def take_away(found=found):
-            sweep(store, found)
-
-        first, second = (commit, take_away) if outer == "commit" else (take_away, commit)
+        both = [lambda store=store: made(store, "report", "alive", content="same"), lambda s=store, f=found: sweep(s, f)]
+        first, second = both if outer == "commit" else reversed(both)
         with interrupted(monkeypatch, point, second) as ran:
             first()
-        if ran:
-            alive = made(store, "report", f"alive-{point}", content=f"same-{point}")
-            assert alive.found
-            assert alive.text("a.txt") == f"same-{point}", f"operation {point}"
-        point += 1
-    assert point >= 6
+        if not ran:
+            break
+        alive = made(store, "report", "alive", content="same")
+        assert (alive.found, alive.text("a.txt")) == (True, "same"), f"operation {point}"
+    assert 5 <= point < 199
