@@ -8,7 +8,7 @@ ALL := $(DEMO),test
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data proof-embeddings install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ proof-gate: install-test ## Simulate the gate's error rates; writes build/proof/
 
 proof-data: install-test ## Formats, bad inputs and memory of ingest; writes build/proof/data.json
 	@$(RUN) -m tests.proof.data
+
+proof-embeddings: install-test ## Kills during a refresh and the icons' real history; writes build/proof/embeddings.json
+	@$(RUN) -m tests.proof.embeddings
 
 images: ## Build the images with Docker: TARGETS='serve steps' (docs/images.md)
 	@images/build.sh $(TARGETS)
