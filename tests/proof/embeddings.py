@@ -207,7 +207,9 @@ def snapshots(folder: Path) -> Iterator[tuple[str, Path]]:
         target.mkdir(parents=True)
         with zipfile.ZipFile(wheel(folder, version)) as found, zipfile.ZipFile(wheel(folder, VERSIONS[1])) as second:
             with_metadata = f"{METADATA}/icons.json" in found.namelist()
-            (target / "icons.json").write_bytes(found.read(f"{METADATA}/icons.json" if with_metadata else CACHE))
+            icons = json.loads(found.read(f"{METADATA}/icons.json" if with_metadata else CACHE))
+            shipped = {name: icon for name, icon in icons.items() if icon["free"]}  # 6.1.2 lists 26 that it does not ship
+            (target / "icons.json").write_text(json.dumps(shipped))
             (target / "categories.yml").write_bytes((found if with_metadata else second).read(f"{METADATA}/categories.yml"))
         yield version, target.parent
 
