@@ -2,7 +2,8 @@
 
 Compares the corpus with the champion's embeddings, encodes only what was added or changed, in as many shards as asked,
 and commits all vectors at once, if every document has exactly one. Nothing changed: nothing is encoded. Leaves an
-**index**, which starts `evaluate_release`.
+**index**, which starts `evaluate_release`. A dry run ends after `plan`: the dag run's note says what would be encoded and
+how long that takes.
 """
 
 from airflow.sdk import DAG
@@ -29,6 +30,7 @@ with DAG(
         step=plan,
         step_params={**answers(PlanParams, PlanTuning), "corpus": answer_or_event("corpus")},
         returns="shards",
+        ends_if="dry_run",
     )
     parts = {name: planned.output[name] for name in ("corpus", "encoder", "variant", "base")}
     embedded = StepOperator.partial(

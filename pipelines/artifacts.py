@@ -121,6 +121,15 @@ class Manifest(BaseModel):
     cost: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Listed:
+    """Something in the store: its path, its size in bytes, and when it was written, in seconds since 1970."""
+
+    path: str
+    bytes: int
+    written: float
+
+
 class Store:
     """An object store through obstore. Every operation passes through `operation`, so tests can count and break them."""
 
@@ -195,6 +204,18 @@ class Store:
             paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Everything under `prefix`, at any depth."""
+        with self.operation("list", prefix):
+            for found in obstore.list(self.backend, prefix):
+                for one in found:
+                    yield Listed(one["path"], one["size"], one["last_modified"].timestamp())
+
+    def move(self, path: str, target: str) -> None:
+        """Give what lies at `path` another name; nothing there is fine: another may have been first."""
+        with self.operation("move", path), suppress(FileNotFoundError):
+            obstore.rename(self.backend, path, target)
+
     def delete(self, path: str) -> None:
         """Remove what lies at `path`; nothing there is fine: another may have been first."""
         with self.operation("delete", path), suppress(FileNotFoundError):
@@ -208,15 +229,15 @@ class Store:
         if size == entry.bytes and self._digest(blob) == entry.sha256:
             return entry
         if size is not None:
-            log().warning("a stored file was damaged and is replaced", path=f"{self.uri}/{blob}")
+            log().warning("a stored file was damaged or has gone and is replaced", path=f"{self.uri}/{blob}")
         with self.operation("keep", blob):
             obstore.put(self.backend, blob, file, max_concurrency=IN_FLIGHT)
         return entry
 
     def _digest(self, path: str) -> str:
-        """The sha256 of what lies at `path`, read in chunks."""
+        """The sha256 of what lies at `path`, read in chunks; that of nothing if it has gone meanwhile."""
         content = hashlib.sha256()
-        with self.operation("digest", path):
+        with self.operation("digest", path), suppress(FileNotFoundError):
             for chunk in obstore.get(self.backend, path):
                 content.update(chunk)
         return content.hexdigest()
@@ -449,11 +470,17 @@ def produce(
     meter = _Meter()
     with tempfile.TemporaryDirectory(prefix=f"ratchet-{recipe.kind}-") as folder:
         facts = build(Path(folder))
-        files = {str(path.relative_to(folder)): store.keep(path) for path in sorted(Path(folder).rglob("*")) if path.is_file()}
-    manifest = Manifest(
-        id=recipe.id, recipe=recipe, files=files, facts=facts, tuning=tuning or {}, provenance=_provenance(), cost=meter.read()
-    )
-    return _commit(store, manifest)
+        written = {str(path.relative_to(folder)): path for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+        files = {name: store.keep(path) for name, path in written.items()}
+        manifest = Manifest(
+            id=recipe.id, recipe=recipe, files=files, facts=facts, tuning=tuning or {}, provenance=_provenance(),
+            cost=meter.read(),
+        )  # fmt: skip
+        artifact = _commit(store, manifest)
+        for name, path in written.items():  # what gc took for garbage before the manifest named it
+            if artifact.manifest == manifest and store.size(blob_path(files[name])) is None:
+                store.keep(path)
+    return artifact
 
 
 def _commit(store: Store, manifest: Manifest) -> Artifact:

@@ -137,7 +137,7 @@ def lay_out(folder: Path, where: Places, sources: Sequence[Artifact], most: int)
     stored = sum(lengths[number] for number in used)
     resolved = np.stack([renumbered.astype(np.uint32), resolved[:, 1]], 1)
     if len(files) == 1 and np.array_equal(resolved[:, 1], np.arange(stored)):
-        (folder / "vectors.npy").symlink_to(files[0])
+        _name_again(files[0], folder / "vectors.npy")
     elif len(files) > most or 2 * len(where) < stored:
         width = np.load(files[0], mmap_mode="r", allow_pickle=False).shape[1]
         write_vectors(folder / "vectors.npy", in_chunks(files, resolved), (len(where), width))
@@ -145,8 +145,16 @@ def lay_out(folder: Path, where: Places, sources: Sequence[Artifact], most: int)
     else:
         np.save(folder / "places.npy", resolved)
         for number, file in enumerate(files):
-            (folder / f"segment-{number:05d}.npy").symlink_to(file)
+            _name_again(file, folder / f"segment-{number:05d}.npy")
     return {"dimensions": np.load(files[0], mmap_mode="r", allow_pickle=False).shape[1], "segments": len(files)}
+
+
+def _name_again(file: Path, target: Path) -> None:
+    """A second name for a stored file, which outlasts the first where both are on one disk."""
+    try:
+        target.hardlink_to(file)
+    except OSError:
+        target.symlink_to(file)
 
 
 def _resolved(where: Places, sources: Sequence[Artifact]) -> tuple[list[Path], list[int], Places]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from airflow.sdk import Asset, AssetAlias, BaseOperatorLink, Context
+from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from pydantic import ValidationError
 
@@ -38,7 +39,7 @@ class ArtifactLink(BaseOperatorLink):  # type: ignore[misc]
         return str(getattr(operator, "artifact_page", ""))
 
 
-class StepOperator(StepRunner):
+class StepOperator(StepRunner, SkipMixin):
     """Run a step.
 
     Args:
@@ -50,6 +51,7 @@ class StepOperator(StepRunner):
             result is also under its own name: `plan.output["corpus"]`.
         emits: The result's field whose id the events of `outlets` carry.
         only_if: A field of the result that must be true for these events.
+        ends_if: A field of the result that, if true, ends the dag run here: all that follows is skipped, whatever its rule.
         profile: The kind of pod, as the settings name it.
         deferrable: For a long step: while its pod runs, the triggerer waits for it and no worker is held.
     """
@@ -68,6 +70,7 @@ class StepOperator(StepRunner):
         returns: str = "",
         emits: str = "",
         only_if: str = "",
+        ends_if: str = "",
         profile: str = "cpu",
         outlets: list[Asset] | None = None,
         retries: int = 2,
@@ -77,7 +80,7 @@ class StepOperator(StepRunner):
     ) -> None:
         given = settings()
         declared = _declared(step)
-        check_values(declared, step_params or {}, [name for name in (returns, emits, only_if) if name])
+        check_values(declared, step_params or {}, [name for name in (returns, emits, only_if, ends_if) if name])
         aliases = [AssetAlias(f"{asset.name}-if-{only_if}") if only_if else asset for asset in outlets or []]
         usual = {
             "retry_policy": StepRetryPolicy(),
@@ -102,6 +105,7 @@ class StepOperator(StepRunner):
         self.step, self.profile = step, profile
         self.step_params, self.shard = step_params or {}, shard
         self.returns, self.emits, self.only_if, self.events_of = returns, emits, only_if, outlets or []
+        self.ends_if = ends_if
         self.artifact_page = ""
         self._child: Child | None = None
 
@@ -210,6 +214,8 @@ class StepOperator(StepRunner):
             self.artifact_page = f"/ratchet/{'reports' if kind in REPORTED else 'artifacts'}/{kind}/{result[kind]}"
         if self.emits and (not self.only_if or result[self.only_if]):
             self._emit(context, {"id": result[self.emits]})
+        if self.ends_if and result[self.ends_if]:
+            self.skip(context["ti"], self.get_flat_relatives(upstream=False))
         return result[self.returns] if self.returns else result
 
     def _emit(self, context: Context, extra: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The dag run's note says what its gate decided: REJECTED and why, or PASSED."""
+"""The dag run's note says what its gate decided, REJECTED and why, or PASSED; or what a dry run of a plan found."""
 
 import logging
 from typing import Any
@@ -28,18 +28,22 @@ def _note(dag_run: Any) -> str | None:
     session = object_session(dag_run)
     if session is None:
         return None
-    chosen = (XComModel.dag_id == dag_run.dag_id, XComModel.run_id == dag_run.run_id, XComModel.task_id == "gate")
+    chosen = (XComModel.dag_id == dag_run.dag_id, XComModel.run_id == dag_run.run_id, XComModel.task_id.in_(("gate", "plan")))
     pulled = session.scalars(select(XComModel).where(*chosen, XComModel.key == "result")).first()
     result = XComModel.deserialize_value(pulled) if pulled else None
     return note_of(result) if result else None
 
 
-def note_of(result: dict[str, Any]) -> str:
-    """A gate's result as a note.
+def note_of(result: dict[str, Any]) -> str | None:
+    """A gate's result, or that of a plan's dry run, as a note; of a plan that is followed, none.
 
     >>> note_of({"outcome": "rejected", "sentence": "nDCG@10 −0.031 [−0.050, −0.010]"})
     'REJECTED: nDCG@10 −0.031 [−0.050, −0.010]'
+    >>> note_of({"dry_run": True, "sentence": "312 of 19,406 documents, ~4 s, 1 pod"})
+    'DRY RUN: 312 of 19,406 documents, ~4 s, 1 pod'
     """
+    if "dry_run" in result:
+        return f"DRY RUN: {result['sentence']}" if result["dry_run"] else None
     sentence = str(result["sentence"])
     outcome = str(result["outcome"])
     said = sentence[len(outcome) :].lstrip(": ") if sentence.lower().startswith(f"{outcome}:") else sentence

@@ -1,5 +1,7 @@
 """The DAGs on a small real corpus, in one process: full, unchanged, delete-only and add-only refreshes, and a gate's no."""
 
+import re
+
 import pytest
 
 from pipelines.artifacts import open_store
@@ -40,6 +42,13 @@ def test_refreshes(refresh):
     assert unchanged.tasks["commit_embeddings"] == unchanged.tasks["index"] == ["success"]
     assert unchanged.results["commit_embeddings"]["embeddings"] == base
     assert unchanged.results["commit_embeddings"]["found"]
+
+    asked = refresh("asked", more, base=base, dry_run=True)
+    assert asked.state == "success"
+    assert asked.tasks == {"plan": ["success"], **{name: ["skipped"] for name in ("embed", "commit_embeddings", "index")}}
+    assert re.fullmatch(r"DRY RUN: (\d+) of \d+ documents, ~\d+ s, 1 pod", asked.note)
+    assert f": {asked.results['plan']['added']} of {asked.results['plan']['documents']} " in asked.note
+    assert (full.note, asked.events) == (None, [])
 
     added = refresh("added", more, base=base)
     committed = added.results["commit_embeddings"]
