@@ -4,9 +4,11 @@ Inference needs ONNX Runtime and tokenizers only, so steps start fast and the se
 """
 
 import functools
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,10 @@ from pipelines.logs import progress
 
 Vectors = NDArray[np.float32]
 Role = Literal["query", "document"]
+Item = TypeVar("Item")
+Done = TypeVar("Done")
+WINDOW = 2048
+"""Texts that are tokenized and sorted together: enough that the odd batch at a window's end costs nothing."""
 PROBES = 32
 BOUND = 1e-3
 """Largest absolute difference between a stored and a re-encoded probe's coordinates that another machine may show."""
@@ -72,18 +78,30 @@ class Encoder:
         self.tokenizer = load_tokenizer(tokenizer, card.fingerprint.max_length)
 
     def encode(self, texts: Sequence[str], role: Role, batch_tokens: int = 2048) -> Vectors:
-        """Unit vectors of `texts`, float32, shape (len(texts), dimensions), in the order given.
+        """Unit vectors of `texts`, float32, shape (len(texts), dimensions), in the order given."""
+        vectors = np.zeros((len(texts), self.card.dimensions), np.float32)
+        finished = self.batches(texts, role, batch_tokens)
+        for rows, found in progress(finished, len(texts), "texts", lambda batch: len(batch[0])) if len(texts) > 1 else finished:
+            vectors[rows] = found
+        return vectors
 
-        Texts are sorted by length and batched up to `batch_tokens` tokens, padding included.
+    def batches(self, texts: Sequence[str], role: Role, batch_tokens: int = 2048) -> Iterator[tuple[list[int], Vectors]]:
+        """Batch after batch: the rows of `texts` that it encoded, and their unit vectors, float32, (rows, dimensions).
+
+        Texts come by length, so that a batch holds little padding, up to `batch_tokens` tokens with it; each row comes once.
+        The next texts are tokenized while a batch is computed, at most two windows ahead.
         """
         fingerprint = self.card.fingerprint
         prefix = fingerprint.query_prefix if role == "query" else fingerprint.document_prefix
-        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch([prefix + text for text in texts])]
-        vectors = np.zeros((len(texts), self.card.dimensions), np.float32)
-        batches = batch_by_tokens([len(ids) for ids in tokens], batch_tokens)
-        for batch in progress(batches, len(texts), "texts", len) if len(batches) > 1 else batches:
-            vectors[batch] = self._forward([tokens[row] for row in batch])
-        return vectors
+        order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
+        windows = [order[start : start + WINDOW] for start in range(0, len(order), WINDOW)]
+
+        def tokenize(window: list[int]) -> list[list[int]]:
+            return [found.ids for found in self.tokenizer.encode_batch_fast([prefix + texts[row] for row in window])]
+
+        for window, tokens in zip(windows, ahead(tokenize, windows), strict=True):
+            for batch in batch_by_tokens([len(ids) for ids in tokens], batch_tokens):
+                yield [window[row] for row in batch], self._forward([tokens[row] for row in batch])
 
     def _forward(self, tokens: list[list[int]]) -> Vectors:
         longest = max(len(ids) for ids in tokens)
@@ -96,6 +114,28 @@ class Encoder:
         self.forward_passes += 1
         vectors = self.session.run(None, {name: value for name, value in feeds.items() if name in self.inputs})[0]
         return np.asarray(vectors, np.float32)
+
+
+def ahead(work: Callable[[Item], Done], items: Sequence[Item], depth: int = 2) -> Iterator[Done]:
+    """`work` of each item in order, done in a thread up to `depth` items before it is asked for; a single one in this thread.
+
+    >>> list(ahead(len, ["a", "bc"]))
+    [1, 2]
+    """
+    if len(items) < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(work, item) for item in items[:depth])
+        try:
+            for item in items[depth:]:
+                done = waiting.popleft().result()
+                waiting.append(pool.submit(work, item))
+                yield done
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def load_tokenizer(path: Path, max_length: int) -> Any:
