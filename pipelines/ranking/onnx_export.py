@@ -15,8 +15,8 @@ PROBE_TEXTS = [
 ]  # fmt: skip
 
 
-def export_onnx(model: Path, pooling: str, target: Path) -> tuple[int, int]:
-    """Write the encoder with pooling and normalization as one ONNX file; returns the sizes of vectors and vocabulary.
+def export_onnx(model: Path, pooling: str, target: Path) -> int:
+    """Write the encoder with pooling and normalization as one ONNX file; returns the vectors' size.
 
     Raises:
         InputError: the weights can't be loaded or exported.
@@ -39,7 +39,7 @@ def export_onnx(model: Path, pooling: str, target: Path) -> tuple[int, int]:
         raise InputError(
             f"{model}: {str(error)[:200]}", "an encoder that torch.onnx can export", "use a BERT-like model"
         ) from None
-    return int(network.config.hidden_size), int(network.config.vocab_size)
+    return int(network.config.hidden_size)
 
 
 def reference_vectors(model: Path, tokenizer: Path, fingerprint: Fingerprint, texts: Sequence[str]) -> Vectors:

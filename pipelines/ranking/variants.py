@@ -1,5 +1,6 @@
 """Makes an encoder's variants: the files that each needs, and how far its vectors are from the original weights'."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,9 +34,9 @@ def make_encoder(
     Raises:
         InputError: weights, tokenizer or a variant can't be used here, or a variant's vectors are not those of the weights.
     """
-    load_tokenizer(tokenizer, fingerprint.max_length)  # a file that is none is told before the minute of export
-    dimensions, vocabulary = export_onnx(model, fingerprint.pooling, folder / FORMATS["onnx-fp32"].file)
-    cutter = load_tokenizer(tokenizer, fingerprint.max_length, vocabulary)
+    vocabulary = int(json.loads((model / "config.json").read_text(encoding="utf-8")).get("vocab_size", 0))
+    cutter = load_tokenizer(tokenizer, fingerprint.max_length, vocabulary)  # a bad one is told before the minute of export
+    dimensions = export_onnx(model, fingerprint.pooling, folder / FORMATS["onnx-fp32"].file)
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
     files = {FORMATS[name].file for name in names}
     if WEIGHTS in files:
