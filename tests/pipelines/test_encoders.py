@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from pipelines.artifacts import load_exactly, open_store
 from pipelines.errors import InputError
-from pipelines.evaluation.choice import influence
+from pipelines.evaluation.choice import influence, peak_memory_mb
 from pipelines.ranking import backends
 from pipelines.ranking import encoder as encoders
 from pipelines.ranking.backends import FORMATS, INT8, INT8_WEIGHTS, cpu_features
@@ -80,13 +80,15 @@ def test_what_fails_ahead_is_told_where_it_is_asked_for():
 
 # --- variants -----------------------------------------------------------------------------------------------------------
 
-RUNNABLE = [name for name, form in FORMATS.items() if set(form.requires) <= cpu_features()]
+SOME = ("onnx-fp32", "onnx-int8", "onnx-int8-weights", "openvino-fp32", "openvino-bf16", "torch-bf16")
+"""At least one of each library and of each number format; the bench makes all."""
+RUNNABLE = [name for name in SOME if set(FORMATS[name].requires) <= cpu_features()]
 THINGS = [f"{colour} {thing}" for colour in ("red", "blue", "green") for thing in ("lamp", "chair", "table", "sofa", "shelf")]
 
 
 @dataclass(frozen=True)
 class Made:
-    """An encoder with every variant that this CPU can run, and the corpus it was calibrated with."""
+    """An encoder with the variants of SOME that this CPU can run, and the corpus it was calibrated with."""
 
     encoder: str
     corpus: str
@@ -123,7 +125,7 @@ def test_each_variant_gives_the_vectors_of_the_weights_within_its_deviation(made
 
 
 def test_the_fastest_variant_that_ranks_as_well_is_chosen_and_the_table_says_why(made):
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, memory=False)
     report = load_exactly(open_store(), "report", chosen.report)
     table = {row["variant"]: row for row in report.facts["table"]}
     assert set(table) == set(RUNNABLE)
@@ -132,13 +134,19 @@ def test_the_fastest_variant_that_ranks_as_well_is_chosen_and_the_table_says_why
     assert "onnx-fp32" in fit
     assert set(chosen.eligible) == set(fit)
     assert chosen.variant == max(fit, key=lambda name: fit[name]["docs_per_s"])
-    assert all(row["memory_mb"] > 50 and row["docs_per_s"] > 0 for row in table.values())
+    assert all(row["docs_per_s"] > 0 for row in table.values())
     assert table["onnx-fp32"]["retention"] == table["onnx-fp32"]["low"] == table["onnx-fp32"]["high"] == 1
     page = report.text("report.html")
     assert all(name in page for name in RUNNABLE)
-    again = call("choose_encoder", encoder=made.encoder, corpus=made.corpus)
+    again = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, memory=False)
     assert again.found
     assert again.variant == chosen.variant
+
+
+def test_memory_is_that_of_a_process_which_runs_the_variant_alone(made):
+    encoder = load_exactly(open_store(), "encoder", made.encoder)
+    weights = encoder.path("model.onnx").stat().st_size / 2**20
+    assert weights < peak_memory_mb(encoder, "onnx-fp32", THINGS, 2048) < 1000
 
 
 def test_a_variant_that_cannot_run_here_is_in_the_table(made, monkeypatch):
