@@ -4,11 +4,15 @@ RUN := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
 DEMO := airflow,steps,quality,serve,demo,cpu
-ALL := $(DEMO),test
+ALL := $(DEMO),openvino,test
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity bench-cluster proof-embeddings install install-test clean constraints images scan stack-up stack-down
+=======
+.PHONY: help demo demo-break up down train doctor test lint bench bench-embeddings proof-spine proof-gate proof-data install install-test clean constraints images scan stack-up stack-down
+>>>>>>> 3ed5833fe03ead01d214bd4d07b909d0f87eae1a
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +55,9 @@ lint: install-test ## Style, types, the doors between folders, the workflow file
 
 bench: install-test ## Measure the spine; prints a table, writes build/bench/spine.json
 	@$(RUN) -m tests.bench.spine
+
+bench-embeddings: install-test ## Measure encoders on real texts; writes build/bench/embeddings.json
+	@$(RUN) -m tests.bench.embeddings
 
 proof-spine: install-test ## Races, kill points and planted harms; writes build/proof/spine.json
 	@$(RUN) -m tests.proof.spine

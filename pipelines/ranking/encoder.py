@@ -1,9 +1,8 @@
 """An encoder: texts in, unit vectors out. The artifact holds `model.onnx`, `tokenizer.json` and `encoder.json`.
 
-Inference needs ONNX Runtime and tokenizers only, so steps start fast and the server carries no torch.
+Inference needs tokenizers and what computes the variant: ONNX Runtime for the server, which carries no torch.
 """
 
-import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipelines.artifacts import Artifact
 from pipelines.errors import InputError
 from pipelines.logs import progress
+from pipelines.ranking.backends import Files, Variant, forward_of
+from pipelines.ranking.backends import Vectors as Vectors  # noqa: PLC0414  # the alias exports it
 
-Vectors = NDArray[np.float32]
 Role = Literal["query", "document"]
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -27,16 +27,6 @@ WINDOW = 2048
 PROBES = 32
 BOUND = 1e-3
 """Largest absolute difference between a stored and a re-encoded probe's coordinates that another machine may show."""
-
-
-class Variant(BaseModel):
-    """One backend and numeric format of an encoder, with its measured deviation from the original weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: str
-    deviation: float = Field(ge=0, description="max-abs difference to the original in fp32, over the probes")
-    requires: list[str] = Field([], description="CPU features without which it must not run")
 
 
 class Fingerprint(BaseModel):
@@ -60,22 +50,17 @@ class EncoderCard(BaseModel):
 
     fingerprint: Fingerprint
     dimensions: int
+    vocabulary: int = Field(0, ge=0, description="Tokens that the model knows; 0: not recorded")
     variants: dict[str, Variant]
 
 
 class Encoder:
     """One variant of an encoder, loaded. `forward_passes` counts the batches it has run."""
 
-    def __init__(self, card: EncoderCard, variant: str, model: Path, tokenizer: Path, threads: int = 0) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+    def __init__(self, card: EncoderCard, variant: str, files: Files, threads: int = 0) -> None:
         self.card, self.variant, self.forward_passes = card, variant, 0
-        self.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        self.inputs = {given.name for given in self.session.get_inputs()}
-        self.tokenizer = load_tokenizer(tokenizer, card.fingerprint.max_length)
+        self.tokenizer = load_tokenizer(files("tokenizer.json"), card.fingerprint.max_length, card.vocabulary)
+        self.forward = forward_of(card.variants[variant], files, card.fingerprint.pooling, threads)
 
     def encode(self, texts: Sequence[str], role: Role, batch_tokens: int = 2048) -> Vectors:
         """Unit vectors of `texts`, float32, shape (len(texts), dimensions), in the order given."""
@@ -110,10 +95,8 @@ class Encoder:
         for row, given in enumerate(tokens):
             ids[row, : len(given)] = given
             mask[row, : len(given)] = 1
-        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         self.forward_passes += 1
-        vectors = self.session.run(None, {name: value for name, value in feeds.items() if name in self.inputs})[0]
-        return np.asarray(vectors, np.float32)
+        return self.forward(ids, mask)
 
 
 def ahead(work: Callable[[Item], Done], items: Sequence[Item], depth: int = 2) -> Iterator[Done]:
@@ -138,11 +121,11 @@ def ahead(work: Callable[[Item], Done], items: Sequence[Item], depth: int = 2) -
             pool.shutdown(cancel_futures=True)
 
 
-def load_tokenizer(path: Path, max_length: int) -> Any:
+def load_tokenizer(path: Path, max_length: int, vocabulary: int = 0) -> Any:
     """A tokenizer that cuts texts at `max_length` tokens and does not pad.
 
     Raises:
-        InputError: the file is no tokenizer.
+        InputError: the file is no tokenizer, or has tokens beyond a model's `vocabulary`; 0: any may come.
     """
     from tokenizers import Tokenizer
 
@@ -150,6 +133,12 @@ def load_tokenizer(path: Path, max_length: int) -> Any:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001  # the library raises nothing narrower
         raise InputError(f"{path}: {error}", "a tokenizer.json of the tokenizers library", "give the model's own") from None
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if vocabulary and highest >= vocabulary:
+        raise InputError(
+            f"{path}: tokens up to number {highest}", f"those of the model, which ends at {vocabulary - 1}",
+            "give the tokenizer that the model was trained with",
+        )  # fmt: skip
     tokenizer.enable_truncation(max_length)
     tokenizer.no_padding()
     return tokenizer
@@ -179,29 +168,14 @@ def load_encoder(encoder: Artifact, variant: str, threads: int = 0) -> Encoder:
     """The encoder's `variant`, ready to encode.
 
     Raises:
-        InputError: it has no such variant, or this CPU lacks what the variant requires.
+        InputError: it has no such variant, or the variant can't run here.
     """
     card = card_of(encoder)
     if variant not in card.variants:
         raise InputError(
             f"variant {variant!r} of encoder {encoder.id}", f"one of {', '.join(card.variants)}", "name one of these"
         )
-    missing = sorted(set(card.variants[variant].requires) - cpu_features())
-    if missing:
-        raise InputError(
-            f"variant {variant!r} on a CPU without {', '.join(missing)}",
-            "a variant that this CPU can run",
-            "choose another variant",
-        )
-    return Encoder(card, variant, encoder.path(card.variants[variant].file), encoder.path("tokenizer.json"), threads)
-
-
-@functools.cache
-def cpu_features() -> frozenset[str]:
-    """The CPU's feature flags as Linux names them; empty where /proc/cpuinfo does not exist."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+    return Encoder(card, variant, encoder.path, threads)
 
 
 def check_vectors(vectors: NDArray[Any], ids: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def export_onnx(model: Path, pooling: str, target: Path) -> int:
     """
     import torch
 
-    network = _sentence_encoder(model, pooling)
+    network = sentence_encoder(model, pooling)
     examples = tuple(torch.full((2, 8), value) for value in (7, 1, 0))  # one tensor thrice would become one input
     batch, length = torch.export.Dim("batch", min=1, max=65536), torch.export.Dim("length", min=2, max=512)
     names = ["input_ids", "attention_mask", "token_type_ids"]
@@ -41,22 +42,27 @@ def export_onnx(model: Path, pooling: str, target: Path) -> int:
     return int(network.config.hidden_size)
 
 
-def reference_vectors(model: Path, tokenizer: Path, fingerprint: Fingerprint) -> Vectors:
-    """What the original weights give for the probe texts, one text at a time, in fp32."""
+def reference_vectors(model: Path, tokenizer: Path, fingerprint: Fingerprint, texts: Sequence[str]) -> Vectors:
+    """What the original weights give for the texts as documents, one text at a time, in fp32."""
     import numpy as np
     import torch
 
-    network = _sentence_encoder(model, fingerprint.pooling)
+    network = sentence_encoder(model, fingerprint.pooling)
     cutter = load_tokenizer(tokenizer, fingerprint.max_length)
     found = []
-    for text in PROBE_TEXTS:
+    for text in texts:
         ids = torch.tensor([cutter.encode(fingerprint.document_prefix + text).ids])
         with torch.inference_mode():
             found.append(network(ids, torch.ones_like(ids), torch.zeros_like(ids)).numpy()[0])
     return np.stack(found)
 
 
-def _sentence_encoder(model: Path, pooling: str) -> Any:
+def sentence_encoder(model: Path, pooling: str) -> Any:
+    """The torch module of the folder `model`: token ids, mask and types to unit vectors, in fp32.
+
+    Raises:
+        InputError: the weights can't be loaded.
+    """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModel
@@ -78,7 +84,7 @@ def _sentence_encoder(model: Path, pooling: str) -> Any:
         def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
             hidden = self.body(
                 input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-            ).last_hidden_state
+            ).last_hidden_state.float()  # pooled in fp32, whatever the layers compute in
             if pooling == "cls":
                 pooled = hidden[:, 0]
             else:

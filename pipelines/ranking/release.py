@@ -161,6 +161,7 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
         encoder,
         [by_id[probe] for probe in card.probes],
         stored_vectors(parts.embeddings, card.probes),
+        card.document_variant,
     )
     return Release(artifact.id, card, encoder, index, by_id)
 
@@ -198,14 +199,15 @@ def stored_vectors(embedded: Artifact, ids: list[str]) -> Vectors:
     return embeddings.vectors_at(embedded, [position[given] for given in ids])
 
 
-def check_probes(name: str, encoder: Encoder, probes: list[Document], expected: Vectors) -> float:
+def check_probes(name: str, encoder: Encoder, probes: list[Document], expected: Vectors, stored_by: str = "") -> float:
     """The largest difference between the probes' stored vectors and what the encoder gives now; `name` is whose they are.
 
     Raises:
-        InputError: it is beyond the bound plus the variant's own deviation.
+        InputError: it is beyond the bound plus the deviations of the variant and of the one that made the stored vectors.
     """
     deviation = float(np.abs(encoder.encode([probe.text for probe in probes], "document") - expected).max())
-    bound = BOUND + encoder.card.variants[encoder.variant].deviation
+    variants = {encoder.variant, stored_by or encoder.variant}
+    bound = BOUND + sum(encoder.card.variants[variant].deviation for variant in variants)
     if not deviation <= bound:
         raise InputError(
             f"{name}, whose encoder gives vectors that differ by {deviation:.3g} from the stored ones",

@@ -57,6 +57,7 @@ def _assemble(parts: Any, query_variant: str, inputs: dict[str, str], folder: Pa
         encoder,
         [by_id[probe] for probe in probes],
         stored_vectors(parts.embeddings, probes),
+        parts.variant,
     )
     card = ReleaseCard(document_variant=parts.variant, query_variant=query_variant, probes=probes, **inputs)
     (folder / "release.json").write_text(json.dumps(card.model_dump(), indent=1, sort_keys=True), encoding="utf-8")

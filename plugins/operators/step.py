@@ -39,7 +39,7 @@ class ArtifactLink(BaseOperatorLink):  # type: ignore[misc]
         return str(getattr(operator, "artifact_page", ""))
 
 
-class StepOperator(StepRunner, SkipMixin):
+class StepOperator(StepRunner, SkipMixin):  # type: ignore[misc]
     """Run a step.
 
     Args:

@@ -1,0 +1,159 @@
+"""Which variant of an encoder to take: the fastest of those that rank as well and whose vectors depend on nothing else."""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipelines.artifacts import Artifact, load_exactly, open_store
+from pipelines.errors import InputError
+from pipelines.evaluation.measures import per_query
+from pipelines.evaluation.qrels import Topics
+from pipelines.evaluation.run import Run, untied
+from pipelines.ranking.corpus import Document
+from pipelines.ranking.encoder import Encoder, Vectors, load_encoder
+
+REFERENCE = "onnx-fp32"
+INDEPENDENT = 1e-5
+"""Largest difference of a coordinate or a score, alone and among others, of a variant that heeds no batch-mates."""
+PART, MATES, ALONE, RESAMPLES = 2048, 20, 4, 2000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one variant showed. `reason` says why it can't be taken; empty: it can."""
+
+    variant: str
+    reason: str = ""
+    docs_per_s: float = 0.0
+    retention: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    mates: float = 0.0
+    cosine: float = 0.0
+    memory_mb: float = 0.0
+    scores: list[float] = field(default_factory=list, repr=False)
+    """nDCG@10 of each query, in the order of the topics."""
+
+
+def loadable(encoder: Artifact, names: Sequence[str], threads: int) -> tuple[dict[str, Encoder], list[Measured]]:
+    """The variants that can run here, loaded, and those that can't with the reason."""
+    loaded, unable = {}, []
+    for name in names:
+        try:
+            loaded[name] = load_encoder(encoder, name, threads)
+        except InputError as error:
+            unable.append(Measured(name, f"cannot run here: {error.given}"))
+    return loaded, unable
+
+
+def measure(
+    encoders: Mapping[str, Encoder], documents: Sequence[Document], topics: Topics, batch_tokens: int, least: float
+) -> list[Measured]:
+    """Every loaded variant, REFERENCE among them, on all documents and queries.
+
+    Speeds are of one run, in which the variants take turns part by part, so that what else the machine does meets all.
+    """
+    vectors, seconds = encode_in_turns(encoders, [one.text for one in documents], batch_tokens)
+    asked = [query.text for query in topics.queries]
+    reference = vectors[REFERENCE]
+    found: list[Measured] = []
+    exact: list[float] = []
+    for name in sorted(encoders, key=lambda name: name != REFERENCE):  # what is compared with comes first
+        queries = encoders[name].encode(asked, "query", batch_tokens)
+        scores = ndcg(topics, queries, vectors[name], [one.id for one in documents])
+        exact = exact or scores
+        retention, low, high = ratio(scores, exact)
+        mates = influence(encoders[name], [one.text for one in documents], queries[:32], batch_tokens)
+        cosine = float((vectors[name] * reference).sum(1).min())
+        reason = unfit(retention, least, mates)
+        rate = len(documents) / seconds[name]
+        found.append(Measured(name, reason, rate, retention, low, high, mates, cosine, scores=scores))
+    return found
+
+
+def unfit(retention: float, least: float, mates: float) -> str:
+    """Why a variant can't be taken; empty: it can.
+
+    >>> unfit(0.997, 0.995, 0.0), unfit(0.979, 0.995, 1e-3)
+    ('', 'batch-mates change it by 1.0e-03; keeps 97.90 % of nDCG@10, at least 99.50 % needed')
+    """
+    reasons = [f"batch-mates change it by {mates:.1e}"] if not mates <= INDEPENDENT else []
+    if not retention >= least:
+        reasons.append(f"keeps {retention:.2%} of nDCG@10, at least {least:.2%} needed".replace("%", " %"))
+    return "; ".join(reasons)
+
+
+def encode_in_turns(
+    encoders: Mapping[str, Encoder], texts: Sequence[str], batch_tokens: int
+) -> tuple[dict[str, Vectors], dict[str, float]]:
+    """The texts' vectors by each encoder, and the seconds it took; what a first batch costs is not counted."""
+    vectors: dict[str, list[Vectors]] = {name: [] for name in encoders}
+    seconds = dict.fromkeys(encoders, 0.0)
+    for encoder in encoders.values():
+        encoder.encode(texts[:64], "document", batch_tokens)
+    for start in range(0, len(texts), PART):
+        for name, encoder in encoders.items():
+            started = time.perf_counter()
+            vectors[name].append(encoder.encode(texts[start : start + PART], "document", batch_tokens))
+            seconds[name] += time.perf_counter() - started
+    return {name: np.concatenate(parts) for name, parts in vectors.items()}, seconds
+
+
+def ndcg(topics: Topics, queries: Vectors, documents: Vectors, ids: Sequence[str]) -> list[float]:
+    """nDCG@10 of each topic, by exact search: queries (topics, dimensions), documents (ids, dimensions)."""
+    run: Run = {}
+    for start in range(0, len(queries), 256):
+        scores = queries[start : start + 256] @ documents.T
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+        for query, row, columns in zip(topics.queries[start : start + 256], scores, best, strict=True):
+            run[query.id] = untied([(ids[column], float(row[column])) for column in columns])
+    measured = per_query(topics.qrels, run)
+    return [measured[query.id]["nDCG@10"] for query in topics.queries]
+
+
+def ratio(scores: Sequence[float], exact: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """The ratio of the means over the same queries, with its 95 % interval by a paired bootstrap (Efron, 1979).
+
+    >>> ratio([0.5, 0.5], [0.5, 0.5])
+    (1.0, 1.0, 1.0)
+    """
+    pairs = np.array([scores, exact])
+    if not pairs[1].sum():
+        return 0.0, 0.0, 0.0
+    drawn = np.random.default_rng(seed).integers(0, pairs.shape[1], (RESAMPLES, pairs.shape[1]))
+    above, below = pairs[0][drawn].sum(1), pairs[1][drawn].sum(1)
+    low, high = np.quantile(above[below > 0] / below[below > 0], [0.025, 0.975])
+    return float(pairs[0].sum() / pairs[1].sum()), float(low), float(high)
+
+
+def influence(encoder: Encoder, texts: Sequence[str], queries: Vectors, batch_tokens: int, seed: int = 0) -> float:
+    """By how much batch-mates change a text: the largest difference of a coordinate, or of its score for one of `queries`.
+
+    ALONE texts, spread over all lengths, are each encoded by themselves and within MATES random batches.
+    """
+    random = np.random.default_rng(seed)
+    by_length = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
+    worst = 0.0
+    for row in [by_length[int(part)] for part in np.linspace(0, len(texts) - 1, ALONE)]:
+        alone = encoder.encode([texts[row]], "document", batch_tokens)[0]
+        for size in random.integers(1, 32, MATES):
+            batch = [texts[row], *(texts[mate] for mate in random.integers(0, len(texts), size))]
+            difference = encoder.encode(batch, "document", batch_tokens)[0] - alone
+            worst = max(worst, float(np.abs(difference).max()), float(np.abs(queries @ difference).max(initial=0)))
+    return worst
+
+
+def peak_memory_mb(encoder: Artifact, variant: str, texts: Sequence[str], batch_tokens: int) -> float:
+    """Peak memory of a process that loads the variant and encodes the texts, and does nothing else."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak, encoder.id, variant, list(texts), batch_tokens).result()
+
+
+def _peak(encoder_id: str, variant: str, texts: list[str], batch_tokens: int) -> float:
+    load_encoder(load_exactly(open_store(), "encoder", encoder_id), variant).encode(texts, "document", batch_tokens)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
