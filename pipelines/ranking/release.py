@@ -11,10 +11,7 @@ from pipelines.errors import InputError
 from pipelines.ranking import embeddings
 from pipelines.ranking.corpus import Document, Query, documents
 from pipelines.ranking.encoder import BOUND, PROBES, Encoder, Vectors, load_encoder
-from pipelines.ranking.index import Index, load_index
-
-CANCELLED = 1e-4
-"""A mean of unit vectors that is shorter than this has no direction but that of rounding."""
+from pipelines.ranking.index import Index, load_index, mean_direction
 
 
 class ReleaseCard(BaseModel):
@@ -102,7 +99,7 @@ class Release:
         known = {number: ids for number, history in enumerate(histories) if (ids := self.known(history))}
         found: list[list[tuple[str, float]]] = [[] for _ in histories]
         for some in _batches(list(known)):
-            means = np.stack([_mean(self.index.vectors(known[number])) for number in some])
+            means = np.stack([mean_direction(self.index.vectors(known[number])) for number in some])
             ranked = self.index.search(means, k, [without[number] for number in some])
             for number, ranking in zip(some, ranked, strict=True):
                 found[number] = ranking
@@ -134,13 +131,6 @@ class Release:
 def _batches(numbers: list[int]) -> list[list[int]]:
     """So many histories are searched at once: each may leave out thousands of documents, below which must be looked."""
     return [numbers[start : start + 256] for start in range(0, len(numbers), 256)]
-
-
-def _mean(vectors: Vectors) -> Vectors:
-    """The direction of the mean of unit vectors; the last vector's own where they cancel each other out."""
-    mean = vectors.mean(0)
-    length = float(np.linalg.norm(mean))
-    return np.asarray(mean / length if length > CANCELLED else vectors[-1], np.float32)
 
 
 def load_release(store: Store, release_id: str, threads: int = 0) -> Release:

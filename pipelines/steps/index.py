@@ -1,19 +1,34 @@
-"""index: embeddings become a searchable index."""
+"""index: embeddings become a searchable index, whose recall was measured before it appears."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from pipelines.artifacts import Artifact, Recipe, load, open_store, produce
-from pipelines.contract import Params, Result
+from pipelines.artifacts import Artifact, Recipe, Store, load, load_exactly, open_store, produce
+from pipelines.contract import Params, Result, Tuning
+from pipelines.errors import InputError
+from pipelines.journal import Journal
 
-VERSION = 1
+VERSION = 2
 
 
 class IndexParams(Params):
     embeddings: str = Field(description="Embeddings id")
-    algorithm: Literal["flat"] = Field("flat", description="flat: exact, compares every vector")
+    algorithm: Literal["auto", "flat", "hnsw", "ivf-sq8", "ivf-pq"] = Field(
+        "auto", description="auto: the fastest that reaches the recall, by measurement; flat: exact"
+    )
+    recall: float = Field(0.99, gt=0, le=1, description="Of the exact ten best, the part that must be found")
+    flat_below: int = Field(
+        20_000, ge=0, description="Of auto: with fewer documents flat, where exact search takes less time than encoding a query"
+    )
+    query_variant: str = Field("onnx-fp32", description="Encoder variant of the queries that recall is measured by")
+
+
+class IndexTuning(Tuning):
+    threads: int = Field(0, ge=0, le=256, description="Threads that build; 0: one for each core; 1: a graph of the same bytes")
+    base_index: str = Field("", description="Index to change in place where it still fits; empty: the champion's; 'none': none")
+    device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU where FAISS has one")
 
 
 class IndexResult(Result):
@@ -21,29 +36,46 @@ class IndexResult(Result):
     embeddings: str
     encoder: str
     documents: int
+    algorithm: str
+    recall_at_10: float
     found: bool
 
 
-def index(params: IndexParams) -> IndexResult:
-    """Build the index of embeddings."""
+def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
+    """Build the index of embeddings, or change an earlier one in place, and measure its recall."""
     store = open_store()
     embedded = load(store, "embeddings", params.embeddings)
-    semantic = {"algorithm": params.algorithm}
+    semantic = params.model_dump(exclude={"embeddings"})
     recipe = Recipe(kind="index", step="index", version=VERSION, inputs={"embeddings": embedded.id}, params=semantic)
-    built = produce(store, recipe, lambda folder: _build(embedded, folder))
+    base = _base(store, tuning.base_index, recipe, embedded)
+    built = produce(store, recipe, lambda folder: _build(embedded, params, tuning, base, folder), tuning.model_dump())
+    said = {name: built.facts[name] for name in ("documents", "algorithm", "recall_at_10")}
     return IndexResult(
-        index=built.id,
-        embeddings=embedded.id,
-        encoder=embedded.inputs["encoder"],
-        documents=built.facts["documents"],
-        found=built.found,
-    )
+        index=built.id, embeddings=embedded.id, encoder=embedded.inputs["encoder"], found=built.found, **said
+    )  # fmt: skip
 
 
-def _build(embedded: Artifact, folder: Path) -> dict[str, Any]:
-    from pipelines.ranking.embeddings import rows, vectors
-    from pipelines.ranking.index import build_flat, write_index
+def _base(store: Store, wanted: str, recipe: Recipe, embedded: Artifact) -> Artifact | None:
+    """The index that may be changed in place: made as this one would be, of vectors by the same encoder variant."""
+    champion = Journal(store).routing.champion
+    if wanted == "none" or not (wanted or champion):
+        return None
+    named = wanted or load_exactly(store, "release", str(champion)).inputs["index"]
+    base = load(store, "index", named)
+    theirs = load_exactly(store, "embeddings", base.inputs["embeddings"])
+    makers = [(one.inputs["encoder"], one.manifest.recipe.params["variant"]) for one in (embedded, theirs)]
+    before = base.manifest.recipe
+    same = (before.params, before.version) == (recipe.params, recipe.version) and makers[0] == makers[1]
+    if wanted and not same:
+        raise InputError(
+            f"--base-index {base.id} of another encoder variant or made in another way",
+            "an index by the same encoder variant and the same options", "pass --base-index none",
+        )  # fmt: skip
+    return base if same else None
 
-    ids = [row.id for row in rows(embedded)]
-    write_index(folder, build_flat(vectors(embedded)), ids)
-    return {"documents": len(ids), "dimensions": embedded.facts["dimensions"]}
+
+def _build(embedded: Artifact, params: IndexParams, tuning: IndexTuning, base: Artifact | None, folder: Path) -> dict[str, Any]:
+    from pipelines.ranking.index_build import Wanted, build_index
+
+    asked = params.model_dump(exclude={"embeddings"})
+    return build_index(embedded, base, Wanted(**asked, threads=tuning.threads, device=tuning.device), folder)

@@ -1,0 +1,200 @@
+"""What an approximate index loses and wins, measured against exact search on the corpus's own queries."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.artifacts import Artifact, digest, load_exactly
+from pipelines.errors import InputError
+from pipelines.logs import log
+from pipelines.ranking import algorithms
+from pipelines.ranking.algorithms import ALGORITHMS, Algorithm
+from pipelines.ranking.corpus import Query, queries
+from pipelines.ranking.encoder import Vectors, load_encoder
+from pipelines.ranking.index import build_flat, mean_direction
+
+DEPTH = 10
+MOST, LEAST, TIMED = 1000, 100, 100
+"""Queries that recall is measured by at most; where there are fewer than LEAST, documents stand in; and how many are timed."""
+SAME = 1e-6
+"""Scores closer than this are one: of documents that tie, any may be found."""
+SAME_ON_GPU = 1e-3
+"""The same for scores of a GPU, whose tables have 16 bits."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked to measure an index: unit vectors, float32, (queries, dimensions), and whose they are."""
+
+    vectors: Vectors
+    source: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One candidate, as the table in the manifest has it."""
+
+    algorithm: Algorithm
+    effort: int
+    """`nprobe` or `efSearch`; 0: exact."""
+    recall_at_10: float
+    bytes: int
+    latency_ratio: float
+    """Median time of one query on one thread, over that of exact search in the same run."""
+    build_s: float
+    device: str
+    gpu_agreement: float | None
+    """Of an index that was built on a GPU: recall@10 of the copy for the CPU against the original; none: built on the CPU."""
+
+    def reaches(self, least: float) -> bool:
+        """Whether it may be served: it finds enough, and so does a copy of what a GPU built."""
+        return self.recall_at_10 >= least and (self.gpu_agreement is None or self.gpu_agreement >= least)
+
+
+def asked_of(embedded: Artifact, ids: Sequence[str], vectors: Vectors, variant: str, threads: int) -> Asked:
+    """Up to 1,000 queries of the embeddings' corpus as vectors; where it has fewer than 100, documents stand in for the rest.
+
+    Real queries come before synthetic ones. One with a history is the mean of its documents' vectors, as the server asks it.
+
+    Args:
+        embedded: the embeddings.
+        ids: document ids in the order of the vectors.
+        vectors: float32, shape (documents, dimensions).
+        variant: of the encoder, for the queries.
+        threads: of the encoder; 0: one for each core.
+    """
+    corpus = load_exactly(embedded.store, "corpus", embedded.inputs["corpus"])
+    ordered = sorted(queries(corpus), key=lambda query: (query.synthetic, digest(query.id.encode())))[:MOST]
+    row = {document: number for number, document in enumerate(ids)}
+    histories = [known for query in ordered if (known := [row[one] for one in query.history if one in row])]
+    words = [query for query in ordered if not query.history]
+    parts = [mean_direction(vectors[history])[None] for history in histories]
+    if words:
+        encoder = load_encoder(load_exactly(embedded.store, "encoder", embedded.inputs["encoder"]), variant, threads)
+        parts.append(encoder.encode([query.text for query in words], "query"))
+    count = len(histories) + len(words)
+    spread = np.linspace(0, len(vectors) - 1, max(0, min(LEAST - count, len(vectors)))).astype(int)
+    parts.append(np.asarray(vectors[spread], np.float32))
+    return Asked(np.ascontiguousarray(np.concatenate(parts), np.float32), _source(ordered, count, len(spread)))
+
+
+def _source(ordered: Sequence[Query], count: int, stand_ins: int) -> str:
+    """Whose vectors recall was measured by, in words."""
+    kind = " synthetic" if ordered and ordered[0].synthetic else ""
+    said = [f"{count:,}{kind} queries"] if count else []
+    return " and ".join([*said, *([f"{stand_ins:,} documents' own vectors"] if stand_ins else [])])
+
+
+class Yardstick:
+    """Exact search over the vectors: what other indexes are measured against."""
+
+    def __init__(self, vectors: Vectors, asked: Asked) -> None:
+        self.vectors, self.asked, self.flat = vectors, asked, build_flat(vectors)
+        self.depth = min(DEPTH, len(vectors))
+        self.worst = self.flat.search(asked.vectors, self.depth)[0][:, -1:]
+        self.seconds = _seconds(self.flat, asked.vectors)
+
+    def recall(self, index: Any, order: NDArray[np.int64] | None = None) -> float:
+        """The part of the exact ten best that the index finds; a document that ties with the tenth is one of them.
+
+        Args:
+            index: what is measured.
+            order: which of the vectors each of its rows is; None: the same row.
+        """
+        found = index.search(self.asked.vectors, self.depth)[1]
+        found = found if order is None else np.where(found < 0, -1, order[found])
+        scores = np.einsum("qd,qkd->qk", self.asked.vectors, self.vectors[np.maximum(found, 0)])
+        return float(((scores >= self.worst - SAME) & (found >= 0)).mean())
+
+    def measure(
+        self,
+        algorithm: Algorithm,
+        made: tuple[Any, Any],
+        least: float,
+        build_s: float,
+        file: Path,
+        order: NDArray[np.int64] | None = None,
+    ) -> Measured:
+        """Give an index the least effort that reaches the recall `least`, else the most there is; measure it; write it."""
+        import faiss
+
+        index, original = made
+        for effort in algorithms.efforts(index):
+            algorithms.set_effort(index, effort)
+            found = self.recall(index, order)
+            if found >= least:
+                break
+        faiss.write_index(index, str(file))
+        return Measured(
+            algorithm=algorithm, effort=effort, recall_at_10=round(found, 4), bytes=file.stat().st_size,
+            latency_ratio=round(_seconds(index, self.asked.vectors) / self.seconds, 3), build_s=round(build_s, 3),
+            device="gpu" if original else "cpu", gpu_agreement=self._agreement(index, original, effort) if original else None,
+        )  # fmt: skip
+
+    def _agreement(self, index: Any, original: Any, effort: int) -> float:
+        """The part of the original's ten best that the copy finds, up to ties by the original's scores."""
+        algorithms.set_effort(original, effort)
+        worst = original.search(self.asked.vectors, self.depth)[0][:, -1:]
+        scores = index.search(self.asked.vectors, self.depth)[0]
+        return float((scores >= worst - SAME_ON_GPU).mean())
+
+
+def _seconds(index: Any, vectors: Vectors) -> float:
+    """The median time of one query on one thread, as the server asks."""
+    import faiss
+
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    taken = []
+    for row in range(min(TIMED, len(vectors))):
+        started = time.perf_counter()
+        index.search(vectors[row : row + 1], DEPTH)
+        taken.append(time.perf_counter() - started)
+    faiss.omp_set_num_threads(threads)
+    return median(taken)
+
+
+def candidates(wanted: str, documents: int) -> tuple[Algorithm, ...]:
+    """The algorithms to build: the wanted one, or with `auto` all that so many documents can train.
+
+    >>> candidates("hnsw", 10), candidates("auto", 100)
+    (('hnsw',), ('flat', 'hnsw', 'ivf-sq8'))
+    """
+    trainable = [one for one in ALGORITHMS if one != "ivf-pq" or documents >= algorithms.CODES]
+    return tuple(trainable) if wanted == "auto" else tuple(one for one in ALGORITHMS if one == wanted)
+
+
+def choose(wanted: str, yardstick: Yardstick, least: float, scratch: Path, gpus: int) -> tuple[Path, list[Measured]]:
+    """Build and measure the candidates; the fastest of those that reach the recall `least`.
+
+    The fastest, not the smallest: memory is what a server has or has not, and exact search, which needs most of it, is
+    always eligible; time is what each search costs.
+
+    Returns:
+        the winner's file, and the table of all, the winner first.
+
+    Raises:
+        InputError: none reaches `least`.
+    """
+    table: list[Measured] = []
+    for algorithm in candidates(wanted, len(yardstick.vectors)):
+        started = time.monotonic()
+        device = algorithms.device_of(algorithm, gpus)
+        built = (yardstick.flat, None) if algorithm == "flat" else algorithms.build(algorithm, yardstick.vectors, device)
+        table.append(yardstick.measure(algorithm, built, least, time.monotonic() - started, scratch / f"{algorithm}.faiss"))
+        log().info("measured", **asdict(table[-1]))
+    eligible = [one for one in table if one.reaches(least)]
+    if not eligible:
+        best = max(table, key=lambda one: one.recall_at_10)
+        raise InputError(
+            f"{best.algorithm}, which finds {best.recall_at_10:.4f} of the exact ten best at its greatest effort",
+            f"at least {least}", "take --algorithm auto or flat, or a lower --recall",
+        )  # fmt: skip
+    winner = min(eligible, key=lambda one: one.latency_ratio)
+    return scratch / f"{winner.algorithm}.faiss", [winner, *(one for one in table if one is not winner)]
