@@ -30,7 +30,7 @@ WORDS = 60
 PENDING_S = 20
 PROFILES = {
     "cpu": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "2Gi", "ephemeral-storage": "200Mi"}},
-    "small": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "640Mi"}},
+    "small": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1100Mi"}},
     "gpu": {"requests": {"cpu": "50m"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": "1"}},
 }
 
