@@ -43,7 +43,8 @@ def answers(url: str) -> bool:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], folder: Path, ready: Callable[[], bool], changes: dict[str, str] | None = None
+    command: list[str], folder: Path, ready: Callable[[], bool], changes: dict[str, str] | None = None,
+    within_s: float = START_WITHIN_S,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child in its own process group with its log in `folder`, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,7 @@ def running(
             command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **(changes or {})}, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + START_WITHIN_S
+        deadline = time.monotonic() + within_s
         while not ready():
             if child.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command[0]} did not start:\n{(folder / 'log').read_text()[-3000:]}")

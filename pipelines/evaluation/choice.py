@@ -1,11 +1,11 @@
 """Which variant of an encoder to take: the fastest of those that rank as well and whose vectors depend on nothing else."""
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -149,11 +149,13 @@ def influence(encoder: Encoder, texts: Sequence[str], queries: Vectors, batch_to
 
 
 def peak_memory_mb(encoder: Artifact, variant: str, texts: Sequence[str], batch_tokens: int) -> float:
-    """Peak memory of a process that loads the variant and encodes the texts, and does nothing else."""
+    """Peak memory of a process that loads the variant and encodes the texts, and does nothing else; 0 where /proc is not."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_peak, encoder.id, variant, list(texts), batch_tokens).result()
 
 
 def _peak(encoder_id: str, variant: str, texts: list[str], batch_tokens: int) -> float:
     load_encoder(load_exactly(open_store(), "encoder", encoder_id), variant).encode(texts, "document", batch_tokens)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status")  # getrusage would count the parent's memory, out of which this process came
+    peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")) if status.exists() else "0 0"
+    return int(peak.split()[1]) / 1024

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import psutil
 
 from demo.airflow_api import OVER, AirflowApi
-from demo.services import Services
+from demo.services import HEALTHY_S, Services
 from pipelines.artifacts import Artifact, Store
 from pipelines.ranking.corpus import Document
 from pipelines.settings import Settings
@@ -204,7 +204,7 @@ def _airflow(
 
         return _healthy(f"{url}/api/v2/monitor/health")
 
-    with running(command, folder / "airflow-log", healthy, changes) as child:
+    with running(command, folder / "airflow-log", healthy, changes, HEALTHY_S) as child:
         services.urls["airflow"] = url
         api = AirflowApi(url, _token(services, url))
         api.wait_for_dags(["one_pod", "shards", "bad_image"])
