@@ -13,7 +13,7 @@ from operators.step import StepOperator
 
 from pipelines.steps.commit_embeddings import commit_embeddings
 from pipelines.steps.embed import embed
-from pipelines.steps.index import index
+from pipelines.steps.index import IndexParams, IndexTuning, index
 from pipelines.steps.plan import PlanParams, PlanTuning, plan
 
 with DAG(
@@ -23,7 +23,7 @@ with DAG(
     max_active_runs=1,
     tags=["embeddings", "index"],
     default_args={"owner": "search"},
-    params=form(PlanParams, PlanTuning),
+    params=form(IndexParams, IndexTuning, PlanParams, PlanTuning, omit=("embeddings",)),
     doc_md=__doc__,
 ):
     planned = StepOperator(
@@ -41,4 +41,9 @@ with DAG(
         step_params={**parts, "shards": embedded.output},
         trigger_rule="none_failed",  # nothing to encode skips embed, and still there may be vectors to drop
     )
-    StepOperator(step=index, step_params={"embeddings": committed.output["embeddings"]}, outlets=[INDEX], emits="index")
+    StepOperator(
+        step=index,
+        step_params={**answers(IndexParams, IndexTuning), "embeddings": committed.output["embeddings"]},
+        outlets=[INDEX],
+        emits="index",
+    )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "corpus", "encoder", "shard", "embeddings", "index", "reranker", "release",
-    "evaluation", "verdict", "drift", "experiment", "report",
+    "evaluation", "verdict", "drift", "experiment", "report", "queries", "scores",
 ]  # fmt: skip
 MIN_PREFIX = 4
 UTC = "%Y-%m-%dT%H:%M:%SZ"

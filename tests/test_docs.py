@@ -14,7 +14,7 @@ def blocks(name):
     return BLOCK.findall((PROJECT / name).read_text())
 
 
-@pytest.mark.parametrize("name", ["docs/tutorial.md", "docs/your-data.md", "docs/recommendation.md"])
+@pytest.mark.parametrize("name", ["docs/tutorial.md", "docs/your-data.md", "docs/recommendation.md", "docs/batch-scoring.md"])
 def test_commands_of_a_document(name):
     script = "set -euo pipefail\n" + "\n".join(blocks(name))
     answer = subprocess.run(["bash", "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=280, check=False)

@@ -21,23 +21,13 @@ from images.serve.service import Caller, Service, Serving
 from images.serve.watcher import State, Watcher, id_of
 from pipelines.errors import InputError, TryAgain
 from pipelines.experiments.exposure import Click, Exposure, Policy, Shown
+from pipelines.ranking.asking import LONGEST_HISTORY, one_line
 from pipelines.ranking.corpus import Document
 from pipelines.ranking.release import Release
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
-LONGEST_QUERY = LONGEST_ID = 512
-LONGEST_HISTORY = 50
+LONGEST_ID = 512
 router = APIRouter()
-
-
-def _one_line(text: str) -> str:
-    """Blanks and line ends become single spaces; other control characters are refused."""
-    line = " ".join(text.split())
-    if any(unicodedata.category(character) == "Cc" for character in line):
-        raise ValueError("text without control characters")
-    if not 1 <= len(line) <= LONGEST_QUERY:
-        raise ValueError(f"1 to {LONGEST_QUERY} characters that are not all blank")
-    return line
 
 
 def _document_id(text: str) -> str:
@@ -61,7 +51,7 @@ class _Asked(BaseModel):
 class SearchRequest(_Asked):
     """The parameters of a search: words, or documents that the results shall be like."""
 
-    q: Annotated[str, AfterValidator(_one_line)] | None = None
+    q: Annotated[str, AfterValidator(one_line)] | None = None
     like: Annotated[list[Annotated[str, AfterValidator(_document_id)]], AfterValidator(_history)] = []
     k: int = Field(10, ge=1, le=100)
     user: str = Field("", max_length=128)

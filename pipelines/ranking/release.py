@@ -109,19 +109,22 @@ class Release:
         """Those of the ids that are documents of this release, in their order, each once."""
         return [one for one in dict.fromkeys(ids) if one in self.index.rows]
 
-    def rank(self, queries: Sequence[Query], k: int, left_out: Mapping[str, Collection[str]]) -> list[list[tuple[str, float]]]:
+    def rank(
+        self, queries: Sequence[Query], k: int, left_out: Mapping[str, Collection[str]], batch_tokens: int = 2048
+    ) -> list[list[tuple[str, float]]]:
         """The k best documents of each query: by its history where the release knows any of it, else by its text.
 
         Args:
             queries: what is asked.
             k: documents for each query.
             left_out: by query id, documents that must not be among its results.
+            batch_tokens: tokens that are encoded at once.
         """
         without = [left_out.get(query.id, ()) for query in queries]
         found = self.search_like([query.history for query in queries], k, without)
         rest = [number for number, query in enumerate(queries) if not self.known(query.history)]
         if rest:
-            vectors = self.encoder.encode([queries[number].text for number in rest], "query")
+            vectors = self.encoder.encode([queries[number].text for number in rest], "query", batch_tokens)
             ranked = self.index.search(vectors, k, [without[number] for number in rest])
             for number, ranking in zip(rest, ranked, strict=True):
                 found[number] = ranking

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pipelines.artifacts import Artifact, Recipe, Store, load, load_exactly, open_store, produce
+from pipelines.artifacts import Artifact, Recipe, Store, find, load, load_exactly, open_store, produce
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.journal import Journal
@@ -43,12 +43,19 @@ class IndexResult(Result):
 
 def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
     """Build the index of embeddings, or change an earlier one in place, and measure its recall."""
+    from pipelines.ranking.index_build import Wanted, build_index
+
     store = open_store()
     embedded = load(store, "embeddings", params.embeddings)
     semantic = params.model_dump(exclude={"embeddings"})
     recipe = Recipe(kind="index", step="index", version=VERSION, inputs={"embeddings": embedded.id}, params=semantic)
-    base = _base(store, tuning.base_index, recipe, embedded)
-    built = produce(store, recipe, lambda folder: _build(embedded, params, tuning, base, folder), tuning.model_dump())
+
+    def build(folder: Path) -> dict[str, Any]:
+        base = _base(store, tuning.base_index, recipe, embedded)
+        wanted = Wanted(**semantic, threads=tuning.threads, device=tuning.device)
+        return build_index(embedded, base, wanted, folder)
+
+    built = produce(store, recipe, build, tuning.model_dump())
     said = {name: built.facts[name] for name in ("documents", "algorithm", "recall_at_10")}
     return IndexResult(
         index=built.id, embeddings=embedded.id, encoder=embedded.inputs["encoder"], found=built.found, **said
@@ -57,11 +64,11 @@ def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
 
 def _base(store: Store, wanted: str, recipe: Recipe, embedded: Artifact) -> Artifact | None:
     """The index that may be changed in place: made as this one would be, of vectors by the same encoder variant."""
-    champion = Journal(store).routing.champion
-    if wanted == "none" or not (wanted or champion):
+    if wanted == "none":
         return None
-    named = wanted or load_exactly(store, "release", str(champion)).inputs["index"]
-    base = load(store, "index", named)
+    base = load(store, "index", wanted) if wanted else _champions(store)
+    if base is None:
+        return None
     theirs = load_exactly(store, "embeddings", base.inputs["embeddings"])
     makers = [(one.inputs["encoder"], one.manifest.recipe.params["variant"]) for one in (embedded, theirs)]
     before = base.manifest.recipe
@@ -69,13 +76,13 @@ def _base(store: Store, wanted: str, recipe: Recipe, embedded: Artifact) -> Arti
     if wanted and not same:
         raise InputError(
             f"--base-index {base.id} of another encoder variant or made in another way",
-            "an index by the same encoder variant and the same options", "pass --base-index none",
-        )  # fmt: skip
+            "an index by the same encoder variant and the same options",
+            "pass --base-index none",
+        )
     return base if same else None
 
 
-def _build(embedded: Artifact, params: IndexParams, tuning: IndexTuning, base: Artifact | None, folder: Path) -> dict[str, Any]:
-    from pipelines.ranking.index_build import Wanted, build_index
-
-    asked = params.model_dump(exclude={"embeddings"})
-    return build_index(embedded, base, Wanted(**asked, threads=tuning.threads, device=tuning.device), folder)
+def _champions(store: Store) -> Artifact | None:
+    """The champion's index, if it is still in the store: it saves time and is no condition."""
+    release = find(store, "release", Journal(store).routing.champion or "none")
+    return find(store, "index", release.inputs["index"]) if release else None

@@ -279,3 +279,8 @@ def test_the_champion_s_index_is_the_base(trained, icons_folder):
     release = load_release(open_store(), call("assemble", index=made.index).release)
     assert "umbrella-beach" in [document for document, _ in release.search(["beach umbrella"], 3)[0]]
     assert len(release.search_like([["umbrella-beach"]], 10)[0]) == 10
+
+
+def test_a_champion_that_is_gone_costs_time_and_no_more(home):
+    route("0" * 20)
+    assert facts(call("index", embeddings=embedded(clustered(600)).id, algorithm="hnsw").index)["made"] == "anew"

@@ -1,4 +1,4 @@
-"""Files of a bucket, brought to this machine in chunks."""
+"""Files of a bucket, brought to this machine in chunks, and one written there."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.exceptions import BaseError
 
-from pipelines.artifacts import REFUSALS, s3_store
+from pipelines.artifacts import IN_FLIGHT, REFUSALS, s3_store
 from pipelines.collections.reading.foreign import aside_by_name
 from pipelines.errors import InputError, TryAgain
 from pipelines.settings import settings
@@ -55,6 +55,23 @@ def download(uri: str, target: Path, endpoint: str | None, most: int) -> Iterato
             with _answering(f"s3://{bucket}/{path}"):
                 _fetch(store, path, target / f"{number:06}")
         yield name, target / f"{number:06}", reason
+
+
+def upload(file: Path, uri: str) -> None:
+    """Write a local file to s3://bucket/key, all at once.
+
+    Raises:
+        InputError: no bucket or key is named, or it may not be written.
+        TryAgain: the server does not answer.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket or not key:
+        raise InputError(repr(uri), "s3://bucket/key", "name a bucket and a key")
+    with _answering(uri):
+        try:
+            obstore.put(s3_store(bucket, "", settings().s3_endpoint), key, file, max_concurrency=IN_FLIGHT)
+        except FileNotFoundError:
+            raise InputError(f"{uri}, whose bucket is not there", "a bucket that exists", "create it") from None
 
 
 def _found(store: "S3Store", key: str, most: int) -> "list[Listed]":
