@@ -105,40 +105,42 @@ def refreshed(corpus: str, encoder: str, base: str = "") -> tuple[float, Any, li
     return time.perf_counter() - started, planned, shards, answer
 
 
-def tokens(encoder: str, texts: Iterable[str]) -> int:
-    """What the encoder reads of the texts, by its own tokenizer."""
-    from pipelines.ranking.encoder import load_encoder
-
-    tokenizer = load_encoder(load_exactly(open_store(), "encoder", encoder), "onnx-fp32").tokenizer
+def tokens(tokenizer: Any, texts: Iterable[str]) -> int:
+    """What the encoder reads of the texts."""
     return sum(len(found.ids) for found in tokenizer.encode_batch(list(texts)))
 
 
 def time_figures(home: Path, most: int = 0) -> dict[str, float]:
     """Full, unchanged and 1 % changed: several changes and looks, one full run; `most` bounds the documents."""
+    from pipelines.ranking.encoder import load_encoder
+
     with local_lane(home).entered() as store:
         documents = electronics()[: most or None]
         encoder = call("export_encoder").encoder
         whole = corpus_of(documents, "whole")
         refreshed(corpus_of(documents[:50], "warm"), encoder)
-        full_s, _, _, base = refreshed(whole, encoder)
+        full_s, _, shards, base = refreshed(whole, encoder)
+        encode_s = sum(load_exactly(store, "shard", one.shard).facts["encode_s"] for one in shards)
         unchanged = [refreshed(whole, encoder, base.embeddings) for _ in range(RUNS)]
         again = [refreshed(corpus_of(changed(documents, PART, seed), f"changed-{seed}"), encoder, base.embeddings)
                  for seed in range(RUNS)]  # fmt: skip
         assert all(answer.kept + answer.encoded == len(documents) for _, _, _, answer in again)
         encoded = [text for seed in range(RUNS) for text in differing(documents, changed(documents, PART, seed))]
         assert len(encoded) == sum(answer.encoded for _, _, _, answer in again)
-        all_tokens = tokens(encoder, [one.text for one in documents])
-        facts = load_exactly(store, "embeddings", base.embeddings).facts
+        tokenizer = load_encoder(load_exactly(store, "encoder", encoder), "onnx-fp32").tokenizer
+        started = time.perf_counter()
+        all_tokens = tokens(tokenizer, [one.text for one in documents])
+        tokenize_s = time.perf_counter() - started
         return {
             "refresh_documents": len(documents),
             "refresh_full_s": round(full_s, 2),
-            "refresh_tokens_per_s": facts["tokens_per_s"],
+            "tokens_a_document": round(all_tokens / len(documents), 1),
+            "tokenize_tokens_per_s": round(all_tokens / tokenize_s),
+            "encode_documents_per_s": round(len(documents) / encode_s, 1),
             "refresh_0pct_s": round(statistics.median(seconds for seconds, *_ in unchanged), 3),
             "refresh_0pct_forward_passes": sum(one.forward_passes for _, _, shards, _ in unchanged for one in shards)
             + sum(not answer.found for _, _, _, answer in unchanged),
-            "refresh_1pct_token_ratio": round(
-                tokens(encoder, encoded) / RUNS / tokens(encoder, (o.text for o in documents)), 5
-            ),
+            "refresh_1pct_token_ratio": round(tokens(tokenizer, encoded) / RUNS / all_tokens, 5),
             "refresh_1pct_s": round(statistics.median(seconds for seconds, *_ in again), 3),
             "refresh_1pct_wall_ratio": round(statistics.median(seconds for seconds, *_ in again) / full_s, 4),
         }
@@ -170,7 +172,9 @@ def peaks(count: int, encoder: str) -> dict[str, float]:
     base = ""
     for name, part in (("full", 0.0), ("1pct", PART)):
         corpus = corpus_of(changed(recombined(count), part), f"{count}-{name}")
+        started = time.perf_counter()
         planned, found[f"plan_{name}"] = step("plan", corpus=corpus, encoder=encoder, base=base)
+        found["documents_per_s"] = count / (time.perf_counter() - started)
         parts = {"corpus": corpus, "encoder": encoder, "base": base}
         embedded = [step("embed", **parts, shard=shard) for shard in planned["shards"]]
         found[f"embed_{name}"] = max(peak for _, peak in embedded)
@@ -186,10 +190,13 @@ def memory_figures(home: Path, sizes: tuple[int, int] = SIZES) -> dict[str, floa
         encoder = static_encoder()
         small, large = (peaks(count, encoder) for count in sizes)
     print(json.dumps({"small": small, "large": large}), file=sys.stderr, flush=True)
+    small.pop("documents_per_s")
+    compared = large.pop("documents_per_s")
     return {
         "rss_100k_mb": round(max(small.values()), 1),
         "rss_1m_mb": round(max(large.values()), 1),
         "rss_ratio_1m_100k": round(max(large.values()) / max(small.values()), 3),
+        "plan_documents_per_s": round(compared),
     }
 
 
