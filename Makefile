@@ -8,11 +8,7 @@ ALL := $(DEMO),openvino,test
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity bench-cluster proof-embeddings install install-test clean constraints images scan stack-up stack-down
-=======
-.PHONY: help demo demo-break up down train doctor test lint bench bench-embeddings proof-spine proof-gate proof-data install install-test clean constraints images scan stack-up stack-down
->>>>>>> 3ed5833fe03ead01d214bd4d07b909d0f87eae1a
+.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity bench-cluster proof-embeddings bench-embeddings install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
