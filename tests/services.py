@@ -43,7 +43,10 @@ def answers(url: str) -> bool:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], folder: Path, ready: Callable[[], bool], changes: dict[str, str] | None = None,
+    command: list[str],
+    folder: Path,
+    ready: Callable[[], bool],
+    changes: dict[str, str] | None = None,
     within_s: float = START_WITHIN_S,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child in its own process group with its log in `folder`, until the block ends."""

@@ -23,7 +23,8 @@ class PlanParams(Params):
 
 
 class PlanTuning(Tuning):
-    shards: int = Field(1, ge=1, le=1000, description="Shards of equal weight, each its own process or pod")
+    shards: int = Field(1, ge=1, le=1000, description="Shards of equal weight at least, each its own process or pod")
+    shard_tokens: int = Field(400_000, ge=1000, description="Tokens in one shard at most, about: minutes of work, not hours")
     shard_documents: int = Field(100_000, ge=1, description="Documents in one shard at most, which bounds its memory")
 
 
@@ -57,7 +58,8 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     last = _last(store, params, encoder, champion)
     base = last if params.mode == "incremental" else None
     change = _change(corpus, [base] if base else [], encoder)
-    count = min(max(tuning.shards, -(-change.to_encode // tuning.shard_documents)), change.to_encode)
+    needed = max(-(-change.to_encode // tuning.shard_documents), -(-change.tokens // tuning.shard_tokens))
+    count = min(max(tuning.shards, needed), change.to_encode)
     estimate = _estimate(change.tokens, count, last.facts if last else {})
     sentence = _sentence(change, estimate, count)
     log().info("planned", sentence=sentence)
