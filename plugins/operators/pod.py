@@ -36,7 +36,7 @@ def pod_arguments(given: Settings, name: str) -> dict[str, Any]:
         "namespace": given.namespace,
         "image": image,
         "cmds": ["python", "-m", "pipelines"],
-        "env_from": [secret(given.store_secret)],
+        "env_from": [secret(given.store_secret, optional=True)],  # none is needed by an account with an identity of its own
         "service_account_name": given.service_account or None,
         "termination_grace_period": int(given.kill_grace_s),
         "schedule_timeout_seconds": given.pending_timeout_s,
@@ -65,9 +65,9 @@ def profile_named(given: Settings, name: str) -> Profile:
     return given.profiles[name]
 
 
-def secret(name: str) -> k8s.V1EnvFromSource:
-    """The environment from a Secret; a pod whose account has an identity of its own at the store needs none."""
-    return k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=name, optional=True))
+def secret(name: str, optional: bool) -> k8s.V1EnvFromSource:
+    """The environment from a Secret. A container waits for one that is not optional."""
+    return k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=name, optional=optional))
 
 
 def resources(profile: Profile, out_of_memory: int = 0) -> k8s.V1ResourceRequirements:

@@ -151,7 +151,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
         if not dry_run and self._credentials():
             container = pod.spec.containers[0]
-            container.env_from = [*container.env_from, secret(pod.metadata.name)]
+            container.env_from = [*container.env_from, secret(pod.metadata.name, optional=False)]
         return pod
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
