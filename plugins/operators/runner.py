@@ -149,7 +149,7 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
     def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> k8s.V1Pod:
         """The pod; credentials of an Airflow connection come through a Secret that is named after it."""
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
-        if not dry_run and self._credentials():
+        if self._credentials():
             container = pod.spec.containers[0]
             container.env_from = [*container.env_from, secret(pod.metadata.name, optional=False)]
         return pod

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace as Record
 
 import pytest
 from operators import step as step_module
@@ -120,12 +121,28 @@ def test_the_process_has_them_and_its_command_line_does_not(connection, context,
         assert secret not in told
 
 
-def test_a_pod_gets_none_of_them(connection, context, monkeypatch):
+def test_a_pod_gets_them_by_a_secret_of_its_own(connection, context, monkeypatch):
     connection()
     monkeypatch.setenv("RATCHET_RUNTIME", "kubernetes")
     operator = StepOperator(step=ingest, step_params=SOURCE)
     operator.prepare_pod(context)
-    pod = repr((operator.arguments, operator.env_vars, operator.env_from))
-    assert "own.csv" in pod
-    assert SECRET not in pod
-    assert KEY not in pod
+    pod = operator.build_pod_request_obj({**context, "run_id": "r"}, dry_run=True)
+    wanted = [(one.secret_ref.name, one.secret_ref.optional) for one in pod.spec.containers[0].env_from]
+    assert wanted == [("ratchet-store", True), (pod.metadata.name, False)], "it must wait for its own, and may lack the other"
+    made = []
+    monkeypatch.setattr(type(operator), "_latest", lambda self, asked: asked)
+    operator.client = Record(create_namespaced_secret=lambda namespace, secret: made.append(secret))
+    operator._grant(pod)
+    assert made[0].metadata.owner_references[0].name == made[0].metadata.name == pod.metadata.name
+    assert made[0].string_data["AWS_SECRET_ACCESS_KEY"] == SECRET
+    assert "own.csv" in repr(pod)
+    assert SECRET not in repr(pod)
+    assert KEY not in repr(pod)
+
+
+def test_without_a_connection_a_pod_has_the_one_secret(context, monkeypatch):
+    monkeypatch.setenv("RATCHET_RUNTIME", "kubernetes")
+    operator = StepOperator(step=ingest, step_params={"text": "label"})
+    operator.prepare_pod(context)
+    pod = operator.build_pod_request_obj({**context, "run_id": "r"}, dry_run=True)
+    assert [one.secret_ref.name for one in pod.spec.containers[0].env_from] == ["ratchet-store"]
