@@ -130,6 +130,7 @@ def test_a_pod_gets_them_by_a_secret_of_its_own(connection, context, monkeypatch
     wanted = [(one.secret_ref.name, one.secret_ref.optional) for one in pod.spec.containers[0].env_from]
     assert wanted == [("ratchet-store", True), (pod.metadata.name, False)], "it must wait for its own, and may lack the other"
     made = []
+    pod.metadata.uid = "as the cluster gives it"
     monkeypatch.setattr(type(operator), "_latest", lambda self, asked: asked)
     operator.client = Record(create_namespaced_secret=lambda namespace, secret: made.append(secret))
     operator._grant(pod)
