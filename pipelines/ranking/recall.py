@@ -1,8 +1,11 @@
 """What an approximate index loses and wins, measured against exact search on the corpus's own queries."""
 
+import math
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +23,7 @@ from pipelines.ranking.encoder import Vectors, load_encoder
 from pipelines.ranking.index import build_flat, mean_direction
 
 DEPTH = 10
-MOST, LEAST, TIMED = 1000, 100, 100
+MOST, LEAST, TIMED = 500, 100, 50
 """Queries that recall is measured by at most; where there are fewer than LEAST, documents stand in; and how many are timed."""
 SAME = 1e-6
 """Scores closer than this are one: of documents that tie, any may be found."""
@@ -58,7 +61,7 @@ class Measured:
 
 
 def asked_of(embedded: Artifact, ids: Sequence[str], vectors: Vectors, variant: str, threads: int) -> Asked:
-    """Up to 1,000 queries of the embeddings' corpus as vectors; where it has fewer than 100, documents stand in for the rest.
+    """Up to 500 queries of the embeddings' corpus as vectors; where it has fewer than 100, documents stand in for the rest.
 
     Real queries come before synthetic ones. One with a history is the mean of its documents' vectors, as the server asks it.
 
@@ -124,14 +127,19 @@ class Yardstick:
         import faiss
 
         index, original = made
-        for effort in algorithms.efforts(index):
+
+        @cache
+        def found(effort: int) -> float:
             algorithms.set_effort(index, effort)
-            found = self.recall(index, order)
-            if found >= least:
-                break
+            return self.recall(index, order)
+
+        levels = algorithms.efforts(index)
+        effort = levels[min(bisect_left(levels, least, key=found), len(levels) - 1)]
+        recall = found(effort)
+        algorithms.set_effort(index, effort)
         faiss.write_index(index, str(file))
         return Measured(
-            algorithm=algorithm, effort=effort, recall_at_10=round(found, 4), bytes=file.stat().st_size,
+            algorithm=algorithm, effort=effort, recall_at_10=math.floor(recall * 1e4) / 1e4, bytes=file.stat().st_size,
             latency_ratio=round(self._latency_ratio(index), 3), build_s=round(build_s, 3),
             device="gpu" if original else "cpu", gpu_agreement=self._agreement(index, original, effort) if original else None,
         )  # fmt: skip
