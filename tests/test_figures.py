@@ -12,7 +12,7 @@ from tests.store.proof import random_kills
 
 FIGURES = {
     name: json.loads((PROJECT / f"docs/figures/{name}.json").read_text())
-    for name in ("bench-spine", "proof-spine", "proof-gate")
+    for name in ("bench-spine", "bench-retrieval", "proof-spine", "proof-gate")
 }
 ROWS = {
     "a step through StepOperator over the bare command line": "step_overhead_s",
@@ -21,6 +21,12 @@ ROWS = {
     "search server over the bare encode and FAISS calls, p50": "search_p50_ratio",
     "the same, p99": "search_p99_ratio",
     "the whole chain of DAGs when nothing changed": "no_change_chain_s",
+}
+BATCH = {
+    "plan_scores, one process": "batch_plan_s",
+    "score_shard, all shards one after the other": "batch_score_s",
+    "commit_scores, one process": "batch_commit_s",
+    "the Parquet files": "batch_mb",
 }
 METHODS = {
     "the wider of t and Hall (used)": "ours",
@@ -98,3 +104,33 @@ def test_a_bench_says_of_each_goal_whether_it_is_met(tmp_path, monkeypatch, caps
     assert found == {"quick_s": "yes", "slow_s": "NO", "rate": "yes", "other": ""}
     assert "2 of 3 goals met; missed: slow_s" in said
     assert json.loads((tmp_path / "build/bench/x.json").read_text())["seed"] == 7
+
+
+def test_batch_page_extrapolates_what_the_bench_wrote():
+    found = FIGURES["bench-retrieval"]
+    assert found["batch_queries"] == 100_000
+    shown = table("docs/batch-scoring.md", BATCH)
+    assert shown.keys() == BATCH.keys()
+    for row, key in BATCH.items():
+        measured, extrapolated = shown[row]
+        assert number(measured) == rounded(found[key], number(measured)), row
+        assert number(extrapolated) == rounded(found[key] * 100, number(extrapolated)), row
+    text, hours = " ".join((PROJECT / "docs/batch-scoring.md").read_text().split()), found["batch_score_s"] * 100 / 3600
+    serial = (found["batch_plan_s"] + found["batch_commit_s"]) * 100 / 60
+    for words in (
+        f"That is {found['batch_queries_per_s']:,.0f} queries a second",
+        f"{found['batch_score_s']:,.0f} s × 100 / 3,600 = {hours:.1f} hours on one machine of 2 cores, {2 * hours:.1f} core-hours",
+        f"it is {hours:.1f} / N hours",
+        f"with 20 pods {hours / 20 * 60:.0f} + {serial:.0f} minutes",
+        f"at 0.05 (an assumption; put in yours) {2 * hours * 0.05:.2f}",
+    ):
+        assert words in text, words
+
+
+def test_indexes_page_shows_the_memory_that_the_bench_wrote():
+    found = FIGURES["bench-retrieval"]
+    assert found["index_documents"] == 100_000
+    shown = table("docs/indexes.md", {f"`{one}`" for one in ("flat", "hnsw", "ivf-sq8", "ivf-pq")})
+    assert len(shown) == 4
+    for row, cells in shown.items():
+        assert number(cells[-1]) == rounded(found[f"index_mb_{row.strip('`')}"], number(cells[-1])), row

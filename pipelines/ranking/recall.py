@@ -1,8 +1,11 @@
 """What an approximate index loses and wins, measured against exact search on the corpus's own queries."""
 
+import math
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +23,7 @@ from pipelines.ranking.encoder import Vectors, load_encoder
 from pipelines.ranking.index import build_flat, mean_direction
 
 DEPTH = 10
-MOST, LEAST, TIMED = 1000, 100, 100
+MOST, LEAST, TIMED = 500, 100, 50
 """Queries that recall is measured by at most; where there are fewer than LEAST, documents stand in; and how many are timed."""
 SAME = 1e-6
 """Scores closer than this are one: of documents that tie, any may be found."""
@@ -58,7 +61,7 @@ class Measured:
 
 
 def asked_of(embedded: Artifact, ids: Sequence[str], vectors: Vectors, variant: str, threads: int) -> Asked:
-    """Up to 1,000 queries of the embeddings' corpus as vectors; where it has fewer than 100, documents stand in for the rest.
+    """Up to 500 queries of the embeddings' corpus as vectors; where it has fewer than 100, documents stand in for the rest.
 
     Real queries come before synthetic ones. One with a history is the mean of its documents' vectors, as the server asks it.
 
@@ -98,7 +101,6 @@ class Yardstick:
         self.vectors, self.asked, self.flat = vectors, asked, build_flat(vectors)
         self.depth = min(DEPTH, len(vectors))
         self.worst = self.flat.search(asked.vectors, self.depth)[0][:, -1:]
-        self.seconds = _seconds(self.flat, asked.vectors)
 
     def recall(self, index: Any, order: NDArray[np.int64] | None = None) -> float:
         """The part of the exact ten best that the index finds; a document that ties with the tenth is one of them.
@@ -125,17 +127,36 @@ class Yardstick:
         import faiss
 
         index, original = made
-        for effort in algorithms.efforts(index):
+
+        @cache
+        def found(effort: int) -> float:
             algorithms.set_effort(index, effort)
-            found = self.recall(index, order)
-            if found >= least:
-                break
+            return self.recall(index, order)
+
+        levels = algorithms.efforts(index)
+        effort = levels[min(bisect_left(levels, least, key=found), len(levels) - 1)]
+        recall = found(effort)
+        algorithms.set_effort(index, effort)
         faiss.write_index(index, str(file))
         return Measured(
-            algorithm=algorithm, effort=effort, recall_at_10=round(found, 4), bytes=file.stat().st_size,
-            latency_ratio=round(_seconds(index, self.asked.vectors) / self.seconds, 3), build_s=round(build_s, 3),
+            algorithm=algorithm, effort=effort, recall_at_10=math.floor(recall * 1e4) / 1e4, bytes=file.stat().st_size,
+            latency_ratio=round(self._latency_ratio(index), 3), build_s=round(build_s, 3),
             device="gpu" if original else "cpu", gpu_agreement=self._agreement(index, original, effort) if original else None,
         )  # fmt: skip
+
+    def _latency_ratio(self, index: Any) -> float:
+        """Median time of one query on one thread over that of exact search; in turns, so that a busy machine slows both."""
+        import faiss
+
+        if index is self.flat:
+            return 1.0
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        queries = [self.asked.vectors[row : row + 1] for row in range(min(TIMED, len(self.asked.vectors)))]
+        pairs = [(_timed(index, query), _timed(self.flat, query)) for query in queries]
+        faiss.omp_set_num_threads(threads)
+        ours, exact = zip(*pairs, strict=True)
+        return float(median(ours) / median(exact))
 
     def _agreement(self, index: Any, original: Any, effort: int) -> float:
         """The part of the original's ten best that the copy finds, up to ties by the original's scores."""
@@ -145,19 +166,10 @@ class Yardstick:
         return float((scores >= worst - SAME_ON_GPU).mean())
 
 
-def _seconds(index: Any, vectors: Vectors) -> float:
-    """The median time of one query on one thread, as the server asks."""
-    import faiss
-
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    taken = []
-    for row in range(min(TIMED, len(vectors))):
-        started = time.perf_counter()
-        index.search(vectors[row : row + 1], DEPTH)
-        taken.append(time.perf_counter() - started)
-    faiss.omp_set_num_threads(threads)
-    return median(taken)
+def _timed(index: Any, query: Vectors) -> float:
+    started = time.perf_counter()
+    index.search(query, DEPTH)
+    return time.perf_counter() - started
 
 
 def candidates(wanted: str, documents: int) -> tuple[Algorithm, ...]:
