@@ -119,7 +119,8 @@ def test_batch_page_extrapolates_what_the_bench_wrote():
     serial = (found["batch_plan_s"] + found["batch_commit_s"]) * 100 / 60
     for words in (
         f"That is {found['batch_queries_per_s']:,.0f} queries a second",
-        f"{found['batch_score_s']:,.0f} s × 100 / 3,600 = {hours:.1f} hours on one machine of 2 cores, {2 * hours:.1f} core-hours",
+        f"{found['batch_score_s']:,.0f} s × 100 / 3,600 = {hours:.1f} hours on one machine of 2 cores",
+        f"2 cores, {2 * hours:.1f} core-hours",
         f"it is {hours:.1f} / N hours",
         f"with 20 pods {hours / 20 * 60:.0f} + {serial:.0f} minutes",
         f"at 0.05 (an assumption; put in yours) {2 * hours * 0.05:.2f}",
