@@ -18,6 +18,7 @@ from kubernetes import client
 from kubernetes.client import ApiException
 from kubernetes.stream import stream
 
+from demo.airflow_api import OVER
 from pipelines.artifacts import load
 from pipelines.ranking.embeddings import rows
 from tests.cluster.local import MOUNTED, NoCluster, cluster, until
@@ -31,6 +32,7 @@ LONG = 3 * DOCUMENTS
 LARGE_BATCH = 16384
 """Tokens that need 1.4 GB; half of them need 0.9 GB, and the profile `small` has 1.1."""
 LOG_CUT = r"log read interrupted[^|\n]*|the log broke off[^|\n]*|Reading of logs interrupted[^|\n]*"
+TAKEN_OVER = r"Reconnecting to pod [^|\n]*|pod [^|\n]* ended well while nobody watched[^|\n]*"
 STORE_DOWN = r"given [^|\n\"]*expected a store that answers[^|\n\"]*"
 DOCS = PROJECT / "docs" / "faults.md"
 
@@ -151,8 +153,9 @@ def worker_killed(p: Platform) -> Outcome:
     first = {pod.metadata.name for pod in p.cluster.pods(task_id="embed")}
     ti = p.task("shards", run, "embed", 0)
     victim = until(lambda: _task_process(p, ti), 30, "process of the task")
-    victim.kill()
-    line = _said(p, "shards", run, "embed", r"Reconnecting to pod [^|\n]*", tries=2, map_index=0)
+    for one in [*victim.children(recursive=True), victim]:
+        one.kill()
+    line = _said(p, "shards", run, "embed", TAKEN_OVER, tries=2, map_index=0, timeout_s=300)
     seen = {pod.metadata.name for pod in p.cluster.pods(task_id="embed")}
     assert seen <= first, f"a second pod was made: {seen - first}"
     assert p.over("shards", run, 600) == "success"
@@ -162,7 +165,7 @@ def worker_killed(p: Platform) -> Outcome:
 def pod_collected(p: Platform) -> Outcome:
     """A finished pod is garbage-collected before the task comes back from its deferral to read it."""
     run = _one_shard(p, "shards_deferred", seed=SEED + 6)
-    pod = _embedding(p)
+    pod = _embedding(p, "shards_deferred")
     scheduler = until(lambda: p.process("airflow", "scheduler"), 30, "scheduler's process")
     until(lambda: p.task("shards_deferred", run, "embed", 0)["state"] == "deferred", 60, "deferral")
     scheduler.suspend()  # so that the task cannot come back yet
@@ -181,7 +184,7 @@ def pod_collected(p: Platform) -> Outcome:
 def marked_failed(p: Platform) -> Outcome:
     """An operator marks a deferred task failed in the UI: its pod goes."""
     run = _one_shard(p, "shards_deferred", seed=SEED + 7)
-    pod = _embedding(p)
+    pod = _embedding(p, "shards_deferred")
     until(lambda: p.task("shards_deferred", run, "embed", 0)["state"] == "deferred", 60, "deferral")
     path = f"/dags/shards_deferred/dagRuns/{quote(run, safe='')}/taskInstances/embed/0"
     p.api.client.patch(path, json={"new_state": "failed"}).raise_for_status()
@@ -300,13 +303,13 @@ def _one_shard(p: Platform, dag: str, seed: int, **tuning: int) -> str:
     return p.start(dag, corpus=planned.corpus, encoder=p.encoder, shard=planned.shards[0], **tuning)
 
 
-def _embedding(p: Platform) -> str:
+def _embedding(p: Platform, dag: str = "shards") -> str:
     """The name of a pod that is in the middle of a shard."""
 
     def works(pod: Any) -> bool:
         return pod.status.phase == "Running" and "progress" in p.cluster.log(pod.metadata.name)
 
-    return str(p.cluster.pod_when(works, 120, task_id="embed").metadata.name)
+    return str(p.cluster.pod_when(works, 180, task_id="embed", dag_id=dag).metadata.name)
 
 
 def _exec(p: Platform, pod: str, code: str) -> None:
@@ -347,7 +350,9 @@ def _logs(p: Platform, dag: str, run: str) -> str:
     )
 
 
-def _said(p: Platform, dag: str, run: str, task: str, words: str, tries: int = 1, map_index: int | None = None) -> str:
+def _said(
+    p: Platform, dag: str, run: str, task: str, words: str, tries: int = 1, map_index: int | None = None, timeout_s: float = 180
+) -> str:
     """A line of the task's log, as soon as it is there."""
     indices = range(SHARDS) if map_index is None else [map_index]
 
@@ -355,7 +360,7 @@ def _said(p: Platform, dag: str, run: str, task: str, words: str, tries: int = 1
         found = [re.search(words, p.log(dag, run, task, tries, index)) for index in indices]
         return next((one[0] for one in found if one), None)
 
-    return str(until(look, 120, f"line {words!r} in the log"))
+    return str(until(look, timeout_s, f"line {words!r} in the log"))
 
 
 def _found(log: str, words: str) -> str:
@@ -399,7 +404,11 @@ def run_all(p: Platform, chosen: list[Fault]) -> list[dict[str, Any]]:
 
 
 def _tidy(p: Platform) -> None:
-    """A fault that failed must not spoil the next."""
+    """A fault that failed must not spoil the next: its dag runs end, and its pods."""
+    for run in p.api._get("/dags/~/dagRuns", limit=100)["dag_runs"]:
+        if run["state"] not in OVER:
+            path = f"/dags/{run['dag_id']}/dagRuns/{quote(run['dag_run_id'], safe='')}"
+            p.api.client.patch(path, json={"state": "failed"})
     for pod in p.cluster.pods():
         p.cluster.api.delete_namespaced_pod(pod.metadata.name, p.cluster.namespace, grace_period_seconds=0)
 
