@@ -53,7 +53,7 @@ def commit_embeddings(params: CommitEmbeddingsParams, tuning: CommitEmbeddingsTu
 
 def _one_encoder(encoder: Artifact, variant: str, parts: list[Artifact]) -> None:
     for part in parts:
-        made_by = (part.inputs.get("encoder"), part.manifest.recipe.params["variant"])
+        made_by = (part.inputs.get("encoder"), part.manifest.recipe.params.get("variant"))
         if made_by != (encoder.id, variant):
             raise InputError(
                 f"{part.kind} {part.id} by encoder {made_by[0]} {made_by[1]}",
