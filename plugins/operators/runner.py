@@ -196,7 +196,8 @@ class StepRunner(KubernetesPodOperator):  # type: ignore[misc]
         """Delete the other pods of this task, unless a later try, which has taken over, made them."""
         for pod in self._pods_of(context):
             made_by = int((pod.metadata.labels or {}).get("try_number", 0))
-            if pod.metadata.name != kept.metadata.name and made_by <= context["ti"].try_number:
+            fine = pod.metadata.name == kept.metadata.name or pod.metadata.deletion_timestamp is not None
+            if not fine and made_by <= context["ti"].try_number:
                 self.log.warning("pod %s runs the same task as %s: it ends", pod.metadata.name, kept.metadata.name)
                 self.process_pod_deletion(pod, reraise=False)
 

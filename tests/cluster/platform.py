@@ -89,8 +89,9 @@ class Platform:
 
 
 def _told(line: dict[str, Any]) -> str:
-    """A line of a task's log, with the messages of the exceptions that it tells of."""
-    raised = [f"{one['exc_type']}: {one['exc_value']}" for one in line.get("error_detail") or []]
+    """A line of a task's log, with its reason and the messages of the exceptions that it tells of."""
+    raised = [str(line["reason"])] if line.get("reason") else []
+    raised += [f"{one['exc_type']}: {one['exc_value']}" for one in line.get("error_detail") or []]
     return " | ".join([str(line.get("event", line)), *raised])
 
 
