@@ -14,11 +14,19 @@ def write_corpus(
     documents: Sequence[Document], queries: Sequence[Query] = (), qrels: Sequence[str] = (),
     interactions: Sequence[Interaction] = (), users: Sequence[User] = (), seed: int = 0,
 ) -> str:  # fmt: skip
-    """Make a corpus in the store that the environment names, its rows as given, or with a `seed` in any order; its id."""
-    files = {"documents.jsonl": _lines(documents), "queries.jsonl": _lines(queries), "qrels.txt": list(qrels)}
+    """Make a corpus in the store that the environment names; its id.
+
+    Documents come in the order of their ids, as `ingest` leaves them; other rows as given, or with a `seed` in any order.
+    """
+    files = {
+        "documents.jsonl": _lines(sorted(documents, key=lambda one: one.id)),
+        "queries.jsonl": _lines(queries),
+        "qrels.txt": list(qrels),
+    }
     files |= {name: _lines(rows) for name, rows in (("interactions.jsonl", interactions), ("users.jsonl", users)) if rows}
     if seed:
-        files = {name: random.Random(seed).sample(lines, len(lines)) for name, lines in files.items()}
+        shuffled = {name: random.Random(seed).sample(lines, len(lines)) for name, lines in files.items()}
+        files = shuffled | {"documents.jsonl": files["documents.jsonl"]}
     contents = {name: "".join(line + "\n" for line in lines) for name, lines in files.items()}
 
     def build(folder: Path) -> dict[str, int]:

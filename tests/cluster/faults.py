@@ -250,14 +250,14 @@ def quota(p: Platform) -> Outcome:
         p.cluster.namespace, client.V1ResourceQuota(metadata=client.V1ObjectMeta(name="nine"), spec=hard)
     )
     try:
-        run = _shards(p, "shards", seed=SEED + 12, shards=10, documents=10 * 60)
+        run = _shards(p, "shards", seed=SEED + 12, shards=10, documents=10 * 40)
         assert p.over("shards", run, 400) == "success"
     finally:
         p.cluster.api.delete_namespaced_resource_quota("nine", p.cluster.namespace)
     logs = "\n".join(p.log("shards", run, "embed", 1, index) for index in range(10))
     line = _found(logs, r"no quota for one more pod[^|\n]*")
     assert {task["try_number"] for task in p.tasks("shards", run)} == {1}, "waiting for quota cost a try"
-    return _whole(p, "shards", run, line, documents=10 * 60)
+    return _whole(p, "shards", run, line, documents=10 * 40)
 
 
 FAULTS = [

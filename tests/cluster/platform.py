@@ -27,7 +27,7 @@ from tests.services import S3, free_ports, running, seaweedfs
 
 SEED = 20261125
 WORDS = 60
-PENDING_S = 20
+PENDING_S = 90
 PROFILES = {
     "cpu": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "2Gi", "ephemeral-storage": "200Mi"}},
     "small": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1100Mi"}},
