@@ -23,7 +23,7 @@ def corpus_of(documents: list[Document], queries: list[Query], qrels: list[Qrel]
     """A corpus artifact with this content."""
 
     def build(folder: Path) -> dict[str, int]:
-        write_rows(folder / "documents.jsonl", documents)
+        write_rows(folder / "documents.jsonl", sorted(documents, key=lambda one: one.id))
         write_rows(folder / "queries.jsonl", queries)
         (folder / "qrels.txt").write_text("".join(qrel.line() + "\n" for qrel in qrels))
         return {"documents": len(documents), "queries": len(queries), "judgments": len(qrels)}
