@@ -147,7 +147,7 @@ def sidecar_killed(p: Platform) -> Outcome:
 
 def worker_killed(p: Platform) -> Outcome:
     """The process that waits for the pod is killed -9; its successor takes the pod over."""
-    run = _shards(p, "shards", seed=SEED + 5, documents=LONG)  # it takes Airflow up to 30 s to notice
+    run = _shards(p, "shards", seed=SEED + 5, documents=LONG)  # it takes Airflow up to a minute to notice
     _embedding(p)
     until(lambda: len(p.cluster.pods(task_id="embed")) == SHARDS, 60, "both pods")
     first = {pod.metadata.name for pod in p.cluster.pods(task_id="embed")}
