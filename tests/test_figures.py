@@ -135,3 +135,16 @@ def test_indexes_page_shows_the_memory_that_the_bench_wrote():
     assert len(shown) == 4
     for row, cells in shown.items():
         assert number(cells[-1]) == rounded(found[f"index_mb_{row.strip('`')}"], number(cells[-1])), row
+
+
+def test_cluster_page_tells_what_the_comparison_of_processes_and_pods_wrote():
+    page = " ".join((PROJECT / "docs/kubernetes.md").read_text().split())
+    found = json.loads((PROJECT / "docs/figures/proof-parity.json").read_text())
+    for words in (
+        f"{found['files_equal']} of {found['files']} files equal",
+        f"{found['vectors_max_abs_difference']:.1e}",
+        f"{100 * found['top10_equal_ratio']:.1f} % of the queries",
+        f"{found['shards_cluster']} shards",
+    ):
+        assert words in page, words
+    assert found["verdict_equal"] == found["champion_equal"] == 1
