@@ -194,6 +194,7 @@ def _airflow(
         **services.environment(), **usual, **airflow_environment(cluster, home, kubeconfig), **given,
         "RATCHET_MLFLOW_URI": "", "RATCHET_SERVER_URL": "",
         "RATCHET_PROFILES": json.dumps(PROFILES), "RATCHET_PENDING_TIMEOUT_S": str(PENDING_S),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO", "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "",  # other tests want less said
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags), "AIRFLOW__CORE__PARALLELISM": "12",
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "12", "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "40",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
