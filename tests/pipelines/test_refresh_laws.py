@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.artifacts import Recipe, load, open_store, produce
 from pipelines.errors import CorruptArtifact, InputError
 from pipelines.ranking.conservation import Settlement, check_fresh, lay_out
-from pipelines.ranking.corpus import Document
+from pipelines.ranking.corpus import Document, write_rows
 from pipelines.ranking.embeddings import CHUNK, in_chunks, places, segments, vectors, vectors_at
 from pipelines.ranking.encoder import card_of
 from pipelines.ranking.refresh import Change, Shards, aligned, shard_documents, weight
@@ -151,9 +151,11 @@ def test_a_fresh_vector_that_cannot_be_searched_is_named(home):
 
 @pytest.mark.parametrize("order", ["bac", "aab"])
 def test_a_corpus_out_of_order_is_refused(home, order):
-    made = write_corpus([Document(id=key, text=f"{key}{number}") for number, key in enumerate(order)])
+    recipe = Recipe(kind="corpus", step="ingest", version=1, inputs={"order": order}, params={})
+    rows = [Document(id=key, text=f"{key}{number}") for number, key in enumerate(order)]
+    made = produce(open_store(), recipe, lambda folder: {"documents": write_rows(folder / "documents.jsonl", rows)})
     with pytest.raises(CorruptArtifact, match=r"'a' after '[ab]'; expected rows in the order of their ids, each once"):
-        list(aligned(load(open_store(), "corpus", made), []))
+        list(aligned(made, []))
 
 
 def laid_out(where, sources, most, name):
