@@ -307,9 +307,11 @@ def _embedding(p: Platform, dag: str = "shards") -> str:
     """The name of a pod that is in the middle of a shard."""
 
     def works(pod: Any) -> bool:
-        return pod.status.phase == "Running" and "progress" in p.cluster.log(pod.metadata.name)
+        return pod.status.phase == "Running" and "encoding" in p.cluster.log(pod.metadata.name)
 
-    return str(p.cluster.pod_when(works, 180, task_id="embed", dag_id=dag).metadata.name)
+    name = str(p.cluster.pod_when(works, 180, task_id="embed", dag_id=dag).metadata.name)
+    time.sleep(2)  # a few batches
+    return name
 
 
 def _exec(p: Platform, pod: str, code: str) -> None:

@@ -139,6 +139,34 @@ def cluster(build: bool = True) -> Iterator[Cluster]:
         api.delete_namespace(namespace, grace_period_seconds=0)
 
 
+def _probe(found: Cluster) -> None:
+    """Whether a pod can run this project at all.
+
+    Raises:
+        NoCluster: it can't; says what the pod said.
+    """
+    container = client.V1Container(
+        name="base", image=found.image, command=["python", "-c", "import pipelines.artifacts"], env=[], volume_mounts=[],
+        security_context=client.V1SecurityContext(run_as_user=10001),
+    )  # fmt: skip
+    spec = client.V1PodSpec(containers=[container], volumes=[], restart_policy="Never")
+    pod = client.V1Pod(metadata=client.V1ObjectMeta(name="probe"), spec=spec)
+    changes: dict[str, Any] = {}
+    exec(local_settings(found.image), changes)  # our own text, as Airflow runs it
+    changes["pod_mutation_hook"](pod)
+    found.api.create_namespaced_pod(found.namespace, pod)
+    over = ("Succeeded", "Failed")
+    try:
+        ended = found.pod_when(lambda one: one.status.phase in over, 180)
+    except AssertionError:
+        raise NoCluster("a cluster whose pods do not start within 3 minutes") from None
+    said = found.log("probe")
+    found.api.delete_namespaced_pod("probe", found.namespace, grace_period_seconds=0)
+    until(lambda: not found.pods(), 60, "end of the probe")
+    if ended.status.phase == "Failed":
+        raise NoCluster(f"a cluster whose pods can't run this project: {said.strip()[-300:]}")
+
+
 def _host(api: client.CoreV1Api) -> str:
     """The node's address, which is this machine's where the cluster is local."""
     addresses = [one for node in api.list_node().items for one in node.status.addresses if one.type == "InternalIP"]
