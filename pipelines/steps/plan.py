@@ -58,11 +58,10 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     last = _last(store, params, encoder, champion)
     base = last if params.mode == "incremental" else None
     change = _change(corpus, [base] if base else [], encoder)
-    needed = max(-(-change.to_encode // tuning.shard_documents), -(-change.tokens // tuning.shard_tokens))
-    count = min(max(tuning.shards, needed), change.to_encode)
+    most = max(-(-change.to_encode // tuning.shard_documents), -(-change.tokens // tuning.shard_tokens), tuning.shards)
+    count = min(most, change.to_encode)
     estimate = _estimate(change.tokens, count, last.facts if last else {})
-    sentence = _sentence(change, estimate, count)
-    log().info("planned", sentence=sentence)
+    log().info("planned", sentence=(sentence := _sentence(change, estimate, count)))
     return PlanResult(
         corpus=corpus.id, encoder=encoder.id, variant=params.variant, base=base.id if base else "",
         mode="incremental" if base else "encoder change" if champion and not last else "full",
@@ -94,8 +93,7 @@ def _sentence(change: Any, estimate: float | None, shards: int) -> str:
 
 
 def _champion(store: Store) -> Artifact | None:
-    champion = Journal(store).routing.champion
-    return load_exactly(store, "release", champion) if champion else None
+    return load_exactly(store, "release", one) if (one := Journal(store).routing.champion) else None
 
 
 def _encoder(store: Store, champion: Artifact | None) -> str:
