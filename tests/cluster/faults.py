@@ -44,7 +44,6 @@ class Outcome:
     message: str
     """The sentence that an operator reads; where the run goes on as if nothing was, the line that says what happened."""
     vectors_lost: int = 0
-    shards_redone: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +60,7 @@ class Fault:
 def evicted(p: Platform) -> Outcome:
     """A pod is evicted in the middle of a shard: first as a drain does it, then by its node, whose disk it fills."""
     first, second = drained(p), _filled(p)
-    return Outcome(f"{first.message} · {second.message}", first.vectors_lost + second.vectors_lost, 0, first.facts)
+    return Outcome(f"{first.message} · {second.message}", first.vectors_lost + second.vectors_lost, first.facts)
 
 
 def drained(p: Platform) -> Outcome:
@@ -117,7 +116,7 @@ def two_pods(p: Platform) -> Outcome:
     assert len({p.result("shards", run, "commit_embeddings")["embeddings"] for run in runs}) == 1
     logs = "\n".join(p.log("shards", run, "embed", 1, index) for run in runs for index in range(SHARDS))
     line = _found(logs, r"lost the race[^|\n]*|found kind=shard[^|\n]*")
-    return _whole(p, "shards", runs[0], line, redone=len(p.store.names("shard/")) and 0)
+    return _whole(p, "shards", runs[0], line)
 
 
 def log_cut(p: Platform) -> Outcome:
@@ -280,12 +279,11 @@ def check(fault: Fault, p: Platform) -> Outcome:
     """Make the fault; then nothing may be torn and no pod left.
 
     Raises:
-        AssertionError: something was lost, doubled, torn, redone, orphaned or not told.
+        AssertionError: something was lost, doubled, torn, orphaned or not told.
     """
     outcome = fault.make(p)
     assert outcome.message.strip(), "nobody was told"
     assert outcome.vectors_lost == 0, f"{outcome.vectors_lost} vectors lost"
-    assert outcome.shards_redone == 0, f"{outcome.shards_redone} finished shards redone"
     assert torn(p.store) == 0, "a torn artifact can be read"
     left = until(lambda: not p.cluster.pods() or None, 60, "end of every pod")
     assert left
@@ -372,7 +370,7 @@ def _found(log: str, words: str) -> str:
 
 
 def _whole(
-    p: Platform, dag: str, run: str, message: str, *, redone: int = 0, documents: int | None = None,
+    p: Platform, dag: str, run: str, message: str, *, documents: int | None = None,
     facts: dict[str, Any] | None = None,
 ) -> Outcome:  # fmt: skip
     """Whether each document has exactly one vector in what the run committed."""
@@ -380,7 +378,7 @@ def _whole(
     ids = [row.id for row in rows(load(p.store, "embeddings", result["embeddings"]))]
     one_shard = dag == "shards_deferred"
     expected = documents or (DOCUMENTS // SHARDS if one_shard else DOCUMENTS)
-    return Outcome(message, abs(expected - len(ids)) + len(ids) - len(set(ids)), redone, facts or {})
+    return Outcome(message, abs(expected - len(ids)) + len(ids) - len(set(ids)), facts or {})
 
 
 def run_all(p: Platform, chosen: list[Fault]) -> list[dict[str, Any]]:
@@ -400,7 +398,7 @@ def run_all(p: Platform, chosen: list[Fault]) -> list[dict[str, Any]]:
         told.append({
             "number": fault.number, "upstream": fault.upstream, "title": fault.title, "passed": passed, "message": message,
             "seconds": round(seconds), "orphan_pods": len(p.cluster.pods()), "vectors_lost": outcome.vectors_lost,
-            "shards_redone": outcome.shards_redone, "torn_artifacts": torn(p.store), **outcome.facts,
+            "torn_artifacts": torn(p.store), **outcome.facts,
         })  # fmt: skip
     return told
 
@@ -426,9 +424,7 @@ def main() -> int:
     except NoCluster as reason:
         print(f"error: given {reason}; expected a cluster; next: set KUBECONFIG", file=sys.stderr)
         return 2
-    totals = {
-        name: sum(one[name] for one in told) for name in ("vectors_lost", "torn_artifacts", "orphan_pods", "shards_redone")
-    }
+    totals = {name: sum(one[name] for one in told) for name in ("vectors_lost", "torn_artifacts", "orphan_pods")}
     figures = {"faults_total": len(told), "faults_passed": sum(one["passed"] for one in told), **totals}
     write_figures("proof/faults", figures, seed=SEED, runs=1)
     if not asked:
