@@ -24,7 +24,8 @@ class Checkpoints:
     """The checkpoints of one shard. `pending` waits in memory until `every_s` seconds have gone by since the last object."""
 
     def __init__(self, store: Store, shard: str, dimensions: int, every_s: float) -> None:
-        self.store, self.folder, self.dimensions, self.every_s = store, f"{ROOM}/{shard}", dimensions, every_s
+        self.store, self.shard, self.dimensions, self.every_s = store, shard, dimensions, every_s
+        self.folder = f"{ROOM}/{shard}"
         self.pending: list[tuple[list[str], Vectors]] = []
         self.written = time.monotonic()
 
@@ -85,7 +86,7 @@ def encode_contents(
     """
     found = {content: vector for content, vector in kept.read().items() if content in texts}
     rest = [content for content in texts if content not in found]
-    log().info("encoding", texts=len(rest), from_checkpoints=len(found))
+    log().info("encoding", shard=kept.shard, texts=len(rest), from_checkpoints=len(found))
     with heard() as told:
         for rows, vectors in _batches(encoder, [texts[content] for content in rest], batch_tokens):
             contents = [rest[row] for row in rows]

@@ -23,6 +23,7 @@ from pipelines.artifacts import load
 from pipelines.ranking.embeddings import rows
 from tests.cluster.local import MOUNTED, NoCluster, cluster, until
 from tests.cluster.platform import SEED, Platform, platform, torn
+from tests.cluster.witness import Witness, redone
 from tests.conftest import PROJECT, call
 from tests.figures import write_figures
 
@@ -281,7 +282,11 @@ def check(fault: Fault, p: Platform) -> Outcome:
     Raises:
         AssertionError: something was lost, doubled, torn, orphaned or not told.
     """
-    outcome = fault.make(p)
+    with Witness(p.cluster) as witness:
+        outcome = fault.make(p)
+    outcome.facts["shards_encoded"] = len({one["shard"] for one in witness.encodings()})
+    outcome.facts["shards_redone"] = len(again := redone(p.store, witness.encodings()))
+    assert not again, f"shards encoded again although they were committed: {again}"
     assert outcome.message.strip(), "nobody was told"
     assert outcome.vectors_lost == 0, f"{outcome.vectors_lost} vectors lost"
     assert torn(p.store) == 0, "a torn artifact can be read"
@@ -424,7 +429,8 @@ def main() -> int:
     except NoCluster as reason:
         print(f"error: given {reason}; expected a cluster; next: set KUBECONFIG", file=sys.stderr)
         return 2
-    totals = {name: sum(one[name] for one in told) for name in ("vectors_lost", "torn_artifacts", "orphan_pods")}
+    counted = ("vectors_lost", "torn_artifacts", "orphan_pods", "shards_encoded", "shards_redone")
+    totals = {name: sum(one.get(name, 0) for one in told) for name in counted}
     figures = {"faults_total": len(told), "faults_passed": sum(one["passed"] for one in told), **totals}
     write_figures("proof/faults", figures, seed=SEED, runs=1)
     if not asked:

@@ -57,9 +57,10 @@ class Cluster:
     def log(self, pod: str) -> str:
         """What a pod said so far; empty: nothing, or it does not run yet."""
         try:
-            return str(self.api.read_namespaced_pod_log(pod, self.namespace, container="base"))
+            answer = self.api.read_namespaced_pod_log(pod, self.namespace, container="base", _preload_content=False)
         except ApiException:
             return ""
+        return str(answer.data.decode(errors="replace"))  # as it is: the client would parse a line of JSON
 
     def server(self) -> tuple[str, int]:
         """Where the cluster's API listens."""

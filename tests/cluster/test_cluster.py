@@ -8,9 +8,10 @@ import pytest
 from kubernetes.client import ApiClient
 
 from pipelines.artifacts import Store, load
-from tests.cluster.faults import FAULTS, Fault, check, drained
+from tests.cluster.faults import FAULTS, SHARDS, Fault, check, drained
 from tests.cluster.local import NoCluster, cluster
 from tests.cluster.platform import platform
+from tests.cluster.witness import redone, told
 
 
 @pytest.fixture(scope="module")
@@ -93,4 +94,12 @@ def test_evicted_in_the_middle_of_a_shard(p):
 
 def test_two_pods_run_one_shard(p):
     (fault,) = [one for one in FAULTS if one.number == 2]
-    check(fault, p)
+    assert check(fault, p).facts["shards_encoded"] == SHARDS
+
+
+def test_a_shard_encoded_again_is_seen(tmp_path):
+    store = Store(f"file://{tmp_path}")
+    store.create("shard/a/manifest.json", b'{"provenance": {"at": "2026-11-25T10:00:00Z"}}')
+    line = '{"event": "encoding", "shard": "%s", "texts": %d, "timestamp": "2026-11-25T10:00:%02d.5Z"}'
+    log = "\n".join(["Traceback", "{", "3", line % ("a", 5, 0), line % ("a", 0, 9), line % ("b", 5, 9), line % ("a", 5, 3)])
+    assert redone(store, told(log)) == ["a"]
