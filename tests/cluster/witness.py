@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -21,15 +22,17 @@ class Witness:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.logs = cluster, dict[str, str]()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+        self._pool = ThreadPoolExecutor(1)
 
     def __enter__(self) -> "Witness":
-        self._thread.start()
+        self._watching = self._pool.submit(self._watch)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._over.set()
-        self._thread.join()
+        self._pool.shutdown()
+        if error is None:
+            self._watching.result()  # a witness that failed has seen nothing
 
     def encodings(self) -> list[dict[str, Any]]:
         """The lines with which pods told that they began to encode a shard, and how much of it."""
