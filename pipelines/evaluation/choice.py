@@ -1,8 +1,9 @@
 """Which variant of an encoder to take: the fastest of those that rank as well and whose vectors depend on nothing else."""
 
+import heapq
 import multiprocessing
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,14 @@ from pipelines.errors import InputError
 from pipelines.evaluation.measures import per_query
 from pipelines.evaluation.qrels import Topics
 from pipelines.evaluation.run import Run, untied
+from pipelines.logs import progress
 from pipelines.ranking.corpus import Document
 from pipelines.ranking.encoder import Encoder, Vectors, load_encoder
 
 REFERENCE = "onnx-fp32"
 INDEPENDENT = 1e-5
 """Largest difference of a coordinate or a score, alone and among others, of a variant that heeds no batch-mates."""
-PART, MATES, ALONE, RESAMPLES = 2048, 20, 4, 2000
+PART, MATES, ALONE, RESAMPLES = 1024, 20, 4, 2000
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,22 @@ class Measured:
     memory_mb: float = 0.0
     scores: list[float] = field(default_factory=list, repr=False)
     """nDCG@10 of each query, in the order of the topics."""
+
+
+def some_of(documents: Iterable[Document], judged: Collection[str], most: int, seed: int = 0) -> list[Document]:
+    """Every judged document and, up to `most` altogether, others drawn by seed, in the order they come; `most` 0: all.
+
+    The documents are read once, and no more of them held than are given back.
+
+    >>> found = [Document(id=f"d{number}", text="t") for number in range(9)]
+    >>> [one.id for one in some_of(found, {"d7", "d8"}, 4)], len(some_of(found, (), 0))
+    (['d2', 'd3', 'd7', 'd8'], 9)
+    """
+    if not most:
+        return list(documents)
+    chance = np.random.default_rng(seed)
+    ranked = ((-1.0 if one.id in judged else float(chance.random()), place, one) for place, one in enumerate(documents))
+    return [one for _, _, one in sorted(heapq.nsmallest(max(most, len(judged)), ranked), key=lambda row: row[1])]
 
 
 def loadable(encoder: Artifact, names: Sequence[str], threads: int) -> tuple[dict[str, Encoder], list[Measured]]:
@@ -96,11 +114,11 @@ def encode_in_turns(
     seconds = dict.fromkeys(encoders, 0.0)
     for encoder in encoders.values():
         encoder.encode(texts[:64], "document", batch_tokens)
-    for start in range(0, len(texts), PART):
-        for name, encoder in encoders.items():
-            started = time.perf_counter()
-            vectors[name].append(encoder.encode(texts[start : start + PART], "document", batch_tokens))
-            seconds[name] += time.perf_counter() - started
+    turns = [(start, name) for start in range(0, len(texts), PART) for name in encoders]
+    for start, name in progress(turns, len(turns), "parts of variants"):
+        started = time.perf_counter()
+        vectors[name].append(encoders[name].encode(texts[start : start + PART], "document", batch_tokens))
+        seconds[name] += time.perf_counter() - started
     return {name: np.concatenate(parts) for name, parts in vectors.items()}, seconds
 
 

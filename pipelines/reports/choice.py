@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.reports.frame import Report, Table, write_report
 
 if TYPE_CHECKING:
+    from pipelines.artifacts import Artifact
     from pipelines.evaluation.choice import Measured
 
 COLUMNS: list[tuple[str, Any]] = [
@@ -17,7 +18,7 @@ COLUMNS: list[tuple[str, Any]] = [
 
 
 def write_choice_report(
-    folder: Path, encoder: str, corpus: str, table: Sequence["Measured"], queries: int, documents: int
+    folder: Path, encoder: str, corpus: "Artifact", table: Sequence["Measured"], queries: int, documents: int
 ) -> None:
     """Write `report.html` and `report.json`: the whole table, fastest first."""
     chosen = next(one for one in table if not one.reason)
@@ -27,14 +28,15 @@ def write_choice_report(
         f"and encodes {chosen.docs_per_s:,.0f} documents a second here."
     )
     method = [
-        f"All {documents:,} documents and all {queries:,} judged queries were encoded by each variant, which took turns in one "
-        "run. nDCG@10 is by exact search. The interval is of the ratio of the means, by a paired bootstrap of the queries.",
+        f"{documents:,} of {corpus.facts['documents']:,} documents, all that are judged among them, and all {queries:,} judged "
+        "queries were encoded by each variant, which took turns in one run. nDCG@10 is by exact search. The interval is of the "
+        "ratio of the means, by a paired bootstrap of the queries.",
         "A variant may be taken if no score depends on batch-mates and it keeps enough nDCG@10. Cosine decides nothing.",
     ]
     report = Report(
         "choice", f"variants of encoder {encoder}", "chosen", sentence,
         tables=[Table("Variants", COLUMNS, [_cells(one) for one in fastest_first])],
-        method=method, provenance={"encoder": encoder, "corpus": corpus},
+        method=method, provenance={"encoder": encoder, "corpus": corpus.id},
     )  # fmt: skip
     write_report(folder, report)
 

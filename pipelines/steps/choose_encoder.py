@@ -13,7 +13,7 @@ from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.logs import log
 
-VERSION = 1
+VERSION = 2
 
 
 class ChooseEncoderParams(Params):
@@ -23,6 +23,7 @@ class ChooseEncoderParams(Params):
     no_relevant: Literal["exclude", "zero"] = Field(
         "exclude", description="A judged query without a relevant document: leave it out, or count it with 0"
     )
+    documents: int = Field(10_000, ge=0, description="Documents at most: the judged, and others drawn by seed; 0: all")
     threads: int = Field(0, ge=0, le=256, description="Threads of the encoder; 0: one for each core")
     batch_tokens: int = Field(2048, ge=1, le=1 << 20, description="Tokens in one batch, padding included")
 
@@ -74,7 +75,8 @@ def _choose(encoder: Artifact, corpus: Artifact, params: ChooseEncoderParams, me
     topics = judged_topics(corpus, "all", params.no_relevant)
     if not topics.queries:
         raise InputError(f"corpus {corpus.id} without judged queries", "judgments to rank by", "ingest it with --qrels")
-    texts = list(documents(corpus))
+    judged = {one for grades in topics.qrels.values() for one in grades}
+    texts = choice.some_of(documents(corpus), judged, params.documents)
     loaded, unable = choice.loadable(encoder, list(card_of(encoder).variants), params.threads)
     found = choice.measure(loaded, texts, topics, params.batch_tokens, params.retention)
     if memory:
@@ -94,6 +96,6 @@ def _choose(encoder: Artifact, corpus: Artifact, params: ChooseEncoderParams, me
     names = [one.variant for one in eligible]
     chosen = {"variant": best.variant, "docs_per_s": best.docs_per_s, "speedup": best.docs_per_s / exact.docs_per_s}
     chosen |= {"retention": best.retention, "low": best.low, "high": best.high, "eligible": names}
-    write_choice_report(folder, encoder.id, corpus.id, table, len(topics.queries), len(texts))
+    write_choice_report(folder, encoder.id, corpus, table, len(topics.queries), len(texts))
     rows = [{key: value for key, value in asdict(one).items() if key != "scores"} for one in table]
     return {"chosen": chosen, "queries": len(topics.queries), "documents": len(texts), "table": rows}

@@ -24,7 +24,7 @@ class PlanParams(Params):
 
 class PlanTuning(Tuning):
     shards: int = Field(1, ge=1, le=1000, description="Shards of equal weight at least, each its own process or pod")
-    shard_tokens: int = Field(200_000, ge=1000, description="Tokens in one shard at most, about: minutes of work, not hours")
+    shard_tokens: int = Field(150_000, ge=1000, description="Tokens in one shard at most, about: minutes of work, not hours")
     shard_documents: int = Field(100_000, ge=1, description="Documents in one shard at most, which bounds its memory")
 
 
