@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from kubernetes import client
+from kubernetes import client, config
 from kubernetes.client import ApiException
 from kubernetes.stream import stream
 
@@ -128,9 +128,7 @@ def log_cut(p: Platform) -> Outcome:
         until(p.cluster_network.cut, 20, "open connection")
         time.sleep(2)
     assert p.over("shards", run) == "success"
-    line = _found(
-        _logs(p, "shards", run), r"log read interrupted[^|\n]*|the log broke off[^|\n]*|Reading of logs interrupted[^|\n]*"
-    )
+    line = _found(_logs(p, "shards", run), LOG_CUT)
     assert len(p.cluster.pods()) == 0
     return _whole(p, "shards", run, f"{line} (pod {pod} went on)")
 
@@ -319,9 +317,10 @@ def _embedding(p: Platform, dag: str = "shards") -> str:
 
 def _exec(p: Platform, pod: str, code: str) -> None:
     python = sys.executable if p.cluster.image == MOUNTED else "python"
+    own = client.CoreV1Api(config.new_client_from_config(str(p.cluster.kubeconfig)))  # `stream` changes it for all its threads
     try:
         stream(
-            p.cluster.api.connect_get_namespaced_pod_exec, pod, p.cluster.namespace, container="base",
+            own.connect_get_namespaced_pod_exec, pod, p.cluster.namespace, container="base",
             command=[python, "-c", code], stderr=True, stdin=False, stdout=True, tty=False,
         )  # fmt: skip
     except ApiException as error:

@@ -58,7 +58,7 @@ class Cluster:
         """What a pod said so far; empty: nothing, or it does not run yet."""
         try:
             answer = self.api.read_namespaced_pod_log(pod, self.namespace, container="base", _preload_content=False)
-        except (ApiException, AttributeError):  # the client's own mistake where an error of an unread answer has no body
+        except ApiException:
             return ""
         return str(answer.data.decode(errors="replace"))  # as it is: the client would parse a line of JSON
 
