@@ -55,10 +55,10 @@ class EncoderCard(BaseModel):
 
 
 class Encoder:
-    """One variant of an encoder, loaded. `forward_passes` counts the batches it has run."""
+    """One variant of an encoder, loaded. `forward_passes` counts the batches it has run, `cut` the texts that were too long."""
 
     def __init__(self, card: EncoderCard, variant: str, files: Files, threads: int = 0) -> None:
-        self.card, self.variant, self.forward_passes = card, variant, 0
+        self.card, self.variant, self.forward_passes, self.cut = card, variant, 0, 0
         self.tokenizer = load_tokenizer(files("tokenizer.json"), card.fingerprint.max_length, card.vocabulary)
         self.forward = forward_of(card.variants[variant], files, card.fingerprint.pooling, threads)
 
@@ -82,7 +82,9 @@ class Encoder:
         windows = [order[start : start + WINDOW] for start in range(0, len(order), WINDOW)]
 
         def tokenize(window: list[int]) -> list[list[int]]:
-            return [found.ids for found in self.tokenizer.encode_batch_fast([prefix + texts[row] for row in window])]
+            found = self.tokenizer.encode_batch_fast([prefix + texts[row] for row in window])
+            self.cut += sum(bool(one.overflowing) for one in found)
+            return [one.ids for one in found]
 
         for window, tokens in zip(windows, ahead(tokenize, windows), strict=True):
             for batch in batch_by_tokens([len(ids) for ids in tokens], batch_tokens):

@@ -9,6 +9,7 @@ from pydantic import Field
 from pipelines.artifacts import Artifact, Recipe, Store, canonical, digest, load, open_store, produce
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
+from pipelines.logs import log
 
 VERSION = 1
 
@@ -95,6 +96,9 @@ def _encode(
     loaded = load_encoder(encoder, variant, tuning.threads)
     ready = time.monotonic()
     found, rest = encode_contents(loaded, texts, kept, tuning.batch_tokens)
+    if loaded.cut:
+        most = loaded.card.fingerprint.max_length
+        log().warning("texts longer than the encoder reads: the rest of them was cut off", texts=loaded.cut, max_length=most)
     speed = {
         "start_s": round(ready - started, 3), "encode_s": round(time.monotonic() - ready, 3),
         "encoded_tokens": sum(weight(texts[content], loaded.card.fingerprint.max_length) for content in rest),
@@ -103,4 +107,4 @@ def _encode(
     check_vectors(vectors, [row.id for row in rows])
     np.save(folder / "vectors.npy", vectors)
     write_rows(folder / "rows.jsonl", rows)
-    return {"documents": len(rows), "contents": len(found), "forward_passes": loaded.forward_passes, **speed}
+    return {"documents": len(rows), "contents": len(found), "forward_passes": loaded.forward_passes, "cut": loaded.cut, **speed}

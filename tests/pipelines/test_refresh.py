@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.artifacts import load, open_store
+from pipelines.artifacts import committed, load, open_store
 from pipelines.errors import InputError, TryAgain
 from pipelines.journal import Journal, Routing
 from pipelines.ranking.corpus import Document
@@ -48,6 +48,8 @@ def test_hard_documents_have_each_its_vector(encoder):
     assert [row.id for row in rows(embedded)] == list(HARD)
     assert [row.content for row in rows(embedded)] == [Document(id="x", text=text).content for text in HARD.values()]
     assert np.abs(np.linalg.norm(vectors(embedded), axis=1) - 1).max() < 1e-3
+    cut = [load(open_store(), "shard", one).facts["cut"] for one in committed(open_store(), "shard")]
+    assert sum(cut) == 1, "only the one of 5 MB is longer than the encoder reads"
     alone = refreshed(corpus_of({"z": HARD["e-emoji"]}), encoder)[1].embeddings
     assert np.abs(vectors(load(open_store(), "embeddings", alone))[0] - vectors(embedded)[4]).max() <= 1e-5
 
