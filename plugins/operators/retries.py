@@ -13,7 +13,7 @@ LONGEST_WAIT = timedelta(minutes=5)
 
 
 class StepRetryPolicy(RetryPolicy):  # type: ignore[misc]
-    """2: never again. 75: again. Out of memory: once more. An image: ever later. No room: waited for already, so never again.
+    """2: never again. 75 or an image: after 10, 20, 40 … s. Out of memory: once more. No room: waited for, so never again.
 
     Anything else: as the task's `retries` say.
     """
@@ -26,12 +26,13 @@ class StepRetryPolicy(RetryPolicy):  # type: ignore[misc]
             return RetryDecision.fail(reason="no room in the cluster within the time that the settings give")
         if code in OUT_OF_MEMORY:
             return _once_more(getattr(exception, "times", 0) < 2)
-        if cause == "image":
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (try_number - 1))
-            return RetryDecision.retry(delay=wait, reason=f"the image can't be had: again in {wait.seconds} s")
         if cause == "hardware":
             return RetryDecision.retry(reason="a fault of the node: again, on another one if there is one")
-        return RetryDecision.retry(reason="exit 75: may work later") if code == TryAgain.exit_code else RetryDecision.default()
+        if cause == "image" or code == TryAgain.exit_code:  # what is missing, or a store that is down, is back later
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (try_number - 1))
+            what = "the image can't be had" if cause == "image" else "exit 75"
+            return RetryDecision.retry(delay=wait, reason=f"{what}: again in {wait.seconds} s")
+        return RetryDecision.default()
 
 
 def _once_more(again: bool) -> RetryDecision:
