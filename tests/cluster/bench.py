@@ -20,7 +20,7 @@ from typing import Any
 from demo.services import _healthy
 from tests.cluster.local import Cluster, NoCluster, airflow_environment, cluster
 from tests.cluster.parity import chain
-from tests.cluster.platform import SEED, Platform, _environment, platform
+from tests.cluster.platform import SEED, Platform, _connection, _environment, platform
 from tests.conftest import PROJECT
 from tests.figures import write_figures
 from tests.services import free_ports
@@ -36,6 +36,7 @@ def pod_overhead_s(p: Platform) -> dict[str, float]:
     from tests.airflow_home import HOME, task_context  # isort: skip  # Airflow's home comes before Airflow
 
     settings = {**airflow_environment(p.cluster, Path(HOME), p.cluster.kubeconfig), "RATCHET_RUNTIME": "kubernetes"}
+    settings |= _connection(p.s3, str(p.store.endpoint))
     with _environment(settings):
         sys.path.insert(0, str(Path(HOME) / "config"))
         from kubernetes.client import ApiClient
@@ -43,6 +44,7 @@ def pod_overhead_s(p: Platform) -> dict[str, float]:
 
         from pipelines.steps.history import history
 
+        account = {name: p.s3.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")}
         bare, operated = [], []
         for number in range(RUNS):
             context = task_context()
@@ -50,6 +52,8 @@ def pod_overhead_s(p: Platform) -> dict[str, float]:
             operator = StepOperator(step=history, task_id="history")
             operator.prepare_pod(context)
             spec = ApiClient().sanitize_for_serialization(operator.build_pod_request_obj(context))["spec"]
+            base = spec["containers"][0]  # the operator's Secret goes with its pod; this one is given the same by value
+            base |= {"envFrom": [], "env": base["env"] + [{"name": name, "value": value} for name, value in account.items()]}
             bare.append(_kubectl_run(p.cluster, f"bare-{number}", spec))
             with redirect_stdout(StringIO()):
                 operated.append(_timed(lambda made=operator, given=context: made.execute(given)))
@@ -70,7 +74,13 @@ def _kubectl_run(found: Cluster, name: str, spec: dict[str, Any]) -> float:
         "kubectl", "--kubeconfig", str(found.kubeconfig), "--namespace", found.namespace, "run", name, "--image", found.image,
         "--restart=Never", "--attach", "--rm", "--quiet", "--overrides", json.dumps({"apiVersion": "v1", "spec": spec}),
     ]  # fmt: skip
-    return _timed(lambda: subprocess.run(command, check=True, capture_output=True, timeout=120))
+    return _timed(lambda: _run(command))
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise RuntimeError(f"kubectl run ended with {done.returncode}: {done.stderr[-600:]}{done.stdout[-600:]}")
 
 
 def no_change_chain_s(p: Platform) -> float:
