@@ -15,7 +15,7 @@ from pipelines.errors import InputError
 from pipelines.evaluation.measures import per_query
 from pipelines.evaluation.qrels import Topics
 from pipelines.evaluation.run import Run, untied
-from pipelines.logs import progress
+from pipelines.logs import log
 from pipelines.ranking.corpus import Document
 from pipelines.ranking.encoder import Encoder, Vectors, load_encoder
 
@@ -50,6 +50,8 @@ def some_of(documents: Iterable[Document], judged: Collection[str], most: int, s
     >>> found = [Document(id=f"d{number}", text="t") for number in range(9)]
     >>> [one.id for one in some_of(found, {"d7", "d8"}, 4)], len(some_of(found, (), 0))
     (['d2', 'd3', 'd7', 'd8'], 9)
+    >>> [one.id for one in some_of(found, {"d7", "d8"}, 1)]
+    ['d7', 'd8']
     """
     if not most:
         return list(documents)
@@ -114,11 +116,12 @@ def encode_in_turns(
     seconds = dict.fromkeys(encoders, 0.0)
     for encoder in encoders.values():
         encoder.encode(texts[:64], "document", batch_tokens)
-    turns = [(start, name) for start in range(0, len(texts), PART) for name in encoders]
-    for start, name in progress(turns, len(turns), "parts of variants"):
-        started = time.perf_counter()
-        vectors[name].append(encoders[name].encode(texts[start : start + PART], "document", batch_tokens))
-        seconds[name] += time.perf_counter() - started
+    for start in range(0, len(texts), PART):
+        for name, encoder in encoders.items():
+            started = time.perf_counter()
+            vectors[name].append(encoder.encode(texts[start : start + PART], "document", batch_tokens))
+            seconds[name] += time.perf_counter() - started
+        log().info("encoded by every variant", done=min(start + PART, len(texts)), total=len(texts))
     return {name: np.concatenate(parts) for name, parts in vectors.items()}, seconds
 
 

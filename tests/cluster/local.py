@@ -122,7 +122,7 @@ def cluster(build: bool = True) -> Iterator[Cluster]:
     """A fresh namespace, gone with everything in it when the block ends.
 
     Raises:
-        NoCluster: there is no cluster.
+        NoCluster: there is no cluster, or its pods can't run this project.
     """
     kubeconfig = find_kubeconfig(build)
     api = client.CoreV1Api(config.new_client_from_config(str(kubeconfig)))
@@ -133,9 +133,10 @@ def cluster(build: bool = True) -> Iterator[Cluster]:
         raise NoCluster(f"{kubeconfig} names a cluster that does not answer: {str(error)[:200]}") from None
     try:
         until(lambda: api.list_namespaced_service_account(namespace).items, 60, "service account")
-        yield Cluster(
-            kubeconfig, namespace, os.environ.get("K8S_HOST") or _host(api), os.environ.get("K8S_IMAGE", MOUNTED), api
-        )
+        image = os.environ.get("K8S_IMAGE", MOUNTED)
+        found = Cluster(kubeconfig, namespace, os.environ.get("K8S_HOST") or _host(api), image, api)
+        _probe(found)
+        yield found
     finally:
         api.delete_namespace(namespace, grace_period_seconds=0)
 
