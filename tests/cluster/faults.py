@@ -77,9 +77,9 @@ def drained(p: Platform) -> Outcome:
 
 
 def _filled(p: Platform) -> Outcome:
-    run = _shards(p, "shards", seed=SEED + 1, shards=1, documents=4 * DOCUMENTS)  # a node looks once a minute
+    run = _shards(p, "shards", seed=SEED + 1, documents=4 * DOCUMENTS)  # a node looks once a minute
     _exec(p, _embedding(p), "open('/tmp/fill', 'wb').write(bytes(300 << 20))")
-    line = _said(p, "shards", run, "embed", r"the cluster took away: Evicted: [^;]*", map_index=0)
+    line = _said(p, "shards", run, "embed", r"the cluster took away: Evicted: [^;]*")
     assert p.over("shards", run, 600) == "success"
     assert {task["try_number"] for task in p.tasks("shards", run)} == {1}, "an eviction cost a try"
     return _whole(p, "shards", run, line, documents=4 * DOCUMENTS)
