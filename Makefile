@@ -8,7 +8,7 @@ ALL := $(DEMO),openvino,test
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity bench-cluster proof-embeddings bench-embeddings install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ proof-parity: install-test ## The chain as processes and as pods, compared; writ
 
 bench-cluster: install-test ## What a pod costs; writes build/bench/cluster.json
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m tests.cluster.bench
+
+proof-first-release: install-test ## docs/kubernetes.md from a clone to a search, with a registry; writes build/proof/first-release.json
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m tests.cluster.first_release
 
 proof-embeddings: install-test ## Kills during a refresh and the icons' real history; writes build/proof/embeddings.json
 	@$(RUN) -m tests.proof.embeddings

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import obstore
 
+from demo.airflow_api import AirflowApi
 from pipelines.artifacts import Artifact, Store, find, load_exactly
 from pipelines.journal import Journal
 from pipelines.ranking.corpus import queries
@@ -38,9 +39,13 @@ GOALS = {
 
 def chain(p: Platform, source: str) -> float:
     """From a file of rows to a champion, through the DAGs; how many seconds it took."""
+    return follow(p.api, {"source": source} if source else {})
+
+
+def follow(api: AirflowApi, conf: dict[str, Any]) -> float:
+    """Start `ingest_corpus` and wait for the whole chain; how many seconds it took."""
     started = time.monotonic()
-    run = p.start("ingest_corpus", **({"source": source} if source else {}))
-    ended = p.api.follow("ingest_corpus", run, lambda task: _tell(task, started))
+    ended = api.follow("ingest_corpus", api.trigger("ingest_corpus", conf), lambda task: _tell(task, started))
     states = {one["dag_id"]: one["state"] for one in ended}
     assert set(states.values()) == {"success"}, states
     assert "deploy_release" in states or "promote_release" in states, f"the chain ended early: {states}"
