@@ -138,7 +138,8 @@ def _bash(script: str, clone: Path, home: Path) -> None:
     child = subprocess.Popen(["bash", str(home / "walk.sh")], cwd=clone, env=environment, start_new_session=True)
     try:
         if child.wait(3600):
-            raise RuntimeError(f"the walk ended with {child.returncode}; its last command is above")
+            said = (home / "airflow.log").read_text()[-2000:] if (home / "airflow.log").exists() else ""
+            raise RuntimeError(f"the walk ended with {child.returncode}; its last command is above. Airflow said: {said}")
     finally:
         _end(child)
 
