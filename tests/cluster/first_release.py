@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -152,6 +153,7 @@ def main(asked: list[str]) -> int:
         (clone / "build").mkdir(exist_ok=True)
         (clone / "build/chain.json").write_text(json.dumps({"chain_s": seconds}))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with tempfile.TemporaryDirectory(prefix="ratchet-walk-") as folder:
             figures = walk(Path(folder))
