@@ -156,7 +156,7 @@ def _probe(found: Cluster) -> None:
     changes: dict[str, Any] = {}
     exec(local_settings(found.image), changes)  # our own text, as Airflow runs it
     changes["pod_mutation_hook"](pod)
-    found.api.create_namespaced_pod(found.namespace, pod)
+    until(lambda: _created(found, pod), 60, "account for pods")
     over = ("Succeeded", "Failed")
     try:
         ended = found.pod_when(lambda one: one.status.phase in over, 180)
@@ -167,6 +167,17 @@ def _probe(found: Cluster) -> None:
     until(lambda: not found.pods(), 60, "end of the probe")
     if ended.status.phase == "Failed":
         raise NoCluster(f"a cluster whose pods can't run this project: {said.strip()[-300:]}")
+
+
+def _created(found: Cluster, pod: client.V1Pod) -> bool:
+    """Whether the cluster took the pod; a namespace a moment old may have no token for its account yet."""
+    try:
+        found.api.create_namespaced_pod(found.namespace, pod)
+    except ApiException as error:
+        if "retry after" in str(error.body):
+            return False
+        raise
+    return True
 
 
 def _host(api: client.CoreV1Api) -> str:
