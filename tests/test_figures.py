@@ -6,13 +6,23 @@ import re
 import subprocess
 import sys
 
+from tests.bench import embeddings, scale
 from tests.conftest import PROJECT
 from tests.figures import write_figures
 from tests.store.proof import random_kills
 
 FIGURES = {
     name: json.loads((PROJECT / f"docs/figures/{name}.json").read_text())
-    for name in ("bench-spine", "bench-retrieval", "proof-spine", "proof-gate")
+    for name in (
+        "bench-spine",
+        "bench-embeddings",
+        "bench-cluster",
+        "proof-spine",
+        "proof-gate",
+        "proof-faults",
+        "proof-embeddings",
+        "proof-first-release",
+    )
 }
 ROWS = {
     "a step through StepOperator over the bare command line": "step_overhead_s",
@@ -27,6 +37,12 @@ BATCH = {
     "score_shard, all shards one after the other": "batch_score_s",
     "commit_scores, one process": "batch_commit_s",
     "the Parquet files": "batch_mb",
+}
+CLUSTER = {
+    "a pod of a step over `kubectl run` of the same image": "pod_overhead_s",
+    "the whole chain of DAGs as pods when nothing changed": "no_change_chain_s",
+    "the image `serve`": "serve_image_mb",
+    "the image `serve`, from `docker run` to its first answer": "serve_start_s",
 }
 METHODS = {
     "the wider of t and Hall (used)": "ours",
@@ -107,7 +123,7 @@ def test_a_bench_says_of_each_goal_whether_it_is_met(tmp_path, monkeypatch, caps
 
 
 def test_batch_page_extrapolates_what_the_bench_wrote():
-    found = FIGURES["bench-retrieval"]
+    found = FIGURES["bench-embeddings"]
     assert found["batch_queries"] == 100_000
     shown = table("docs/batch-scoring.md", BATCH)
     assert shown.keys() == BATCH.keys()
@@ -129,12 +145,72 @@ def test_batch_page_extrapolates_what_the_bench_wrote():
 
 
 def test_indexes_page_shows_the_memory_that_the_bench_wrote():
-    found = FIGURES["bench-retrieval"]
+    found = FIGURES["bench-embeddings"]
     assert found["index_documents"] == 100_000
     shown = table("docs/indexes.md", {f"`{one}`" for one in ("flat", "hnsw", "ivf-sq8", "ivf-pq")})
     assert len(shown) == 4
     for row, cells in shown.items():
         assert number(cells[-1]) == rounded(found[f"index_mb_{row.strip('`')}"], number(cells[-1])), row
+
+
+def test_performance_page_shows_each_goal_and_what_the_bench_wrote():
+    page = (PROJECT / "docs/performance.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)`[^|]*\| ([^|]+ \| [^|]+) \|", page, re.MULTILINE))
+    assert rows.keys() == embeddings.GOALS.keys() | {"gemm_share", "batch_queries_per_s"}
+    for key, cells in rows.items():
+        measured, goal = (cell.strip() for cell in cells.split("|"))
+        assert number(measured) == rounded(FIGURES["bench-embeddings"][key], number(measured)), key
+        assert goal.startswith(embeddings.GOALS.get(key, "")), key
+
+
+def test_performance_page_shows_every_variant_that_the_bench_measured():
+    found = {row["variant"]: row for row in FIGURES["bench-embeddings"]["variants"]}
+    shown = table("docs/performance.md", {f"`{name}`" for name in found})
+    assert len(shown) == len(found)
+    for cell, (rate, kept, _, mates, *_) in shown.items():
+        row = found[cell.strip("`")]
+        assert number(rate) == rounded(row["docs_per_s"], number(rate)), cell
+        assert number(kept) == rounded(100 * row["retention"], number(kept)), cell
+        assert mates == f"{row['mates']:.0e}", cell
+
+
+def test_scale_page_is_what_the_bench_wrote():
+    page = (PROJECT / "docs/scale.md").read_text()
+    assert scale.block(FIGURES["bench-embeddings"]) in page
+    assert f"{FIGURES['bench-embeddings']['rss_ratio_1m_100k']:.3f}" in page
+
+
+def test_embeddings_page_tells_what_the_proof_of_embeddings_wrote():
+    found = FIGURES["proof-embeddings"]
+    text = " ".join((PROJECT / "docs/embeddings.md").read_text().split())
+    assert f"{found['kill_points_passed']} of {found['kill_points']} kills" in text
+    assert found["vectors_lost"] == 0
+    assert f"{found['history_max_abs']:.1e}" in text
+    assert f"{100 * found['history_top10_equal_ratio']:.0f} % of the queries" in text
+    for version, counts in ((name, found[name]) for name in found if re.fullmatch(r"history_\d.*", name)):
+        row = version.removeprefix("history_")
+        assert f"| {row} | {' | '.join(re.findall(r'[0-9]+', counts))} |" in text, row
+
+
+def test_faults_page_tells_what_the_last_run_wrote():
+    found = FIGURES["proof-faults"]
+    page = (PROJECT / "docs/faults.md").read_text()
+    assert (
+        len(re.findall(r"^\| \d+ \| .* \| passed \| \d+ \|", page, re.MULTILINE))
+        == found["faults_passed"]
+        == found["faults_total"]
+    )
+    for harm in ("vectors_lost", "torn_artifacts", "orphan_pods", "shards_redone"):
+        assert found[harm] == 0, harm
+
+
+def test_readme_and_cluster_page_show_what_a_pod_costs():
+    found = FIGURES["bench-cluster"]
+    for document in ("README.md", "docs/kubernetes.md"):
+        shown = table(document, CLUSTER)
+        assert shown.keys() == CLUSTER.keys(), document
+        for row, key in CLUSTER.items():
+            assert number(shown[row][0].lstrip("−")) == rounded(abs(found[key]), number(shown[row][0].lstrip("−"))), row
 
 
 def test_cluster_page_tells_what_the_comparison_of_processes_and_pods_wrote():
@@ -148,3 +224,11 @@ def test_cluster_page_tells_what_the_comparison_of_processes_and_pods_wrote():
     ):
         assert words in page, words
     assert found["verdict_equal"] == found["champion_equal"] == 1
+
+
+def test_cluster_page_tells_how_long_the_walk_along_it_took():
+    page = " ".join((PROJECT / "docs/kubernetes.md").read_text().split())
+    found = FIGURES["proof-first-release"]
+    assert f"took {found['walk_s']:.0f} s" in page
+    assert f"{found['chain_s']:.0f} s of them" in page
+    assert found["results"] >= 1

@@ -1,7 +1,5 @@
 """What a refresh costs, as `figures(home)`, to which `make bench-embeddings` joins its own.
 
-Alone: `python -m tests.bench.refresh`, which writes build/bench/refresh.json.
-
 Time: electronics, 19,406 texts, with MiniLM, in one process, so without starting Python: in full, unchanged, and with 1 %
 of the documents changed. Memory: the same texts recombined by seed to 100,000 and 1,000,000 documents, with a static
 encoder whose table is random (tests/encoders.py), each step a process of its own, in shards of 100,000 documents.
@@ -10,7 +8,6 @@ encoder whose table is random (tests/encoders.py), each step a process of its ow
 import json
 import os
 import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -27,7 +24,6 @@ from pipelines.artifacts import Recipe, load_exactly, open_store, produce
 from pipelines.ranking.corpus import Document, write_rows
 from tests.conftest import PROJECT, call
 from tests.encoders import static_encoder
-from tests.figures import write_figures
 from tests.store.proof import local_lane
 
 CHORUS = PROJECT.parent / "shared" / "data" / "chorus"
@@ -203,16 +199,3 @@ def memory_figures(home: Path, sizes: tuple[int, int] = SIZES) -> dict[str, floa
 def figures(home: Path) -> dict[str, float]:
     """All of them; memory first, while this process is small."""
     return {**memory_figures(home / "memory"), **time_figures(home / "time")}
-
-
-def main() -> None:
-    home = Path(tempfile.mkdtemp(prefix="ratchet-bench-"))
-    os.environ["PYTHONPATH"] = str(PROJECT)
-    try:
-        write_figures("bench/refresh", figures(home), seed=SEED, runs=RUNS, goals=GOALS)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -22,7 +22,6 @@ from pipelines.ranking.corpus import Document, queries, write_rows
 from pipelines.ranking.embeddings import EmbeddedRow
 from tests.conftest import Trained, call, embedded_release
 from tests.corpora import write_corpus
-from tests.figures import write_figures
 
 SEED = 0
 DOCUMENTS = 100_000
@@ -118,12 +117,3 @@ def batch_figures(count: int = QUERIES) -> dict[str, Any]:
         "batch_commit_s": commit_s,
         "batch_mb": size / 1e6,
     }
-
-
-def figures() -> dict[str, Any]:
-    """Both, for the table of `make bench-embeddings`."""
-    return {**batch_figures(), **index_figures()}
-
-
-if __name__ == "__main__":
-    write_figures("bench/retrieval", figures(), seed=SEED, runs=1, goals=GOALS)

@@ -5,12 +5,12 @@ What 100 M documents cost, by arithmetic from what was measured; what a GPU does
 
 import json
 import re
-from pathlib import Path
+from typing import Any
 
 from tests.conftest import PROJECT
 
 PAGE = PROJECT / "docs/scale.md"
-FIGURES = (PROJECT / "docs/figures/bench-embeddings.json", PROJECT / "docs/figures/bench-refresh.json")
+FIGURES = PROJECT / "docs/figures/bench-embeddings.json"
 BLOCK = re.compile(r"(<!-- measured -->\n).*(<!-- end -->)", re.DOTALL)
 DOCUMENTS = 100_000_000
 SHARDS = 100
@@ -21,14 +21,7 @@ GPU_FLOPS = 60e12
 """Assumed: a fifth of the 312 TFLOPS in bf16 that an A100's data sheet names."""
 
 
-def measured() -> dict[str, float]:
-    """The bench's figures; those of the refresh alone where it was not run as a whole."""
-    path: Path = next(path for path in FIGURES if path.exists() and "plan_documents_per_s" in path.read_text())
-    found: dict[str, float] = json.loads(path.read_text())
-    return found
-
-
-def block(found: dict[str, float]) -> str:
+def block(found: dict[str, Any]) -> str:
     """The measured lines and the table."""
     encode, tokens = found["encode_documents_per_s"], found["tokens_a_document"]
     gpu = GPU_FLOPS / FLOP_A_TOKEN
@@ -60,7 +53,7 @@ def block(found: dict[str, float]) -> str:
 
 
 def main() -> None:
-    PAGE.write_text(BLOCK.sub(lambda found: found[1] + block(measured()) + found[2], PAGE.read_text()))
+    PAGE.write_text(BLOCK.sub(lambda found: found[1] + block(json.loads(FIGURES.read_text())) + found[2], PAGE.read_text()))
 
 
 if __name__ == "__main__":

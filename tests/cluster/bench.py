@@ -89,9 +89,9 @@ def _run(command: list[str]) -> None:
 
 
 def no_change_chain_s(p: Platform) -> float:
-    """The whole chain of DAGs as pods when nothing has changed since the last."""
+    """The whole chain of DAGs as pods when nothing has changed since the last: the gate finds that it has passed before."""
     chain(p, "")
-    return chain(p, "")
+    return chain(p, "", last="evaluate_release")
 
 
 def server() -> dict[str, float]:
