@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from tests.bench import embeddings, scale
+from tests.bench import embeddings
 from tests.conftest import PROJECT
 from tests.figures import write_figures
 from tests.store.proof import random_kills
@@ -172,12 +172,6 @@ def test_performance_page_shows_every_variant_that_the_bench_measured():
         assert number(rate) == rounded(row["docs_per_s"], number(rate)), cell
         assert number(kept) == rounded(100 * row["retention"], number(kept)), cell
         assert mates == f"{row['mates']:.0e}", cell
-
-
-def test_scale_page_is_what_the_bench_wrote():
-    page = (PROJECT / "docs/scale.md").read_text()
-    assert scale.block(FIGURES["bench-embeddings"]) in page
-    assert f"{FIGURES['bench-embeddings']['rss_ratio_1m_100k']:.3f}" in page
 
 
 def test_embeddings_page_tells_what_the_proof_of_embeddings_wrote():
