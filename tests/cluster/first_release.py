@@ -78,7 +78,18 @@ def registry(folder: Path) -> Iterator[str]:
     given = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(folder / "images")}}, "http": {"addr": address}}
     (folder / "config.json").write_text(json.dumps(given))  # JSON is YAML too
     with running([program, "serve", str(folder / "config.json")], folder, lambda: answers(f"http://{address}/v2/")):
-        yield address
+        try:
+            yield address
+        finally:
+            _untag(address)
+
+
+def _untag(registry: str) -> None:
+    """Take the names away that images got for a registry which is gone; the images stay."""
+    listed = ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={registry}/*/*"]
+    names = subprocess.run(listed, check=False, capture_output=True, text=True).stdout.split()
+    if names:
+        subprocess.run(["docker", "image", "rm", *names], check=False, capture_output=True)
 
 
 def first_release(clone: Path) -> float:
