@@ -140,7 +140,7 @@ def test_no_secret_is_written_down():
 
 
 def test_secrets_and_maps_that_are_named_exist_or_are_told():
-    told = (PROJECT / "docs/images.md").read_text()
+    told = (PROJECT / "docs/kubernetes.md").read_text()
     named = [source["secretRef"]["name"] for source in CONTAINER["envFrom"] if "secretRef" in source]
     named += [volume["secret"]["secretName"] for volume in POD["volumes"] if "secret" in volume]
     assert named == [Settings.model_fields["store_secret"].default, "ratchet-server"]
