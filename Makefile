@@ -11,7 +11,7 @@ COMPOSE ?= docker compose
 .PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Settings: PYTHON=python3.12  TORCH_WHEELS=FOLDER_OR_URL  AIRFLOW_PORT=8080  MLFLOW_PORT=5000  SERVER_PORT=8089  RATCHET_HOME=FOLDER"
 	@echo "  Your own data: make demo DATA=FILE_OR_FOLDER OPTIONS='--column id=sku --grades 0..3'  (python -m pipelines ingest --help)"

@@ -204,7 +204,7 @@ def test_readme_and_cluster_page_show_what_a_pod_costs():
         shown = table(document, CLUSTER)
         assert shown.keys() == CLUSTER.keys(), document
         for row, key in CLUSTER.items():
-            assert number(shown[row][0].lstrip("−")) == rounded(abs(found[key]), number(shown[row][0].lstrip("−"))), row
+            assert number(shown[row][0]) == rounded(found[key], number(shown[row][0])), row
 
 
 def test_cluster_page_tells_what_the_comparison_of_processes_and_pods_wrote():

@@ -19,6 +19,10 @@ def test_the_arithmetic():
     assert "| 10 | 1.2 days | 0.3 h | 10: 5.6 h | 0.05 h |" in said
 
 
+def test_short_spans_are_shown_in_minutes():
+    assert [scale.span(hours, 1) for hours in (2000, 0.3, 0.014)] == ["2,000.0 h", "0.3 h", "0.8 min"]
+
+
 def test_the_page_shows_what_the_bench_wrote():
     found, page = json.loads(scale.FIGURES.read_text()), scale.PAGE.read_text()
     assert scale.block(found) in page, "run python -m tests.bench.scale"

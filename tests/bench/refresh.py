@@ -1,4 +1,4 @@
-"""What a refresh costs, as `figures(home)`, to which `make bench-embeddings` joins its own.
+"""What a refresh costs, a group of the figures of `make bench-embeddings`.
 
 Time: electronics, 19,406 texts, with MiniLM, in one process, so without starting Python: in full, unchanged, and with 1 %
 of the documents changed. Memory: the same texts recombined by seed to 100,000 and 1,000,000 documents, with a static

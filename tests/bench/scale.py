@@ -46,10 +46,20 @@ def block(found: dict[str, Any]) -> str:
         days = DOCUMENTS / encode / 86400 / pods
         reading = SHARDS / pods * one_pass / 3600
         lines.append(
-            f"| {pods} | {days:,.1f} days | {days * 24 / 100:,.1f} h | {SHARDS // pods}: {reading:,.1f} h | "
-            f"{DOCUMENTS * tokens / gpu / 3600 / pods:,.2f} h |"
+            f"| {pods} | {days:,.1f} days | {span(days * 24 / 100, 1)} | {SHARDS // pods}: {span(reading, 1)} | "
+            f"{span(DOCUMENTS * tokens / gpu / 3600 / pods, 2)} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def span(hours: float, decimals: int) -> str:
+    """Hours, or minutes where so few hours would be shown as none.
+
+    >>> span(0.3, 1), span(0.014, 1)
+    ('0.3 h', '0.8 min')
+    """
+    shown = f"{hours:,.{decimals}f}"
+    return f"{shown} h" if float(shown.replace(",", "")) else f"{hours * 60:.1f} min"
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ NAMESPACE = "ratchet"
 NO_BUDGET = """  - patch: |
       {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: serve, namespace: ratchet}, \\$patch: delete}
 """
-"""For a Kubernetes before 1.21, as the page says."""
+"""Added to the overlay for a Kubernetes before 1.21, which the page asks for and the local cluster is not."""
 
 
 def commands(page: str) -> list[str]:
@@ -71,8 +71,8 @@ def filled(text: str, registry: str, bucket: str, s3: S3, endpoint: str, old: bo
 def registry(folder: Path) -> Iterator[str]:
     """A registry on 127.0.0.1, which Docker and a node on this machine trust without TLS; its address."""
     program = shutil.which("docker-registry")
-    if not program:
-        raise NoCluster("no docker-registry (Debian's package of that name)")
+    if not program or not shutil.which("docker"):
+        raise NoCluster("no docker, or no docker-registry (Debian's package of that name)")
     address = f"127.0.0.1:{free_ports(1)[0]}"
     folder.mkdir()
     given = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(folder / "images")}}, "http": {"addr": address}}
