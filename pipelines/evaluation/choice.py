@@ -155,16 +155,21 @@ def ratio(scores: Sequence[float], exact: Sequence[float], seed: int = 0) -> tup
 def influence(encoder: Encoder, texts: Sequence[str], queries: Vectors, batch_tokens: int, seed: int = 0) -> float:
     """By how much batch-mates change a text: the largest difference of a coordinate, or of its score for one of `queries`.
 
-    ALONE texts, spread over all lengths, are each encoded by themselves and within MATES random batches.
+    ALONE texts, spread over all lengths, are each encoded by themselves and within MATES random batches, of two rows up to as
+    many as `batch_tokens` allows. A batch holds one length, so the mates are random texts cut, or repeated, to the text's.
     """
     random = np.random.default_rng(seed)
-    by_length = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
+    by_length = sorted(texts, key=lambda text: (len(text), text))
+    spread = [by_length[int(part)] for part in np.linspace(0, len(texts) - 1, ALONE)]
     worst = 0.0
-    for row in [by_length[int(part)] for part in np.linspace(0, len(texts) - 1, ALONE)]:
-        alone = encoder.encode([texts[row]], "document", batch_tokens)[0]
-        for size in random.integers(1, 32, MATES):
-            batch = [texts[row], *(texts[mate] for mate in random.integers(0, len(texts), size))]
-            difference = encoder.encode(batch, "document", batch_tokens)[0] - alone
+    for tokens in encoder.tokens(spread, "document"):
+        alone = encoder.encode_tokens([tokens])[0]
+        most = max(1, batch_tokens // len(tokens) - 1)
+        for size in np.geomspace(1, most, MATES).astype(int):
+            batch = [texts[mate] for mate in random.integers(0, len(texts), size)]
+            batch = [np.resize(mate, len(tokens)).tolist() for mate in encoder.tokens(batch, "document")]
+            place = int(random.integers(0, size + 1))
+            difference = encoder.encode_tokens([*batch[:place], tokens, *batch[place:]])[place] - alone
             worst = max(worst, float(np.abs(difference).max()), float(np.abs(queries @ difference).max(initial=0)))
     return worst
 

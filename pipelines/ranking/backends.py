@@ -18,8 +18,8 @@ from pipelines.errors import InputError
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Files = Callable[[str], Path]
-Forward = Callable[[Ids, Ids], Vectors]
-"""Token ids and attention mask, int64 (rows, tokens), to unit vectors, float32 (rows, dimensions)."""
+Forward = Callable[[Ids], Vectors]
+"""Token ids of texts of one length, int64 (rows, tokens), to unit vectors, float32 (rows, dimensions)."""
 ONNX, INT8, INT8_WEIGHTS, WEIGHTS = "model.onnx", "model.int8.onnx", "model.int8-weights.onnx", "model.safetensors"
 
 
@@ -92,14 +92,14 @@ def _onnxruntime(variant: Format, files: Files, _pooling: str, threads: int) -> 
     session = onnxruntime.InferenceSession(str(files(variant.file)), options, providers=["CPUExecutionProvider"])
     inputs = {given.name for given in session.get_inputs()}
 
-    def forward(ids: Ids, mask: Ids) -> Vectors:
-        return np.asarray(session.run(None, _feeds(ids, mask, inputs))[0], np.float32)
+    def forward(ids: Ids) -> Vectors:
+        return np.asarray(session.run(None, _feeds(ids, inputs))[0], np.float32)
 
     return forward
 
 
 def _openvino(variant: Format, files: Files, _pooling: str, threads: int) -> Forward:
-    """OpenVINO reads the ONNX file. Its CPU kernels give a row the same bits in every batch, in bf16 too."""
+    """OpenVINO reads the ONNX file. Its CPU kernels give a row the same bits in every batch of one length, in bf16 too."""
     import openvino
 
     hints: dict[str, Any] = {
@@ -111,8 +111,8 @@ def _openvino(variant: Format, files: Files, _pooling: str, threads: int) -> For
     model = core.compile_model(core.read_model(str(files(variant.file))), "CPU", hints)
     inputs = {given.get_any_name() for given in model.inputs}
 
-    def forward(ids: Ids, mask: Ids) -> Vectors:
-        return np.array(model(_feeds(ids, mask, inputs))[0], np.float32)  # a copy: the next answer takes the same place
+    def forward(ids: Ids) -> Vectors:
+        return np.array(model(_feeds(ids, inputs))[0], np.float32)  # a copy: the next answer takes the same place
 
     return forward
 
@@ -132,9 +132,9 @@ def _torch(variant: Format, files: Files, pooling: str, threads: int) -> Forward
         numbers = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[variant.precision]
         network = sentence_encoder(Path(folder), pooling).to(device, numbers)
 
-    def forward(ids: Ids, mask: Ids) -> Vectors:
+    def forward(ids: Ids) -> Vectors:
         with torch.inference_mode():
-            given = (torch.from_numpy(one).to(device) for one in (ids, mask, np.zeros_like(ids)))
+            given = (torch.from_numpy(one).to(device) for one in (ids, np.ones_like(ids), np.zeros_like(ids)))
             return np.asarray(network(*given).cpu().numpy(), np.float32)
 
     return forward
@@ -147,6 +147,6 @@ BACKENDS: Mapping[str, Callable[[Format, Files, str, int], Forward]] = {
 }
 
 
-def _feeds(ids: Ids, mask: Ids, inputs: set[str]) -> dict[str, Ids]:
-    feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+def _feeds(ids: Ids, inputs: set[str]) -> dict[str, Ids]:
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     return {name: value for name, value in feeds.items() if name in inputs}

@@ -23,7 +23,7 @@ Role = Literal["query", "document"]
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 WINDOW = 2048
-"""Texts that are tokenized and sorted together: enough that the odd batch at a window's end costs nothing."""
+"""Texts that are tokenized together, at least; with large batches as many as a batch has tokens, so that batches fill up."""
 PROBES = 32
 BOUND = 1e-3
 """Largest absolute difference between a stored and a re-encoded probe's coordinates that another machine may show."""
@@ -73,32 +73,29 @@ class Encoder:
     def batches(self, texts: Sequence[str], role: Role, batch_tokens: int = 2048) -> Iterator[tuple[list[int], Vectors]]:
         """Batch after batch: the rows of `texts` that it encoded, and their unit vectors, float32, (rows, dimensions).
 
-        Texts come by length, so that a batch holds little padding, up to `batch_tokens` tokens with it; each row comes once.
+        A batch holds texts of one length, up to `batch_tokens` tokens; the shortest come first, and each row comes once.
         The next texts are tokenized while a batch is computed, at most two windows ahead.
         """
+        order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
+        size = max(WINDOW, batch_tokens)
+        windows = [order[start : start + size] for start in range(0, len(order), size)]
+        tokenized = ahead(lambda window: self.tokens([texts[row] for row in window], role), windows)
+        for window, tokens in zip(windows, tokenized, strict=True):
+            for batch in batch_by_tokens([len(numbers) for numbers in tokens], batch_tokens):
+                yield [window[row] for row in batch], self.encode_tokens([tokens[row] for row in batch])
+
+    def tokens(self, texts: Sequence[str], role: Role) -> list[list[int]]:
+        """The numbers of each text's tokens, the role's prefix among them, cut at the length that the model reads."""
         fingerprint = self.card.fingerprint
         prefix = fingerprint.query_prefix if role == "query" else fingerprint.document_prefix
-        order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
-        windows = [order[start : start + WINDOW] for start in range(0, len(order), WINDOW)]
+        found = self.tokenizer.encode_batch_fast([prefix + text for text in texts])
+        self.cut += sum(bool(one.overflowing) for one in found)
+        return [one.ids for one in found]
 
-        def tokenize(window: list[int]) -> list[list[int]]:
-            found = self.tokenizer.encode_batch_fast([prefix + texts[row] for row in window])
-            self.cut += sum(bool(one.overflowing) for one in found)
-            return [one.ids for one in found]
-
-        for window, tokens in zip(windows, ahead(tokenize, windows), strict=True):
-            for batch in batch_by_tokens([len(ids) for ids in tokens], batch_tokens):
-                yield [window[row] for row in batch], self._forward([tokens[row] for row in batch])
-
-    def _forward(self, tokens: list[list[int]]) -> Vectors:
-        longest = max(len(ids) for ids in tokens)
-        ids = np.zeros((len(tokens), longest), np.int64)
-        mask = np.zeros_like(ids)
-        for row, given in enumerate(tokens):
-            ids[row, : len(given)] = given
-            mask[row, : len(given)] = 1
+    def encode_tokens(self, tokens: Sequence[Sequence[int]]) -> Vectors:
+        """Unit vectors of texts of one length, given as token numbers, by one forward pass: float32, (texts, dimensions)."""
         self.forward_passes += 1
-        return self.forward(ids, mask)
+        return self.forward(np.array(tokens, np.int64))
 
 
 def ahead(work: Callable[[Item], Done], items: Sequence[Item], depth: int = 2) -> Iterator[Done]:
@@ -147,14 +144,18 @@ def load_tokenizer(path: Path, max_length: int, vocabulary: int = 0) -> Any:
 
 
 def batch_by_tokens(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Rows sorted by length, cut so that rows × longest row stays within `batch_tokens`; never an empty batch.
+    """Rows of one length together, the shortest first, cut so that rows × length stays within `batch_tokens`; none is empty.
 
-    >>> batch_by_tokens([3, 9, 3, 2], 9)
-    [[3, 0, 2], [1]]
+    Texts of several lengths are not padded to one: kernels sum in another order for another length, so that in bf16 a text's
+    vector would depend on the longest of its batch.
+
+    >>> batch_by_tokens([3, 9, 3, 2, 3, 3], 9)
+    [[3], [0, 2, 4], [5], [1]]
     """
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
-        if batches and (len(batches[-1]) + 1) * lengths[row] <= batch_tokens:
+        together = bool(batches) and lengths[batches[-1][0]] == lengths[row]
+        if together and (len(batches[-1]) + 1) * lengths[row] <= batch_tokens:
             batches[-1].append(row)
         else:
             batches.append([row])

@@ -77,8 +77,8 @@ def _anew(after: Sequence[EmbeddedRow], yardstick: Yardstick, wanted: Wanted, sc
 
     gpus = faiss.get_num_gpus() if wanted.device == "auto" else 0
     file, table = choose(wanted.algorithm, yardstick, wanted.recall, scratch, gpus)
-    index = faiss.read_index(str(file))
-    drift = drift_of(index, yardstick.vectors) if hasattr(index, "nlist") else 0.0
+    lists = table[0].algorithm.startswith("ivf")
+    drift = drift_of(faiss.read_index(str(file)), yardstick.vectors) if lists else 0.0
     how = {"made": "anew", "trained": {"documents": len(after), "drift": drift}}
     return _Made(file, [row.id for row in after], table, how)
 

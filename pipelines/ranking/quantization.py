@@ -19,11 +19,13 @@ def quantize(folder: Path, file: str, texts: Sequence[Sequence[int]]) -> None:
     import onnx
 
     logging.getLogger().addFilter(_without_advice)  # onnxruntime advises steps that the exporter has done already
+    logging.disable(logging.INFO)  # and tells of each of the graph's nodes
     try:
         model = onnx.load(str(folder / ONNX))
         del model.graph.value_info[:]  # the exporter's shapes of intermediate values contradict quantized ones
         {INT8: _static, INT8_WEIGHTS: _weights}[file](model, folder / file, texts)
     finally:
+        logging.disable(logging.NOTSET)
         logging.getLogger().removeFilter(_without_advice)
 
 

@@ -13,7 +13,7 @@ from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.logs import log
 
-VERSION = 2
+VERSION = 3
 
 
 class ChooseEncoderParams(Params):
@@ -25,7 +25,7 @@ class ChooseEncoderParams(Params):
     )
     documents: int = Field(10_000, ge=0, description="Documents at most: the judged, and others drawn by seed; 0: all")
     threads: int = Field(0, ge=0, le=256, description="Threads of the encoder; 0: one for each core")
-    batch_tokens: int = Field(2048, ge=1, le=1 << 20, description="Tokens in one batch, padding included")
+    batch_tokens: int = Field(2048, ge=1, le=1 << 20, description="Tokens in one batch")
 
 
 class ChooseEncoderTuning(Tuning):
