@@ -22,7 +22,7 @@ from pipelines.ranking.encoder import Encoder, Vectors, load_encoder
 REFERENCE = "onnx-fp32"
 INDEPENDENT = 1e-5
 """Largest difference of a coordinate or a score, alone and among others, of a variant that heeds no batch-mates."""
-PART, MATES, ALONE, RESAMPLES = 1024, 20, 4, 2000
+PART, MATES, ALONE, RESAMPLES = 4096, 20, 4, 2000
 
 
 @dataclass(frozen=True)
