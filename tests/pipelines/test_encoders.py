@@ -137,7 +137,7 @@ def test_quantizing_does_not_fill_the_log(trained, tmp_path, caplog):
 
 
 def test_the_fastest_variant_that_ranks_as_well_is_chosen_and_the_table_says_why(made):
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, memory=False)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
     report = load_exactly(open_store(), "report", chosen.report)
     table = {row["variant"]: row for row in report.facts["table"]}
     assert set(table) == set(RUNNABLE)
@@ -150,7 +150,7 @@ def test_the_fastest_variant_that_ranks_as_well_is_chosen_and_the_table_says_why
     assert table["onnx-fp32"]["retention"] == table["onnx-fp32"]["low"] == table["onnx-fp32"]["high"] == 1
     page = report.text("report.html")
     assert all(name in page for name in RUNNABLE)
-    again = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, memory=False)
+    again = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
     assert again.found
     assert again.variant == chosen.variant
 
@@ -163,7 +163,7 @@ def test_memory_is_that_of_a_process_which_runs_the_variant_alone(made):
 
 def test_a_variant_that_cannot_run_here_is_in_the_table(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, memory=False)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
     table = {row["variant"]: row["reason"] for row in load_exactly(open_store(), "report", chosen.report).facts["table"]}
     assert table["openvino-fp32"] == "cannot run here: a variant for openvino, without the module openvino"
     encoder = load_exactly(open_store(), "encoder", made.encoder)
@@ -184,8 +184,8 @@ def test_scales_taken_from_the_batch_are_found_out(made, tmp_path):
     dynamic = Encoder(card_of(encoder), "onnx-fp32", files.__getitem__)
     texts = [text + " made of steel" * (row % 9) for row, text in enumerate(THINGS)]
     queries = load_encoder(encoder, "onnx-fp32").encode(THINGS, "query")
-    assert influence(dynamic, texts, queries, 2048) > 1e-4
-    assert influence(load_encoder(encoder, "onnx-fp32"), texts, queries, 2048) <= 1e-5
+    assert influence(dynamic, texts, queries, 256) > 1e-4
+    assert influence(load_encoder(encoder, "onnx-fp32"), texts, queries, 256) <= 1e-5
 
 
 def test_longer_and_shorter_texts_in_one_call_change_nothing(made):
