@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.bench import embeddings
 from tests.conftest import PROJECT
 from tests.figures import write_figures
@@ -16,6 +18,7 @@ FIGURES = {
     for name in (
         "bench-spine",
         "bench-embeddings",
+        "bench-embeddings-avx512",
         "bench-cluster",
         "proof-spine",
         "proof-gate",
@@ -155,20 +158,22 @@ def test_indexes_page_shows_the_memory_that_the_bench_wrote():
 
 def test_performance_page_shows_each_goal_and_what_the_bench_wrote():
     page = (PROJECT / "docs/performance.md").read_text()
-    rows = {key: cells for key, *cells in re.findall(r"^\| `(\w+)`[^|]*\|([^|]+)\|([^|]*)\|$", page, re.MULTILINE)}
+    rows = {key: cells for key, *cells in re.findall(r"^\| `(\w+)`[^|]*" + r"\|([^|]*)" * 3 + r"\|$", page, re.MULTILINE)}
     assert rows.keys() == embeddings.GOALS.keys() | {"gemm_share", "batch_queries_per_s"}
     for key, cells in rows.items():
-        measured, goal = (cell.strip() for cell in cells)
-        assert number(measured) == rounded(FIGURES["bench-embeddings"][key], number(measured)), key
+        *measured, goal = (cell.strip() for cell in cells)
+        for cell, figures in zip(measured, ("bench-embeddings", "bench-embeddings-avx512"), strict=True):
+            assert number(cell) == rounded(FIGURES[figures][key], number(cell)), (key, figures)
         assert goal.startswith(embeddings.GOALS.get(key, "")), key
 
 
-def test_performance_page_shows_every_variant_that_the_bench_measured():
-    found = {row["variant"]: row for row in FIGURES["bench-embeddings"]["variants"]}
-    shown = table("docs/performance.md", {f"`{name}`" for name in found})
+@pytest.mark.parametrize(("figures", "mark"), [("bench-embeddings", ", AVX2"), ("bench-embeddings-avx512", "")])
+def test_performance_page_shows_every_variant_that_the_bench_measured(figures, mark):
+    found = {f"`{row['variant']}`{mark}": row for row in FIGURES[figures]["variants"]}
+    shown = table("docs/performance.md", found)
     assert len(shown) == len(found)
     for cell, (rate, kept, _, mates, *_) in shown.items():
-        row = found[cell.strip("`")]
+        row = found[cell]
         assert number(rate) == rounded(row["docs_per_s"], number(rate)), cell
         assert number(kept) == rounded(100 * row["retention"], number(kept)), cell
         assert mates == f"{row['mates']:.0e}", cell
