@@ -164,7 +164,7 @@ def influence(encoder: Encoder, texts: Sequence[str], queries: Vectors, batch_to
     worst = 0.0
     for tokens in encoder.tokens(spread, "document"):
         alone = encoder.encode_tokens([tokens])[0]
-        most = max(1, batch_tokens // len(tokens) - 1)
+        most = max(1, batch_tokens // max(1, len(tokens)) - 1)
         for size in np.geomspace(1, most, MATES).astype(int):
             batch = [texts[mate] for mate in random.integers(0, len(texts), size)]
             batch = [np.resize(mate, len(tokens)).tolist() for mate in encoder.tokens(batch, "document")]

@@ -93,7 +93,12 @@ class Encoder:
         return [one.ids for one in found]
 
     def encode_tokens(self, tokens: Sequence[Sequence[int]]) -> Vectors:
-        """Unit vectors of texts of one length, given as token numbers, by one forward pass: float32, (texts, dimensions)."""
+        """Unit vectors of texts of one length, given as token numbers, by one forward pass: float32, (texts, dimensions).
+
+        A text without any token has no direction: its vector is 0, which `check_vectors` refuses by the document's name.
+        """
+        if not tokens[0]:
+            return np.zeros((len(tokens), self.card.dimensions), np.float32)
         self.forward_passes += 1
         return self.forward(np.array(tokens, np.int64))
 

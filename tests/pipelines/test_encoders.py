@@ -22,7 +22,7 @@ from pipelines.ranking import backends
 from pipelines.ranking import encoder as encoders
 from pipelines.ranking.backends import FORMATS, INT8, INT8_WEIGHTS, cpu_features
 from pipelines.ranking.corpus import Document, Query
-from pipelines.ranking.encoder import Encoder, ahead, card_of, load_encoder
+from pipelines.ranking.encoder import Encoder, ahead, card_of, check_vectors, load_encoder
 from pipelines.ranking.quantization import quantize
 from pipelines.ranking.release import load_release
 from pipelines.steps.export_encoder import MINILM, _folder
@@ -232,6 +232,21 @@ def test_an_encoder_that_gives_nan(trained):
     with pytest.raises(InputError, match=r"1885 of 1885 vectors that are not of length 1 \(NaN, zero or unnormalized\)"):
         call("embed", corpus=trained.corpus, encoder=broken)
     assert trained.store.names("shard/") == [trained.shard]
+
+
+def test_a_text_of_which_the_tokenizer_leaves_nothing(trained):
+    encoder = load_exactly(trained.store, "encoder", trained.encoder)
+    tokenizer = json.loads(encoder.path("tokenizer.json").read_text())
+    tokenizer["post_processor"] = None  # no token for a text's begin and end
+    bare = load_exactly(
+        trained.store, "encoder", replaced("encoder", trained.encoder, "tokenizer.json", json.dumps(tokenizer).encode())
+    )
+    loaded = load_encoder(bare, "onnx-fp32")
+    vectors = loaded.encode(["\u200b", "lamp", "\u200b\u200b"], "document")
+    assert loaded.tokens(["\u200b"], "document") == [[]]
+    with pytest.raises(InputError, match=r"2 of 3 vectors that are not of length 1 \(NaN, zero or unnormalized\): a, c;"):
+        check_vectors(vectors, ["a", "b", "c"])
+    assert influence(loaded, ["\u200b", "lamp"], vectors, 64) <= 1e-5
 
 
 @pytest.fixture
