@@ -41,7 +41,7 @@ def encoders() -> Figures:
     """Which variant is chosen, what it keeps of nDCG@10, and how fast it is beside sentence-transformers and the GEMM peak."""
     icons = call("ingest").corpus
     corpus = call("ingest", source=str(CHORUS)).corpus if CHORUS.exists() else icons
-    native = "avx512_bf16" in cpu_features()  # torch emulates bf16 and fp16 elsewhere, at a seventh of the speed of fp32
+    native = "avx512_bf16" in cpu_features()  # torch emulates bf16 and fp16 elsewhere, at a sixth of the speed of fp32
     names = [
         name for name, form in FORMATS.items() if set(form.requires) <= cpu_features() and (native or form.precision == "fp32")
     ]
