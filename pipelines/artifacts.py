@@ -26,7 +26,7 @@ from obstore.store import LocalStore, S3Store
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines import lineage
-from pipelines.errors import CorruptArtifact, InputError, TryAgain
+from pipelines.errors import CorruptArtifact, InputError, NewerVersion, TryAgain, is_newer
 from pipelines.logs import log
 from pipelines.settings import PROJECT, Settings, settings
 
@@ -397,6 +397,7 @@ def find(store: Store, kind: Kind, artifact_id: str) -> Artifact | None:
 
     Raises:
         CorruptArtifact: the manifest is torn, or says another recipe than its id.
+        NewerVersion: it has a field or a kind that this version does not know.
     """
     path = f"{kind}/{artifact_id}/manifest.json"
     try:
@@ -406,6 +407,8 @@ def find(store: Store, kind: Kind, artifact_id: str) -> Artifact | None:
     try:
         manifest = Manifest.model_validate_json(body)
     except ValidationError as error:
+        if is_newer(error, {"kind", "layout"}):
+            raise NewerVersion(f"{store.uri}/{path}", error) from None
         raise _corrupt_manifest(store, path, error.errors()[0]["msg"]) from None
     if manifest.id != artifact_id or manifest.recipe.id != artifact_id or manifest.recipe.kind != kind:
         raise _corrupt_manifest(store, path, f"it describes {manifest.recipe.kind} {manifest.recipe.id}")

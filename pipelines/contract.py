@@ -7,7 +7,7 @@ beside `VERSION = 1`. Only URIs, ids and numbers pass between steps.
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -21,8 +21,29 @@ class _Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
+class Added:
+    """Marks a field of Params that came after artifacts had been made without it: `Annotated[int, Added()]`.
+
+    It enters a recipe only where it differs from its default, so what was made before it came keeps its id.
+    """
+
+
 class Params(_Contract):
     """What a step is asked to do. Every field changes the meaning of the output."""
+
+    def recipe_params(self, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """The params that name the artifact: all but `exclude` and added fields at their default.
+
+        Args:
+            exclude: fields that enter the recipe as inputs, or not at all.
+        """
+        fields = type(self).model_fields
+        silent = {
+            name
+            for name, field in fields.items()
+            if any(isinstance(mark, Added) for mark in field.metadata) and getattr(self, name) == field.default
+        }
+        return self.model_dump(exclude={*exclude, *silent})
 
 
 class Tuning(_Contract):

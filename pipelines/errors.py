@@ -1,5 +1,11 @@
 """One error shape: what was given, what was expected, what to do next. Each class is one exit code."""
 
+from collections.abc import Set
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class StepError(Exception):
     """A step could not do its work. Never shown with a traceback.
@@ -32,6 +38,34 @@ class InputError(StepError):
 
 class CorruptArtifact(InputError):
     """A stored file is not the one its manifest names."""
+
+
+class NewerVersion(InputError):
+    """A stored file has a field or a value that this version does not know: a newer one wrote it.
+
+    Args:
+        place: the file, for the message.
+        error: what pydantic found.
+    """
+
+    def __init__(self, place: str, error: "ValidationError") -> None:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        value = f" {name}={first['input']!r}" if first["type"] == "literal_error" else f" field {name!r}"
+        super().__init__(f"{place} with{value}, written by a newer version", "a store of this version or older", "upgrade")
+
+
+def is_newer(error: "ValidationError", growing: Set[str]) -> bool:
+    """Whether all that does not fit is an unknown field, or an unknown value of a field whose values grow.
+
+    Args:
+        error: what pydantic found.
+        growing: the names of the fields, at any depth, that a newer version may give new values.
+    """
+    return all(
+        one["type"] == "extra_forbidden" or (one["type"] == "literal_error" and str(one["loc"][-1]) in growing)
+        for one in error.errors()
+    )
 
 
 class NothingToDo(StepError):

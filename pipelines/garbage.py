@@ -15,12 +15,15 @@ from datetime import datetime
 from typing import get_args
 
 from pipelines.artifacts import Artifact, Kind, Listed, Store, blob_path, committed, load_exactly
+from pipelines.errors import InputError
 from pipelines.journal import Journal
 
 TRASH = "trash"
 CHAMPIONS = 3
 NOTES = ("checkpoints", "results")
-"""Rooms of what no manifest names: notes between tries."""
+"""Folders of what no manifest names: notes between tries."""
+ROOMS = (*NOTES, TRASH, "blobs", "journal", "lineage")
+"""Folders of the store that hold no artifacts."""
 
 
 @dataclass
@@ -42,8 +45,20 @@ def artifacts(store: Store) -> dict[str, Artifact]:
 
     Raises:
         CorruptArtifact: a manifest can't be read, so nobody knows what it names; nothing may go then.
+        InputError: the store has artifacts of a kind that this version does not know, whose files would be taken for garbage.
     """
+    unknown = [kind for kind in store.names("") if kind not in (*get_args(Kind), *ROOMS) and _has_manifests(store, kind)]
+    if unknown:
+        raise InputError(
+            f"artifacts of kind {', '.join(unknown)} in {store.uri}, written by a newer version",
+            f"kinds of this version: {', '.join(get_args(Kind))}",
+            "upgrade, then run gc again",
+        )
     return {name: load_exactly(store, kind, name) for kind in get_args(Kind) for name in committed(store, kind)}
+
+
+def _has_manifests(store: Store, folder: str) -> bool:
+    return any(store.size(f"{folder}/{name}/manifest.json") is not None for name in store.names(f"{folder}/"))
 
 
 def live(known: dict[str, Artifact], journal: Journal, since: float) -> set[str]:

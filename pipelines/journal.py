@@ -5,16 +5,28 @@ Each entry names the sha256 of the one before, so an entry that was changed or s
 
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.artifacts import Store, digest
-from pipelines.errors import CorruptArtifact, InputError, TryAgain
+from pipelines.errors import CorruptArtifact, InputError, NewerVersion, TryAgain, is_newer
 from pipelines.settings import settings
 
-Action = Literal["promote", "deploy", "rollback"]
+Action = Literal["promote", "deploy", "rollback", "stage", "weight", "waive", "erase"]
+Routed = Literal["challenger", "champion", "share", "nothing"]
+ROUTES: Mapping[Action, Routed] = {
+    "promote": "challenger",
+    "deploy": "champion",
+    "rollback": "champion",
+    "stage": "share",
+    "weight": "share",
+    "waive": "nothing",
+    "erase": "nothing",
+}
+"""What each action changes in the routing table. A reader passes over those that change nothing."""
 GENESIS = "0" * 64
 
 
@@ -78,6 +90,7 @@ class Journal:
 
         Raises:
             CorruptArtifact: an entry is not one that Ratchet wrote after the one before it.
+            NewerVersion: an entry has an action or a field that this version does not know.
         """
         before = len(self.entries)
         while (body := self._read(len(self.entries) + 1)) is not None:
@@ -85,16 +98,30 @@ class Journal:
             self._tip = digest(body)
         return len(self.entries) > before
 
-    def append(self, action: Action, to: str, why: str, routing: Routing, verdict: str | None = None, who: str = "") -> Entry:
+    def append(
+        self, action: Action, to: str, why: str, routing: Routing | None = None, verdict: str | None = None, who: str = ""
+    ) -> Entry:
         """Write the next entry.
+
+        Args:
+            action: one of ROUTES.
+            to: what it is about: a release, or the subject of an erasure.
+            why: the reason that people read.
+            routing: the routing table from now on; none where the action does not route.
+            verdict: the verdict that it follows.
+            who: the name of whoever acts; empty: the settings'.
 
         Raises:
             TryAgain: another run wrote it first; nothing of this one is kept.
             CorruptArtifact: a file that is not Ratchet's lies behind the last entry; nothing is written.
             InputError: `why` or `who` is empty.
+            ValueError: an action that does not route, with another routing than the present one.
         """
         n = len(self.entries) + 1
-        before = self.routing.challenger if action == "promote" else self.routing.champion
+        routing = self.routing if routing is None else routing
+        if ROUTES[action] == "nothing" and routing != self.routing:
+            raise ValueError(f"{action} does not route, and can't change {self.routing} to {routing}")
+        before = self.routing.challenger if ROUTES[action] == "challenger" else self.routing.champion
         given = settings()
         try:
             entry = Entry(
@@ -131,12 +158,10 @@ class Journal:
     def previous_champion(self) -> str | None:
         """What a rollback returns to: the champion that the present one replaced, never one that was rolled back from.
 
-        Whom a rollback left is out until it becomes champion again; whom it passed over on its way back, too.
+        A release that a rollback left, or passed over on its way back, is out until it becomes champion again.
         """
         line: list[str] = []
-        for entry in self.entries:
-            if entry.action == "promote":
-                continue
+        for entry in self._of("champion"):
             if entry.action == "rollback":
                 del line[-1:]
             if entry.to in line:
@@ -145,19 +170,31 @@ class Journal:
             line.append(entry.to)
         return line[-2] if len(line) > 1 else None
 
-    def crowning(self) -> Entry | None:
-        """The entry that made the present champion champion: the youngest that is no promotion."""
-        return next((entry for entry in reversed(self.entries) if entry.action != "promote"), None)
+    def deployment(self) -> Entry | None:
+        """The entry that made the present champion champion; none before the first deployment."""
+        return next(reversed(self._of("champion")), None)
+
+    def last_routing(self) -> Entry | None:
+        """The youngest entry whose action routes."""
+        return next((entry for entry in reversed(self.entries) if ROUTES[entry.action] != "nothing"), None)
+
+    def routing_before(self) -> Routing:
+        """The routing table that the youngest routing entry replaced."""
+        last = self.last_routing()
+        return self.entries[last.n - 2].routing if last and last.n > 1 else Routing()
+
+    def _of(self, routed: Routed) -> list[Entry]:
+        return [entry for entry in self.entries if ROUTES[entry.action] == routed]
 
     def latest(self, action: Action, *, to: str = "", left: str = "") -> Entry | None:
         """The youngest entry of an action, to or away from a release."""
         found = (entry for entry in reversed(self.entries) if entry.action == action)
         return next((entry for entry in found if to in ("", entry.to) and left in ("", entry.from_)), None)
 
-    def cut_off(self, action: Action, to: str = "") -> Entry | None:
-        """The entry that an earlier try of this dag run wrote: the work that a retry must finish or report, not repeat.
+    def resumed(self, action: Action, to: str = "") -> Entry | None:
+        """The entry that an earlier try of this dag run wrote, which a retry finishes or reports instead of repeating it.
 
-        Others may have written since. A run id alone does not tell: every DAG has its own `manual__1`.
+        Others may have written since. A run id alone does not identify it: every DAG has its own `manual__1`.
         """
         given = settings()
         run = (action, given.dag, given.dag_run)
@@ -175,18 +212,22 @@ class Journal:
         try:
             entry = Entry.model_validate_json(body)
         except ValidationError as error:
-            raise self._stranger(n, f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from None
+            if is_newer(error, {"action"}):
+                raise NewerVersion(f"{self.store.uri}/{entry_path(n)}", error) from None
+            raise self._corrupt(n, f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from None
         if entry.n != n or entry.parent != self._tip:
-            raise self._stranger(n, f"it follows another entry (n {entry.n}, parent {entry.parent[:12]}…)")
+            raise self._corrupt(n, f"it follows another entry (n {entry.n}, parent {entry.parent[:12]}…)")
+        if ROUTES[entry.action] == "nothing" and entry.routing != self.routing:
+            raise self._corrupt(n, f"{entry.action} changes the routing")
         return entry
 
     def _check_gap(self, n: int) -> None:
         """Entry `n` must be the end: what lies behind it without it would be taken for its successor."""
         behind = [name for name in self.store.names("journal/") if name > f"{n:08d}.json"]
         if behind and self._read(n) is None:
-            raise self._stranger(n, f"missing, but {behind[0]} is there")
+            raise self._corrupt(n, f"missing, but {behind[0]} is there")
 
-    def _stranger(self, n: int, reason: str) -> CorruptArtifact:
+    def _corrupt(self, n: int, reason: str) -> CorruptArtifact:
         return CorruptArtifact(
             f"{self.store.uri}/{entry_path(n)}: {reason}",
             f"the entry that Ratchet wrote after number {n - 1}",

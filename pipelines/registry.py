@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.artifacts import Artifact, Store, find
 from pipelines.errors import InputError, TryAgain
-from pipelines.journal import Entry, Journal, Routing
+from pipelines.journal import Entry, Journal
 from pipelines.logs import log
 from pipelines.settings import bound_mlflow, settings
 
@@ -87,12 +87,12 @@ class Registry:
         for entry in journal.entries:
             if entry.action == "promote" and entry.to not in versions:
                 versions[entry.to] = self._register(entry) if repair else 0
-                yield f"release {entry.to} of journal entry {entry.n} had no version", entry is journal.entries[-1]
+                yield f"release {entry.to} of journal entry {entry.n} had no version", entry == journal.last_routing()
 
     def _misplaced(
         self, journal: Journal, versions: dict[str, int], named: dict[int, str], repair: bool
     ) -> Iterator[tuple[str, bool]]:
-        before = journal.entries[-2].routing if len(journal.entries) > 1 else Routing()
+        before = journal.routing_before()
         shown = self._aliases()
         for alias in ALIASES:
             wanted = getattr(journal.routing, alias)

@@ -52,7 +52,7 @@ def choose_encoder(params: ChooseEncoderParams, tuning: ChooseEncoderTuning) -> 
     store = open_store()
     encoder, corpus = load(store, "encoder", params.encoder), load(store, "corpus", params.corpus)
     inputs = {"encoder": encoder.id, "corpus": corpus.id, "machine": _machine()}
-    asked = params.model_dump(exclude={"encoder", "corpus"})
+    asked = params.recipe_params({"encoder", "corpus"})
     recipe = Recipe(kind="report", step="choose_encoder", version=VERSION, inputs=inputs, params=asked)
     report = produce(store, recipe, lambda folder: _choose(encoder, corpus, params, tuning.memory, folder), tuning.model_dump())
     return ChooseEncoderResult(encoder=encoder.id, report=report.id, found=report.found, **report.facts["chosen"])

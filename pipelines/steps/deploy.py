@@ -37,7 +37,7 @@ def deploy(params: DeployParams) -> DeployResult:
     journal = Journal(store)
     before = len(journal.entries)
     entry, warmed_s = _entry(journal, release, params)
-    own = entry.n > before or entry == journal.cut_off("deploy", release)
+    own = entry.n > before or entry == journal.resumed("deploy", release)
     try:
         waited_s = _follow(journal, entry, params, own)
     finally:
@@ -50,11 +50,11 @@ def _entry(journal: Journal, release: str, params: DeployParams) -> tuple[Entry,
     """The entry that makes the release champion, written now or before, and the seconds until the server had it warm."""
     from pipelines.server import wait_until_warm
 
-    routing, crowning = journal.routing, journal.crowning()
-    if earlier := journal.cut_off("deploy", release):
+    routing, deployment = journal.routing, journal.deployment()
+    if earlier := journal.resumed("deploy", release):
         return earlier, 0.0
-    if crowning and release == routing.champion:
-        return crowning, 0.0
+    if deployment and release == routing.champion:
+        return deployment, 0.0
     release = release or routing.challenger or ""
     if not release:
         raise InputError("no challenger", "a release that was promoted", "run `promote` with a verdict that passed")
@@ -92,12 +92,12 @@ def _follow(journal: Journal, entry: Entry, params: DeployParams, own: bool) -> 
     journal.refresh()
     _check_stands(journal, entry)
     done = _went_back(journal, entry, given, params.who) if own else f"entry {entry.n} is not of this run and stays"
-    kind = TryAgain if said.silent and journal.crowning() == entry else InputError
+    kind = TryAgain if said.silent and journal.deployment() == entry else InputError
     raise kind(given, f"release {entry.to}", f"look at the server's log; {done}")
 
 
 def _check_stands(journal: Journal, entry: Entry) -> None:
-    last = journal.crowning()
+    last = journal.deployment()
     if last and last != entry:
         given = (
             f"release {entry.to} of entry {entry.n}, after which {last.who} wrote entry {last.n}, {last.action} to {last.to}"

@@ -64,7 +64,7 @@ def _rival(store: Store, baseline: str) -> Artifact | None:
 
 def _evaluation(release: Artifact, corpus: Artifact, params: EvaluateParams) -> Artifact:
     inputs = {"release": release.id, "corpus": corpus.id}
-    semantic = params.model_dump(exclude={"release", "corpus", "baseline"})
+    semantic = params.recipe_params({"release", "corpus", "baseline"})
     recipe = Recipe(kind="evaluation", step="evaluate", version=VERSION, inputs=inputs, params=semantic)
     return produce(release.store, recipe, lambda folder: _measure(release, corpus, params, folder))
 

@@ -46,7 +46,7 @@ def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     calibration = load(store, "corpus", params.calibration) if params.calibration else None
     inputs = {"weights": digest_file(model / "model.safetensors"), "tokenizer": digest_file(tokenizer)}
     inputs |= {"config": digest_file(model / "config.json")} | ({"calibration": calibration.id} if calibration else {})
-    semantic = params.model_dump(exclude={"model", "tokenizer", "calibration"}) | {"variants": _asked(params.variants)}
+    semantic = params.recipe_params({"model", "tokenizer", "calibration"}) | {"variants": _asked(params.variants)}
     recipe = Recipe(kind="encoder", step="export_encoder", version=VERSION, inputs=inputs, params=semantic)
     texts = _texts(calibration) if calibration else []
     encoder = produce(store, recipe, lambda folder: _export(params, model, tokenizer, recipe, texts, folder))

@@ -45,7 +45,7 @@ def gate(params: GateParams) -> GateResult:
     theirs = Evaluation(load(store, "evaluation", params.baseline)) if params.baseline else None
     champion = Journal(store).routing.champion or ""
     inputs = {"release": ours.release, "evaluation": ours.id} | ({"baseline": theirs.id} if theirs else {})
-    semantic = params.model_dump(exclude={"evaluation", "baseline"}) | {"champion": champion}
+    semantic = params.recipe_params({"evaluation", "baseline"}) | {"champion": champion}
     recipe = Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params=semantic)
     verdict = produce(store, recipe, lambda folder: _judge(ours, theirs, champion, params, folder))
     log().info("verdict", id=verdict.id, **verdict.facts)

@@ -47,7 +47,7 @@ def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
 
     store = open_store()
     embedded = load(store, "embeddings", params.embeddings)
-    semantic = params.model_dump(exclude={"embeddings"})
+    semantic = params.recipe_params({"embeddings"})
     recipe = Recipe(kind="index", step="index", version=VERSION, inputs={"embeddings": embedded.id}, params=semantic)
 
     def build(folder: Path) -> dict[str, Any]:

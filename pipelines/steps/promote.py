@@ -7,7 +7,7 @@ from pydantic import Field
 from pipelines.artifacts import load, open_store
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
-from pipelines.journal import Journal, Routing
+from pipelines.journal import ROUTES, Journal, Routing
 from pipelines.logs import log
 from pipelines.settings import settings
 
@@ -45,7 +45,7 @@ def promote(params: PromoteParams) -> PromoteResult:
     artifact = load(store, "verdict", params.verdict)
     verdict = read_allowed(artifact, Waiver(params.who or settings().user, params.why) if params.waive else None)
     journal = Journal(store)
-    earlier = journal.cut_off("promote", verdict.release)
+    earlier = journal.resumed("promote", verdict.release)
     entry = _promoted(journal, verdict.release, artifact.id) or (earlier and earlier.n)
     changed = entry is None or bool(earlier and earlier.n == entry)
     if entry is None:
@@ -63,7 +63,9 @@ def promote(params: PromoteParams) -> PromoteResult:
 def _promoted(journal: Journal, release: str, verdict: str) -> int | None:
     """The entry that made the release champion, or challenger by this verdict, if it is that now."""
     if release == journal.routing.champion:
-        return next(entry.n for entry in reversed(journal.entries) if entry.to == release and entry.action != "promote")
+        return next(
+            entry.n for entry in reversed(journal.entries) if entry.to == release and ROUTES[entry.action] == "champion"
+        )
     latest = journal.latest("promote", to=release)
     if release == journal.routing.challenger and latest and latest.verdict == verdict:
         return latest.n

@@ -49,7 +49,7 @@ def _follow(journal: Journal, entry: Entry, wait_s: float) -> None:
     """Wait until the server serves the entry's release, if it still is champion when a retry comes to it."""
     from pipelines.server import wait_until
 
-    last = journal.crowning()
+    last = journal.deployment()
     if last and last != entry:
         log().warning("rolled back before, routed on since", release=entry.to, entry=entry.n, now=last.to, by=last.n)
         return
@@ -64,9 +64,9 @@ def _follow(journal: Journal, entry: Entry, wait_s: float) -> None:
 
 def _written(journal: Journal, to: str) -> Entry | None:
     """This very rollback: by a try that was cut off, or the last entry, if it goes to the release asked for."""
-    if earlier := journal.cut_off("rollback", to):
+    if earlier := journal.resumed("rollback", to):
         return earlier
-    last = journal.entries[-1] if to and journal.entries else None
+    last = journal.last_routing() if to else None
     return last if last and last.action == "rollback" and last.to == to else None
 
 

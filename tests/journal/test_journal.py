@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pipelines.__main__ import main
 from pipelines.artifacts import open_store
-from pipelines.errors import CorruptArtifact
-from pipelines.journal import Entry, Journal, Routing, entry_path
+from pipelines.errors import CorruptArtifact, NewerVersion
+from pipelines.journal import ROUTES, Entry, Journal, Routing, entry_path
 
 
 def routed(journal, action, to):
@@ -46,6 +46,71 @@ def test_a_rollback_past_the_champion_before_does_not_keep_the_one_it_left(home)
     assert journal.previous_champion() == "A"
 
 
+def effect(routing, action, to):
+    """The routing table after an action, as the steps that write it leave it."""
+    return {
+        "challenger": Routing(champion=routing.champion, challenger=to), "champion": Routing(champion=to), "share": routing,
+        "nothing": routing,
+    }[ROUTES[action]]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(ROUTES)), st.sampled_from("ABCD")), max_size=16))
+def test_actions_that_do_not_make_a_champion_change_nothing_that_is_read_of_champions(moves):
+    """Of any sequence of all actions: the same champions, deployment and way back as of its deployments alone."""
+    whole, alone = Journal(open_store(), read=False), Journal(open_store(), read=False)
+    for action, to in moves:
+        for journal in (whole, alone) if ROUTES[action] == "champion" else (whole,):
+            entry = Entry(
+                n=len(journal.entries) + 1, at="2026-01-01T10:00:00Z", who="w", why="y", action=action, from_=None, to=to,
+                verdict=None, routing=effect(journal.routing, action, to), parent="0" * 64,
+            )  # fmt: skip
+            journal.entries.append(entry)
+    assert whole.champions() == alone.champions()
+    assert whole.previous_champion() == alone.previous_champion()
+    assert whole.routing.champion == alone.routing.champion
+    made, made_alone = whole.deployment(), alone.deployment()
+    assert (made and (made.action, made.to)) == (made_alone and (made_alone.action, made_alone.to))
+    last = whole.last_routing()
+    assert not last or (ROUTES[last.action] != "nothing" and whole.routing == last.routing)
+    if last and last.n > 1:
+        assert whole.routing_before() == whole.entries[last.n - 2].routing
+
+
+def test_every_action_is_written_and_read_again(home):
+    journal = Journal(open_store())
+    for number, action in enumerate(ROUTES):
+        to = f"{number}" * 20
+        route = effect(journal.routing, action, to) if ROUTES[action] != "nothing" else None
+        journal.append(action, to, "why", route, who="w")
+    assert Journal(open_store()).entries == journal.entries
+    assert main(["history"]) == 0
+
+
+def test_an_action_that_does_not_route_cannot_change_the_routing(home):
+    journal = Journal(open_store())
+    journal.append("deploy", "a" * 20, "why", Routing(champion="a" * 20))
+    with pytest.raises(ValueError, match="does not route"):
+        journal.append("waive", "b" * 20, "why", Routing(champion="b" * 20))
+    store = written(action="erase", routing={"champion": "b" * 20})
+    with pytest.raises(CorruptArtifact, match="erase changes the routing"):
+        Journal(store)
+
+
+@pytest.mark.parametrize("changes", [{"action": "merge"}, {"reviewed_by": "ada"}, {"action": "merge", "into": "x"},
+                                     {"routing": {"champion": "a" * 20, "shadow": "b" * 20}}])  # fmt: skip
+def test_what_a_newer_version_wrote_asks_for_an_upgrade(home, capsys, changes):
+    store = written(**changes)
+    with pytest.raises(NewerVersion, match=r"00000001.json with .*newer version.*upgrade"):
+        Journal(store)
+    assert main(["history"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_is_newer_and_also_broken_is_broken(home):
+    with pytest.raises(CorruptArtifact):
+        Journal(written(action="merge", to=None))
+
+
 def written(**changes):
     """A first entry with some values changed, None: left out, where Ratchet would have written it."""
     store = open_store()
@@ -79,7 +144,7 @@ def test_a_retry_finds_its_own_entry_behind_others(home, monkeypatch):
     journal.append("rollback", "b" * 20, "why", Routing(champion="b" * 20))
     monkeypatch.setenv("RATCHET_DAG", "rollback_release")
     again = Journal(open_store())
-    assert again.cut_off("rollback") == again.cut_off("rollback", "aaaa") == own
-    assert again.cut_off("rollback", "b") is again.cut_off("deploy") is None
+    assert again.resumed("rollback") == again.resumed("rollback", "aaaa") == own
+    assert again.resumed("rollback", "b") is again.resumed("deploy") is None
     monkeypatch.delenv("RATCHET_DAG_RUN")
-    assert again.cut_off("rollback") is None
+    assert again.resumed("rollback") is None

@@ -1,0 +1,112 @@
+"""The public names of Ratchet: what users, other programs and stored files know it by. `python -m tests.golden.names` writes them.
+
+A name that is committed in names.json stays. New ones are added by running this program again.
+"""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+NAMES = Path(__file__).resolve().parent / "names.json"
+
+
+def step_names() -> dict[str, Any]:
+    """Every CLI command: its options with their defaults, and the fields of its result, which are XCom keys."""
+    from pipelines.contract import load_step, step_names
+
+    found = {}
+    for name in step_names():
+        step = load_step(name)
+        fields = {**step.params.model_fields, **(step.tuning.model_fields if step.tuning else {})}
+        options = {key: "required" if field.is_required() else repr(field.default) for key, field in fields.items()}
+        found[name] = {"version": step.version, "options": options, "result": list(step.result.model_fields)}
+    return found
+
+
+def setting_names() -> dict[str, str]:
+    """Every variable of the environment with its default; paths within the project are relative to it."""
+    from pipelines.settings import Settings
+
+    def shown(field: Any) -> str:
+        default = field.get_default(call_default_factory=True)
+        return f"PROJECT/{default.relative_to(PROJECT)}" if isinstance(default, Path) else str(default)
+
+    def names(name: str, field: Any) -> list[str]:
+        alias = field.validation_alias
+        return [str(one) for one in alias.choices] if alias else [f"RATCHET_{name.upper()}"]
+
+    return {" ".join(names(name, field)): shown(field) for name, field in Settings.model_fields.items()}
+
+
+def log_keys() -> dict[str, list[str]]:
+    """The events that are logged, and the keys of each; and the keys that every line has."""
+    found: dict[str, set[str]] = {"*": {"step", "dag", "dag_run", "task", "try", "trace_id"}}
+    for path in sorted((PROJECT / "pipelines").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and _is_log(node.func) and node.args and isinstance(node.args[0], ast.Constant):
+                keys = {word.arg for word in node.keywords if word.arg}
+                found.setdefault(str(node.args[0].value), set()).update(keys)
+    return {event: sorted(keys) for event, keys in sorted(found.items())}
+
+
+def _is_log(function: ast.expr) -> bool:
+    """`log().info`, `log().warning`, `log().error`."""
+    if not isinstance(function, ast.Attribute) or not isinstance(function.value, ast.Call):
+        return False
+    return isinstance(function.value.func, ast.Name) and function.value.func.id == "log"
+
+
+def mlflow_names() -> dict[str, Any]:
+    """The registered model, the experiment, the aliases and how a measure is written as a tag."""
+    from pipelines import registry
+    from pipelines.evaluation.measures import CONDENSED, MEASURES
+
+    tags = [registry.tag(name) for name in (*MEASURES, CONDENSED)]
+    fixed = ["release", "entry", "who", "verdict", "corpus", "encoder", "embeddings", "index"]
+    return {"model": registry.MODEL, "experiment": registry.EXPERIMENT, "aliases": list(registry.ALIASES), "tags": fixed + tags}
+
+
+def dag_names(bag: Any) -> dict[str, Any]:
+    """Every DAG with its tasks, its form, and the assets that start it and that it tells of."""
+    return {
+        dag.dag_id: {
+            "tasks": [task.task_id for task in dag.tasks],
+            "params": sorted(dag.params),
+            "starts_on": sorted(asset.name for asset in dag.schedule) if isinstance(dag.schedule, list) else [],
+            "tells_of": sorted({outlet.name for task in dag.tasks for outlet in task.outlets}),
+        }
+        for dag in bag.dags.values()
+    }
+
+
+def kinds() -> list[str]:
+    """The kinds of artifact, which are folders of the store."""
+    from typing import get_args
+
+    from pipelines.artifacts import Kind
+
+    return list(get_args(Kind))
+
+
+def public_names(bag: Any) -> dict[str, Any]:
+    return {
+        "steps": step_names(), "settings": setting_names(), "log": log_keys(), "mlflow": mlflow_names(),
+        "dags": dag_names(bag), "kinds": kinds(),
+    }  # fmt: skip
+
+
+def main() -> None:
+    from tests import airflow_home  # noqa: F401  # before the first import of Airflow
+
+    from airflow.utils.db import initdb
+
+    initdb()
+    from airflow.dag_processing.dagbag import DagBag
+
+    NAMES.write_text(json.dumps(public_names(DagBag()), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
