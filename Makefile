@@ -50,34 +50,34 @@ lint: install-test ## Style, types, the doors between folders, the workflow file
 	@$(RUN) -m tests.lint
 
 bench: install-test ## Measure the spine; prints a table, writes build/bench/spine.json
-	@$(RUN) -m tests.bench.spine
+	@$(RUN) -m benches.spine
 
 bench-embeddings: install-test ## Measure encoders on real texts; writes build/bench/embeddings.json
-	@$(RUN) -m tests.bench.embeddings
+	@$(RUN) -m benches.embeddings
 
 proof-spine: install-test ## Races, kill points and planted harms; writes build/proof/spine.json
-	@$(RUN) -m tests.proof.spine
+	@$(RUN) -m proofs.spine
 
 proof-gate: install-test ## Simulate the gate's error rates; writes build/proof/gate.json
-	@$(RUN) -m tests.evaluation.simulate_gate
+	@$(RUN) -m proofs.gate
 
 proof-data: install-test ## Formats, bad inputs and memory of ingest; writes build/proof/data.json
-	@$(RUN) -m tests.proof.data
+	@$(RUN) -m proofs.data
 
 test-k8s: install-test ## Twelve faults on a real cluster, or FAULTS='1 8'; writes build/proof/faults.json, docs/faults.md
-	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m tests.cluster.faults
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.faults
 
 proof-parity: install-test ## The chain as processes and as pods, compared; writes build/proof/parity.json
-	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m tests.cluster.parity
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.parity
 
 bench-cluster: install-test ## What a pod costs; writes build/bench/cluster.json
-	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m tests.cluster.bench
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.bench
 
 proof-first-release: install-test ## docs/kubernetes.md from a clone to a search, with a registry; writes build/proof/first-release.json
-	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m tests.cluster.first_release
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.first_release
 
 proof-embeddings: install-test ## Kills during a refresh and the icons' real history; writes build/proof/embeddings.json
-	@$(RUN) -m tests.proof.embeddings
+	@$(RUN) -m proofs.embeddings
 
 images: ## Build the images with Docker: TARGETS='serve steps' (docs/images.md)
 	@images/build.sh $(TARGETS)

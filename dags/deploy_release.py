@@ -9,8 +9,8 @@ from operators.assets import CHALLENGER, CHAMPION
 from operators.form import answer_or_event, answers, form
 from operators.step import StepOperator
 
-from pipelines.steps.deploy import DeployParams, deploy
-from pipelines.steps.reconcile import reconcile
+from pipelines.steps.deploy_release.deploy import DeployParams, deploy
+from pipelines.steps.promote_release.reconcile import reconcile
 
 with DAG(
     "deploy_release",

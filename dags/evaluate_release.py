@@ -10,9 +10,9 @@ from operators.assets import INDEX, VERDICT
 from operators.form import answer_or_event, answers, form
 from operators.step import StepOperator
 
-from pipelines.steps.assemble import AssembleParams, assemble
-from pipelines.steps.evaluate import EvaluateParams, evaluate
-from pipelines.steps.gate import GateParams, gate
+from pipelines.steps.evaluate_release.assemble import AssembleParams, assemble
+from pipelines.steps.evaluate_release.evaluate import EvaluateParams, evaluate
+from pipelines.steps.evaluate_release.gate import GateParams, gate
 
 with DAG(
     "evaluate_release",

@@ -11,8 +11,8 @@ from operators.assets import CORPUS
 from operators.form import answers, form
 from operators.step import StepOperator
 
-from pipelines.steps.check import CheckParams, check
-from pipelines.steps.ingest import IngestParams, ingest
+from pipelines.steps.ingest_corpus.check import CheckParams, check
+from pipelines.steps.ingest_corpus.ingest import IngestParams, ingest
 
 with DAG(
     "ingest_corpus",

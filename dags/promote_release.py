@@ -9,8 +9,8 @@ from operators.assets import CHALLENGER, VERDICT
 from operators.form import answer_or_event, answers, form
 from operators.step import StepOperator
 
-from pipelines.steps.promote import PromoteParams, promote
-from pipelines.steps.reconcile import reconcile
+from pipelines.steps.promote_release.promote import PromoteParams, promote
+from pipelines.steps.promote_release.reconcile import reconcile
 
 with DAG(
     "promote_release",

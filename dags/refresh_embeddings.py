@@ -11,10 +11,10 @@ from operators.assets import CORPUS, INDEX
 from operators.form import answer_or_event, answers, form
 from operators.step import StepOperator
 
-from pipelines.steps.commit_embeddings import commit_embeddings
-from pipelines.steps.embed import embed
-from pipelines.steps.index import IndexParams, IndexTuning, index
-from pipelines.steps.plan import PlanParams, PlanTuning, plan
+from pipelines.steps.refresh_embeddings.commit_embeddings import commit_embeddings
+from pipelines.steps.refresh_embeddings.embed import embed
+from pipelines.steps.refresh_embeddings.index import IndexParams, IndexTuning, index
+from pipelines.steps.refresh_embeddings.plan import PlanParams, PlanTuning, plan
 
 with DAG(
     "refresh_embeddings",
@@ -34,8 +34,8 @@ with DAG(
     )
     parts = {name: planned.output[name] for name in ("corpus", "encoder", "variant", "base")}
     embedded = StepOperator.partial(
-        step=embed, step_params=parts, returns="shard", map_index_template="{{ task.shard }}", deferrable=True
-    ).expand(shard=planned.output)
+        step=embed, step_params=parts, returns="shard", over="shard", map_index_template="{{ task.value }}", deferrable=True
+    ).expand(value=planned.output)
     committed = StepOperator(
         step=commit_embeddings,
         step_params={**parts, "shards": embedded.output},

@@ -9,8 +9,8 @@ from operators.assets import CHAMPION
 from operators.form import answers, form
 from operators.step import StepOperator
 
-from pipelines.steps.reconcile import reconcile
-from pipelines.steps.rollback import RollbackParams, rollback
+from pipelines.steps.deploy_release.rollback import RollbackParams, rollback
+from pipelines.steps.promote_release.reconcile import reconcile
 
 with DAG(
     "rollback_release",

@@ -9,9 +9,9 @@ from airflow.sdk import DAG
 from operators.form import answers, form
 from operators.step import StepOperator
 
-from pipelines.steps.commit_scores import CommitScoresTuning, commit_scores
-from pipelines.steps.plan_scores import PlanScoresParams, PlanScoresTuning, plan_scores
-from pipelines.steps.score_shard import ScoreShardParams, score_shard
+from pipelines.steps.score_batch.commit_scores import CommitScoresTuning, commit_scores
+from pipelines.steps.score_batch.plan_scores import PlanScoresParams, PlanScoresTuning, plan_scores
+from pipelines.steps.score_batch.score_shard import ScoreShardParams, score_shard
 
 with DAG(
     "score_batch",
@@ -33,6 +33,6 @@ with DAG(
     )
     parts = {"queries": planned.output["queries"], "release": planned.output["release"], "k": "{{ params.k }}"}
     scored = StepOperator.partial(
-        step=score_shard, step_params=parts, returns="shard", map_index_template="{{ task.shard }}"
-    ).expand(shard=planned.output)
+        step=score_shard, step_params=parts, returns="shard", over="shard", map_index_template="{{ task.value }}"
+    ).expand(value=planned.output)
     StepOperator(step=commit_scores, step_params={**parts, **answers(CommitScoresTuning), "shards": scored.output})

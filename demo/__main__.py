@@ -12,13 +12,14 @@ from demo.airflow_api import AirflowApi
 from demo.own import asked, own_home, questions
 from demo.services import Services
 from pipelines import logs
-from pipelines.artifacts import Artifact, Store, committed, load_exactly, open_store
 from pipelines.contract import load_step
 from pipelines.errors import StepError, TryAgain
 from pipelines.evaluation.record import yardsticks
-from pipelines.journal import Journal
-from pipelines.reports.frame import clipped
 from pipelines.settings import settings
+from pipelines.store.artifacts import Artifact, committed, load_exactly
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store, open_store
+from pipelines.wording import clipped
 
 DAGS = ["ingest_corpus", "refresh_embeddings", "evaluate_release", "promote_release", "deploy_release", "rollback_release"]
 MEASURES = ["nDCG@10", "RR@10", "R@100", "AP", "P@10", "Judged@10"]

@@ -17,11 +17,13 @@ import httpx
 from demo.__main__ import chain, save_report
 from demo.__main__ import quietly as call
 from demo.services import Services
-from pipelines.artifacts import Artifact, Recipe, Store, committed, load_exactly, open_store, produce
+from pipelines.corpus.icons import installed_icons
+from pipelines.embeddings.layout import rows, vectors
 from pipelines.errors import InputError, StepError
-from pipelines.journal import Journal
-from pipelines.ranking.embeddings import rows, vectors
-from pipelines.ranking.icons import installed_icons
+from pipelines.store.artifacts import Artifact, committed, load_exactly, produce
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store, open_store
+from pipelines.store.recipes import Recipe
 
 WORSE_TEXT = "label+category"
 

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import click
 
-from pipelines.__main__ import given
-from pipelines.artifacts import Store, digest, load_exactly
+from pipelines.cli.commands import parse_values
+from pipelines.corpus.documents import documents, qrels, queries
 from pipelines.errors import InputError
-from pipelines.ranking.corpus import documents, qrels, queries
-from pipelines.reports.frame import clipped
 from pipelines.settings import settings
+from pipelines.store.artifacts import load_exactly
+from pipelines.store.objects import Store
+from pipelines.store.recipes import digest
+from pipelines.wording import clipped
 
 ICONS = ("beach", "money", "angry")
 PLACES = ("source", "queries", "qrels")
@@ -34,7 +36,7 @@ def asked(arguments: list[str]) -> dict[str, Any]:
     """
     bare = ["--source", *arguments] if arguments and not arguments[0].startswith("-") else arguments
     try:
-        conf = given("ingest", bare)
+        conf = parse_values("ingest", bare)
     except click.UsageError as error:
         raise InputError(
             f"{' '.join(arguments)}: {error.format_message()}", "options of ingest", "run `python -m pipelines ingest --help`"

@@ -23,10 +23,10 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from pipelines.artifacts import open_store
 from pipelines.errors import InputError, StepError, TryAgain
-from pipelines.journal import Journal
 from pipelines.settings import PROJECT, Settings, settings
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
 
 HOST = "127.0.0.1"
 PORTS = {"airflow": 8080, "mlflow": 5000, "server": 8089}

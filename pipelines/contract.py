@@ -1,13 +1,15 @@
 """The step contract: frozen, flat models for what goes into a step and what comes out.
 
-A step is `def embed(params: EmbedParams, tuning: EmbedTuning) -> EmbedResult` in `steps/embed.py`,
-beside `VERSION = 1`. Only URIs, ids and numbers pass between steps.
+A step is `def embed(params: EmbedParams, tuning: EmbedTuning) -> EmbedResult` in a file `embed.py` of one of the folders of
+`steps/`, beside `VERSION = 1`. Only URIs, ids and numbers pass between steps.
 """
 
 import importlib
 import inspect
 import pkgutil
+import time
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import InputError, expectation
+
+_started: ContextVar[float | None] = ContextVar("started", default=None)
+
+
+def step_started() -> float | None:
+    """When the running step was called, in seconds since 1970; none outside a step."""
+    return _started.get()
 
 
 class _Contract(BaseModel):
@@ -83,7 +92,11 @@ class Step:
                 models.append(self.tuning(**{key: values[key] for key in values if key in tuned}))
         except ValidationError as error:
             raise self._refusal(error) from None
-        return self.function(*models)
+        started = _started.set(time.time())
+        try:
+            return self.function(*models)
+        finally:
+            _started.reset(started)
 
     def _refusal(self, error: ValidationError) -> InputError:
         first = error.errors()[0]
@@ -93,10 +106,25 @@ class Step:
         return InputError(f"{self.name} {option}: {given}", expected, f"run `python -m pipelines {self.name} --help`")
 
 
+def step_modules() -> dict[str, str]:
+    """The module of every step by the step's name, sorted by name: one file each, in the folders of `pipelines/steps`.
+
+    Raises:
+        ValueError: two files have one name, so that a command would mean two steps.
+    """
+    modules: dict[str, str] = {}
+    for folder in pkgutil.iter_modules(importlib.import_module("pipelines.steps").__path__, "pipelines.steps."):
+        for module in pkgutil.iter_modules(importlib.import_module(folder.name).__path__, f"{folder.name}."):
+            name = module.name.rpartition(".")[2]
+            if name in modules:
+                raise ValueError(f"two steps are called {name}: {modules[name]} and {module.name}")
+            modules[name] = module.name
+    return dict(sorted(modules.items()))
+
+
 def step_names() -> list[str]:
-    """Every step there is: one file each."""
-    folder = importlib.import_module("pipelines.steps").__path__
-    return sorted(module.name for module in pkgutil.iter_modules(folder))
+    """The name of every step, sorted."""
+    return list(step_modules())
 
 
 def load_step(name: str) -> Step:
@@ -105,9 +133,10 @@ def load_step(name: str) -> Step:
     Raises:
         InputError: there is no such step.
     """
-    if name not in step_names():
-        raise InputError(f"step {name!r}", f"one of {', '.join(step_names())}", "run `python -m pipelines` for the list")
-    return step_in(importlib.import_module(f"pipelines.steps.{name}"))
+    modules = step_modules()
+    if name not in modules:
+        raise InputError(f"step {name!r}", f"one of {', '.join(modules)}", "run `python -m pipelines` for the list")
+    return step_in(importlib.import_module(modules[name]))
 
 
 def step_in(module: ModuleType) -> Step:

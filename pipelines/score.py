@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from pipelines.__main__ import given, guarded
-from pipelines.train import run
+from pipelines.cli.commands import guarded, parse_values, run_step
 
 
 def score(k: int = 10, output: str = "", **plan: Any) -> str:
@@ -20,10 +19,10 @@ def score(k: int = 10, output: str = "", **plan: Any) -> str:
     Raises:
         StepError: a step could not do its work.
     """
-    planned = run("plan_scores", **plan)
+    planned = run_step("plan_scores", **plan)
     parts = {"queries": planned.queries, "release": planned.release, "k": k}
-    shards = [run("score_shard", **parts, shard=shard).shard for shard in planned.shards]
-    return str(run("commit_scores", **parts, shards=shards, output=output).scores)
+    shards = [run_step("score_shard", **parts, shard=shard).shard for shard in planned.shards]
+    return str(run_step("commit_scores", **parts, shards=shards, output=output).scores)
 
 
 @click.command(help=(score.__doc__ or "").partition("\n")[0], context_settings={"ignore_unknown_options": True})
@@ -33,7 +32,7 @@ def score(k: int = 10, output: str = "", **plan: Any) -> str:
 def command(k: int, output: str, plan: tuple[str, ...]) -> None:
     """Score a file and say the scores' id."""
     try:
-        values = given("plan_scores", list(plan))
+        values = parse_values("plan_scores", list(plan))
     except click.UsageError as error:
         raise click.UsageError(error.format_message()) from None  # of this command
     click.echo(score(k, output, **values))

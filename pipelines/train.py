@@ -8,18 +8,8 @@ from typing import Any
 
 import click
 
-from pipelines import logs
-from pipelines.__main__ import given, guarded
-from pipelines.contract import Result, load_step
+from pipelines.cli.commands import guarded, parse_values, run_step
 from pipelines.settings import settings
-
-
-def run(step: str, **values: Any) -> Any:
-    """Run one step in this process and log what it answered."""
-    logs.configure(settings(), step)
-    result: Result = load_step(step).call(values)
-    logs.log().info("done", **result.model_dump())
-    return result
 
 
 def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any]:
@@ -36,19 +26,19 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
     Raises:
         StepError: a step could not do its work.
     """
-    corpus = run("ingest", **ingest).corpus
-    encoder = run("export_encoder").encoder
-    planned = run("plan", corpus=corpus, encoder=encoder)
+    corpus = run_step("ingest", **ingest).corpus
+    encoder = run_step("export_encoder").encoder
+    planned = run_step("plan", corpus=corpus, encoder=encoder)
     parts = {"corpus": corpus, "encoder": encoder, "base": planned.base}
-    shards = [run("embed", **parts, shard=shard).shard for shard in planned.shards]
-    embeddings = run("commit_embeddings", **parts, shards=shards).embeddings
-    release = run("assemble", index=run("index", embeddings=embeddings).index).release
-    evaluated = run("evaluate", release=release)
-    verdict = run("gate", evaluation=evaluated.evaluation, baseline=evaluated.baseline, margin=margin)
+    shards = [run_step("embed", **parts, shard=shard).shard for shard in planned.shards]
+    embeddings = run_step("commit_embeddings", **parts, shards=shards).embeddings
+    release = run_step("assemble", index=run_step("index", embeddings=embeddings).index).release
+    evaluated = run_step("evaluate", release=release)
+    verdict = run_step("gate", evaluation=evaluated.evaluation, baseline=evaluated.baseline, margin=margin)
     waived = bool(waive) and verdict.outcome == "not run" and verdict.champion != release
     if verdict.passed or waived:
-        run("promote", verdict=verdict.verdict, **({"waive": True, "why": waive, "who": settings().who} if waived else {}))
-        run("deploy", release=release)
+        run_step("promote", verdict=verdict.verdict, **({"waive": True, "why": waive, "who": settings().who} if waived else {}))
+        run_step("deploy", release=release)
     return {**verdict.model_dump(), "served": verdict.passed or waived or verdict.champion == release}
 
 
@@ -61,7 +51,7 @@ def command(margin: float, waive: str, ingest: tuple[str, ...]) -> None:
     """Run the train and say the verdict."""
     bare = ["--source", *ingest] if ingest and not ingest[0].startswith("-") else list(ingest)
     try:
-        values = given("ingest", bare)
+        values = parse_values("ingest", bare)
     except click.UsageError as error:
         raise click.UsageError(error.format_message()) from None  # of this command
     click.echo(train(margin, waive, **values)["sentence"])

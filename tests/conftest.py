@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.artifacts import Store, open_store
 from pipelines.contract import load_step
-from pipelines.ranking.icons import installed_icons
+from pipelines.corpus.icons import installed_icons
+from pipelines.store.objects import Store, open_store
 from tests.services import S3, seaweedfs
 
 PROJECT = Path(__file__).resolve().parents[1]

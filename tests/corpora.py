@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipelines.artifacts import Recipe, digest, open_store, produce
-from pipelines.ranking.corpus import Document, Interaction, Query, User
+from pipelines.corpus.documents import Document, Interaction, Query, User
+from pipelines.store.artifacts import produce
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import Recipe, digest
 
 
 def write_corpus(

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.artifacts import Recipe, digest_file, open_store, produce
-from pipelines.steps.export_encoder import MINILM
+from pipelines.steps.refresh_embeddings.export_encoder import MINILM
+from pipelines.store.artifacts import produce
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import Recipe, digest_file
 
 DIMENSIONS = 64
 MAX_LENGTH = 256

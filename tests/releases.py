@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from pipelines.artifacts import Recipe, find, open_store, produce
+from pipelines.corpus.icons import installed_icons
 from pipelines.evaluation.measures import CONDENSED, MEASURES
-from pipelines.journal import Journal
-from pipelines.ranking.icons import installed_icons
+from pipelines.store.artifacts import find, produce
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import Recipe
 from tests.conftest import Trained, call, embedded_release
 
 

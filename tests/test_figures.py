@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from tests.bench import embeddings
+from benches import embeddings
+from proofs.kill_points import random_kills
 from tests.conftest import PROJECT
 from tests.figures import write_figures
-from tests.store.proof import random_kills
 
 FIGURES = {
     name: json.loads((PROJECT / f"docs/figures/{name}.json").read_text())
@@ -104,7 +104,7 @@ def test_evaluation_page_shows_what_the_proof_of_the_gate_wrote():
 
 def test_a_proof_names_the_seed_that_it_uses():
     assert FIGURES["proof-spine"]["seed"] == inspect.signature(random_kills).parameters["seed"].default
-    shown = (PROJECT / "tests/proof/spine.py").read_text()
+    shown = (PROJECT / "proofs/spine.py").read_text()
     assert 'write_figures("proof/spine", figures, seed=SEED' in shown
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import PROJECT
-from tests.serve.browser import chromium_here
+from tests.images.serve.browser import chromium_here
 
 SKIPPED, FAILED = pytest.skip.Exception, pytest.fail.Exception
 

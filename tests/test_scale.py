@@ -2,7 +2,7 @@
 
 import json
 
-from tests.bench import scale
+from benches import scale
 
 FOUND = {
     "refresh_documents": 1000, "tokens_a_document": 50.0, "encode_documents_per_s": 100.0, "tokenize_tokens_per_s": 200_000,
@@ -25,5 +25,5 @@ def test_short_spans_are_shown_in_minutes():
 
 def test_the_page_shows_what_the_bench_wrote():
     found, page = json.loads(scale.FIGURES.read_text()), scale.PAGE.read_text()
-    assert scale.block(found) in page, "run python -m tests.bench.scale"
+    assert scale.block(found) in page, "run python -m benches.scale"
     assert f"{found['rss_ratio_1m_100k']:.3f} ×" in page

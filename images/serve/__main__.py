@@ -9,15 +9,15 @@ import threading
 
 import uvicorn
 
-from images.serve.access import Access
 from images.serve.app import build_app
-from images.serve.envelope import Envelope
-from images.serve.events import EventLog
+from images.serve.auth import Auth
+from images.serve.exposure_log import EventLog
+from images.serve.middleware import SecurityHeaders
 from images.serve.watcher import Watcher
 from pipelines import logs
-from pipelines.artifacts import open_store
 from pipelines.errors import InputError, StepError
 from pipelines.settings import Settings, settings
+from pipelines.store.objects import open_store
 
 THREADS_A_SEARCH = 1  # a second one saves half a millisecond while the machine idles, and costs ten once it does not
 KEEP_ALIVE_S = 75  # longer than load balancers hold a connection, so that none sends into one that is being closed
@@ -48,7 +48,7 @@ def serve(given: Settings) -> None:
         )
     watcher = Watcher(open_store(given), given.poll_s, THREADS_A_SEARCH)
     events = EventLog(given.events or given.home / "events")
-    app = Envelope(build_app(watcher, events, Access(given.key), workers=os.cpu_count() or 1))
+    app = SecurityHeaders(build_app(watcher, events, Auth(given.key), workers=os.cpu_count() or 1))
     with bound(given) as listening:
         host, port = listening.getsockname()[:2]
         server = Server(

@@ -14,16 +14,16 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from images.serve import pages
-from images.serve.access import Access
-from images.serve.events import EventLog
-from images.serve.refusals import NotHere, answer_errors
-from images.serve.service import Caller, Service, Serving
+from images.serve.auth import Auth
+from images.serve.dependencies import Caller, Dependencies, Deps
+from images.serve.errors import NotHere, answer_errors
+from images.serve.exposure_log import EventLog
 from images.serve.watcher import State, Watcher, id_of
+from pipelines.corpus.documents import Document
+from pipelines.corpus.exposure import Click, Exposure, Policy, Shown
+from pipelines.corpus.text_rules import LONGEST_HISTORY, one_line
 from pipelines.errors import InputError, TryAgain
-from pipelines.experiments.exposure import Click, Exposure, Policy, Shown
-from pipelines.ranking.asking import LONGEST_HISTORY, one_line
-from pipelines.ranking.corpus import Document
-from pipelines.ranking.release import Release
+from pipelines.retrieval.release import Release
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 LONGEST_ID = 512
@@ -73,7 +73,7 @@ async def healthz() -> Response:
 
 
 @router.get("/readyz")
-async def readyz(request: Request, service: Serving) -> Response:
+async def readyz(request: Request, service: Deps) -> Response:
     """200 while the champion that serves is the one the journal routes to; what is wrong, in full only with the key."""
     state = service.watcher.state
     known = service.access.holds_key(request.headers.get("authorization", ""))
@@ -89,7 +89,7 @@ async def readyz(request: Request, service: Serving) -> Response:
 
 
 @router.get("/v1/search")
-async def search(asked: Annotated[SearchRequest, Query()], service: Serving, caller: Caller) -> Response:
+async def search(asked: Annotated[SearchRequest, Query()], service: Deps, caller: Caller) -> Response:
     """The k best documents for the words q, or the k that are most like the documents `like`."""
     _check_asked(asked)
     user = service.access.pseudonym(asked.user or caller)
@@ -97,7 +97,7 @@ async def search(asked: Annotated[SearchRequest, Query()], service: Serving, cal
     return JSONResponse(await answering)
 
 
-def _answer(service: Service, asked: SearchRequest, user: str) -> dict[str, Any]:
+def _answer(service: Dependencies, asked: SearchRequest, user: str) -> dict[str, Any]:
     state = service.watcher.state
     release = _release(state, asked.release)
     words, liked = asked.q or "", _known(release, asked.like)
@@ -168,7 +168,7 @@ def _title(document: Document) -> str:
 
 
 @router.get("/v1/pictures/{release_id}/{document_id:path}")
-async def picture(release_id: str, document_id: str, service: Serving, caller: Caller) -> Response:  # noqa: ARG001
+async def picture(release_id: str, document_id: str, service: Deps, caller: Caller) -> Response:  # noqa: ARG001
     """A document's SVG, as an image in which no script can run."""
     release = service.watcher.state.warm.get(release_id)
     document = release.documents.get(document_id) if release else None
@@ -181,17 +181,17 @@ async def picture(release_id: str, document_id: str, service: Serving, caller: C
 
 
 @router.post("/v1/clicks")
-async def click(chosen: ClickRequest, service: Serving, caller: Caller) -> Response:  # noqa: ARG001
+async def click(chosen: ClickRequest, service: Deps, caller: Caller) -> Response:  # noqa: ARG001
     """A document was chosen from an exposure."""
     event = Click(**chosen.model_dump(), at=datetime.now(UTC))
     await asyncio.get_running_loop().run_in_executor(service.pool, service.events.clicked, event)
     return JSONResponse(chosen.model_dump(), 201)
 
 
-def build_app(watcher: Watcher, events: EventLog, access: Access, workers: int) -> FastAPI:
+def build_app(watcher: Watcher, events: EventLog, access: Auth, workers: int) -> FastAPI:
     """The application; the caller runs the watcher."""
     app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.service = Service(watcher, events, access, ThreadPoolExecutor(workers, "search"))
+    app.state.service = Dependencies(watcher, events, access, ThreadPoolExecutor(workers, "search"))
     app.include_router(router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=pages.PAGE / "static"))

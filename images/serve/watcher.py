@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 
-from pipelines.artifacts import Store
 from pipelines.errors import StepError
-from pipelines.journal import Journal
 from pipelines.logs import log
-from pipelines.ranking.release import Release, load_release
+from pipelines.retrieval.release import Release, load_release
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store
 
 WARM_QUERIES = 8
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0

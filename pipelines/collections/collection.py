@@ -16,19 +16,19 @@ from pipelines.collections.reading import readers
 from pipelines.collections.reading.sources import open_source
 from pipelines.collections.recognition.grades import Scale
 from pipelines.collections.recognition.layout import recognize
-from pipelines.collections.recognition.wishes import Wishes, parse_columns
+from pipelines.collections.recognition.overrides import Overrides, parse_columns
 from pipelines.collections.record import Layout, Role, Sampled
 from pipelines.collections.references import check_references
 from pipelines.collections.staging import Staging, open_staging
+from pipelines.corpus.documents import Document, Interaction, Qrel, Query, User, query_id, write_qrels, write_rows
 from pipelines.errors import InputError
-from pipelines.ranking.corpus import Document, Interaction, Qrel, Query, User, query_id, write_qrels, write_rows
 
 NESTED = ("history", "fields")
 """Columns that hold JSON."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class IngestOptions:
     """What is asked of a collection: where it lies, what is known of it, and what is tolerated."""
 
     source: str
@@ -50,7 +50,7 @@ class Wanted:
 class Collection:
     """A collection on its way: how it lies, what was staged, and what was found out about its judgments."""
 
-    wanted: Wanted
+    wanted: IngestOptions
     layout: Layout
     staging: Staging
     scale: Scale | None = None
@@ -82,7 +82,7 @@ class Collection:
         return found | ({"masked": self.masked} if self.masked else {})
 
 
-def look(wanted: Wanted, scratch: Path) -> tuple[Layout, list[Sampled]]:
+def look(wanted: IngestOptions, scratch: Path) -> tuple[Layout, list[Sampled]]:
     """How the collection's files lie, by their first rows; nothing is staged.
 
     Raises:
@@ -102,12 +102,12 @@ def look(wanted: Wanted, scratch: Path) -> tuple[Layout, list[Sampled]]:
         found, unread = readers.samples(named)
         samples += found
         aside += [f"{one.name} is left aside: {one.reason}." for one in (*source.aside, *unread)]
-    layout = recognize(samples, Wishes(parse_columns(wanted.column), wanted.grades, roles))
+    layout = recognize(samples, Overrides(parse_columns(wanted.column), wanted.grades, roles))
     layout = replace(layout, notes=(*layout.notes, *aside))
     return layout, samples
 
 
-def stage(wanted: Wanted, scratch: Path, mask: Callable[[str], str] | None = None) -> Collection:
+def stage(wanted: IngestOptions, scratch: Path, mask: Callable[[str], str] | None = None) -> Collection:
     """Read a collection to its end: rows are staged, checked and related; what can't be used is in the quarantine.
 
     A collection that can't become a corpus has a `problem`, which the caller raises after keeping the quarantine.

@@ -5,8 +5,8 @@ import math
 import sqlite3
 from dataclasses import dataclass
 
-from pipelines.evaluation.run import bm25_run
-from pipelines.evaluation.significance import interval
+from pipelines.retrieval.lexical import bm25_run
+from pipelines.statistics.intervals import interval
 
 QUERIES = 500
 """Queries that are asked, chosen by hash."""

@@ -3,8 +3,8 @@
 from pipelines.collections.recognition.grades import Scale, seen
 from pipelines.collections.record import BadRow
 from pipelines.collections.staging import Staging
+from pipelines.corpus.documents import split_of
 from pipelines.errors import InputError
-from pipelines.ranking.corpus import split_of
 
 MOST_GRADES = 1000
 """More different grades than this are no grades."""

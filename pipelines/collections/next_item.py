@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from pipelines.ranking.corpus import Qrel, Query
+from pipelines.corpus.documents import Qrel, Query
 
 QUANTILE, LONGEST = 0.9, 50
 TITLES, TITLE = 5, 80

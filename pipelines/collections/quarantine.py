@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.collections.csv_safe import escaped
 from pipelines.collections.record import BadRow, Role
-from pipelines.collections.sheet import escaped
 
 FIRST = 5
 """Bad rows of each role that messages show."""

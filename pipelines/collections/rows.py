@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from pipelines.collections.record import Part, Record, Role
-from pipelines.ranking.corpus import query_id
+from pipelines.corpus.documents import query_id
 
 LONGEST_ID = 512
 UNFIT = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pipelines.collections.csv_safe import restored
 from pipelines.collections.quarantine import CUT, Quarantine
 from pipelines.collections.record import BadRow, Part, Record, Role
 from pipelines.collections.rows import Row, Unfit, row_of
-from pipelines.collections.sheet import restored
 from pipelines.logs import EVERY_S, log
 
 SCHEMA = """

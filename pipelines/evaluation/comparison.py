@@ -6,7 +6,7 @@ from typing import Any
 from pipelines.errors import InputError
 from pipelines.evaluation.measures import CONDENSED, MEASURES
 from pipelines.evaluation.record import Evaluation, yardsticks
-from pipelines.evaluation.significance import interval
+from pipelines.statistics.intervals import interval
 
 JUDGED = "Judged@10"
 JUDGED_APART = 0.1
@@ -65,7 +65,7 @@ def judged_warnings(table: list[dict[str, Any]], measure: str) -> list[str]:
     ]
 
 
-def yardstick_warnings(summary: Mapping[str, Any], measure: str) -> list[str]:
+def baseline_warnings(summary: Mapping[str, Any], measure: str) -> list[str]:
     """That the yardstick ranks better than the release, where it does beyond chance: such a release is not worth serving."""
     name, sides = yardsticks(summary)[0], summary["measures"][measure]
     if sides["difference"]["high"] is None or sides["difference"]["high"] >= 0:

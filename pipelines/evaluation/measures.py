@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipelines.evaluation.run import Ranking
+from pipelines.retrieval.run import Ranking
 
 MEASURES = ("nDCG@10", "RR@10", "R@100", "AP", "P@10", "Judged@10")
 CONDENSED = "nDCG(judged_only=True)@10"

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.artifacts import Artifact, canonical, digest
-from pipelines.ranking.corpus import Query, qrels, queries
+from pipelines.corpus.documents import Query, qrels, queries
+from pipelines.store.artifacts import Artifact
+from pipelines.store.recipes import canonical, digest
 
-AskedSplit = Literal["train", "test", "all"]
+EvaluatedSplit = Literal["train", "test", "all"]
 NoRelevant = Literal["exclude", "zero"]
 RELEVANT = 1
 """The lowest grade that counts as relevant where a measure knows only relevant or not."""
@@ -24,7 +25,7 @@ class Topics:
     no_relevant: int
     """Judged queries without a relevant document: asked or not, by the rule."""
     rule: NoRelevant
-    split: AskedSplit
+    split: EvaluatedSplit
 
     @property
     def synthetic(self) -> int:
@@ -42,7 +43,7 @@ def _past(query: Query) -> list[object]:
     return [query.history, query.time] if query.history else []
 
 
-def judged_topics(corpus: Artifact, split: AskedSplit, rule: NoRelevant) -> Topics:
+def judged_topics(corpus: Artifact, split: EvaluatedSplit, rule: NoRelevant) -> Topics:
     """The judged queries of one split.
 
     A query whose judged documents are all of grade 0 can only score 0, whatever is ranked. Rule "exclude" leaves it

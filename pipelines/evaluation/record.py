@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import Artifact, load_exactly
+from pipelines.corpus.documents import Document, documents
 from pipelines.evaluation.measures import CONDENSED, MEASURES, PerQuery
-from pipelines.evaluation.qrels import AskedSplit, Topics, trec_qrels
-from pipelines.evaluation.run import Run, write_run
-from pipelines.evaluation.significance import interval
-from pipelines.ranking.corpus import Document, documents
+from pipelines.evaluation.qrels import EvaluatedSplit, Topics, trec_qrels
+from pipelines.retrieval.run import Run, write_run
+from pipelines.statistics.intervals import interval
+from pipelines.store.artifacts import Artifact, load_exactly
 
 SHOWN = 5
 """Results of a query that its row keeps with their titles."""
@@ -33,9 +33,9 @@ class Evaluation:
         return self.artifact.inputs["release"]
 
     @property
-    def split(self) -> AskedSplit:
+    def split(self) -> EvaluatedSplit:
         """Which queries of the corpus were asked."""
-        split: AskedSplit = self.summary["split"]
+        split: EvaluatedSplit = self.summary["split"]
         return split
 
     @property

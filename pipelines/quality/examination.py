@@ -10,14 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import Artifact, Store, find, load
 from pipelines.errors import InputError
-from pipelines.journal import Journal
 from pipelines.quality.expectations import Outcome, check_suite, evaluate
 from pipelines.quality.language import languages, tell_languages
 from pipelines.quality.loading import COUNTED, Staged, Tally, load_corpus, load_events
 from pipelines.quality.personal import Part, scan
 from pipelines.quality.suite import Suite
+from pipelines.store.artifacts import Artifact, find, load
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store
 
 OF_CORPUS = ("documents", "queries", "qrels", "interactions", "users", "user_fields", "corpus")
 OF_EVENTS = ("exposures", "shown", "clicks")
@@ -37,7 +38,7 @@ def counted(number: int, noun: str) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckInputs:
     """What is examined: a corpus, logs, or both."""
 
     corpus: Artifact | None
@@ -55,7 +56,7 @@ class Asked:
 class Examination:
     """What was found."""
 
-    asked: Asked
+    asked: CheckInputs
     outcomes: list[Outcome]
     files: list[Tally]
     personal: list[Part]
@@ -125,7 +126,7 @@ class Examination:
         }  # fmt: skip
 
 
-def examine(asked: Asked) -> Examination:
+def examine(asked: CheckInputs) -> Examination:
     """Load, measure, scan and check; memory stays flat, since all rows are in a scratch file.
 
     Raises:
@@ -178,7 +179,7 @@ def stage(path: Path, on: date, corpus: Artifact | None, previous: Artifact | No
     return staged
 
 
-def _absent(asked: Asked) -> dict[str, str]:
+def _absent(asked: CheckInputs) -> dict[str, str]:
     absent = {} if asked.corpus else dict.fromkeys(OF_CORPUS, "no corpus was given")
     if not asked.events:
         absent |= dict.fromkeys(OF_EVENTS, "no logs were given")

@@ -14,9 +14,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import Artifact
 from pipelines.errors import InputError
 from pipelines.quality.tables import TABLES, printable
+from pipelines.store.artifacts import Artifact
 
 LONGEST = 32 * 1024 * 1024
 """Bytes of a line: a text of a million characters fits, whatever stands beside it."""

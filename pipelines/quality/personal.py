@@ -42,7 +42,7 @@ EXAMPLES, SHAPE = 5, 40
 
 
 @dataclass(frozen=True, order=True)
-class Finding:
+class PersonalData:
     """Where something personal stands in a text."""
 
     start: int
@@ -65,11 +65,11 @@ class Finder:
         self.kinds = tuple(kind for kind in KINDS if kind in kinds)
         self._names = any(kind in NAMES for kind in kinds)
 
-    def find(self, text: str) -> list[Finding]:
+    def find(self, text: str) -> list[PersonalData]:
         """What is personal in a text: in its order, nothing within another."""
         return next(self.find_each([text]))
 
-    def find_each(self, texts: Iterable[str]) -> Iterator[list[Finding]]:
+    def find_each(self, texts: Iterable[str]) -> Iterator[list[PersonalData]]:
         """The same for many texts; where names are asked it is faster than one by one."""
         analyzer = _analyzer(self._names)
         pieces = ((piece, place) for place, piece in self._pieces(texts))
@@ -84,14 +84,14 @@ class Finder:
             for offset in range(0, max(1, len(looked_at) - OVERLAP), WINDOW - OVERLAP):
                 yield (number, offset), looked_at[offset : offset + WINDOW]
 
-    def _in_piece(self, piece: str, artifacts: Any, offset: int) -> Iterator[Finding]:
+    def _in_piece(self, piece: str, artifacts: Any, offset: int) -> Iterator[PersonalData]:
         possible = self._possible(piece)
         if not possible:
             return
         analyzer = _analyzer(self._names)
         for one in analyzer.analyze(piece, "en", entities=possible, score_threshold=THRESHOLD, nlp_artifacts=artifacts):
             if _plausible(one.entity_type, piece[one.start : one.end]):
-                yield Finding(offset + one.start, offset + one.end, one.entity_type, one.score)
+                yield PersonalData(offset + one.start, offset + one.end, one.entity_type, one.score)
 
     def _possible(self, text: str) -> list[str]:
         """The kinds that may be in a text."""
@@ -203,16 +203,16 @@ def _plausible(kind: str, text: str) -> bool:
     return kind != "PHONE_NUMBER" or not NO_PHONE.search(text)
 
 
-def _apart(findings: list[Finding]) -> list[Finding]:
+def _apart(findings: list[PersonalData]) -> list[PersonalData]:
     """Of those that overlap the surest, then the longest."""
-    kept: list[Finding] = []
+    kept: list[PersonalData] = []
     for one in sorted(set(findings), key=lambda one: (-one.score, one.start - one.end, one)):
         if all(one.end <= other.start or one.start >= other.end for other in kept):
             kept.append(one)
     return sorted(kept)
 
 
-def _anonymized(text: str, findings: list[Finding]) -> str:
+def _anonymized(text: str, findings: list[PersonalData]) -> str:
     from presidio_anonymizer.entities import RecognizerResult
 
     results = [RecognizerResult(one.kind, one.start, one.end, one.score) for one in findings]

@@ -21,9 +21,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.artifacts import canonical, digest
 from pipelines.errors import InputError
 from pipelines.quality.tables import TABLES, printable
+from pipelines.store.recipes import canonical, digest
 
 DEFAULT = Path(__file__).with_name("suite.yaml")
 LARGEST, DEEPEST = 1_000_000, 10

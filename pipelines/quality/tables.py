@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSpec:
     """A table of the staging file: what a row is, its columns, and how a row is named in a report."""
 
     row: str
@@ -35,42 +35,42 @@ def _columns(text: str) -> dict[str, str]:
     return {name: kinds[kind] for name, kind in (word.split(":") for word in text.split())}
 
 
-TABLES: Mapping[str, Table] = {
-    "documents": Table(
+TABLES: Mapping[str, TableSpec] = {
+    "documents": TableSpec(
         "a document of the corpus",
         _columns(
             "line:i id:t text:t title:t segment:t characters:i words:i content:t language:t judgments:i"
         ),
         ("id",), frozenset({"text", "title", "content"}), ("id", "content"),
     ),
-    "queries": Table(
+    "queries": TableSpec(
         "a query of the corpus",
         _columns(
             "line:i id:t text:t split:t characters:i words:i content:t language:t synthetic:i history:i judgments:i relevant:i"
         ),
         ("id",), frozenset({"text", "content"}), ("id", "content"),
     ),
-    "qrels": Table(
+    "qrels": TableSpec(
         "a judgment", _columns("line:i query:t document:t grade:i known_query:i known_document:i"),
         ("query", "document"), frozenset(), ("query", "document"),
     ),
-    "interactions": Table(
+    "interactions": TableSpec(
         "a choice of a user",
         _columns("line:i user:t document:t time:i value:r days_old:r known_user:i known_document:i"),
         ("line",), frozenset({"user"}), ("user",),
     ),
-    "users": Table("a user", _columns("line:i id:t fields:i interactions:i"), ("line",), frozenset({"id"}), ("id",)),
-    "user_fields": Table(
+    "users": TableSpec("a user", _columns("line:i id:t fields:i interactions:i"), ("line",), frozenset({"id"}), ("id",)),
+    "user_fields": TableSpec(
         "a field of a user", _columns("line:i user:t name:t value:t"), ("line",), frozenset({"user", "name", "value"})
     ),
-    "corpus": Table(
+    "corpus": TableSpec(
         "the corpus as a whole: the table has one row",
         _columns(
             "documents:i queries:i qrels:i interactions:i users:i documents_ratio:r queries_ratio:r qrels_ratio:r"
             " duplicate_share:r judged_share:r language:t language_share:r days_old:r"
         ),
     ),
-    "exposures": Table(
+    "exposures": TableSpec(
         "an answered search of the log",
         _columns(
             "line:i request_id:t at:t days_old:r user:t query:t content:t release:t policy:t entry:i results:i"
@@ -78,18 +78,18 @@ TABLES: Mapping[str, Table] = {
         ),
         ("line",), frozenset({"user", "query", "content"}), ("request_id",),
     ),
-    "shown": Table(
+    "shown": TableSpec(
         "a document as it was shown",
         _columns("line:i request_id:t document:t position:i score:r propensity:r known_document:i"),
         ("line", "position"), frozenset(), ("request_id",),
     ),
-    "clicks": Table(
+    "clicks": TableSpec(
         "a click of the log",
         _columns("line:i request_id:t document:t position:i at:t days_old:r known_exposure:i was_shown:i"),
         ("line",),
     ),
-    "files": Table("a file that was read", _columns("name:t lines:i bad:i bad_share:r cut_off:i"), ("name",)),
-    "personal": Table(
+    "files": TableSpec("a file that was read", _columns("name:t lines:i bad:i bad_share:r cut_off:i"), ("name",)),
+    "personal": TableSpec(
         "a kind of personal data in one part of what was scanned",
         _columns("part:t kind:t sure:i scanned:i texts:i found:i sure_texts:i"),
         ("part", "kind"),

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.reports.frame import Report, Table, write_report
+from pipelines.reports.frame import Report, ReportTable, write_report
 
 if TYPE_CHECKING:
-    from pipelines.artifacts import Artifact
-    from pipelines.evaluation.choice import Measured
+    from pipelines.evaluation.variant_choice import VariantMeasurement
+    from pipelines.store.artifacts import Artifact
 
 COLUMNS: list[tuple[str, Any]] = [
     ("variant", "text"), ("documents a second", "text"), ("nDCG@10 kept", "text"), ("95 % interval", "text"),
@@ -18,7 +18,7 @@ COLUMNS: list[tuple[str, Any]] = [
 
 
 def write_choice_report(
-    folder: Path, encoder: str, corpus: "Artifact", table: Sequence["Measured"], queries: int, documents: int
+    folder: Path, encoder: str, corpus: "Artifact", table: Sequence["VariantMeasurement"], queries: int, documents: int
 ) -> None:
     """Write `report.html` and `report.json`: the whole table, fastest first."""
     chosen = next(one for one in table if not one.reason)
@@ -35,13 +35,13 @@ def write_choice_report(
     ]
     report = Report(
         "choice", f"variants of encoder {encoder}", "chosen", sentence,
-        tables=[Table("Variants", COLUMNS, [_cells(one) for one in fastest_first])],
+        tables=[ReportTable("Variants", COLUMNS, [_cells(one) for one in fastest_first])],
         method=method, provenance={"encoder": encoder, "corpus": corpus.id},
     )  # fmt: skip
     write_report(folder, report)
 
 
-def _cells(one: "Measured") -> list[Any]:
+def _cells(one: "VariantMeasurement") -> list[Any]:
     if not one.docs_per_s:
         return [one.variant, "–", "–", "–", "–", None, "–", one.reason]
     return [

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.collections.difference import CHANGES, NOUNS, Difference, first_of_each
-from pipelines.reports.frame import Report, Table, write_report
+from pipelines.corpus.difference import CHANGES, NOUNS, Difference, first_of_each
+from pipelines.reports.frame import Report, ReportTable, write_report
 
 Counts = Mapping[str, Mapping[str, int]]
 SHOWN = 50
@@ -58,14 +58,14 @@ def _order(first: Mapping[tuple[str, str], Any]) -> list[tuple[str, str]]:
     return [key for key in every if key in first]
 
 
-def _counted(counts: Counts) -> Table:
+def _counted(counts: Counts) -> ReportTable:
     present = {noun: row for noun, row in counts.items() if any(row.values()) or noun in ("documents", "queries", "judgments")}
     columns: list[tuple[str, Any]] = [("", "text"), *((change, "count") for change in (*CHANGES, "equal"))]
     note = "a is the corpus before, b the one after: added rows are only in b, deleted ones only in a."
-    return Table("Counts", columns, [[noun, *row.values()] for noun, row in present.items()], note)
+    return ReportTable("Counts", columns, [[noun, *row.values()] for noun, row in present.items()], note)
 
 
-def _rows(key: tuple[str, str], first: Sequence[Difference], counts: Counts) -> Table:
+def _rows(key: tuple[str, str], first: Sequence[Difference], counts: Counts) -> ReportTable:
     change, title = key[1], _title(key)
     total = counts[title.partition(" ")[0]][change]
     note = HEADINGS[change] + (f"; the first {len(first):,} of {total:,}" if total > len(first) else "")
@@ -75,10 +75,10 @@ def _rows(key: tuple[str, str], first: Sequence[Difference], counts: Counts) -> 
             ("row", "text"),
             *([("title", "results")] if key[0] == "document" else []),
         ]
-        return Table(title, whole, [_whole(one)[: len(whole)] for one in first], note)
+        return ReportTable(title, whole, [_whole(one)[: len(whole)] for one in first], note)
     cells = [[one.id, name, told(one.before[name]), told(one.after[name])] for one in first for name in one.before]
     columns: list[tuple[str, Any]] = [("id", "text"), ("field", "text"), ("before (a)", "text"), ("after (b)", "text")]
-    return Table(title, columns, cells, note)
+    return ReportTable(title, columns, cells, note)
 
 
 def _title(key: tuple[str, str]) -> str:

@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.evaluation.comparison import yardstick_warnings
+from pipelines.corpus.documents import Document
+from pipelines.evaluation.comparison import baseline_warnings
 from pipelines.evaluation.measures import label
 from pipelines.evaluation.qrels import RELEVANT
 from pipelines.evaluation.record import yardsticks
-from pipelines.evaluation.run import BM25
-from pipelines.evaluation.significance import interval
-from pipelines.ranking.corpus import Document
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, Table, pictured, signed, value, write_report
+from pipelines.reports.frame import Picture, Report, ReportTable, pictured, write_report
+from pipelines.retrieval.lexical import BM25
+from pipelines.statistics.intervals import interval
+from pipelines.wording import signed, value
 
 MAIN = "nDCG@10"
 SMOKE = "synthetic known-item queries, made from the documents, a smoke test that says nothing of the quality"
@@ -58,7 +59,7 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
     return Report(
         "evaluation", title, verdict, _sentence(summary), [_means(summary), _spread(rows)],
         [_measures(summary), *_examples(rows, documents, beside), *_segments(rows, summary["confidence"], beside)],
-        yardstick_warnings(summary, MAIN), _method(summary), provenance,
+        baseline_warnings(summary, MAIN), _method(summary), provenance,
     )  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def _spread(rows: Sequence[dict[str, Any]]) -> Picture:
     return Picture(f"{MAIN} by query", caption, charts.histogram(values, MAIN), values)
 
 
-def _measures(summary: Mapping[str, Any]) -> Table:
+def _measures(summary: Mapping[str, Any]) -> ReportTable:
     names = ["release", *yardsticks(summary)]
 
     def row(measure: str, sides: Mapping[str, Any]) -> list[Any]:
@@ -110,7 +111,7 @@ def _measures(summary: Mapping[str, Any]) -> Table:
         return [label(measure), *(cell for side in found for cell in (side["mean"], (side["low"], side["high"])))]
 
     columns: list[tuple[str, Any]] = [column for name in names for column in ((name, "value"), ("interval", "interval"))]
-    return Table(
+    return ReportTable(
         f"Measures and {names[1]}",
         [("measure", "text"), *columns, ("difference", "signed"), ("interval", "signed interval")],
         [row(measure, sides) for measure, sides in summary["measures"].items()],
@@ -118,7 +119,7 @@ def _measures(summary: Mapping[str, Any]) -> Table:
     )  # fmt: skip
 
 
-def _segments(rows: Sequence[dict[str, Any]], confidence: float, beside: str) -> list[Table]:
+def _segments(rows: Sequence[dict[str, Any]], confidence: float, beside: str) -> list[ReportTable]:
     members: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         for segment in {document["segment"] for document in row["relevant"] if document["segment"]}:
@@ -138,10 +139,10 @@ def _segments(rows: Sequence[dict[str, Any]], confidence: float, beside: str) ->
     columns: list[tuple[str, Any]] = [
         ("segment", "text"), ("queries", "count"), (MAIN, "share"), ("interval", "interval"), (beside, "value")
     ]  # fmt: skip
-    return [Table("Segments", columns, [cells(*item) for item in ordered[:SEGMENTS]], note)]
+    return [ReportTable("Segments", columns, [cells(*item) for item in ordered[:SEGMENTS]], note)]
 
 
-def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document], beside: str) -> list[Table]:
+def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document], beside: str) -> list[ReportTable]:
     side = beside.lower()
     worst = sorted(rows, key=lambda row: (row["release"][MAIN], -row[side][MAIN], row["release"]["R@100"], row["text"]))
     best = sorted(rows, key=lambda row: (-row["release"][MAIN], -len(row["relevant"]), row["text"]))
@@ -155,13 +156,13 @@ def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document],
 
     framed = "Framed results are relevant."
     return [
-        Table(
+        ReportTable(
             "Worst queries",
             columns,
             [cells(row) for row in worst[:EXAMPLES]],
             f"Those that {beside} ranks better come first. {framed}",
         ),
-        Table(
+        ReportTable(
             "Best queries",
             columns,
             [cells(row) for row in best[:EXAMPLES]],

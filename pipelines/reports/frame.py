@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines.corpus.documents import Document
 from pipelines.errors import InputError
-from pipelines.ranking.corpus import Document
+from pipelines.wording import clipped, signed, value
 
 Tone = Literal["good", "bad", "unsure", "neutral"]
 Kind = Literal["text", "value", "signed", "interval", "signed interval", "count", "share", "results"]
@@ -40,7 +41,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Rows under named columns. A column's kind says how its cells are written.
 
     Kinds: text; value 0.123; signed +0.123; interval and signed interval: (low, high); count 1,234; share: value with a bar;
@@ -62,7 +63,7 @@ class Report:
     verdict: str
     sentence: str
     pictures: list[Picture] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    tables: list[ReportTable] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     method: list[str] = field(default_factory=list)
     provenance: dict[str, str] = field(default_factory=dict)
@@ -159,36 +160,6 @@ def _template() -> Any:
 def pictured(shown: Sequence[dict[str, Any]], documents: Mapping[str, Document], most: int = 5) -> list[dict[str, Any]]:
     """The cells of kind results for the first of `shown`, each with its document's picture if it has one."""
     return [one | {"picture": documents[one["id"]].picture if one["id"] in documents else ""} for one in shown[:most]]
-
-
-def clipped(text: str, longest: int) -> str:
-    """The text, cut to `longest` characters.
-
-    >>> clipped("a long text", 6), clipped("short", 6)
-    ('a lon…', 'short')
-    """
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def value(number: float | None) -> str:
-    """A measure's value with three digits.
-
-    >>> value(0.3572), value(None)
-    ('0.357', '–')
-    """
-    return "–" if number is None else f"{number:.3f}"
-
-
-def signed(number: float | None) -> str:
-    """A difference with its sign, three digits and a real minus.
-
-    >>> signed(-0.0312), signed(0.0312), signed(0.0), signed(None)
-    ('−0.031', '+0.031', '0.000', '–')
-    """
-    if number is None:
-        return "–"
-    text = f"{number:+.3f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def image(svg: str) -> str:

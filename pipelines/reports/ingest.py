@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from pipelines.collections.collection import Collection
-from pipelines.collections.record import FIELDS
+from pipelines.collections import FIELDS, Collection
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, Table, write_report
+from pipelines.reports.frame import Picture, Report, ReportTable, write_report
 
 SHOWN = 3
 
@@ -48,13 +47,15 @@ def _pictures(collection: Collection) -> list[Picture]:
     return [Picture("Length of the texts", caption, charts.doubling(counted, "characters", "documents"), counted)]
 
 
-def _read(collection: Collection) -> Table:
+def _read(collection: Collection) -> ReportTable:
     rows = [[role, count, collection.staging.quarantine.of(role)] for role, count in collection.staging.rows.items()]
     columns: list[tuple[str, Any]] = [("rows of", "text"), ("read", "count"), ("refused", "count")]
-    return Table("Rows", columns, rows, "Refused rows are in quarantine.csv beside this report, with file, line and reason.")
+    return ReportTable(
+        "Rows", columns, rows, "Refused rows are in quarantine.csv beside this report, with file, line and reason."
+    )
 
 
-def _columns(collection: Collection) -> Table:
+def _columns(collection: Collection) -> ReportTable:
     files: dict[tuple[str, str, str], list[str]] = {}
     for part in collection.layout.parts:
         for name in (name for name in FIELDS[part.role] if name in part.columns):
@@ -62,16 +63,16 @@ def _columns(collection: Collection) -> Table:
             files.setdefault((part.role, name, taken), []).append(part.file.name)
     rows = [[*key, named[0] + (f" and {len(named) - 1} more" if len(named) > 1 else "")] for key, named in files.items()]
     columns: list[tuple[str, Any]] = [("rows of", "text"), ("field", "text"), ("column", "text"), ("file", "text")]
-    return Table("What was taken for what", columns, rows, "Where a guess is wrong: --column FIELD=COLUMN.")
+    return ReportTable("What was taken for what", columns, rows, "Where a guess is wrong: --column FIELD=COLUMN.")
 
 
-def _grades(collection: Collection) -> list[Table]:
+def _grades(collection: Collection) -> list[ReportTable]:
     if collection.scale is None or not collection.staging.count("qrels"):
         return []
     counted = "SELECT grade, count(*), count(DISTINCT query) FROM qrels GROUP BY grade ORDER BY grade"
     rows = [list(row) for row in collection.staging.db.execute(counted)]
     columns: list[tuple[str, Any]] = [("grade", "count"), ("judgments", "count"), ("queries", "count")]
-    return [Table("Grades", columns, rows, f"From worst to best: {collection.scale.shown}. {_direction(collection)}")]
+    return [ReportTable("Grades", columns, rows, f"From worst to best: {collection.scale.shown}. {_direction(collection)}")]
 
 
 def _direction(collection: Collection) -> str:
@@ -83,7 +84,7 @@ def _direction(collection: Collection) -> str:
     return f"Grades and BM25 {agree}: Kendall's tau {found.tau:+.2f} {bounds} over {found.queries:,} queries."
 
 
-def _refused(collection: Collection) -> list[Table]:
+def _refused(collection: Collection) -> list[ReportTable]:
     quarantine = collection.staging.quarantine
     if not quarantine.total:
         return []
@@ -91,15 +92,15 @@ def _refused(collection: Collection) -> list[Table]:
     counted = [[role, reason, count] for (role, reason), count in quarantine.counts.most_common()]
     first: list[tuple[str, Any]] = [("file", "text"), ("line", "count"), ("reason", "text"), ("given", "text")]
     shown = [[one.file, one.line, one.reason, one.given[:200]] for rows in quarantine.first.values() for one in rows]
-    return [Table("Reasons", reasons, counted), Table("First refused rows", first, shown)]
+    return [ReportTable("Reasons", reasons, counted), ReportTable("First refused rows", first, shown)]
 
 
-def _rows(collection: Collection) -> list[Table]:
+def _rows(collection: Collection) -> list[ReportTable]:
     """The first documents, as they will be searched."""
     chosen = "SELECT id, title, substr(text, 1, 300), segment FROM documents ORDER BY id LIMIT ?"
     rows = [list(row) for row in collection.staging.db.execute(chosen, (SHOWN,))]
     columns: list[tuple[str, Any]] = [("id", "text"), ("title", "text"), ("text", "text"), ("segment", "text")]
-    return [Table("First documents", columns, rows)]
+    return [ReportTable("First documents", columns, rows)]
 
 
 def _method(collection: Collection) -> list[str]:

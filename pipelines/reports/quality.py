@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, Table, write_report
+from pipelines.reports.frame import Picture, Report, ReportTable, write_report
 
 if TYPE_CHECKING:
     from pipelines.quality.examination import Examination
@@ -57,7 +57,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _refused(examination: "Examination") -> Iterable[Table]:
+def _refused(examination: "Examination") -> Iterable[ReportTable]:
     outcomes = [*examination.of("failed"), *examination.of("warned")]
     columns: list[tuple[str, Any]] = [
         ("of", "text"), ("level", "text"), ("found", "text"), ("examples", "text"), ("why it matters", "text"),
@@ -68,12 +68,12 @@ def _refused(examination: "Examination") -> Iterable[Table]:
         return [one.subject, one.check.level, one.found, ", ".join(one.examples), one.check.why, declared(one.check)]
 
     if outcomes:
-        yield Table(
+        yield ReportTable(
             "Checks that did not pass", columns, [cells(one) for one in outcomes], "Failed ones first. Texts are not shown."
         )
 
 
-def _proposed(examination: "Examination") -> Iterable[Table]:
+def _proposed(examination: "Examination") -> Iterable[ReportTable]:
     outcomes = examination.of("proposed")
     columns: list[tuple[str, Any]] = [
         ("of", "text"), ("level", "text"), ("proposed check", "text"), ("the profile saw", "text"), ("today", "text")
@@ -85,10 +85,10 @@ def _proposed(examination: "Examination") -> Iterable[Table]:
 
     note = "A proposal counts once somebody has put a name into its reviewed_by, in place of reviewed: false."
     if outcomes:
-        yield Table("Not counted, waiting for review", columns, [cells(one) for one in outcomes], note)
+        yield ReportTable("Not counted, waiting for review", columns, [cells(one) for one in outcomes], note)
 
 
-def _personal(examination: "Examination") -> Iterable[Table]:
+def _personal(examination: "Examination") -> Iterable[ReportTable]:
     columns: list[tuple[str, Any]] = [
         ("in", "text"), ("kind", "text"), ("scanned", "count"), ("texts with it", "count"), ("found", "count"),
         ("where, and its shape", "text"),
@@ -113,14 +113,14 @@ def _personal(examination: "Examination") -> Iterable[Table]:
         nothing = {one.part: one.scanned for one in parts} if not rows else {}
         rows += [[part, "none", scanned, 0, 0, ""] for part, scanned in nothing.items()]
         if rows:
-            yield Table(title, columns, rows, note)
+            yield ReportTable(title, columns, rows, note)
 
 
-def _counts(examination: "Examination") -> Iterable[Table]:
+def _counts(examination: "Examination") -> Iterable[ReportTable]:
     previous = examination.asked.previous
     columns: list[tuple[str, Any]] = [("table", "text"), ("rows", "count")]
     if previous is None:
-        yield Table("Rows", columns, [list(item) for item in examination.counts.items()])
+        yield ReportTable("Rows", columns, [list(item) for item in examination.counts.items()])
         return
     from pipelines.quality.loading import COUNTED
 
@@ -129,10 +129,10 @@ def _counts(examination: "Examination") -> Iterable[Table]:
         return [table, count, before, count / before if before else None]
 
     columns += [("version before", "count"), ("ratio", "value")]
-    yield Table("Rows, beside the version before", columns, [cells(*item) for item in examination.counts.items()])
+    yield ReportTable("Rows, beside the version before", columns, [cells(*item) for item in examination.counts.items()])
 
 
-def _files(examination: "Examination") -> Iterable[Table]:
+def _files(examination: "Examination") -> Iterable[ReportTable]:
     columns: list[tuple[str, Any]] = [
         ("file", "text"), ("lines", "count"), ("can't be read", "count"), ("last line", "text"), ("first of them", "text")
     ]  # fmt: skip
@@ -142,10 +142,10 @@ def _files(examination: "Examination") -> Iterable[Table]:
         for one in examination.files
     ]  # fmt: skip
     if rows:
-        yield Table("Files", columns, rows)
+        yield ReportTable("Files", columns, rows)
 
 
-def _every(examination: "Examination") -> Table:
+def _every(examination: "Examination") -> ReportTable:
     columns: list[tuple[str, Any]] = [
         ("outcome", "text"), ("of", "text"), ("check", "text"), ("level", "text"), ("found", "text"), ("reviewed by", "text")
     ]  # fmt: skip
@@ -154,7 +154,7 @@ def _every(examination: "Examination") -> Table:
         for one in examination.outcomes
         if one.status != "proposed"
     ]
-    return Table("Every check that counts", columns, rows)
+    return ReportTable("Every check that counts", columns, rows)
 
 
 def _pictures(examination: "Examination") -> Iterable[Picture]:

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.corpus.documents import Document
 from pipelines.evaluation.measures import label
-from pipelines.ranking.corpus import Document
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, Table, clipped, pictured, signed, value, write_report
+from pipelines.reports.frame import Picture, Report, ReportTable, pictured, write_report
+from pipelines.wording import clipped, signed, value
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.gate import Verdict
+    from pipelines.gates.verdict import Verdict
 
 SHOWN = 15
 TEXT = 200
@@ -108,8 +109,8 @@ def _waterfall(verdict: "Verdict", queries: Rows) -> Picture:
     return Picture("Each query", caption, charts.waterfall(values, f"difference in {verdict.measure}"), values)
 
 
-def _measures(measures: Rows) -> Table:
-    return Table(
+def _measures(measures: Rows) -> ReportTable:
+    return ReportTable(
         "Measures",
         [
             ("measure", "text"),
@@ -125,7 +126,7 @@ def _measures(measures: Rows) -> Table:
     )
 
 
-def _queries(verdict: "Verdict", queries: Rows, documents: Documents) -> list[Table]:
+def _queries(verdict: "Verdict", queries: Rows, documents: Documents) -> list[ReportTable]:
     columns: list[tuple[str, Any]] = [
         ("query", "text"), ("difference", "signed"), ("champion's first results", "results"),
         ("challenger's first results", "results"), ("relevant", "results"),
@@ -139,7 +140,7 @@ def _queries(verdict: "Verdict", queries: Rows, documents: Documents) -> list[Ta
     best = [cells(row) for row in reversed(queries[-SHOWN:]) if row["difference"] > 0]
     note = f"By {verdict.measure}. Framed results are relevant."
     tables = (("Worst queries", worst), ("Best queries", best))
-    return [Table(title, columns, rows, note) for title, rows in tables if rows]
+    return [ReportTable(title, columns, rows, note) for title, rows in tables if rows]
 
 
 def _method(verdict: "Verdict") -> list[str]:

@@ -6,9 +6,9 @@ Never in a command line, a template, an XCom or a log: Airflow shows all of thes
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.artifacts import Store, open_store
 from pipelines.errors import InputError, TryAgain
 from pipelines.settings import Settings
+from pipelines.store.objects import Store, open_store
 
 USUAL = "aws_default"
 OWN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")

@@ -15,7 +15,7 @@ def form(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, Param]:
     A required field may stay empty, since a run that an asset starts has nobody to fill it. Of a name that several
     models have, the last one's field is asked.
 
-    >>> from pipelines.steps.plan import PlanTuning
+    >>> from pipelines.steps.refresh_embeddings.plan import PlanTuning
     >>> form(PlanTuning)["shards"].schema["maximum"]
     1000
     """

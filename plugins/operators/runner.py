@@ -26,9 +26,9 @@ from operators.credentials import granted, open_granted_store
 from operators.ending import Ending, how_it_ended
 from operators.failures import StepFailed, api_message, by_cluster, first_line, no_quota, refused, silent, taken
 from operators.pod import OBSERVED, affinity, profile_named, resources, secret
-from pipelines.artifacts import canonical, digest
 from pipelines.errors import TryAgain
 from pipelines.settings import settings
+from pipelines.store.recipes import canonical, digest
 
 STALE = timedelta(seconds=15)
 """How long after the end of its grace a pod may still be listed before its node counts as lost."""

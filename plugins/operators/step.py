@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 from airflow.sdk import Asset, AssetAlias, BaseOperatorLink, Context
 from airflow.sdk.bases.skipmixin import SkipMixin
@@ -20,13 +20,12 @@ from operators.pod import pod_arguments, pod_environment, pod_labels, profile_na
 from operators.process import Child
 from operators.retries import OUT_OF_MEMORY, StepRetryPolicy
 from operators.runner import StepRunner, read_result, results_of
-from pipelines.artifacts import Kind
 from pipelines.contract import Result, Step, step_in
 from pipelines.errors import InputError, NothingToDo, expectation
 from pipelines.settings import environment, settings
+from pipelines.store.recipes import KINDS
 
 STOPPED = (143, -15)
-REPORTED = ("evaluation", "verdict", "drift", "experiment", "report")
 LAST_WORDS = re.compile(r"^(?:error|skipped): (.+)$", re.MULTILINE)
 
 
@@ -46,7 +45,8 @@ class StepOperator(StepRunner, SkipMixin):  # type: ignore[misc]
         step: The step's function; its name is the task id, unless `task_id` gives another.
         step_params: Values for the step's Params and Tuning; templates and other tasks' `output` are welcome, empty ones
             leave the step's default. A name or a value that the step does not know fails the DAG's parse.
-        shard: One more of these values, for `.expand(shard=plan.output)`.
+        over: The name of one more of these values, which `.expand(value=plan.output)` gives each mapped task.
+        value: That value; only `.expand()` passes it.
         returns: The result's field to return instead of the whole result, for `.expand()`. Every field of the
             result is also under its own name: `plan.output["corpus"]`.
         emits: The result's field whose id the events of `outlets` carry.
@@ -56,7 +56,7 @@ class StepOperator(StepRunner, SkipMixin):  # type: ignore[misc]
         deferrable: For a long step: while its pod runs, the triggerer waits for it and no worker is held.
     """
 
-    template_fields = (*StepRunner.template_fields, "step_params", "shard")
+    template_fields = (*StepRunner.template_fields, "step_params", "value")
     operator_extra_links = (ArtifactLink(),)
     ui_color = "#e8f0e4"
 
@@ -66,7 +66,8 @@ class StepOperator(StepRunner, SkipMixin):  # type: ignore[misc]
         step: Callable[..., Result],
         task_id: str = "",
         step_params: dict[str, Any] | None = None,
-        shard: Any = None,
+        over: str = "",
+        value: Any = None,
         returns: str = "",
         emits: str = "",
         only_if: str = "",
@@ -80,7 +81,7 @@ class StepOperator(StepRunner, SkipMixin):  # type: ignore[misc]
     ) -> None:
         given = settings()
         declared = _declared(step)
-        check_values(declared, step_params or {}, [name for name in (returns, emits, only_if, ends_if) if name])
+        check_values(declared, _with_value(step_params, over, None), [one for one in (returns, emits, only_if, ends_if) if one])
         aliases = [AssetAlias(f"{asset.name}-if-{only_if}") if only_if else asset for asset in outlets or []]
         usual = {
             "retry_policy": StepRetryPolicy(),
@@ -103,7 +104,7 @@ class StepOperator(StepRunner, SkipMixin):  # type: ignore[misc]
             **{**usual, **arguments},
         )
         self.step, self.profile = step, profile
-        self.step_params, self.shard = step_params or {}, shard
+        self.step_params, self.over, self.value = step_params or {}, over, value
         self.returns, self.emits, self.only_if, self.events_of = returns, emits, only_if, outlets or []
         self.ends_if = ends_if
         self.artifact_page = ""
@@ -114,7 +115,7 @@ class StepOperator(StepRunner, SkipMixin):  # type: ignore[misc]
         """As Airflow's, with the same check of the step's values at parse."""
         declared = _declared(step)
         names = [arguments[key] for key in ("returns", "emits", "only_if") if key in arguments]
-        check_values(declared, {"shard": None, **arguments.get("step_params", {})}, names)
+        check_values(declared, _with_value(arguments.get("step_params"), arguments.get("over", ""), None), names)
         usual = {"retries": 2, "retry_delay": timedelta(seconds=5), "retry_policy": StepRetryPolicy(), "outlets": []}
         return super().partial(step=step, task_id=task_id or declared.name, **{**usual, **arguments})
 
@@ -149,7 +150,7 @@ class StepOperator(StepRunner, SkipMixin):  # type: ignore[misc]
 
     def command(self, context: Context) -> list[str]:
         """The step and its options, as the command line takes them."""
-        values = {**self.step_params, **({"shard": self.shard} if self.shard is not None else {})}
+        values = _with_value(self.step_params, self.over, self.value)
         declared = _declared(self.step)
         values |= {
             name: value.splitlines() for name, value in values.items() if isinstance(value, str) and name in _lists(declared)
@@ -209,9 +210,9 @@ class StepOperator(StepRunner, SkipMixin):  # type: ignore[misc]
         self.do_xcom_push = True
         for name, value in {**result, "result": result}.items():
             context["ti"].xcom_push(name, value)
-        kind = next((name for name in result if name in get_args(Kind) and result[name]), "")
+        kind = next((name for name in result if name in KINDS and result[name]), "")
         if kind:
-            self.artifact_page = f"/ratchet/{'reports' if kind in REPORTED else 'artifacts'}/{kind}/{result[kind]}"
+            self.artifact_page = f"/ratchet/{'reports' if KINDS[kind].has_report else 'artifacts'}/{kind}/{result[kind]}"
         if self.emits and (not self.only_if or result[self.only_if]):
             self._emit(context, {"id": result[self.emits]})
         if self.ends_if and result[self.ends_if]:
@@ -234,13 +235,18 @@ def check_values(step: Step, values: dict[str, Any], result_fields: list[str]) -
     """
     models = [step.params, *([step.tuning] if step.tuning else [])]
     known = [name for model in models for name in model.model_fields]
-    named = [(name, known) for name in values if not (name == "shard" and values[name] is None)]
+    named = [(name, known) for name in values]
     for name, allowed in [*named, *((name, list(step.result.model_fields)) for name in result_fields)]:
         if name not in allowed:
             raise InputError(f"{name!r} for step {step.name}", f"one of {', '.join(allowed)}", "correct it in the DAG")
     literal = {name: value for name, value in values.items() if isinstance(value, (bool, int, float)) or _plain(value)}
     for model in models:
         _check_literals(step.name, model, {name: value for name, value in literal.items() if name in model.model_fields})
+
+
+def _with_value(step_params: dict[str, Any] | None, over: str, value: Any) -> dict[str, Any]:
+    """The step's values with the one that a mapped task gets for itself."""
+    return {**(step_params or {}), **({over: value} if over else {})}
 
 
 def _plain(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """The pages under /ratchet: which release serves and why, an artifact's report, an artifact's manifest."""
 
-from typing import Any, get_args
+from typing import Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
@@ -8,10 +8,12 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipelines.artifacts import Artifact, Kind, load_exactly, open_store
 from pipelines.errors import StepError
-from pipelines.evaluation.verdicts import read_verdicts
-from pipelines.journal import Journal
+from pipelines.gates.verdict import read_verdicts
+from pipelines.store.artifacts import Artifact, load_exactly
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import KINDS
 
 # Reports are whole pages of our own with inlined style and pictures: nothing is fetched, nothing runs.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -20,7 +22,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-REPORTED = ("evaluation", "verdict", "drift", "experiment", "report")
 
 templates = Environment(loader=PackageLoader("ui", "templates"), autoescape=True, undefined=StrictUndefined)
 
@@ -63,13 +64,13 @@ def artifact(kind: str, artifact_id: str) -> HTMLResponse:
         found = _artifact(kind, artifact_id)
     except StepError as error:
         return _page("problem.html", 404, message=str(error))
-    return _page("artifact.html", manifest=found.manifest, kinds=get_args(Kind), reported="report.html" in found.manifest.files)
+    return _page("artifact.html", manifest=found.manifest, kinds=KINDS, reported="report.html" in found.manifest.files)
 
 
 def _artifact(kind: str, artifact_id: str) -> Artifact:
-    if kind not in get_args(Kind) or not artifact_id.isalnum():
+    if kind not in KINDS or not artifact_id.isalnum():
         raise HTTPException(404, "no such artifact")
-    return load_exactly(open_store(), kind, artifact_id)  # type: ignore[arg-type]  # checked above
+    return load_exactly(open_store(), kind, artifact_id)
 
 
 def _page(name: str, status: int = 200, **values: Any) -> HTMLResponse:

@@ -7,11 +7,12 @@ from urllib.parse import quote
 import pytest
 from kubernetes.client import ApiClient
 
-from pipelines.artifacts import Store, load
-from tests.cluster.faults import FAULTS, SHARDS, Fault, check, drained
-from tests.cluster.local import NoCluster, cluster
-from tests.cluster.platform import platform
-from tests.cluster.witness import redone, told
+from cluster.faults import FAULTS, SHARDS, Fault, check, drained
+from cluster.local import NoCluster, cluster
+from cluster.platform import platform
+from cluster.witness import redone, told
+from pipelines.store.artifacts import load
+from pipelines.store.objects import Store
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.cluster.first_release import PAGE, PARTS, commands, filled
+from cluster.first_release import PAGE, PARTS, commands, filled
 from tests.conftest import PROJECT
 from tests.services import S3
 

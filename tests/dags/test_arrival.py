@@ -13,7 +13,8 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
-from pipelines.artifacts import load, open_store
+from pipelines.store.artifacts import load
+from pipelines.store.objects import open_store
 from tests import airflow_home
 
 ROWS = "id,name\n" + "".join(f"p{number},a {colour} lamp\n" for number, colour in enumerate(("red", "blue", "green")))

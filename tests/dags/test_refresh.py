@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from pipelines.artifacts import open_store
-from pipelines.journal import Journal
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
 
 
 @pytest.fixture

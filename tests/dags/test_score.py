@@ -2,8 +2,9 @@
 
 import pyarrow.parquet
 
-from pipelines.artifacts import load_exactly, open_store
-from tests.serve.conftest import route
+from pipelines.store.artifacts import load_exactly
+from pipelines.store.objects import open_store
+from tests.images.serve.conftest import route
 
 
 def test_a_file_is_scored_and_found_again(run_dag, trained, tmp_path):

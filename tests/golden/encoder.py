@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import Recipe, digest_file, open_store, produce
+from pipelines.store.artifacts import produce
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import Recipe, digest_file
 
 WORDS = (
     "[PAD] [UNK] a for made of the with drawers , red green blue white black yellow grey wooden wood metal glass plastic "

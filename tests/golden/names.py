@@ -60,8 +60,8 @@ def _is_log(function: ast.expr) -> bool:
 
 def mlflow_names() -> dict[str, Any]:
     """The registered model, the experiment, the aliases and how a measure is written as a tag."""
-    from pipelines import registry
     from pipelines.evaluation.measures import CONDENSED, MEASURES
+    from pipelines.projections import mlflow as registry
 
     tags = [registry.tag(name) for name in (*MEASURES, CONDENSED)]
     fixed = ["release", "entry", "who", "verdict", "corpus", "encoder", "embeddings", "index"]
@@ -83,11 +83,10 @@ def dag_names(bag: Any) -> dict[str, Any]:
 
 def kinds() -> list[str]:
     """The kinds of artifact, which are folders of the store."""
-    from typing import get_args
 
-    from pipelines.artifacts import Kind
+    from pipelines.store.recipes import KINDS
 
-    return list(get_args(Kind))
+    return list(KINDS)
 
 
 def public_names(bag: Any) -> dict[str, Any]:
@@ -98,9 +97,9 @@ def public_names(bag: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    from tests import airflow_home  # noqa: F401  # before the first import of Airflow
-
     from airflow.utils.db import initdb
+
+    from tests import airflow_home  # noqa: F401  # before the first import of Airflow
 
     initdb()
     from airflow.dag_processing.dagbag import DagBag

@@ -6,15 +6,16 @@ import tarfile
 
 import pytest
 
-from pipelines.artifacts import find, open_store
 from pipelines.errors import InputError
-from pipelines.garbage import garbage
-from pipelines.journal import Journal
-from pipelines.ranking.release import load_release
+from pipelines.retrieval.release import load_release
 from pipelines.settings import PROJECT
+from pipelines.store.artifacts import find
+from pipelines.store.gc import garbage
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
 from tests.conftest import call
 from tests.golden import write_store
-from tests.serve.server import running_server
+from tests.images.serve.server import running_server
 
 IDS = json.loads(write_store.IDS.read_text())
 FIRST, SECOND, GRAPH = (IDS["releases"][name] for name in ("first", "second", "graph"))
@@ -88,9 +89,9 @@ def test_the_journal_and_every_verdict_are_told(store):
 
 def test_the_pages_are_shown(store):
     pytest.importorskip("airflow")
-    from tests import airflow_home  # noqa: F401  # before the first import of Airflow
-
     from ui import pages
+
+    from tests import airflow_home  # noqa: F401  # before the first import of Airflow
 
     page = pages.releases().body.decode()
     assert all(ids["release"][:8] in page for ids in IDS["releases"].values())

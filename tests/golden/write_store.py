@@ -16,9 +16,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import open_store
 from pipelines.contract import load_step
-from pipelines.journal import Journal
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
 from tests.golden.encoder import tiny_encoder
 
 HERE = Path(__file__).resolve().parent

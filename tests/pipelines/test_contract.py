@@ -5,9 +5,11 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
-from pipelines.artifacts import Recipe, find, open_store, produce
 from pipelines.contract import Added, Params
 from pipelines.errors import NewerVersion
+from pipelines.store.artifacts import find, produce
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import Recipe
 
 
 class Before(Params):

@@ -53,7 +53,7 @@ class _Scan:
     """Within a string."""
 
 
-class Document:
+class JsonDocument:
     """A JSON document, walked from its beginning to its end.
 
     Raises (walking):
@@ -194,7 +194,7 @@ def shape_of(name: str, beginning: str) -> Shape:
     >>> shape_of("a.json", '{"count": 2, "data": [{"id": 1}, {"id": 2}]}'), shape_of("a.json", '{"d1": {"text": "a"}}')
     (Shape(kind='list', path=('data',)), Shape(kind='map', path=()))
     """
-    document = Document(name, iter([beginning]))
+    document = JsonDocument(name, iter([beginning]))
     if document.peek() == "[":
         return Shape("list")
     found = _entries(document)
@@ -206,7 +206,7 @@ def shape_of(name: str, beginning: str) -> Shape:
     return Shape("map" if all(kind == "object" for _, kind in found) else "one")
 
 
-def _entries(document: Document, within: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
+def _entries(document: JsonDocument, within: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
     """The values of an object by path, each known for what it is; those that the beginning holds."""
     found: list[tuple[tuple[str, ...], str]] = []
     with suppress(InputError):
@@ -237,7 +237,7 @@ def read_document(file: SourceFile, longest: int = LONGEST) -> Iterator[Record |
         blocks = decoded(stream, file.encoding)
         first = list(islice(blocks, PEEK))
         shape = shape_of(file.name, "".join(first))
-        document = Document(file.name, _chained(first, blocks), longest)
+        document = JsonDocument(file.name, _chained(first, blocks), longest)
         for number, (key, element) in enumerate(_found(document, shape), 1):
             row = element.row
             if isinstance(row, str):
@@ -254,7 +254,7 @@ def _chained(first: list[str], blocks: Iterator[str]) -> Iterator[str]:
     yield from blocks
 
 
-def _found(document: Document, shape: Shape) -> Iterator[tuple[str, Element]]:
+def _found(document: JsonDocument, shape: Shape) -> Iterator[tuple[str, Element]]:
     """The elements that are rows, each with its key where it has one."""
     if shape.kind == "list":
         yield from (("", element) for element in _listed(document, shape.path))
@@ -268,7 +268,7 @@ def _found(document: Document, shape: Shape) -> Iterator[tuple[str, Element]]:
             yield "", document.element()
 
 
-def _listed(document: Document, path: tuple[str, ...]) -> Iterator[Element]:
+def _listed(document: JsonDocument, path: tuple[str, ...]) -> Iterator[Element]:
     """The elements of the list at `path`; what lies beside it must not be another."""
     if not path:
         yield from document.elements()

@@ -5,14 +5,14 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from pipelines.collections.reading.archives import is_office, is_tar, tar_members, zip_members
-from pipelines.collections.reading.bucket import download
 from pipelines.collections.reading.compression import CHUNK, MAX_EXPANDED, compression_of, expanded, unreadable
 from pipelines.collections.reading.foreign import aside_by_name, is_hidden, unread_format
 from pipelines.collections.record import Compression
 from pipelines.errors import InputError
+from pipelines.store.bucket import download
+from pipelines.store.locations import local_path
 
 MOST_FILES = 100_000
 """Files of one source: more are a tree that was not meant, and would be read for hours before anything is said."""
@@ -64,7 +64,7 @@ def open_source(uri: str, scratch: Path, endpoint: str | None = None) -> Source:
     """
     opening = _Opening(scratch)
     if uri.startswith("s3://"):
-        for name, path, reason in download(uri, scratch / "fetched", endpoint, MOST_FILES):
+        for name, path, reason in download(uri, scratch / "fetched", endpoint, MOST_FILES, aside_by_name):
             opening.add(name, path, reason)
     else:
         path = local_path(uri)
@@ -73,20 +73,6 @@ def open_source(uri: str, scratch: Path, endpoint: str | None = None) -> Source:
     if not opening.files:
         raise _nothing(uri, opening.aside)
     return Source(tuple(opening.files), tuple(opening.aside))
-
-
-def local_path(uri: str) -> Path:
-    """The path that a user gave, as a path or as file:///….
-
-    Raises:
-        InputError: another scheme, or another host's file.
-    """
-    parts = urlsplit(uri) if "://" in uri or not uri else None
-    if parts is None:
-        return Path(uri).expanduser() if uri.startswith("~/") else Path(uri)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        return Path(unquote(parts.path))
-    raise InputError(repr(uri), "a path, file:///folder or s3://bucket/prefix", "pass one of these")
 
 
 def shown(name: str) -> str:

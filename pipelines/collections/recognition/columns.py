@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pipelines.collections.recognition.words import Meaning, meaning
+from pipelines.collections.recognition.column_names import Meaning, meaning
 from pipelines.collections.record import Record, SourceFile
 
 LONGEST = 2000

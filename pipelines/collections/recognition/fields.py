@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pipelines.collections.recognition.clues import Clues
+from pipelines.collections.recognition.column_features import ColumnFeatures
+from pipelines.collections.recognition.column_names import words_of
 from pipelines.collections.recognition.columns import MARKUP, Column, Table, text_of
-from pipelines.collections.recognition.vocabulary import (
+from pipelines.collections.recognition.name_lists import (
     ADDRESSES,
     ATTRIBUTES,
     GENERAL_TITLES,
@@ -16,7 +17,6 @@ from pipelines.collections.recognition.vocabulary import (
     REVIEWS,
     SIDES,
 )
-from pipelines.collections.recognition.words import words_of
 
 Fields = dict[str, tuple[str, ...]]
 MOST_TEXTS = 3
@@ -238,7 +238,7 @@ def item_texts(table: Table, fields: Fields) -> Fields:
     return {**fields, "text": (*fields["text"], *groups[:2])}
 
 
-def beside_judgments(clues: Clues, document: str) -> list[Column]:
+def beside_judgments(clues: ColumnFeatures, document: str) -> list[Column]:
     """Of a table with a judgment or choice in each row, the document's columns: what depends on its id, or is called so."""
     own = []
     for column in clues.columns:
@@ -262,7 +262,7 @@ def _of_a_document(column: Column) -> bool:
     return said.subject == "document" or said.attribute == "segment" or "description" in said.words
 
 
-def query_fields(clues: Clues) -> Fields:
+def query_fields(clues: ColumnFeatures) -> Fields:
     """id, text and split of queries; no `text`: the table has none."""
     columns = [column for column in clues.columns if column.meaning.subject != "user"]
     id_ = (
@@ -278,7 +278,7 @@ def query_fields(clues: Clues) -> Fields:
     return {"id": _only(id_), "text": _only(text), **split_fields(clues)}
 
 
-def split_fields(clues: Clues) -> Fields:
+def split_fields(clues: ColumnFeatures) -> Fields:
     """The column that says on which side of the split a row is."""
     fit = [column for column in clues.columns if column.texts and {text.lower() for text in column.different} <= SIDES.keys()]
     called = [
@@ -287,7 +287,7 @@ def split_fields(clues: Clues) -> Fields:
     return {"split": (called[0],)} if called else {}
 
 
-def user_fields(clues: Clues) -> Fields:
+def user_fields(clues: ColumnFeatures) -> Fields:
     """id and the rest of what is known of users."""
     columns = clues.columns
     id_ = next((name for name in clues.users if clues.table.columns[name].unique > 0.99), "") or id_of(columns, {})

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.collections.recognition.clues import Clues, Kind, named
+from pipelines.collections.recognition.column_features import ColumnFeatures, Kind, named
+from pipelines.collections.recognition.column_names import side_of
 from pipelines.collections.recognition.columns import Column, Table, text_of
 from pipelines.collections.recognition.terminal import clean
-from pipelines.collections.recognition.words import side_of
 
 FOLDS = re.compile(r"(^|/)u[1-5ab]\.(base|test)$", re.IGNORECASE)
 """Files that divide the rows of `u.data` beside them, five times and more."""
@@ -26,8 +26,8 @@ class Group:
     """Whether the user says of which kind it is."""
 
     @property
-    def clues(self) -> Clues:
-        return Clues(self.table)
+    def clues(self) -> ColumnFeatures:
+        return ColumnFeatures(self.table)
 
     @property
     def names(self) -> str:
@@ -73,7 +73,7 @@ def asking(table: Table, asked: frozenset[str], judged: frozenset[str]) -> float
         asked: the ids of queries that judgments name.
         judged: the ids of documents that they name.
     """
-    clues = Clues(table)
+    clues = ColumnFeatures(table)
     called = 3.0 * named(table, "queries") or -3.0 * named(table, "documents")
     columns = [column for column in clues.columns if column.code]
     by_ids = max((_by_ids(column, asked, judged) for column in columns), key=abs, default=0.0)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pipelines.collections.recognition.columns import Column, Table, text_of
 from pipelines.collections.recognition.grades import Scale, seen
 from pipelines.collections.recognition.headings import headed
+from pipelines.collections.recognition.name_lists import ATTRIBUTES
 from pipelines.collections.recognition.terminal import WIDTH, clean, wrapped
-from pipelines.collections.recognition.vocabulary import ATTRIBUTES
 from pipelines.collections.record import FIELDS, Layout, Part, Role, Sampled
 from pipelines.errors import InputError
 

@@ -3,22 +3,22 @@
 import re
 from collections.abc import Sequence
 
-from pipelines.collections.recognition.choosing import add_documents, add_interactions, add_users, names_of
-from pipelines.collections.recognition.clues import named
-from pipelines.collections.recognition.finding import Finding, check_used, gather
+from pipelines.collections.recognition.column_features import named
 from pipelines.collections.recognition.grades import Scale
 from pipelines.collections.recognition.groups import Group
+from pipelines.collections.recognition.infer_documents import add_documents, add_interactions, add_users, names_of
+from pipelines.collections.recognition.infer_judgments import add_queries
+from pipelines.collections.recognition.infer_roles import interactions_of, judgments_of, settle
 from pipelines.collections.recognition.inspection import shown
-from pipelines.collections.recognition.linking import add_queries
-from pipelines.collections.recognition.settling import interactions_of, judgments_of, settle
-from pipelines.collections.recognition.wishes import Wishes, parse_columns
+from pipelines.collections.recognition.overrides import Overrides, parse_columns
+from pipelines.collections.recognition.schema_state import SchemaState, check_used, gather
 from pipelines.collections.record import Layout, Part, Sampled
 
-__all__ = ["Wishes", "parse_columns", "recognize", "shown"]
+__all__ = ["Overrides", "parse_columns", "recognize", "shown"]
 MOVIELENS = re.compile(r"(^|/)(u\.(data|item)|(movies|ratings)\.(dat|csv))(\.\w+)?$")
 
 
-def recognize(samples: Sequence[Sampled], wishes: Wishes) -> Layout:
+def recognize(samples: Sequence[Sampled], wishes: Overrides) -> Layout:
     """The layout that a collection's files seem to have. Nothing but what is given enters: no file is read.
 
     Names of columns in several languages, the shape of values, how often they repeat, and ids that several files share
@@ -33,7 +33,7 @@ def recognize(samples: Sequence[Sampled], wishes: Wishes) -> Layout:
     """
     if wishes.grades:
         Scale.parse(wishes.grades)
-    finding = Finding(wishes)
+    finding = SchemaState(wishes)
     groups = gather(samples, finding)
     judged, choices = judgments_of(finding, groups), interactions_of(finding, groups)
     sources = [group for group in (judged, choices) if group is not None]

@@ -1,0 +1,142 @@
+"""`make bench-embeddings`: what encoding costs, on the same texts and in one run. A group of figures is one function.
+
+`python -m benches.embeddings encoders` measures some groups alone.
+"""
+
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benches import refresh, retrieval
+from pipelines.corpus.documents import documents
+from pipelines.models.backends import FORMATS, INT8, cpu_features
+from pipelines.models.encoder import Encoder, card_of, load_encoder
+from pipelines.steps.refresh_embeddings.export_encoder import MINILM, _folder
+from pipelines.store.artifacts import load_exactly
+from pipelines.store.objects import open_store
+from tests.conftest import PROJECT, call
+from tests.figures import write_figures
+
+CHORUS = PROJECT.parent / "shared" / "data" / "chorus"
+SEED, RUNS, TEXTS = 0, 3, 4096
+GOALS = {
+    "speedup_vs_sentence_transformers": "≥ 3", "retention_ndcg10": "≥ 0.995", **refresh.GOALS, **retrieval.GOALS
+}  # fmt: skip
+Figures = dict[str, Any]
+
+
+def timed(action: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def encoders() -> Figures:
+    """Which variant is chosen, what it keeps of nDCG@10, and how fast it is beside sentence-transformers and the GEMM peak."""
+    icons = call("ingest").corpus
+    corpus = call("ingest", source=str(CHORUS)).corpus if CHORUS.exists() else icons
+    native = "avx512_bf16" in cpu_features()  # torch emulates bf16 and fp16 elsewhere, at a sixth of the speed of fp32
+    names = [
+        name for name, form in FORMATS.items() if set(form.requires) <= cpu_features() and (native or form.precision == "fp32")
+    ]
+    encoder = call("export_encoder", variants=names, calibration=corpus).encoder
+    chosen = call("choose_encoder", encoder=encoder, corpus=corpus)
+    on_icons = call("choose_encoder", encoder=encoder, corpus=icons)
+    rows = {row["variant"]: row for row in load_exactly(open_store(), "report", on_icons.report).facts["table"]}
+    table = load_exactly(open_store(), "report", chosen.report).facts["table"]
+    keys = ("variant", "docs_per_s", "retention", "low", "high", "mates", "cosine", "memory_mb", "reason")
+    return {
+        "collection": "electronics" if CHORUS.exists() else "icons",
+        "variant": chosen.variant,
+        **speed(encoder, chosen.variant, corpus),
+        "retention_ndcg10": chosen.retention,
+        "retention_ndcg10_low": chosen.low,
+        "retention_ndcg10_high": chosen.high,
+        "retention_ndcg10_icons": rows[chosen.variant]["retention"],
+        "retention_ndcg10_icons_low": rows[chosen.variant]["low"],
+        "retention_ndcg10_icons_high": rows[chosen.variant]["high"],
+        "variants": [{key: row[key] for key in keys} for row in table],
+    }
+
+
+def speed(encoder_id: str, variant: str, corpus: str) -> Figures:
+    """Texts a second by the variant and by sentence-transformers in fp32 as it comes, in turns: ratio of the medians."""
+    from sentence_transformers import SentenceTransformer
+
+    store = open_store()
+    encoder = load_exactly(store, "encoder", encoder_id)
+    texts = [one.text for one in documents(load_exactly(store, "corpus", corpus))]
+    texts = random.Random(SEED).sample(texts, min(TEXTS, len(texts)))
+    theirs = SentenceTransformer(str(_folder(MINILM)), device="cpu")
+    theirs.max_seq_length = card_of(encoder).fingerprint.max_length
+    ours = load_encoder(encoder, variant)
+    ours.encode(texts[:64], "document")
+    theirs.encode(texts[:64], show_progress_bar=False)
+    bare, taken = [], []
+    for _ in range(RUNS):
+        bare.append(timed(lambda: theirs.encode(texts, normalize_embeddings=True, show_progress_bar=False)))
+        taken.append(timed(lambda: ours.encode(texts, "document")))
+    seconds = statistics.median(taken)
+    peak = gemm_peak("int8" if FORMATS[variant].file == INT8 else FORMATS[variant].precision)
+    return {
+        "texts": len(texts),
+        "docs_per_s": len(texts) / seconds,
+        "speedup_vs_sentence_transformers": statistics.median(bare) / seconds,
+        "gemm_peak_gops": peak / 1e9,
+        "gemm_share": operations(ours, texts) / seconds / peak,
+    }
+
+
+def operations(encoder: Encoder, texts: list[str]) -> float:
+    """Multiplications and additions of the matrix products that the texts need, padding left out (L: tokens of a text).
+
+    Each layer: 8·L·d² for query, key, value and output, 4·L·d·f for the feed-forward part, 4·L²·d for attention.
+    """
+    config = json.loads((_folder(MINILM) / "config.json").read_text())
+    width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    lengths = [len(found.ids) for found in encoder.tokenizer.encode_batch_fast(texts)]
+    return layers * sum(8 * n * width**2 + 4 * n * width * inner + 4 * n**2 * width for n in lengths)
+
+
+def gemm_peak(precision: str) -> float:
+    """Operations a second of one large matrix product in these numbers, all cores, by oneDNN within torch; best of ten."""
+    import torch
+
+    rows, width = 4096, 2048
+    if precision == "int8":
+        left, right = (torch.randint(-9, 9, (size, width), dtype=torch.int8) for size in (rows, width))
+        product = lambda: torch._int_mm(left, right)  # noqa: E731
+    else:
+        numbers = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        left, right = torch.randn(rows, width, dtype=numbers), torch.randn(width, width, dtype=numbers)
+        product = lambda: left @ right  # noqa: E731
+    product()
+    return 2 * rows * width**2 / min(timed(product) for _ in range(10))
+
+
+GROUPS: dict[str, Callable[[Path], Figures]] = {
+    "refresh": refresh.figures,  # first: its memory is measured while this process is small
+    "encoders": lambda _: encoders(),
+    "index": lambda _: retrieval.index_figures(),
+    "batch": lambda _: retrieval.batch_figures(),
+}
+
+
+def main(names: list[str]) -> None:
+    figures: Figures = {}
+    for name in names or GROUPS:
+        with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as home:
+            os.environ |= {"RATCHET_HOME": str(Path(home) / "home"), "PYTHONPATH": str(PROJECT)}
+            figures |= GROUPS[name](Path(home) / "home")
+    write_figures("bench/embeddings", figures, seed=SEED, runs=RUNS, goals={key: GOALS[key] for key in GOALS if key in figures})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

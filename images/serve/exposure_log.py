@@ -1,0 +1,95 @@
+"""Exposures and clicks: one line each, written before the answer leaves."""
+
+import fcntl
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from pipelines.corpus.exposure import Click, Exposure
+from pipelines.errors import InputError, StepError, TryAgain
+
+REMEMBERED = 10_000
+
+
+class UnknownExposure(InputError):
+    """A click on something that was not shown lately."""
+
+
+class EventLog:
+    """The two files, and the latest exposures in memory, so that a click can be checked against what was shown."""
+
+    def __init__(self, folder: Path, remembered: int = REMEMBERED) -> None:
+        self.folder, self._remembered = folder, remembered
+        self._recent: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def exposed(self, exposure: Exposure) -> None:
+        """Write an exposure down.
+
+        Raises:
+            TryAgain: it could not be written; the search must not be answered then.
+        """
+        self._append("exposures.jsonl", exposure)
+        with self._lock:
+            self._recent[exposure.request_id] = tuple(shown.document for shown in exposure.results)
+            while len(self._recent) > self._remembered:
+                self._recent.popitem(last=False)
+
+    def clicked(self, click: Click) -> None:
+        """Write a click down.
+
+        Raises:
+            UnknownExposure: its request is none of the latest.
+            InputError: another document, or none, was shown at its position.
+            TryAgain: it could not be written.
+        """
+        with self._lock:
+            shown = self._recent.get(click.request_id)
+        if shown is None:
+            raise UnknownExposure(
+                f"request_id {click.request_id[:64]!r}", f"one of the last {self._remembered} searches", "search again"
+            )
+        if shown[click.position - 1 : click.position] != (click.document,):
+            raise InputError(
+                f"document {click.document[:64]!r} at position {click.position}",
+                "a document at the position where it was shown",
+                "send both as the search answered them",
+            )
+        self._append("clicks.jsonl", click)
+
+    def _append(self, name: str, event: BaseModel) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            append_line(self.folder / name, event.model_dump_json().encode())
+        except OSError as error:
+            raise _unwritten(self.folder / name, error) from error
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append one line in one write; after a line that was cut off (a full disk, a crash) begin on a new one.
+
+    The file is locked meanwhile: a long line grows page by page, and who looks at it half-way would take it for one cut off.
+
+    Raises:
+        OSError: it could not be written, or not all of it.
+    """
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = os.fstat(file).st_size
+        cut_off = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        body = (b"\n" if cut_off else b"") + line + b"\n"
+        if os.write(file, body) != len(body):
+            raise OSError("only a part of the line could be written")
+    finally:
+        os.close(file)
+
+
+def _unwritten(path: Path, error: OSError) -> StepError:
+    reason = error.strerror or str(error)
+    return TryAgain(
+        f"{path}: {reason}", "a log that takes what is shown before it is shown", "make room on its disk or set RATCHET_EVENTS"
+    )

@@ -1,0 +1,1 @@
+"""The command line: every step is a command, whose options are the step's params and tuning."""

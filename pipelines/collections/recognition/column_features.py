@@ -1,0 +1,259 @@
+"""What the columns of one table speak of: queries, documents, users, grades, times; and so what kind of table it is."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from pipelines.collections.recognition.column_names import words_of
+from pipelines.collections.recognition.columns import Column, Table
+from pipelines.collections.recognition.grades import seen
+from pipelines.collections.recognition.name_lists import (
+    AGREED,
+    ATTRIBUTES,
+    CODES,
+    FILES,
+    GLUE,
+    QUESTIONS,
+    RATERS,
+    RELEVANCE,
+    VALUES,
+)
+from pipelines.errors import InputError
+
+Kind = Literal["documents", "queries", "qrels", "interactions", "users", "texts", ""]
+"""A role; `texts`: documents or queries; empty: none of them."""
+MOST_GRADES = 15
+"""Different values that a column of grades may have."""
+
+
+def named(table: Table, kind: str) -> bool:
+    """Whether the table's file or folder is called as such tables are."""
+    return bool(set(words_of(re.sub(r"[./\\]", " ", table.name)[-200:])) & FILES[kind])
+
+
+def like_id(column: Column) -> bool:
+    """Whether the values are ids rather than words: in one piece, and with digits."""
+    return column.spaced <= 0.02 and column.digits >= 0.8 and not column.listed
+
+
+@dataclass(frozen=True)
+class ColumnFeatures:
+    """The columns of a table by whom they speak of."""
+
+    table: Table
+
+    @property
+    def columns(self) -> list[Column]:
+        return [column for column in self.table.columns.values() if column.texts]
+
+    @cached_property
+    def usual(self) -> list[Column]:
+        """Those that half of the rows fill: what every row must have, such as an id, is among them."""
+        return [column for column in self.columns if column.filled >= 0.5]
+
+    def _about(self, subject: str) -> list[Column]:
+        return [column for column in self.usual if column.meaning.subject == subject]
+
+    @cached_property
+    def asked(self) -> str:
+        """Whether columns speak of a query: `query` for sure, `asked` perhaps."""
+        return next((subject for subject in ("query", "asked") if self._about(subject)), "")
+
+    @cached_property
+    def query_id(self) -> str:
+        """The column of the queries' ids."""
+        about = self._about(self.asked) if self.asked else []
+        ids = [column for column in about if column.meaning.attribute == "id" and column.spaced <= 0.02]
+        bare = [column for column in about if column.meaning.attribute in ("", "segment") and like_id(column)]
+        return next((column.name for column in [*ids, *bare]), "")
+
+    @cached_property
+    def query_text(self) -> str:
+        """The column of the queries' texts."""
+        about = self._about(self.asked) if self.asked else []
+        fit = [column for column in about if column.name != self.query_id and not like_id(column) and column.letters >= 0.3]
+        order = ("", "text", "title", "segment") if self.asked == "asked" else ("", "text", "title")
+        ranked = [column for attribute in order for column in fit if column.meaning.attribute == attribute]
+        return ranked[0].name if ranked else ""
+
+    @cached_property
+    def query(self) -> str:
+        return self.query_id or self.query_text
+
+    @cached_property
+    def documents(self) -> list[str]:
+        """Columns that name a document, the plainest first."""
+        ranks = {column.name: _document_rank(column) for column in self.usual if column.name != self.query_id}
+        return sorted((name for name, rank in ranks.items() if rank), key=lambda name: -ranks[name])
+
+    @cached_property
+    def document(self) -> str:
+        """The column that names a document of a certain kind, and not just anything by an `id`."""
+        return next((name for name in self.documents if _document_rank(self.table.columns[name]) >= 2), "")
+
+    def rank(self, name: str) -> float:
+        """How surely a column names a document."""
+        return _document_rank(self.table.columns[name])
+
+    @cached_property
+    def users(self) -> list[str]:
+        """Columns that name a user."""
+        about = self._about("user")
+        ids = [column for column in about if column.meaning.attribute == "id"]
+        bare = [column for column in about if column.meaning.attribute == "" and column.code]
+        short = [column for column in self.usual if column.meaning.words == ("uid",)] if self.document else []
+        return [column.name for column in [*ids, *bare, *short]]
+
+    @cached_property
+    def grades(self) -> list[str]:
+        """Columns of grades, the likeliest first; one that is empty so far waits for judgments and is one all the same."""
+        ranks = {column.name: _grade_rank(column) for column in self.table.columns.values()}
+        return sorted((name for name, rank in ranks.items() if rank > 0), key=lambda name: -ranks[name])
+
+    @cached_property
+    def raters(self) -> bool:
+        """Whether several people's grades lie beside each other in a row."""
+        return sum(bool(set(words_of(name)) & RATERS) or name[-1:].isdigit() for name in self.grades) >= 2
+
+    @cached_property
+    def time(self) -> str:
+        """The column of the moment of an interaction."""
+        called = [
+            column for column in self.usual if column.meaning.attribute == "time" and column.numbers + column.moments > 0.5
+        ]
+        counted = sorted(called, key=lambda column: column.moments < 0.9 or not column.numbers)  # seconds before dates
+        other = [column for column in self.usual if column.moments > 0.9 and column.meaning.attribute == ""]
+        return next((column.name for column in [*counted, *other]), "")
+
+    @cached_property
+    def value(self) -> str:
+        """The column of what an interaction is worth, a number."""
+        fit = [column for column in self.usual if column.numbers > 0.9]
+        rated = [
+            column
+            for column in fit
+            if set(column.meaning.words) & {"rating", "ratings", "stars", "overall", "rate", "bewertung"}
+        ]
+        worth = [column for column in fit if set(column.meaning.words) & VALUES or column.meaning.attribute == "grade"]
+        return next((column.name for column in [*rated, *worth]), "")
+
+    @cached_property
+    def event(self) -> str:
+        """The column of the kind of an interaction, a word."""
+        return next((column.name for column in self.usual if column.meaning.attribute == "event"), "")
+
+    @cached_property
+    def texts(self) -> list[Column]:
+        """Columns of the table's own texts: no query's, no user's."""
+        about = ("query", "user")
+        asked = (self.query_id, self.query_text) if self.asked == "query" else ()
+        return [
+            column
+            for column in self.columns
+            if column.prose and column.meaning.subject not in about and column.name not in asked
+        ]
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it is one object with ids for its keys, which would have to be rows."""
+        names = list(self.table.columns)
+        return len(self.table.records) == 1 and len(names) >= 5 and not any(set(words_of(name)) & GLUE for name in names)
+
+    @cached_property
+    def ranked(self) -> bool:
+        """Whether a system's results are in it, by rank, and no judgments."""
+        return bool(self.query and not self.grades and any("rank" in column.meaning.words for column in self.columns))
+
+
+def _document_rank(column: Column) -> float:
+    """How surely a column names a document; 0: it does not."""
+    said = column.meaning
+    if column.spaced > 0.1 or column.listed or said.subject in ("query", "user"):
+        return 0
+    if said.attribute == "id":
+        certain = said.subject == "document" or set(said.words) & CODES - {"uid"}
+        return 3 - min(said.unknown, 2) / 4 if certain else 2 if said.unknown else 1  # of wine_id, say, and id
+    if said.subject == "document" and said.attribute in ("", "text") and column.code:
+        return 2.5
+    return 0.5 if said.attribute == "link" and column.links > 0.8 else 0
+
+
+def _grade_rank(column: Column) -> float:
+    words = set(column.meaning.words)
+    if not words & ATTRIBUTES["grade"] or column.meaning.attribute in ("id", "key", "time", "text"):
+        return 0
+    few = len(column.different) <= MOST_GRADES
+    judged = bool(words & RELEVANCE)
+    if not column.texts:
+        return 0.1 + judged
+    if (not few or column.filled < 0.5) and not judged:
+        return 0
+    rank = 2.0 + judged + 2 * bool(words & AGREED) - 1.5 * bool(words & RATERS)
+    return rank + (_ordered(column) if few else -0.5)
+
+
+def _ordered(column: Column) -> float:
+    try:
+        seen(column.different)
+    except InputError:
+        return -1 if column.words < 3 else -9
+    return 1
+
+
+def kind_of(table: Table) -> Kind:
+    """What kind of table this is, as far as it says so itself."""
+    form = table.files[0].format
+    if form.startswith("trec "):
+        return {"trec documents": "documents", "trec topics": "queries", "trec qrels": "qrels"}[form]  # type: ignore[return-value]
+    clues = ColumnFeatures(table)
+    if clues.ranked or clues.keyed:
+        return ""
+    for kind, true in (("interactions", _interactions), ("qrels", _judged), ("users", _users), ("queries", _queries)):
+        if true(clues):
+            return kind  # type: ignore[return-value]
+    texts = [column for column in clues.columns if column.wordy]
+    called = ATTRIBUTES["title"] | ATTRIBUTES["text"]
+    return "texts" if any(column.words >= 1.2 or called & set(column.meaning.words) for column in texts) else ""
+
+
+def _interactions(clues: ColumnFeatures) -> bool:
+    """Users and documents in each row; but a listing that names its seller is a document."""
+    if not clues.users or not clues.document or clues.asked == "query":
+        return False
+    if named(clues.table, "users") and clues.table.columns[clues.users[0]].unique > 0.99:
+        return False
+    once = clues.table.columns[clues.document].unique > 0.95
+    own = [column for column in clues.texts if set(column.meaning.words) & {"description", "body"}]
+    return not (once and clues.texts) if not clues.time else bool(clues.value or clues.event) or not (once and own)
+
+
+def _judged(clues: ColumnFeatures) -> bool:
+    """Queries and documents in each row; where the query is called by a word of many meanings, a grade must say so."""
+    if clues.asked == "query" and clues.grades and clues.texts and not clues.users:
+        return True
+    if not clues.query or not clues.documents or clues.users:
+        return _by_name(clues)
+    if clues.asked == "query":
+        return bool(clues.document or clues.grades)
+    repeated = clues.table.columns[clues.query].unique < 0.9
+    own = clues.texts and not set(words_of(clues.query_text)) & QUESTIONS
+    return bool(clues.grades and clues.document and repeated and not own)
+
+
+def _by_name(clues: ColumnFeatures) -> bool:
+    """A file called as judgments are, with two ids and a few numbers in a row."""
+    codes = [column for column in clues.columns if column.code or column.meaning.attribute == "id"]
+    return named(clues.table, "qrels") and len(codes) >= 2 and bool(clues.grades) and not clues.texts
+
+
+def _users(clues: ColumnFeatures) -> bool:
+    if clues.document or clues.texts:
+        return False
+    called = named(clues.table, "users")
+    ids = [column for column in clues.usual if column.name in clues.users or (called and column.meaning.attribute == "id")]
+    return any(column.unique > 0.99 for column in ids) and (called or not clues.time)
+
+
+def _queries(clues: ColumnFeatures) -> bool:
+    return clues.asked == "query" and bool(clues.query_text) and not clues.texts

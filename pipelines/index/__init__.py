@@ -1,0 +1,1 @@
+"""Indexes: algorithms, the choice among them by measured recall, building, and incremental updates."""

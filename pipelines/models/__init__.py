@@ -1,0 +1,1 @@
+"""Models: encoders, what computes them, their numeric formats, and their export."""

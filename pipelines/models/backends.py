@@ -1,0 +1,152 @@
+"""What computes an encoder's variants: the table of variants, and one function for each library that runs them.
+
+A library is imported when a variant of its is loaded, so the server needs ONNX Runtime alone.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.errors import InputError
+
+Vectors = NDArray[np.float32]
+Ids = NDArray[np.int64]
+Files = Callable[[str], Path]
+Forward = Callable[[Ids], Vectors]
+"""Token ids of texts of one length, int64 (rows, tokens), to unit vectors, float32 (rows, dimensions)."""
+ONNX, INT8, INT8_WEIGHTS, WEIGHTS = "model.onnx", "model.int8.onnx", "model.int8-weights.onnx", "model.safetensors"
+
+
+class Format(BaseModel):
+    """A variant as it can be made of any encoder: who computes it from which file, in which numbers, on which CPUs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    backend: Literal["onnxruntime", "openvino", "torch"] = "onnxruntime"
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Numbers between what the file quantizes")
+    requires: list[str] = Field([], description="CPU features without which it must not run")
+
+
+class Variant(Format):
+    """One backend and numeric format of an encoder, with its measured deviation from the original weights."""
+
+    deviation: float = Field(ge=0, description="max-abs difference to the original in fp32, over the probes")
+
+
+FORMATS: Mapping[str, Format] = {
+    "onnx-fp32": Format(file=ONNX),
+    "onnx-int8": Format(file=INT8, requires=["avx512_vnni"]),
+    "onnx-int8-weights": Format(file=INT8_WEIGHTS),
+    "openvino-fp32": Format(file=ONNX, backend="openvino"),
+    "openvino-bf16": Format(file=ONNX, backend="openvino", precision="bf16", requires=["avx512_bf16"]),
+    "openvino-int8": Format(file=INT8, backend="openvino", requires=["avx512_vnni"]),
+    "torch-fp32": Format(file=WEIGHTS, backend="torch"),
+    "torch-bf16": Format(file=WEIGHTS, backend="torch", precision="bf16"),
+    "torch-fp16": Format(file=WEIGHTS, backend="torch", precision="fp16"),
+}
+"""Without VNNI the sums of u8·s8 products saturate, and without native bf16 it is emulated at a fifth of the speed."""
+
+
+def forward_of(variant: Format, files: Files, pooling: str, threads: int) -> Forward:
+    """The variant, loaded; `files` gives the path of an artifact's file, `threads` 0 takes all cores.
+
+    Raises:
+        InputError: its library is not installed, or this CPU lacks what it requires.
+    """
+    missing = sorted(set(variant.requires) - cpu_features())
+    if missing:
+        raise InputError(
+            f"{variant.file} by {variant.backend} on a CPU without {', '.join(missing)}",
+            "a variant that this CPU can run", "choose another variant",
+        )  # fmt: skip
+    try:
+        return BACKENDS[variant.backend](variant, files, pooling, threads)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"a variant for {variant.backend}, without the module {error.name}", "the library that computes it",
+            f"install {variant.backend}, or choose another variant",
+        ) from None  # fmt: skip
+
+
+@functools.cache
+def cpu_features() -> frozenset[str]:
+    """The CPU's feature flags as Linux names them; empty where /proc/cpuinfo does not exist."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+
+
+def _onnxruntime(variant: Format, files: Files, _pooling: str, threads: int) -> Forward:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(files(variant.file)), options, providers=["CPUExecutionProvider"])
+    inputs = {given.name for given in session.get_inputs()}
+
+    def forward(ids: Ids) -> Vectors:
+        return np.asarray(session.run(None, _feeds(ids, inputs))[0], np.float32)
+
+    return forward
+
+
+def _openvino(variant: Format, files: Files, _pooling: str, threads: int) -> Forward:
+    """OpenVINO reads the ONNX file. Its CPU kernels give a row the same bits in every batch of one length, in bf16 too."""
+    import openvino
+
+    hints: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[variant.precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    core = openvino.Core()
+    model = core.compile_model(core.read_model(str(files(variant.file))), "CPU", hints)
+    inputs = {given.get_any_name() for given in model.inputs}
+
+    def forward(ids: Ids) -> Vectors:
+        return np.array(model(_feeds(ids, inputs))[0], np.float32)  # a copy: the next answer takes the same place
+
+    return forward
+
+
+def _torch(variant: Format, files: Files, pooling: str, threads: int) -> Forward:
+    """The original weights, on the GPU where there is one."""
+    import torch
+
+    from pipelines.models.torch_encoder import sentence_encoder
+
+    if threads:
+        torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with TemporaryDirectory() as folder:
+        for name in ("config.json", WEIGHTS):
+            (Path(folder) / name).symlink_to(files(name).absolute())
+        numbers = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[variant.precision]
+        network = sentence_encoder(Path(folder), pooling).to(device, numbers)
+
+    def forward(ids: Ids) -> Vectors:
+        with torch.inference_mode():
+            given = (torch.from_numpy(one).to(device) for one in (ids, np.ones_like(ids), np.zeros_like(ids)))
+            return np.asarray(network(*given).cpu().numpy(), np.float32)
+
+    return forward
+
+
+BACKENDS: Mapping[str, Callable[[Format, Files, str, int], Forward]] = {
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "torch": _torch,
+}
+
+
+def _feeds(ids: Ids, inputs: set[str]) -> dict[str, Ids]:
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    return {name: value for name, value in feeds.items() if name in inputs}

@@ -1,0 +1,1 @@
+"""Projections: pictures of the journal and the store in MLflow and DVC."""

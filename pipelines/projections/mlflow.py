@@ -1,0 +1,180 @@
+"""MLflow's registered model `release`: a picture of the journal, for people. Nothing here is ever read to route.
+
+Each promoted release is one version with its verdict and measures; the aliases say who is champion and challenger.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pipelines.errors import InputError, TryAgain
+from pipelines.logs import log
+from pipelines.settings import bound_mlflow, settings
+from pipelines.store.artifacts import Artifact, find
+from pipelines.store.journal import Entry, Journal
+from pipelines.store.objects import Store
+
+MODEL = "release"
+EXPERIMENT = "ratchet"
+ALIASES = ("champion", "challenger")
+MISSING = "RESOURCE_DOES_NOT_EXIST"
+REFUSED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_PARAMETER_VALUE", "CUSTOMER_UNAUTHORIZED"}
+
+
+def project(store: Store, journal: Journal) -> None:
+    """Show the journal in MLflow, if there is one. The journal stands whatever becomes of this; `reconcile` mends it."""
+    if not settings().mlflow_uri:
+        return
+    try:
+        Registry(store).align(journal)
+    except (InputError, TryAgain) as error:
+        log().warning("MLflow does not show the last entry yet, `reconcile` will mend it", problem=str(error))
+
+
+@contextmanager
+def _asked(uri: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:  # an artifact store that refuses gives requests' errors, or the disk's own
+        reason = str(error).partition("\n")[0][:300]
+        raise (InputError if getattr(error, "error_code", "") in REFUSED else TryAgain)(
+            f"MLflow at {uri}: {reason}",
+            "a tracking server that answers",
+            "start it or correct RATCHET_MLFLOW_URI, then run `reconcile`",
+        ) from None
+
+
+class Registry:
+    """The registered model `release` on the tracking server that the settings name.
+
+    Raises:
+        InputError: the setting is no HTTP address.
+    """
+
+    def __init__(self, store: Store) -> None:
+        bound_mlflow()
+        from mlflow.tracking import MlflowClient
+
+        self.store, self.uri = store, settings().mlflow_uri
+        if not self.uri.startswith(("http://", "https://")):
+            raise InputError(f"RATCHET_MLFLOW_URI={self.uri}", "an address such as http://127.0.0.1:5000", "correct it")
+        self.client: Any = MlflowClient(self.uri)
+
+    def align(self, journal: Journal, repair: bool = True) -> list[str]:
+        """Compare versions and aliases with the journal and tell each difference; `repair` mends it.
+
+        What the journal's last entry has just changed is told as information, anything else as a warning.
+
+        Raises:
+            TryAgain: MLflow does not answer.
+        """
+        with _asked(self.uri):
+            named = self._named()
+            versions = {release: number for number, release in sorted(named.items(), reverse=True)}
+            differences = [*self._unregistered(journal, versions, repair), *self._misplaced(journal, versions, named, repair)]
+        for text, expected in differences:
+            (log().info if expected else log().warning)(text, repaired=repair)
+        return [text for text, _ in differences]
+
+    def _named(self) -> dict[int, str]:
+        """The release of each version. A race leaves several of one release: any of them shows it, the oldest is pointed at."""
+        found = self.client.search_model_versions(f"name='{MODEL}'")
+        return {int(version.version): version.tags.get("release", "") for version in found}
+
+    def _unregistered(self, journal: Journal, versions: dict[str, int], repair: bool) -> Iterator[tuple[str, bool]]:
+        for entry in journal.entries:
+            if entry.action == "promote" and entry.to not in versions:
+                versions[entry.to] = self._register(entry) if repair else 0
+                yield f"release {entry.to} of journal entry {entry.n} had no version", entry == journal.last_routing()
+
+    def _misplaced(
+        self, journal: Journal, versions: dict[str, int], named: dict[int, str], repair: bool
+    ) -> Iterator[tuple[str, bool]]:
+        before = journal.routing_before()
+        shown = self._aliases()
+        for alias in ALIASES:
+            wanted = getattr(journal.routing, alias)
+            pointed = named.get(shown[alias], "") if alias in shown else None
+            if pointed == wanted:
+                continue
+            if repair:
+                self._point(alias, versions.get(wanted) if wanted else None)
+            expected = pointed == getattr(before, alias)
+            where = f"at release {pointed or 'unknown'} (version {shown[alias]})" if alias in shown else "nowhere"
+            yield (
+                f"alias {alias} pointed {where}, journal says {wanted or 'none'}{'' if expected else ': moved by hand?'}",
+                expected,
+            )
+
+    def _aliases(self) -> dict[str, int]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return {alias: int(version) for alias, version in self.client.get_registered_model(MODEL).aliases.items()}
+        except MlflowException as error:
+            if error.error_code == MISSING:
+                return {}
+            raise
+
+    def _point(self, alias: str, number: int | None) -> None:
+        if number:
+            self.client.set_registered_model_alias(MODEL, alias, str(number))
+        else:
+            self.client.delete_registered_model_alias(MODEL, alias)
+
+    def _register(self, entry: Entry) -> int:
+        """Make a version of a promoted release, with its card and its verdict to read; returns its number."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(MODEL, description="Releases that passed their gate; the journal decides")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        run = self._run(entry)
+        version = self.client.create_model_version(
+            MODEL, f"runs:/{run}/release", run_id=run, tags=self._tags(entry), description=entry.why, await_creation_for=0
+        )
+        return int(version.version)
+
+    def _run(self, entry: Entry) -> str:
+        """A finished MLflow run that carries the files people want to open."""
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        place = experiment.experiment_id if experiment else self.client.create_experiment(EXPERIMENT)
+        run = str(self.client.create_run(place, run_name=f"release {entry.to}").info.run_id)
+        for artifact, name in ((find(self.store, "release", entry.to), "release.json"), (self._verdict(entry), "verdict.md")):
+            if artifact and name in artifact.manifest.files:
+                self.client.log_text(run, artifact.text(name), f"release/{name}")
+        self.client.log_text(run, entry.model_dump_json(by_alias=True, indent=1), "release/journal_entry.json")
+        self.client.set_terminated(run)
+        return run
+
+    def _verdict(self, entry: Entry) -> Artifact | None:
+        return find(self.store, "verdict", entry.verdict) if entry.verdict else None
+
+    def _tags(self, entry: Entry) -> dict[str, str]:
+        release, verdict = find(self.store, "release", entry.to), self._verdict(entry)
+        named = verdict.inputs.get("evaluation") if verdict else None
+        evaluation = find(self.store, "evaluation", named) if named else None
+        measures = evaluation.facts.get("measures", {}) if evaluation else {}
+        kind = "synthetic_" if evaluation and evaluation.facts.get("synthetic") else ""
+        return {
+            "release": entry.to,
+            "entry": str(entry.n),
+            "who": entry.who,
+            "verdict": entry.verdict or "",
+            **(release.inputs if release else {}),
+            **{kind + tag(name): f"{value['mean']:.4f}" for name, value in measures.items() if value["mean"] is not None},
+        }
+
+
+def tag(measure: str) -> str:
+    """A measure's name as MLflow takes it for a key.
+
+    >>> tag("nDCG@10"), tag("nDCG(judged_only=True)@10")
+    ('nDCG_at_10', 'nDCG_judged_only_True_at_10')
+    """
+    return re.sub(r"[^A-Za-z0-9]+", "_", measure.replace("@", "_at_"))

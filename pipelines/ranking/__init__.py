@@ -1,1 +1,0 @@
-"""The nouns that steps and serving share: corpus, encoder, embeddings, index, release."""

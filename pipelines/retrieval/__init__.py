@@ -1,0 +1,1 @@
+"""Retrieval: what answers a query. Steps and the search server share it."""

@@ -1,0 +1,46 @@
+"""Lexical retrieval: BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009) by bm25s."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.retrieval.run import Ranking, Run, kept, untied
+
+BM25 = {"k1": 1.5, "b": 0.75, "method": "lucene", "stopwords": "english"}
+"""The baseline's settings: bm25s' defaults, untuned."""
+
+
+def bm25_run(
+    documents: Mapping[str, str], queries: Mapping[str, str], depth: int, left_out: Mapping[str, Collection[str]] | None = None
+) -> Run:
+    """The `depth` best documents of each query by BM25; documents without a word of the query are not retrieved.
+
+    Args:
+        documents: text by document id.
+        queries: text by query id.
+        depth: documents kept for each query.
+        left_out: by query id, documents that it must not retrieve.
+    """
+    import bm25s
+
+    out = left_out or {}
+
+    ids = sorted(documents)
+    words = bm25s.tokenize([documents[one] for one in ids], stopwords=BM25["stopwords"], return_ids=False, show_progress=False)
+    if not any(words):
+        return {query: [] for query in queries}
+    ranker = bm25s.BM25(k1=BM25["k1"], b=BM25["b"], method=BM25["method"])
+    ranker.index(words, show_progress=False)
+    asked = bm25s.tokenize(list(queries.values()), stopwords=BM25["stopwords"], return_ids=False, show_progress=False)
+    return {query: _best(ranker, tokens, ids, depth, out.get(query, ())) for query, tokens in zip(queries, asked, strict=True)}
+
+
+def _best(ranker: Any, tokens: list[str], ids: Sequence[str], depth: int, left_out: Collection[str]) -> Ranking:
+    """The best documents, equal scores in the order of document ids."""
+    if not tokens:
+        return []
+    scores = ranker.get_scores(tokens)
+    matching = np.flatnonzero(scores > 0)
+    order = matching[np.argsort(-scores[matching], kind="stable")][: depth + len(left_out)]
+    return untied(kept([(ids[row], float(scores[row])) for row in order], left_out, depth))

@@ -1,0 +1,44 @@
+"""A run: the ranked documents of each query, as TREC writes it, from whatever retrieved them."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+Ranking = list[tuple[str, float]]
+Run = dict[str, Ranking]
+
+
+def untied(ranking: Sequence[tuple[str, float]]) -> Ranking:
+    """The ranking with strictly falling float32 scores: a score not below the one before moves to the next float32 down.
+
+    Tools break ties by document id in opposite directions (trec_eval descending, others ascending), and some compare
+    in float32. Without ties every tool sees the same order.
+
+    >>> [score for _, score in untied([("a", 1.0), ("b", 1.0), ("c", 0.5)])]
+    [1.0, 0.9999999403953552, 0.5]
+    """
+    scores = np.array([score for _, score in ranking], np.float32)
+    if not (scores[1:] < scores[:-1]).all():
+        for rank in range(1, len(scores)):
+            scores[rank] = min(scores[rank], np.nextafter(scores[rank - 1], np.float32(-np.inf)))
+    return list(zip((document for document, _ in ranking), scores.tolist(), strict=True))
+
+
+def write_run(path: Path, run: Mapping[str, Ranking], tag: str) -> None:
+    """Write a TREC run file: query, Q0, document, rank, score, tag."""
+    with path.open("w", encoding="utf-8") as file:
+        for query, ranking in run.items():
+            file.writelines(
+                f"{query} Q0 {document} {rank} {score:.9g} {tag}\n" for rank, (document, score) in enumerate(ranking, 1)
+            )
+
+
+def kept(ranking: Iterable[tuple[str, float]], left_out: Collection[str], depth: int) -> Ranking:
+    """The first `depth` of a ranking that are not left out.
+
+    >>> kept([("a", 3.0), ("b", 2.0), ("c", 1.0)], {"a"}, 1)
+    [('b', 2.0)]
+    """
+    return list(islice((pair for pair in ranking if pair[0] not in left_out), depth))

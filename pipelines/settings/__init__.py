@@ -1,0 +1,55 @@
+"""Everything the environment says, read here and nowhere else. Each field is `RATCHET_<NAME>`, grouped by what it is for."""
+
+from pydantic import ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from pipelines.errors import InputError, expectation
+from pipelines.settings.environment import bound_mlflow, environment
+from pipelines.settings.pods import PodSettings, Profile
+from pipelines.settings.project import PROJECT, install_command
+from pipelines.settings.serving import ServerSettings
+from pipelines.settings.store import StoreSettings
+from pipelines.settings.task import TaskSettings
+
+__all__ = ["PROJECT", "Profile", "Settings", "bound_mlflow", "environment", "install_command", "settings"]
+
+PASSWORD_SETTINGS = {  # where a password goes instead of into an address
+    "mlflow_uri": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "server_url": "set RATCHET_SERVER_KEY or RATCHET_SERVER_KEY_FILE",
+    "s3_endpoint": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+}
+
+
+class Settings(StoreSettings, PodSettings, ServerSettings, TaskSettings, BaseSettings):
+    """Where things are and how steps run; none of it enters an artifact's id."""
+
+    model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    @field_validator(*PASSWORD_SETTINGS)
+    @classmethod
+    def _without_password(cls, address: str, info: ValidationInfo) -> str:
+        """Addresses go into pod specs, messages and logs. Any @ counts: a password may hold what ends an address's name."""
+        if "@" in address:
+            name = f"RATCHET_{info.field_name}".upper()
+            raise InputError(
+                f"{name} with a user name or password (an @) in it, not shown here",
+                "an address alone",
+                PASSWORD_SETTINGS[str(info.field_name)],
+            )
+        return address
+
+
+def settings() -> Settings:
+    """The settings as the environment has them now.
+
+    Raises:
+        InputError: a variable has a value that its setting can't take.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"RATCHET_{'_'.join(map(str, first['loc']))}".upper()
+        raise InputError(f"{name}={first['input']!r}", expectation(first["msg"]), f"correct or unset {name}") from None
+    except SettingsError as error:
+        raise InputError(f"a setting that is no JSON: {error}", "JSON", "correct or unset the RATCHET_ variable") from None

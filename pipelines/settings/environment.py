@@ -1,0 +1,23 @@
+"""What this process's environment becomes for its children and for libraries that read it themselves."""
+
+import os
+
+from pipelines.settings.project import PROJECT
+
+
+def environment(changes: dict[str, str]) -> dict[str, str]:
+    """This process's environment with `changes`, and this code first on the path: what a child process gets."""
+    paths = [str(PROJECT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **changes}
+
+
+def bound_mlflow() -> None:
+    """Keep MLflow's client from waiting for minutes, printing on stdout and reporting home. What is set already stays."""
+    bounds = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }
+    for name, value in bounds.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,33 @@
+"""Settings of the store, of who acts on it, and of MLflow, which shows it."""
+
+import getpass
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from pipelines.settings.project import PROJECT
+
+
+class StoreSettings(BaseModel):
+    """Where artifacts and the journal lie."""
+
+    home: Path = Field(PROJECT / ".ratchet", description="Folder of everything that is made on this machine")
+    store: str = Field("", description="Artifact store: file:///folder or s3://bucket/prefix")
+    s3_endpoint: str = Field("", description="URL of an S3-compatible server; empty: the cloud's own")
+    user: str = Field("", description="Name written into journal entries")
+    mlflow_uri: str = Field("", description="MLflow tracking server; empty: no projection into MLflow")
+    suite: str = Field("", description="File with the team's own checks of its data; empty: the shipped suite")
+
+    @property
+    def store_uri(self) -> str:
+        """The store's URI, the folder `store` under home when none is set."""
+        return self.store or (self.home.absolute() / "store").as_uri()
+
+    @property
+    def who(self) -> str:
+        """Who acts: the set name, else the account's."""
+        try:
+            return self.user or getpass.getuser()
+        except (KeyError, OSError):  # a container's account may have a number and no name
+            return f"uid-{os.getuid()}"

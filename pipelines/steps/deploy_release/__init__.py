@@ -1,0 +1,1 @@
+"""Steps of the DAGs deploy_release and rollback_release."""

@@ -1,0 +1,99 @@
+"""evaluate: a release ranks the judged queries, beside a yardstick (BM25, or popularity) and beside the champion."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result
+from pipelines.logs import log
+from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store, open_store
+from pipelines.store.recipes import Recipe
+
+VERSION = 2
+
+
+class EvaluateParams(Params):
+    release: str = Field(description="Release id")
+    corpus: str = Field("", description="Corpus whose queries and judgments are asked; empty: the release's own")
+    split: Literal["train", "test", "all"] = Field("test", description="Which queries are asked")
+    baseline: str = Field("champion", description="Compare with: champion, none, or a release id")
+    depth: int = Field(100, ge=100, le=10_000, description="Documents ranked for each query; R@100 needs 100")
+    confidence: float = Field(0.95, ge=0.8, le=0.999, description="Confidence of the intervals")
+    no_relevant: Literal["exclude", "zero"] = Field(
+        "exclude", description="A judged query without a relevant document: leave it out, or count it with 0"
+    )
+
+
+class EvaluateResult(Result):
+    evaluation: str
+    baseline: str
+    """The baseline's evaluation on the same queries; empty: there is no baseline."""
+    release: str
+    champion: str
+    """The release that is compared with; empty: none."""
+    ndcg_at_10: float | None
+    """Mean nDCG@10 with its interval; none: no query was judged."""
+    low: float | None
+    high: float | None
+    found: bool
+
+
+def evaluate(params: EvaluateParams) -> EvaluateResult:
+    """Measure a release on judged queries, and the champion on the same ones."""
+    store = open_store()
+    release = load(store, "release", params.release)
+    corpus = load(store, "corpus", params.corpus or release.inputs["corpus"])
+    rival = _rival(store, params.baseline)
+    theirs = _evaluation(rival, corpus, params) if rival and rival.id != release.id else None
+    ours = _evaluation(release, corpus, params)
+    measured = ours.facts["measures"]["nDCG@10"]
+    log().info("evaluated", release=release.id, queries=ours.facts["queries"], ndcg_at_10=measured["mean"])
+    return EvaluateResult(
+        evaluation=ours.id, baseline=theirs.id if theirs else "", release=release.id, champion=rival.id if rival else "",
+        ndcg_at_10=measured["mean"], low=measured["low"], high=measured["high"],
+        found=ours.found and (theirs is None or theirs.found),
+    )  # fmt: skip
+
+
+def _rival(store: Store, baseline: str) -> Artifact | None:
+    champion = Journal(store).routing.champion or ""
+    named = {"champion": champion, "": champion, "none": ""}.get(baseline, baseline)
+    return load(store, "release", named) if named else None
+
+
+def _evaluation(release: Artifact, corpus: Artifact, params: EvaluateParams) -> Artifact:
+    inputs = {"release": release.id, "corpus": corpus.id}
+    semantic = params.recipe_params({"release", "corpus", "baseline"})
+    recipe = Recipe(kind="evaluation", step="evaluate", version=VERSION, inputs=inputs, params=semantic)
+    return produce(release.store, recipe, lambda folder: _measure(release, corpus, params, folder))
+
+
+def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder: Path) -> dict[str, Any]:
+    from pipelines.evaluation.baselines import baseline_runs, past_of
+    from pipelines.evaluation.measures import per_query
+    from pipelines.evaluation.qrels import judged_topics
+    from pipelines.evaluation.record import rows_of, summary_of, write_evaluation
+    from pipelines.reports.evaluation import write_evaluation_report
+    from pipelines.retrieval.release import load_release
+    from pipelines.retrieval.run import untied
+
+    topics = judged_topics(corpus, params.split, params.no_relevant)
+    loaded = load_release(release.store, release.id)
+    past = past_of(corpus, topics)
+    found = loaded.rank(topics.queries, params.depth, past.seen if past else {})
+    runs = {
+        "release": {query.id: untied(ranking) for query, ranking in zip(topics.queries, found, strict=True)},
+        **baseline_runs({one.id: one.text for one in loaded.documents.values()}, topics, past, params.depth),
+    }
+    scores = {side: per_query(topics.qrels, run) for side, run in runs.items()}
+    summary = summary_of(topics, scores, params.confidence)
+    summary |= {"release": release.id, "corpus": corpus.id, "depth": params.depth}
+    rows = rows_of(topics, runs["release"], scores, loaded.documents)
+    write_evaluation(folder, topics, runs, summary, rows)
+    write_evaluation_report(folder, summary, rows, loaded.documents)
+    means = {measure: sides["release"] for measure, sides in summary["measures"].items()}
+    counted = {key: summary[key] for key in ("queries", "queries_digest", "unjudged", "synthetic", "no_relevant")}
+    return {**counted, "measures": means, "forward_passes": loaded.encoder.forward_passes}

@@ -1,0 +1,114 @@
+"""pool: documents that people are asked to judge, as a CSV that `ingest --qrels` reads back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result
+from pipelines.errors import InputError, NothingToDo
+from pipelines.logs import log
+from pipelines.settings import settings
+from pipelines.store.artifacts import Artifact, load, load_exactly
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store, open_store
+
+if TYPE_CHECKING:
+    from pipelines.corpus.documents import Document
+
+VERSION = 1
+CELL = 30_000
+"""Characters of a document's text: Excel puts what is beyond 32,767 into another cell."""
+
+
+class PoolParams(Params):
+    file: str = Field(description="CSV file to write; one that is there is never written over")
+    release: str = Field("champion", description="Release whose results are judged: champion, challenger or an id")
+    second: str = Field("", description="Another release of the same corpus whose results join, such as challenger")
+    queries: str = Field(
+        "corpus", description="corpus (what people gave), exposures (what they asked most), or a file of lines"
+    )
+    most_queries: int = Field(50, ge=1, le=100_000, description="How many queries")
+    depth: int = Field(10, ge=1, le=1000, description="Documents taken of each ranking")
+    judged: bool = Field(False, description="Also the pairs that are judged already")
+
+
+class PoolResult(Result):
+    file: str
+    corpus: str
+    release: str
+    second: str
+    queries: int
+    pairs: int
+    """Rows of the file, each a grade to fill in."""
+    judged_before: int
+    """Pairs of the pool that have a judgment and were left out."""
+
+
+def pool(params: PoolParams) -> PoolResult:
+    """Write a CSV of documents to judge: for each query the best of a release, of BM25 and of a second release, in no order."""
+    from pipelines.collections import POOL, write_sheet
+    from pipelines.gates.pool import asked_queries, people_judged
+    from pipelines.wording import clipped
+
+    store = open_store()
+    path = _free(params.file)
+    releases = [_release(store, name) for name in (params.release, params.second) if name]
+    corpus = _one_corpus(store, releases)
+    judged = people_judged(corpus)
+    exposures = (settings().events or settings().home / "events") / "exposures.jsonl"
+    texts = asked_queries(params.queries, corpus, judged, params.most_queries, exposures)
+    documents, found = _found(store, releases, texts, params.depth)
+    pairs = [(query, documents[one]) for query, ids in found.items() for one in ids]
+    asked = [(query, one) for query, one in pairs if params.judged or one.id not in judged.get(query, {})]
+    if not asked:
+        raise NothingToDo(f"all {len(pairs):,} pairs of {len(texts):,} queries are judged: raise --most-queries or --depth")
+    write_sheet(path, POOL, ((query, texts[query], one.id, one.title, clipped(one.text, CELL), "") for query, one in asked))
+    log().info(f"fill in the column grade (0: not relevant), then: ingest … --qrels {path}", pairs=len(asked))
+    return PoolResult(
+        file=str(path), corpus=corpus.id, release=releases[0].id, second=releases[1].id if releases[1:] else "",
+        queries=len({query for query, _ in asked}), pairs=len(asked), judged_before=len(pairs) - len(asked),
+    )  # fmt: skip
+
+
+def _free(file: str) -> Path:
+    from pipelines.collections import taken
+
+    path = Path(file)
+    if path.exists() or path.is_symlink():
+        raise taken(path)
+    if "://" in file or not path.parent.is_dir():
+        raise InputError(f"--file {file}", "a file in a folder that exists", "create the folder, or pass another path")
+    return path
+
+
+def _release(store: Store, name: str) -> Artifact:
+    routing = Journal(store).routing.model_dump()
+    serving = routing.get(name, name)
+    if serving is None:
+        raise InputError(f"{name}, and there is none yet", "a release", "pass --release with the id that assemble gave")
+    return load(store, "release", serving)
+
+
+def _one_corpus(store: Store, releases: list[Artifact]) -> Artifact:
+    first, *others = [release.inputs["corpus"] for release in releases]
+    if others not in ([], [first]):
+        given = f"release {releases[1].id} of corpus {others[0]}"
+        raise InputError(
+            given, f"a release of corpus {first}, as {releases[0].id} is", "refresh that corpus with the other's encoder"
+        )
+    return load_exactly(store, "corpus", first)
+
+
+def _found(
+    store: Store, releases: list[Artifact], texts: dict[str, str], depth: int
+) -> "tuple[dict[str, Document], dict[str, list[str]]]":
+    from pipelines.gates.pool import pooled
+    from pipelines.retrieval.lexical import bm25_run
+    from pipelines.retrieval.release import load_release
+
+    loaded = [load_release(store, release.id) for release in releases]
+    documents = loaded[0].documents
+    rankings = [dict(zip(texts, one.search(list(texts.values()), depth), strict=True)) for one in loaded]
+    rankings.append(bm25_run({one.id: one.text for one in documents.values()}, texts, depth))
+    return documents, {query: pooled(query, [ranking[query] for ranking in rankings]) for query in texts}

@@ -1,0 +1,119 @@
+"""ingest: a collection, in any format and from any place, becomes a corpus artifact."""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result
+from pipelines.errors import InputError
+from pipelines.store.artifacts import Artifact, produce
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import Recipe, digest_file
+
+if TYPE_CHECKING:
+    from pipelines.collections import Collection, IngestOptions
+
+VERSION = 2
+
+
+class IngestParams(Params):
+    source: str = Field("", description="File or folder, local or s3://bucket/key, in any format; empty: the icons")
+    queries: str = Field("", description="File of queries, where --source has none")
+    qrels: str = Field("", description="File of judgments, where --source has none; a judged pool, too")
+    column: list[str] = Field([], description="FIELD=COLUMN where the guess is wrong: id=sku, text=name, qrels.grade=label")
+    grades: str = Field("", description="Grades from worst to best: 0..3, 3..0 or Irrelevant,Partial,Exact; empty: as seen")
+    grades_checked: bool = Field(True, description="Stop where BM25 ranks documents of worse grades better")
+    held_out: bool = Field(False, description="All queries are test queries: no encoder learns from any")
+    max_bad_fraction: float = Field(0.01, ge=0, le=1, description="Part of the rows that may be bad; above it ingest stops")
+    max_text: int = Field(1_000_000, ge=1, description="Characters that a text may have")
+    known_items: int = Field(200, ge=0, le=100_000, description="Synthetic queries to make where there are none")
+    cutoff: float = Field(0.9, gt=0, lt=1, description="Of interactions: the part before the moment that is asked about")
+    history: int = Field(50, ge=1, le=1000, description="Of interactions: the latest documents of a user that a query has")
+    min_value: float | None = Field(None, description="Of interactions: a lower value was no choice; empty: all were")
+    mask: bool = Field(False, description="Replace personal data in texts, such as e-mail addresses, by its kind")
+    inspect: str = Field("", description="Show how a file or folder would be read, and do nothing")
+    folder: str = Field("", description="Of the icons: folder that holds metadata/; empty: the installed package")
+    text: Literal["label", "label+category"] = Field("label", description="Of the icons: what is encoded and searched")
+
+
+class IngestResult(Result):
+    corpus: str
+    """Empty where it was only looked at."""
+    report: str
+    """What was guessed, counted and refused; empty for the icons."""
+    documents: int
+    queries: int
+    judgments: int
+    bad_rows: int
+    found: bool
+
+
+def ingest(params: IngestParams) -> IngestResult:
+    """Read a collection, check it and store it as a corpus; rows that can't be used go to the report's quarantine."""
+    with TemporaryDirectory(prefix="ratchet-ingest-") as scratch, TemporaryDirectory(prefix="ratchet-corpus-") as target:
+        if params.inspect:
+            return _inspect(params, Path(scratch))
+        return _from_files(params, Path(scratch), Path(target)) if params.source else _from_icons(params, Path(target))
+
+
+def _wanted(params: IngestParams) -> "IngestOptions":
+    from pipelines.collections import IngestOptions
+
+    asked = params.model_dump(exclude={"inspect", "mask", "folder", "text"})
+    return IngestOptions(**{**asked, "column": tuple(params.column), "source": params.inspect or params.source})
+
+
+def _inspect(params: IngestParams, scratch: Path) -> IngestResult:
+    from pipelines.collections import look, shown
+
+    print(shown(*look(_wanted(params), scratch)), file=sys.stderr)
+    return IngestResult(corpus="", report="", documents=0, queries=0, judgments=0, bad_rows=0, found=False)
+
+
+def _from_files(params: IngestParams, scratch: Path, target: Path) -> IngestResult:
+    from pipelines.collections import stage, write_corpus
+    from pipelines.quality.personal import Masker
+
+    masker = Masker() if params.mask else None
+    collection = stage(_wanted(params), scratch, masker)
+    collection.masked |= masker.counts if masker else {}
+    report = _report(collection, scratch)
+    if problem := collection.problem:
+        raise InputError(problem.given, problem.expected, f"{problem.next_action}; report {report.id} has all")
+    write_corpus(collection.staging, target)
+    corpus = _commit(target, collection.facts)
+    counts = {name: collection.facts[name] for name in ("documents", "queries", "judgments", "bad_rows")}
+    return IngestResult(corpus=corpus.id, report=report.id, found=corpus.found, **counts)
+
+
+def _from_icons(params: IngestParams, target: Path) -> IngestResult:
+    from pipelines.corpus.icons import write_icons
+
+    counts = write_icons(Path(params.folder) if params.folder else None, params.text, target)
+    corpus = _commit(target, {**counts, "layout": "icons", "text": params.text, "folder": params.folder})
+    return IngestResult(corpus=corpus.id, report="", bad_rows=0, found=corpus.found, **counts)
+
+
+def _commit(written: Path, facts: dict[str, Any], kind: Literal["corpus", "report"] = "corpus") -> Artifact:
+    inputs = {path.name: digest_file(path) for path in sorted(written.iterdir())}
+
+    def build(folder: Path) -> dict[str, Any]:
+        for name in inputs:
+            (written / name).rename(folder / name)
+        return facts
+
+    return produce(open_store(), Recipe(kind=kind, step="ingest", version=VERSION, inputs=inputs, params={}), build)
+
+
+def _report(collection: "Collection", scratch: Path) -> Artifact:
+    """What was guessed, counted and refused, with the quarantine: kept also where no corpus comes of it."""
+    from pipelines.reports.ingest import write_ingest_report
+
+    kept = scratch / "report"
+    kept.mkdir()
+    (scratch / "quarantine.csv").rename(kept / "quarantine.csv")
+    write_ingest_report(kept, collection)
+    return _commit(kept, {"about": "ingest", "source": collection.wanted.source}, "report")

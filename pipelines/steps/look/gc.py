@@ -1,0 +1,49 @@
+"""gc: say, or take away, what no release needs any more."""
+
+import time
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result
+from pipelines.logs import log
+from pipelines.store.objects import open_store
+
+VERSION = 1
+DAY_S = 86_400
+
+
+class GcParams(Params):
+    dry_run: bool = Field(True, description="Only say what would go; false: take it away")
+    retention_days: float = Field(30, ge=1, description="What is younger stays, and what the journal routed to since then")
+    grace_hours: float = Field(24, ge=1, description="A file without an artifact stays so long, and so long does the trash")
+
+
+class GcResult(Result):
+    dry_run: bool
+    artifacts: int
+    files: int
+    notes: int
+    """Checkpoints and results of tasks that are older than the retention time."""
+    bytes: int
+    emptied: int
+    """Objects that an earlier run moved to the trash and this one deleted for good."""
+    returned: int
+    """Files that a commit at the same time turned out to name."""
+    sentence: str
+
+
+def gc(params: GcParams) -> GcResult:
+    """Find what no release needs; with `--dry-run false` move it to the trash and empty the trash of earlier runs."""
+    from pipelines.store.gc import garbage, kinds, sweep
+
+    store = open_store()
+    found = garbage(store, time.time() - params.retention_days * DAY_S, params.grace_hours * 3600)
+    for artifact in found.artifacts:
+        log().info("garbage", kind=artifact.kind, id=artifact.id, at=artifact.manifest.provenance["at"])
+    returned = [] if params.dry_run else sweep(store, found)
+    what = ", ".join([*kinds(found.artifacts), f"{len(found.files)} files", f"{len(found.notes)} notes"])
+    sentence = f"{'would take' if params.dry_run else 'took'} away {what}: {found.bytes / 1e6:,.1f} MB"
+    return GcResult(
+        dry_run=params.dry_run, artifacts=len(found.artifacts), files=len(found.files), notes=len(found.notes),
+        bytes=found.bytes, emptied=0 if params.dry_run else len(found.trash), returned=len(returned), sentence=sentence,
+    )  # fmt: skip

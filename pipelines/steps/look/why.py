@@ -1,0 +1,89 @@
+"""why: what was decided about a release, and by which queries."""
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result
+from pipelines.errors import InputError
+from pipelines.logs import log
+from pipelines.store.artifacts import Artifact, load
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store, open_store
+
+VERSION = 1
+SHOWN = 5
+TEXT = 200
+
+
+class WhyParams(Params):
+    release: str = Field(description="Release id, its first digits, or: champion, challenger")
+
+
+class WhyResult(Result):
+    release: str
+    serves_as: str
+    """champion, challenger, or empty."""
+    verdict: str
+    """The one by which the release was promoted, else the newest that was run; empty: none was given."""
+    outcome: str
+    sentence: str
+    worst_queries: list[str]
+    """Query and difference, worst first."""
+    earlier: list[str]
+    """Sentences of the other verdicts, newest first; those that were not run last."""
+    damaged: list[str]
+    """Verdicts that can't be read, on whichever release."""
+
+
+def why(params: WhyParams) -> WhyResult:
+    """Tell by which verdict a release was promoted, or what the gate said about it last, and its worst queries."""
+    from pipelines.wording import clipped, signed
+
+    store = open_store()
+    journal = Journal(store)
+    routing = journal.routing.model_dump()
+    release = load(store, "release", _named(params.release, routing)).id
+    serves_as = next((role for role, serving in routing.items() if serving == release), "")
+    promoted = journal.latest("promote", to=release)
+    verdicts, damaged = _verdicts(store, release, (promoted.verdict if promoted else None) or "")
+    if not verdicts:
+        sentence = f"no verdict on release {release[:8]} yet: run evaluate and gate"
+        log().info(sentence)
+        return WhyResult(
+            release=release, serves_as=serves_as, verdict="", outcome="", sentence=sentence, worst_queries=[], earlier=[],
+            damaged=damaged,
+        )  # fmt: skip
+    told = verdicts[0].json("verdict.json")
+    worst = [f"{clipped(one['text'], TEXT)} {signed(one['difference'])}" for one in told["worst_queries"][:SHOWN]]
+    log().info(told["sentence"] + (f"; worst queries {', '.join(worst)}" if worst else ""))
+    return WhyResult(
+        release=release, serves_as=serves_as, verdict=verdicts[0].id, outcome=told["outcome"], sentence=told["sentence"],
+        worst_queries=worst, earlier=[verdict.facts["sentence"] for verdict in verdicts[1:]], damaged=damaged,
+    )  # fmt: skip
+
+
+def _named(release: str, routing: dict[str, str | None]) -> str:
+    if release not in routing:
+        return release
+    serving = routing[release]
+    if serving is None:
+        raise InputError(
+            release, f"a {release}, and there is none yet", "run `python -m pipelines history`, or give a release id"
+        )
+    return serving
+
+
+def _verdicts(store: Store, release: str, promoted: str) -> tuple[list[Artifact], list[str]]:
+    """The release's verdicts: that by which it was promoted, then the newest; not run last. And the damaged of all."""
+    from pipelines.gates.verdict import read_verdicts
+
+    every, damaged = read_verdicts(store)
+    sound: list[Artifact] = []
+    for verdict in (one for one in every if one.inputs.get("release") == release):
+        try:
+            verdict.path("verdict.json")
+            sound.append(verdict)
+        except InputError as error:
+            damaged.append(str(error))
+    for reason in damaged:
+        log().warning("verdict left out", reason=reason)
+    return sorted(sound, key=lambda one: (one.id != promoted, one.facts["outcome"] == "not run")), damaged

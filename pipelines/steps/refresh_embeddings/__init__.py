@@ -1,0 +1,1 @@
+"""Steps of the DAG refresh_embeddings, and those that make the encoder it uses."""

@@ -1,0 +1,95 @@
+"""commit_embeddings: shards and kept vectors become embeddings, if every document has exactly one vector."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result, Tuning
+from pipelines.errors import InputError
+from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.objects import open_store
+
+VERSION = 1
+
+
+class CommitEmbeddingsParams(Params):
+    corpus: str = Field(description="Corpus id")
+    encoder: str = Field(description="Encoder id")
+    variant: str = Field("onnx-fp32", description="Encoder variant")
+    base: str = Field("", description="Embeddings whose vectors are kept; empty: none")
+    shards: list[str] = Field([], description="Shard ids, in any order")
+
+
+class CommitEmbeddingsTuning(Tuning):
+    segments: int = Field(32, ge=1, le=10_000, description="More files of vectors than this are compacted into one")
+
+
+class CommitEmbeddingsResult(Result):
+    embeddings: str
+    documents: int
+    encoded: int
+    kept: int
+    found: bool
+
+
+def commit_embeddings(params: CommitEmbeddingsParams, tuning: CommitEmbeddingsTuning) -> CommitEmbeddingsResult:
+    """Make embeddings appear, all at once, after checking that no vector was lost, doubled or mixed."""
+    from pipelines.embeddings.layout import recipe_of
+
+    store = open_store()
+    corpus, encoder = load(store, "corpus", params.corpus), load(store, "encoder", params.encoder)
+    parts = [load(store, "shard", shard) for shard in params.shards]
+    base = [load(store, "embeddings", params.base)] if params.base else []
+    _one_encoder(encoder, params.variant, [*base, *parts])
+    recipe = recipe_of(corpus.id, encoder.id, params.variant, VERSION)
+
+    def build(folder: Path) -> dict[str, Any]:
+        return _merge(corpus, encoder, params.variant, base, parts, folder, tuning.segments)
+
+    embedded = produce(store, recipe, build, tuning.model_dump())
+    counts = {key: embedded.facts[key] for key in ("documents", "encoded", "kept")}
+    return CommitEmbeddingsResult(embeddings=embedded.id, found=embedded.found, **counts)
+
+
+def _one_encoder(encoder: Artifact, variant: str, parts: list[Artifact]) -> None:
+    for part in parts:
+        made_by = (part.inputs.get("encoder"), part.manifest.recipe.params.get("variant"))
+        if made_by != (encoder.id, variant):
+            raise InputError(
+                f"{part.kind} {part.id} by encoder {made_by[0]} {made_by[1]}",
+                f"vectors of one encoder, {encoder.id} {variant}",
+                "embed this shard again with that encoder",
+            )
+
+
+def _merge(
+    corpus: Artifact, encoder: Artifact, variant: str, base: list[Artifact], parts: list[Artifact], folder: Path, most: int
+) -> dict[str, Any]:
+    """Write the rows in the order of document ids, then the vectors; nothing but counts and places is held in memory."""
+    from pipelines.corpus.documents import write_rows
+    from pipelines.embeddings.integrity import IntegrityCheck, check_fresh
+    from pipelines.embeddings.layout import lay_out, vectors_of
+    from pipelines.embeddings.refresh import aligned
+    from pipelines.models.encoder import load_encoder
+    from pipelines.retrieval.release import check_probes
+
+    for part in parts:
+        check_fresh(part)
+    settled = IntegrityCheck()
+    write_rows(folder / "rows.jsonl", settled.rows(aligned(corpus, base, parts)))
+    settled.check(corpus.facts["documents"], sum(part.facts["documents"] for part in base))
+    texts, again = settled.sample
+    check_probes("these shards", load_encoder(encoder, variant), texts, vectors_of(settled.places, [*base, *parts], again))
+    counts = {"documents": len(settled.places), "encoded": settled.encoded, "checked": len(again)}
+    change = {name: count for name, count in settled.change.counts.items() if name != "tokens"}
+    return {**counts, **change, **_rates(base, parts), **lay_out(folder, settled.places, [*base, *parts], most)}
+
+
+def _rates(base: list[Artifact], parts: list[Artifact]) -> dict[str, float]:
+    """How fast this encoder variant was in one process, for the next plan: as the shards measured it, else the base's."""
+    measured = [part.facts for part in parts if part.facts.get("encode_s")]
+    if not measured:
+        return {key: part.facts[key] for part in base for key in ("tokens_per_s", "start_s") if key in part.facts}
+    speed = sum(facts["encoded_tokens"] for facts in measured) / sum(facts["encode_s"] for facts in measured)
+    return {"tokens_per_s": round(speed, 1), "start_s": max(facts["start_s"] for facts in measured)}

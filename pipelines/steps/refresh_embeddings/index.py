@@ -1,0 +1,90 @@
+"""index: embeddings become a searchable index, whose recall was measured before it appears."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result, Tuning
+from pipelines.errors import InputError
+from pipelines.store.artifacts import Artifact, find, load, load_exactly, produce
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store, open_store
+from pipelines.store.recipes import Recipe
+
+VERSION = 2
+
+
+class IndexParams(Params):
+    embeddings: str = Field(description="Embeddings id")
+    algorithm: Literal["auto", "flat", "hnsw", "ivf-sq8", "ivf-pq"] = Field(
+        "auto", description="auto: the fastest that reaches the recall, by measurement; flat: exact"
+    )
+    recall: float = Field(0.99, gt=0, le=1, description="Of the exact ten best, the part that must be found")
+    flat_below: int = Field(
+        20_000, ge=0, description="Of auto: with fewer documents flat, where exact search takes less time than encoding a query"
+    )
+    query_variant: str = Field("onnx-fp32", description="Encoder variant of the queries that recall is measured by")
+
+
+class IndexTuning(Tuning):
+    threads: int = Field(0, ge=0, le=256, description="Threads that build; 0: one for each core; 1: a graph of the same bytes")
+    base_index: str = Field("", description="Index to change in place where it still fits; empty: the champion's; 'none': none")
+    device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU where FAISS has one")
+
+
+class IndexResult(Result):
+    index: str
+    embeddings: str
+    encoder: str
+    documents: int
+    algorithm: str
+    recall_at_10: float
+    found: bool
+
+
+def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
+    """Build the index of embeddings, or change an earlier one in place, and measure its recall."""
+    from pipelines.index.build import IndexOptions, build_index
+
+    store = open_store()
+    embedded = load(store, "embeddings", params.embeddings)
+    semantic = params.recipe_params({"embeddings"})
+    recipe = Recipe(kind="index", step="index", version=VERSION, inputs={"embeddings": embedded.id}, params=semantic)
+
+    def build(folder: Path) -> dict[str, Any]:
+        base = _base(store, tuning.base_index, recipe, embedded)
+        wanted = IndexOptions(**semantic, threads=tuning.threads, device=tuning.device)
+        return build_index(embedded, base, wanted, folder)
+
+    built = produce(store, recipe, build, tuning.model_dump())
+    said = {name: built.facts[name] for name in ("documents", "algorithm", "recall_at_10")}
+    return IndexResult(
+        index=built.id, embeddings=embedded.id, encoder=embedded.inputs["encoder"], found=built.found, **said
+    )  # fmt: skip
+
+
+def _base(store: Store, wanted: str, recipe: Recipe, embedded: Artifact) -> Artifact | None:
+    """The index that may be changed in place: made as this one would be, of vectors by the same encoder variant."""
+    if wanted == "none":
+        return None
+    base = load(store, "index", wanted) if wanted else _champions(store)
+    if base is None:
+        return None
+    theirs = load_exactly(store, "embeddings", base.inputs["embeddings"])
+    makers = [(one.inputs["encoder"], one.manifest.recipe.params["variant"]) for one in (embedded, theirs)]
+    before = base.manifest.recipe
+    same = (before.params, before.version) == (recipe.params, recipe.version) and makers[0] == makers[1]
+    if wanted and not same:
+        raise InputError(
+            f"--base-index {base.id} of another encoder variant or made in another way",
+            "an index by the same encoder variant and the same options",
+            "pass --base-index none",
+        )
+    return base if same else None
+
+
+def _champions(store: Store) -> Artifact | None:
+    """The champion's index, if it is still in the store: it saves time and is no condition."""
+    release = find(store, "release", Journal(store).routing.champion or "none")
+    return find(store, "index", release.inputs["index"]) if release else None

@@ -1,0 +1,110 @@
+"""What names an artifact: its recipe, whose hash is its id, and the manifest that names its files."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+@dataclass(frozen=True)
+class KindInfo:
+    """What holds for all artifacts of a kind: whether each carries a page for people, `report.html`."""
+
+    has_report: bool = False
+
+
+KINDS: Mapping[str, KindInfo] = {
+    "corpus": KindInfo(),
+    "encoder": KindInfo(),
+    "shard": KindInfo(),
+    "embeddings": KindInfo(),
+    "index": KindInfo(),
+    "reranker": KindInfo(),
+    "release": KindInfo(),
+    "evaluation": KindInfo(has_report=True),
+    "verdict": KindInfo(has_report=True),
+    "drift": KindInfo(has_report=True),
+    "experiment": KindInfo(has_report=True),
+    "report": KindInfo(has_report=True),
+    "queries": KindInfo(),
+    "scores": KindInfo(),
+}
+"""Every kind of artifact, which is a folder of the store. A kind that is added here is known everywhere."""
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[tuple(KINDS)]
+
+
+def canonical(value: Any) -> bytes:
+    """JSON whose bytes depend on the value alone.
+
+    >>> canonical({"b": 1, "a": [True, None]})
+    b'{"a":[true,null],"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: bytes) -> str:
+    """The sha256 of `value`, 64 hexadecimal digits."""
+    return hashlib.sha256(value).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """The sha256 of a file, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class FileEntry(BaseModel):
+    """One file of an artifact: its content's sha256 and its size in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    bytes: int
+
+
+class Recipe(BaseModel):
+    """What an artifact is made from; the whole of its identity.
+
+    >>> Recipe(kind="index", step="index", version=1, inputs={"embeddings": "ab"}, params={"kind": "flat"}).id
+    '79d1475d926558716484'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    step: str
+    version: int
+    inputs: dict[str, str]
+    params: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """20 hexadecimal digits of the recipe's sha256."""
+        return digest(canonical(self.model_dump()))[:20]
+
+
+class Manifest(BaseModel):
+    """What the store says of one artifact. Only `recipe` is identity; the rest was observed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layout: Literal[1] = 1
+    id: str
+    recipe: Recipe
+    files: dict[str, FileEntry]
+    facts: dict[str, Any]
+    tuning: dict[str, Any]
+    provenance: dict[str, Any]
+    cost: dict[str, float]
+
+
+def blob_path(entry: FileEntry) -> str:
+    """Where a file's content lies, whatever artifacts share it."""
+    return f"blobs/{entry.sha256}"

@@ -1,0 +1,284 @@
+"""The server follows the journal: swaps, rollbacks, and everything that must not be followed."""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+
+import httpx
+import pytest
+
+from images.serve import watcher as watcher_module
+from images.serve.app import build_app
+from images.serve.auth import Auth
+from images.serve.exposure_log import EventLog
+from images.serve.watcher import Watcher
+from pipelines.deployment.readiness import readiness
+from pipelines.retrieval.release import load_release
+from pipelines.store.artifacts import load_exactly, produce
+from pipelines.store.journal import entry_path
+from pipelines.store.objects import Store, open_store
+from pipelines.store.recipes import Recipe
+from tests.conftest import Trained
+from tests.images.serve.conftest import route
+from tests.images.serve.server import KEY, running_server
+
+
+def test_no_champion_then_one(trained):
+    with running_server(trained.home) as server:
+        assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+        server.wait(lambda said: said["problem"].startswith("no champion yet"))
+        before = server.search("beach")
+        assert before.status_code == 503
+        assert "no champion yet" in before.json()["error"]
+        readyz = httpx.get(f"{server.url}/readyz")
+        assert readyz.status_code == 503
+        assert readyz.json()["problem"].startswith("no champion yet")
+        assert server.ready()["problem"].endswith("then run deploy")
+        entry = route(trained.release)
+        said = server.wait(lambda said: said["ready"])
+        assert said == {
+            "ready": True, "entry": entry, "champion": trained.release, "challenger": None,
+            "warm": [trained.release], "problem": None,
+        }  # fmt: skip
+        answer = server.search("beach", k=5).json()
+        ranked = load_release(open_store(), trained.release).search(["beach"], 5)[0]
+        assert [result["id"] for result in answer["results"]] == [document for document, _ in ranked]
+        assert [result["score"] for result in answer["results"]] == pytest.approx([score for _, score in ranked], abs=1e-5)
+        assert [result["position"] for result in answer["results"]] == [1, 2, 3, 4, 5]
+        assert answer["release"] == trained.release
+        assert answer["query"] == "beach"
+
+
+def test_swap_and_rollback_under_load(trained, small):
+    route(trained.release)
+    with running_server(trained.home) as server:
+        server.wait(lambda said: said["ready"])
+        answers: list[tuple[int, str]] = []
+        stop = threading.Event()
+
+        def ask() -> None:
+            with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.key}"}, timeout=30) as client:
+                while not stop.is_set():
+                    answer = client.get("/v1/search", params={"q": "beach", "k": 3})
+                    answers.append((answer.status_code, answer.json().get("release", answer.text)))
+
+        client = threading.Thread(target=ask)
+        client.start()
+        try:
+            route(trained.release, small, "promote")
+            server.wait(lambda said: said["challenger"] == small and said["champion"] == trained.release)
+            assert server.search("beach", release="challenger").json()["release"] == small
+            route(small)
+            said = server.wait(lambda said: said["champion"] == small)
+            assert set(said["warm"]) == {small, trained.release}, "the previous champion stays in memory"
+            seen = len(answers)
+            while len(answers) < seen + 10:
+                assert client.is_alive()
+            entry = route(trained.release, action="rollback")
+            server.wait(lambda said: said["champion"] == trained.release and said["entry"] == entry)
+            seen = len(answers)
+            while len(answers) < seen + 10:
+                assert client.is_alive()
+        finally:
+            stop.set()
+            client.join()
+        assert Counter(status for status, _ in answers) == {200: len(answers)}
+        order = [release for number, (_, release) in enumerate(answers) if number == 0 or answers[number - 1][1] != release]
+        assert order == [trained.release, small, trained.release]
+        assert server.process.poll() is None
+
+
+def test_previous_champion_is_loaded_after_a_restart(trained, small):
+    route(small)
+    route(trained.release)
+    with running_server(trained.home) as server:
+        said = server.wait(lambda said: len(said["warm"]) == 2)
+        assert said["champion"] == trained.release
+        assert small in said["warm"]
+
+
+def spoilt_vectors(store: Store, release: str) -> None:
+    """Flip a byte in the stored index of a release; the blob is copied first, for others link to it."""
+    card = load_exactly(store, "release", release).json("release.json")
+    path = load_exactly(store, "index", card["index"]).path("index.faiss")
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.with_suffix(".spoilt").write_bytes(body)
+    path.with_suffix(".spoilt").replace(path)
+
+
+def test_corrupt_release_is_refused_while_the_champion_serves(trained, small):
+    route(trained.release)
+    with running_server(trained.home) as server:
+        server.wait(lambda said: said["ready"])
+        spoilt_vectors(open_store(), small)
+        refused = route(small)
+        said = server.wait(lambda said: not said["ready"])
+        assert said["champion"] == trained.release
+        assert said["entry"] == refused - 1
+        assert "index.faiss" in said["problem"]
+        assert httpx.get(f"{server.url}/readyz").status_code == 503
+        assert server.ready_to_anybody() == {**said, "problem": "the champion can't be loaded"}
+        assert server.search("beach").json()["release"] == trained.release
+        back = route(trained.release, action="rollback")
+        assert server.wait(lambda said: said["ready"])["entry"] == back
+        assert server.stderr.read_text().count("index.faiss") == 1, "a problem is logged once"
+
+
+def test_corrupt_challenger_does_not_hold_up_the_champion(trained, small):
+    spoilt_vectors(open_store(), small)
+    entry = route(trained.release, small, "promote")
+    with running_server(trained.home) as server:
+        said = server.wait(lambda said: said["ready"] and said["problem"])
+        assert (said["entry"], said["champion"], said["challenger"]) == (entry, trained.release, None)
+        assert "index.faiss" in said["problem"]
+        assert server.ready_to_anybody() == {**said, "problem": "the challenger can't be loaded"}
+        assert server.search("beach", release="challenger").status_code == 404
+
+
+def test_repaired_release_is_served_without_another_entry(trained, small):
+    store = open_store()
+    card = load_exactly(store, "release", small).json("release.json")
+    path = load_exactly(store, "index", card["index"]).path("index.faiss")
+    path.rename(path.with_suffix(".away"))
+    route(small)
+    with running_server(trained.home) as server:
+        assert "missing" in server.wait(lambda said: "missing" in said["problem"])["problem"]
+        refused = server.search("beach")
+        assert refused.status_code == 503
+        assert "(the champion can't be loaded)" in refused.json()["error"]
+        assert str(trained.home) not in refused.text
+        path.with_suffix(".away").rename(path)
+        assert server.wait(lambda said: said["ready"])["champion"] == small
+
+
+def test_the_first_champion_is_told_while_it_loads(trained, monkeypatch):
+    route(trained.release)
+    watcher = Watcher(open_store(), 0.1)
+    app = build_app(watcher, EventLog(trained.home / "events"), Auth(KEY), 1)
+    told: list[httpx.Response] = []
+
+    async def ask() -> None:
+        key = {"Authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            for path, headers in (("/readyz", key), ("/readyz", {}), ("/v1/search?q=beach", key)):
+                told.append(await client.get(path, headers=headers))
+
+    def asked_meanwhile(*given):
+        asyncio.run(ask())
+        return load_release(*given)
+
+    monkeypatch.setattr(watcher_module, "load_release", asked_meanwhile)
+    watcher.look()
+    full, short, refused = told
+    assert full.json()["problem"] == f"loading champion {trained.release}"
+    assert short.json()["problem"] == "loading"
+    assert (short.status_code, refused.status_code) == (503, 503)
+    assert "(loading)" in refused.json()["error"]
+    assert watcher.state.ready
+    assert watcher.state.problem is None
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer a-wrong-key", f"Basic {KEY}"])
+def test_strangers_learn_no_place_of_the_store(trained, authorization):
+    route("0" * 20)
+    with running_server(trained.home) as server:
+        assert str(trained.home) in server.wait(lambda said: "0" * 20 in said["problem"])["problem"]
+        told = httpx.get(f"{server.url}/readyz", headers={"Authorization": authorization})
+        assert told.status_code == 503
+        assert set(told.json()) == {"ready", "entry", "champion", "challenger", "warm", "problem"}
+        assert told.json()["problem"] == "the champion can't be loaded"
+        assert str(trained.home) not in told.text
+
+
+def test_swapped_tokenizer_is_refused(trained, swapped_tokenizer):
+    route(trained.release)
+    with running_server(trained.home) as server:
+        server.wait(lambda said: said["ready"])
+        route(swapped_tokenizer)
+        said = server.wait(lambda said: not said["ready"])
+        assert "whose encoder gives vectors that differ by" in said["problem"]
+        assert said["champion"] == trained.release
+        assert server.search("beach").json()["release"] == trained.release
+
+
+def test_missing_release(trained):
+    route("0" * 20)
+    with running_server(trained.home) as server:
+        said = server.wait(lambda said: "0" * 20 in said["problem"])
+        assert not said["ready"]
+
+
+@pytest.mark.parametrize("body", [b"{}", b"\xff\x00", b'{"n": 2, "routing": {"champion": "x"}}'])
+def test_journal_entry_by_a_stranger(trained: Trained, body: bytes):
+    route(trained.release)
+    open_store().create(entry_path(2), body)
+    with running_server(trained.home) as server:  # also after a restart the entries before it hold
+        said = server.wait(lambda said: said["ready"] and said["problem"])
+        assert "journal/00000002.json" in said["problem"]
+        assert server.ready_to_anybody() == {**said, "problem": "the journal can't be followed"}
+        assert (said["entry"], said["champion"]) == (1, trained.release)
+        assert server.search("beach").json()["release"] == trained.release
+        (trained.home / "store" / entry_path(2)).unlink()
+        assert server.wait(lambda said: said["problem"] is None)["ready"]
+
+
+def test_release_that_is_no_release(trained):
+    """A manifest that names files which are not what a release holds: no exception ends the watcher."""
+    recipe = Recipe(kind="release", step="assemble", version=1, inputs={}, params={"odd": 1})
+
+    def build(folder):
+        (folder / "release.json").write_text('{"odd": 1}')
+        return {}
+
+    odd = produce(open_store(), recipe, build).id
+    route(odd)
+    with running_server(trained.home) as server:
+        server.wait(lambda said: "release that can be read" in said["problem"])
+        route(trained.release)
+        assert server.wait(lambda said: said["ready"])["champion"] == trained.release
+
+
+def test_deploy_sees_the_full_sentence(trained, monkeypatch):
+    route("0" * 20)
+    with running_server(trained.home) as server:
+        told = server.wait(lambda said: "0" * 20 in said["problem"])["problem"]
+        assert readiness(server.url).problem == "the champion can't be loaded"
+        monkeypatch.setenv("RATCHET_SERVER_KEY", KEY)
+        assert readiness(server.url).problem == told
+
+
+def test_a_rollback_does_not_wait_for_a_challenger_that_loads(trained, small, monkeypatch):
+    route(small)
+    route(trained.release)
+    watcher = Watcher(open_store(), 0.1)
+    following = threading.Thread(target=watcher.run, daemon=True)
+    loading, go_on = threading.Event(), threading.Event()
+
+    def slowly(store, release, threads=0):
+        if release == "0" * 20:
+            loading.set()
+            assert go_on.wait(30)
+        return load_release(store, release, threads)
+
+    monkeypatch.setattr(watcher_module, "load_release", slowly)
+    following.start()
+    try:
+        wait_for(lambda: set(watcher.state.warm) == {small, trained.release})
+        route(trained.release, "0" * 20, "promote")
+        assert loading.wait(10)
+        assert watcher.state.champion.id == trained.release
+        route(small, action="rollback")
+        wait_for(lambda: watcher.state.champion.id == small)
+    finally:
+        go_on.set()
+        watcher.stop()
+        following.join(10)
+
+
+def wait_for(holds, patience_s=5.0):
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,58 @@
+"""A server that speaks /readyz, and releases to route between."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
+from tests.releases import _releases_once, releases  # noqa: F401
+
+
+class FakeServer:
+    """Follows the journal as the search server does, or refuses to."""
+
+    def __init__(self):
+        self.loads, self.serves = True, True
+        self.answers = "json"
+        self.broken, self.breaks_at = "502", 1000  # the entry from which on a proxy answers instead
+        fake = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                answers = fake.broken if len(Journal(open_store()).entries) >= fake.breaks_at else fake.answers
+                if answers == "closed":
+                    return
+                body = json.dumps(fake.readiness()).encode() if answers == "json" else b"<html>"
+                self.send_response(502 if answers == "502" else 200 if self.path == "/readyz" else 404)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self.first = Journal(open_store())
+        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
+
+    def readiness(self):
+        journal = Journal(open_store())
+        routing = journal.routing if self.serves else self.first.routing
+        warm = [release for release in (routing.champion, journal.routing.challenger) if release]
+        problem = None if self.loads else "the index is damaged"
+        return {
+            "ready": bool(routing.champion), "entry": len(journal.entries), "champion": routing.champion,
+            "challenger": routing.challenger, "warm": warm if self.loads else [], "problem": problem,
+        }  # fmt: skip
+
+
+@pytest.fixture
+def server(releases, monkeypatch):  # noqa: F811
+    fake = FakeServer()
+    monkeypatch.setenv("RATCHET_SERVER_URL", fake.url)
+    yield fake
+    fake.http.shutdown()
+    fake.http.server_close()

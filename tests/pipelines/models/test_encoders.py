@@ -1,0 +1,276 @@
+"""Encoders: what batches come out, what each variant may do, and what is refused."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from safetensors.numpy import load_file, save_file
+
+from pipelines.corpus.documents import Document, Query
+from pipelines.errors import InputError
+from pipelines.evaluation.variant_choice import batch_influence, peak_memory_mb
+from pipelines.models import backends
+from pipelines.models import encoder as encoders
+from pipelines.models.backends import FORMATS, INT8, INT8_WEIGHTS, cpu_features
+from pipelines.models.encoder import Encoder, ahead, card_of, check_vectors, load_encoder
+from pipelines.models.quantization import quantize
+from pipelines.retrieval.release import load_release
+from pipelines.steps.refresh_embeddings.export_encoder import MINILM, _folder
+from pipelines.store.artifacts import load_exactly
+from pipelines.store.objects import open_store
+from tests.conftest import call
+from tests.corpora import write_corpus
+from tests.images.serve.conftest import replaced
+
+TEXTS = [f"word {number} " * (number % 40 + 1) for number in range(60)]
+
+
+def loaded(trained, variant="onnx-fp32"):
+    return load_encoder(load_exactly(trained.store, "encoder", trained.encoder), variant, 2)
+
+
+@pytest.mark.parametrize(("window", "batch_tokens"), [(7, 3), (7, 20), (60, 300), (2048, 300)])
+def test_batches_give_each_row_once_whatever_is_tokenized_together(trained, monkeypatch, window, batch_tokens):
+    expected = loaded(trained).encode(TEXTS, "document")
+    monkeypatch.setattr(encoders, "WINDOW", window)
+    one = loaded(trained)
+    batches = list(one.batches(TEXTS, "document", batch_tokens))
+    assert sorted(row for rows, _ in batches for row in rows) == list(range(len(TEXTS)))
+    assert one.forward_passes == len(batches) > 5
+    for rows, vectors in batches:
+        np.testing.assert_allclose(vectors, expected[rows], atol=1e-5)
+
+
+def test_batches_are_computed_as_they_are_asked_for(trained):
+    one = loaded(trained)
+    batches = one.batches(TEXTS, "document", batch_tokens=300)
+    next(batches)
+    assert one.forward_passes == 1
+    batches.close()
+    assert one.forward_passes == 1
+    assert list(one.batches([], "document")) == []
+
+
+def test_work_ahead_is_bounded_and_in_order():
+    started, done = [], threading.Event()
+
+    def work(number):
+        started.append(number)
+        if number == 2:
+            done.set()
+        return number * 2
+
+    results = ahead(work, range(100), depth=2)
+    assert next(results) == 0
+    assert done.wait(10), "the next but one is worked on while the first is used"
+    assert started == [0, 1, 2]
+    assert list(results) == [number * 2 for number in range(1, 100)]
+
+
+def test_what_fails_ahead_is_told_where_it_is_asked_for():
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda number: 1 // number, [1, 0, 1]))
+
+
+# --- variants -----------------------------------------------------------------------------------------------------------
+
+SOME = ("onnx-fp32", "onnx-int8", "onnx-int8-weights", "openvino-fp32", "openvino-bf16", "torch-bf16")
+"""At least one of each library and of each number format; the bench makes all."""
+RUNNABLE = [name for name in SOME if set(FORMATS[name].requires) <= cpu_features()]
+THINGS = [f"{colour} {thing}" for colour in ("red", "blue", "green") for thing in ("lamp", "chair", "table", "sofa", "shelf")]
+
+
+@dataclass(frozen=True)
+class Made:
+    """An encoder with the variants of SOME that this CPU can run, and the corpus it was calibrated with."""
+
+    encoder: str
+    corpus: str
+
+
+@pytest.fixture(scope="session")
+def _made_once(tmp_path_factory):
+    home = tmp_path_factory.mktemp("variants")
+    documents = [Document(id=f"d{row:02}", text=text + ", for the living room" * (row % 3)) for row, text in enumerate(THINGS)]
+    queries = [Query(id=f"q{row:02}", text=text, split="test") for row, text in enumerate(THINGS)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATCHET_HOME", str(home))
+        corpus = write_corpus(documents, queries, [f"q{row:02} 0 d{row:02} 1" for row in range(len(THINGS))])
+        return home, Made(call("export_encoder", variants=RUNNABLE, calibration=corpus).encoder, corpus)
+
+
+@pytest.fixture
+def made(_made_once, home):
+    shutil.copytree(_made_once[0], home, copy_function=os.link)
+    return _made_once[1]
+
+
+def test_each_variant_gives_the_vectors_of_the_weights_within_its_deviation(made):
+    encoder = load_exactly(open_store(), "encoder", made.encoder)
+    card = card_of(encoder)
+    assert list(card.variants) == RUNNABLE
+    exact = load_encoder(encoder, "onnx-fp32").encode(THINGS, "document")
+    for name, variant in card.variants.items():
+        vectors = load_encoder(encoder, name, 2).encode(THINGS, "document")
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5, err_msg=name)
+        assert np.abs(vectors - exact).max() <= 2 * variant.deviation + 1e-5, name
+        plain = variant.precision == "fp32" and variant.file not in (INT8, INT8_WEIGHTS)
+        assert (variant.deviation <= 1e-5) == plain, name
+
+
+def test_quantizing_does_not_fill_the_log(trained, tmp_path, caplog):
+    model = load_exactly(trained.store, "encoder", trained.encoder).path("model.onnx")
+    (tmp_path / "model.onnx").symlink_to(model.absolute())
+    with caplog.at_level(logging.INFO):
+        quantize(tmp_path, INT8_WEIGHTS, [])
+        logging.getLogger("another").info("heard again")
+    assert (tmp_path / INT8_WEIGHTS).exists()
+    assert [record.getMessage() for record in caplog.records] == ["heard again"]
+
+
+def test_the_fastest_variant_that_ranks_as_well_is_chosen_and_the_table_says_why(made):
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
+    report = load_exactly(open_store(), "report", chosen.report)
+    table = {row["variant"]: row for row in report.facts["table"]}
+    assert set(table) == set(RUNNABLE)
+    assert [name for name, row in table.items() if not row["reason"]] == [chosen.variant]
+    fit = {name: row for name, row in table.items() if row["retention"] >= 0.995 and row["mates"] <= 1e-5}
+    assert "onnx-fp32" in fit
+    assert set(chosen.eligible) == set(fit)
+    assert chosen.variant == max(fit, key=lambda name: fit[name]["docs_per_s"])
+    assert all(row["docs_per_s"] > 0 for row in table.values())
+    assert table["onnx-fp32"]["retention"] == table["onnx-fp32"]["low"] == table["onnx-fp32"]["high"] == 1
+    page = report.text("report.html")
+    assert all(name in page for name in RUNNABLE)
+    again = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
+    assert again.found
+    assert again.variant == chosen.variant
+
+
+def test_memory_is_that_of_a_process_which_runs_the_variant_alone(made):
+    encoder = load_exactly(open_store(), "encoder", made.encoder)
+    weights = encoder.path("model.onnx").stat().st_size / 2**20
+    assert weights < peak_memory_mb(encoder, "onnx-fp32", THINGS, 2048) < 1000
+
+
+def test_a_variant_that_cannot_run_here_is_in_the_table(made, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
+    table = {row["variant"]: row["reason"] for row in load_exactly(open_store(), "report", chosen.report).facts["table"]}
+    assert table["openvino-fp32"] == "cannot run here: a variant for openvino, without the module openvino"
+    encoder = load_exactly(open_store(), "encoder", made.encoder)
+    with pytest.raises(InputError, match="next: install openvino, or choose another variant"):
+        load_encoder(encoder, "openvino-fp32")
+    if "onnx-int8" in RUNNABLE:
+        monkeypatch.setattr(backends, "cpu_features", frozenset)
+        with pytest.raises(InputError, match="on a CPU without avx512_vnni; expected a variant that this CPU can run"):
+            load_encoder(encoder, "onnx-int8")
+
+
+def test_scales_taken_from_the_batch_are_found_out(made, tmp_path):
+    encoder = load_exactly(open_store(), "encoder", made.encoder)
+    model = onnx.load(str(encoder.path("model.onnx")))
+    del model.graph.value_info[:]
+    quantize_dynamic(model, tmp_path / "model.onnx", weight_type=QuantType.QInt8)
+    files = {"model.onnx": tmp_path / "model.onnx", "tokenizer.json": encoder.path("tokenizer.json")}
+    dynamic = Encoder(card_of(encoder), "onnx-fp32", files.__getitem__)
+    texts = [text + " made of steel" * (row % 9) for row, text in enumerate(THINGS)]
+    queries = load_encoder(encoder, "onnx-fp32").encode(THINGS, "query")
+    assert batch_influence(dynamic, texts, queries, 256) > 1e-4
+    assert batch_influence(load_encoder(encoder, "onnx-fp32"), texts, queries, 256) <= 1e-5
+
+
+def test_longer_and_shorter_texts_in_one_call_change_nothing(made):
+    """Of OpenVINO, whose kernels give a row the same bits in every batch of one length, in bf16 too where the CPU has it."""
+    encoder = load_exactly(open_store(), "encoder", made.encoder)
+    texts = [text + " made of steel" * (row % 9) for row, text in enumerate(THINGS)]
+    for name in (name for name in RUNNABLE if FORMATS[name].backend == "openvino"):
+        loaded = load_encoder(encoder, name, 2)
+        assert batch_influence(loaded, texts, loaded.encode(THINGS, "query"), 256) <= 1e-6, name
+        alone = np.concatenate([loaded.encode([text], "document") for text in texts])
+        np.testing.assert_allclose(loaded.encode(texts, "document"), alone, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_documents_and_queries_by_different_variants(made):
+    documents = "onnx-int8-weights"
+    parts = {"corpus": made.corpus, "encoder": made.encoder, "variant": documents}
+    shard = call("embed", **parts).shard
+    index = call("index", embeddings=call("commit_embeddings", **parts, shards=[shard]).embeddings).index
+    release = load_release(open_store(), call("assemble", index=index).release)
+    assert (release.card.document_variant, release.card.query_variant) == (documents, "onnx-fp32")
+    assert [found[0][0] for found in release.search(THINGS, 1)] == [f"d{row:02}" for row in range(len(THINGS))]
+
+
+def test_variants_that_there_are_none_of(home):
+    with pytest.raises(InputError, match=r"given --variants onnx-int3; expected of onnx-fp32, onnx-int8, .*; next: name some"):
+        call("export_encoder", variants=["onnx-int3"])
+    assert not list(home.rglob("manifest.json"))
+
+
+def test_choosing_without_judgments(made):
+    corpus = write_corpus([Document(id="a", text="lamp")])
+    with pytest.raises(InputError, match="without judged queries; expected judgments to rank by"):
+        call("choose_encoder", encoder=made.encoder, corpus=corpus)
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------------
+
+
+def test_an_encoder_that_gives_nan(trained):
+    model = onnx.load(str(load_exactly(trained.store, "encoder", trained.encoder).path("model.onnx")))
+    bias = next(one for one in model.graph.initializer if one.name.endswith("layer.5.output.LayerNorm.bias"))
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full(384, np.nan, np.float32), bias.name))
+    broken = replaced("encoder", trained.encoder, "model.onnx", model.SerializeToString())
+    with pytest.raises(InputError, match=r"1885 of 1885 vectors that are not of length 1 \(NaN, zero or unnormalized\)"):
+        call("embed", corpus=trained.corpus, encoder=broken)
+    assert trained.store.names("shard/") == [trained.shard]
+
+
+def test_a_text_of_which_the_tokenizer_leaves_nothing(trained):
+    encoder = load_exactly(trained.store, "encoder", trained.encoder)
+    tokenizer = json.loads(encoder.path("tokenizer.json").read_text())
+    tokenizer["post_processor"] = None  # no token for a text's begin and end
+    bare = load_exactly(
+        trained.store, "encoder", replaced("encoder", trained.encoder, "tokenizer.json", json.dumps(tokenizer).encode())
+    )
+    loaded = load_encoder(bare, "onnx-fp32")
+    vectors = loaded.encode(["\u200b", "lamp", "\u200b\u200b"], "document")
+    assert loaded.tokens(["\u200b"], "document") == [[]]
+    with pytest.raises(InputError, match=r"2 of 3 vectors that are not of length 1 \(NaN, zero or unnormalized\): a, c;"):
+        check_vectors(vectors, ["a", "b", "c"])
+    assert batch_influence(loaded, ["\u200b", "lamp"], vectors, 64) <= 1e-5
+
+
+@pytest.fixture
+def model(tmp_path):
+    return Path(shutil.copytree(_folder(MINILM), tmp_path / "model"))
+
+
+def test_weights_with_nan_are_not_exported(home, model):
+    weights = load_file(model / "model.safetensors")
+    weights["encoder.layer.5.output.LayerNorm.bias"][:] = np.nan
+    save_file(weights, model / "model.safetensors")
+    with pytest.raises(InputError, match=r"variant onnx-fp32, which differs from its weights by nan; expected at most 0\.0001"):
+        call("export_encoder", model=str(model))
+    assert not list(home.rglob("manifest.json"))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model(trained, model):
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["zzzyx"] = 30522
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    message = "tokens up to number 30522; expected those of the model, which ends at 30521; next: give the tokenizer that"
+    with pytest.raises(InputError, match=message):
+        call("export_encoder", model=str(model))
+    harmed = replaced("encoder", trained.encoder, "tokenizer.json", json.dumps(tokenizer).encode())
+    with pytest.raises(InputError, match=message):
+        load_encoder(load_exactly(trained.store, "encoder", harmed), "onnx-fp32")

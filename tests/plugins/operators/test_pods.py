@@ -1,0 +1,113 @@
+"""What pods the operator asks for, offline, against committed files.
+
+After a wanted change: `PYTHONPATH=.:plugins python -m tests.plugins.operators.test_pods` writes the files again; read their diff.
+"""
+
+import traceback
+from pathlib import Path
+from types import SimpleNamespace as Record
+
+import pytest
+import yaml
+
+from pipelines.errors import InputError
+from pipelines.settings import settings
+from tests import airflow_home
+
+GOLDEN = Path(__file__).parent / "golden"
+SETTINGS = {
+    "RATCHET_RUNTIME": "kubernetes",
+    "RATCHET_STORE": "s3://ratchet/store",
+    "RATCHET_S3_ENDPOINT": "http://seaweedfs:8333",
+    "RATCHET_USER": "airflow",
+    "RATCHET_GIT_SHA": "0" * 40,
+    "RATCHET_IMAGE": "registry.example/ratchet/steps:1",
+    "RATCHET_IMAGE_GPU": "registry.example/ratchet/steps-gpu:1",
+}
+
+
+def pods():
+    """Each golden file's name and the operator whose pod it holds."""
+    from operators.step import StepOperator
+
+    from pipelines.steps.ingest_corpus.ingest import ingest
+    from pipelines.steps.refresh_embeddings.embed import embed
+
+    values = {"corpus": "c0ffee", "encoder": "abba", "batch_tokens": 4096}
+    return {
+        "ingest": (StepOperator(step=ingest, step_params={"text": "label", "folder": ""}), -1),
+        "embed-gpu": (StepOperator(step=embed, step_params=values, over="shard", value="1/2", profile="gpu"), 1),
+    }
+
+
+def pod_of(operator, map_index):
+    """The pod as the API server would get it, without what changes by itself."""
+    from kubernetes.client import ApiClient
+
+    ti = Record(
+        id="01234567-89ab-7cde-8f01-23456789abcd", dag_id="d", run_id="manual__2026-01-01T00:00:00+00:00",
+        task_id=operator.task_id, map_index=map_index, try_number=1,
+    )  # fmt: skip
+    context = {"ti": ti, "run_id": ti.run_id, "dag": Record(), "task_state_store": {}}
+    operator.prepare_pod(context)
+    pod = ApiClient().sanitize_for_serialization(operator.build_pod_request_obj(context, dry_run=True))
+    assert pod["metadata"].pop("name").startswith(operator.step.__name__)
+    assert pod["metadata"]["labels"].pop("airflow_version")
+    queued = next(one for one in pod["spec"]["containers"][0]["env"] if one["name"] == "RATCHET_QUEUED_AT")
+    assert queued.pop("value")
+    return pod
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    assert airflow_home.HOME
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("name", ["ingest", "embed-gpu"])
+def test_golden(cluster, name):
+    assert pod_of(*pods()[name]) == yaml.safe_load((GOLDEN / f"{name}.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", ["ingest", "embed-gpu"])
+def test_confined_and_without_secrets(cluster, monkeypatch, name):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
+    monkeypatch.setenv("RATCHET_SERVER_KEY", "hush-hush")
+    pod = pod_of(*pods()[name])
+    spec, container = pod["spec"], pod["spec"]["containers"][0]
+    assert "hush-hush" not in yaml.safe_dump(pod)
+    assert container["envFrom"] == [{"secretRef": {"name": "ratchet-store", "optional": True}}]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["automountServiceAccountToken"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert len(spec["containers"]) == 1
+
+
+@pytest.mark.parametrize("name", ["RATCHET_MLFLOW_URI", "RATCHET_SERVER_URL", "RATCHET_S3_ENDPOINT"])
+@pytest.mark.parametrize(
+    "address", ["https://ann:hush-hush@host:5000", "http://hush-hush@host", "ann:hush-hush@host", "http://ann:hush-hush/[@host"]
+)
+def test_no_password_in_an_address(cluster, monkeypatch, name, address):
+    """It would be in every pod's spec and in every message that names the address."""
+    monkeypatch.setenv("RATCHET_POLL_S", "9")  # another bad setting does not bring it to light either
+    monkeypatch.setenv(name, address)
+    with pytest.raises(InputError, match=f"given {name} with .*; expected an address alone; next: ") as refused:
+        settings()
+    assert "hush-hush" not in "".join(traceback.format_exception(refused.value))
+    with pytest.raises(InputError, match=name):
+        pods()
+
+
+def test_valid_for_kubernetes(cluster):
+    validate = pytest.importorskip("kubernetes_validate")
+    for operator, map_index in pods().values():
+        validate.validate({**pod_of(operator, map_index), "apiVersion": "v1", "kind": "Pod"}, "1.31", strict=True)
+
+
+if __name__ == "__main__":
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, setting in SETTINGS.items():
+            patch.setenv(variable, setting)
+        for file, made in pods().items():
+            (GOLDEN / f"{file}.yaml").write_text(yaml.safe_dump(pod_of(*made), sort_keys=True), encoding="utf-8")

@@ -1,0 +1,149 @@
+"""The pages inside Airflow: closed to strangers, and what others wrote is text, never markup."""
+
+import doctest
+from types import SimpleNamespace as Record
+
+import pytest
+
+from pipelines.store.artifacts import produce
+from pipelines.store.journal import Journal, Routing
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import Recipe
+from tests import airflow_home
+from tests.images.serve.browser import browser
+
+__all__ = ["browser"]
+HOSTILE = '<script>alert("x")</script>'
+PATHS = ["/ratchet/releases", "/ratchet/reports/verdict/0123", "/ratchet/artifacts/release/0123", "/ratchet/none"]
+
+
+@pytest.fixture(scope="module")
+def api():
+    """Airflow's own API server with the plugin loaded, and a viewer's headers."""
+    from airflow.api_fastapi.app import create_app
+    from airflow.api_fastapi.auth.managers.simple.services.login import SimpleAuthManagerLogin
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from airflow.utils.db import initdb
+    from fastapi.testclient import TestClient
+
+    assert airflow_home.HOME
+    assert SimpleAuthManagerLogin
+    initdb()
+    app = create_app(apps="core")
+    token = app.state.auth_manager.generate_jwt(SimpleAuthManagerUser(username="victor", role="viewer"))
+    with TestClient(app, base_url="http://testserver") as client:
+        yield client, {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize("path", PATHS[:3])
+def test_anonymous_is_refused(api, home, path):
+    client, _ = api
+    assert client.get(path).status_code == 401
+    assert client.get(path, headers={"Authorization": "Bearer forged"}).status_code in (401, 403)
+
+
+@pytest.mark.parametrize("path", ["/ratchet/docs", "/ratchet/redoc", "/ratchet/openapi.json"])
+def test_frameworks_own_pages_are_off(api, home, path):
+    assert api[0].get(path).status_code == 404
+
+
+def test_an_empty_store_has_a_page(api, home):
+    client, viewer = api
+    page = client.get("/ratchet/releases", headers=viewer)
+    assert page.status_code == 200
+    assert "No release was promoted yet" in page.text
+
+
+@pytest.mark.parametrize("path", PATHS[1:])
+def test_what_is_not_there_is_404(api, home, path):
+    client, viewer = api
+    assert client.get(path, headers=viewer).status_code == 404
+    assert client.get("/ratchet/reports/blobs/..%2f..%2fpasswd", headers=viewer).status_code == 404
+    assert client.get("/ratchet/artifacts/verdict/no-such-id", headers=viewer).status_code == 404
+
+
+def judged(sentence):
+    """A verdict with a report, as the gate writes it."""
+    release = Recipe(kind="release", step="assemble", version=1, inputs={}, params={"label": sentence})
+    made = produce(open_store(), release, lambda folder: {"documents": 1})
+
+    def build(folder):
+        (folder / "report.html").write_text("<!doctype html><h1>the report</h1>")
+        return {"outcome": "rejected", "sentence": sentence, "release": made.id, "champion": ""}
+
+    return produce(open_store(), Recipe(kind="verdict", step="gate", version=1, inputs={"release": made.id}, params={}), build)
+
+
+def test_hostile_text_stays_text(api, home):
+    client, viewer = api
+    verdict = judged(HOSTILE)
+    release = verdict.inputs["release"]
+    Journal(open_store()).append("promote", release, HOSTILE, Routing(challenger=release), verdict.id, who=HOSTILE)
+    for path in ("/ratchet/releases", f"/ratchet/artifacts/verdict/{verdict.id}", f"/ratchet/artifacts/release/{release}"):
+        page = client.get(path, headers=viewer)
+        assert page.status_code == 200
+        assert "<script" not in page.text
+        assert "&lt;script&gt;" in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_a_report_is_served_as_it_was_written(api, home):
+    client, viewer = api
+    page = client.get(f"/ratchet/reports/verdict/{judged('no').id}", headers=viewer)
+    assert page.text == "<!doctype html><h1>the report</h1>"
+    assert "script-src" not in page.headers["content-security-policy"]
+    assert page.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_strangers_journal_entry_is_told_not_shown(api, home):
+    client, viewer = api
+    open_store().create("journal/00000001.json", b"{}")
+    page = client.get("/ratchet/releases", headers=viewer)
+    assert page.status_code == 500
+    assert "given file://" in page.text
+    assert "Traceback" not in page.text
+
+
+def test_the_links_of_an_outcome_have_its_colour(api, home, browser):
+    client, viewer = api
+    verdict = judged("worse")
+    Journal(open_store()).append("deploy", verdict.inputs["release"], "why", Routing(champion=verdict.inputs["release"]))
+    page = browser.new_page()
+    page.set_content(client.get("/ratchet/releases", headers=viewer).text)
+    colours = {
+        name: page.locator(f".{name} a").first.evaluate("link => getComputedStyle(link).color")
+        for name in ("champion", "rejected")
+    }
+    page.close()
+    assert colours == {"champion": "rgb(46, 125, 79)", "rejected": "rgb(179, 55, 47)"}
+
+
+def test_a_damaged_verdict_is_named_and_hides_no_other(api, home):
+    client, viewer = api
+    sound, torn = judged("a sound one"), judged("a torn one")
+    Journal(open_store()).append("promote", "r1", "why", Routing(challenger="r1"), torn.id)
+    manifest = home / "store" / "verdict" / torn.id / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:100])
+    page = client.get("/ratchet/releases", headers=viewer)
+    assert page.status_code == 200
+    assert "a sound one" in page.text
+    assert sound.inputs["release"] in page.text
+    assert f"Damaged and left out: given file://{home}/store/verdict/{torn.id}/manifest.json" in page.text
+    assert "Traceback" not in page.text
+
+
+def test_a_listener_that_fails_does_not_reach_the_scheduler():
+    from ui import notes
+
+    dag_run = Record(dag_id="d", run_id="r", note=None)
+    notes.on_dag_run_success(dag_run, "")
+    assert dag_run.note is None
+
+
+@pytest.mark.parametrize("module", ["ui.notes", "operators.form", "operators.step"])
+def test_doctests(module):
+    import importlib
+
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0
