@@ -91,7 +91,11 @@ stack-up: ## Make secrets, start the whole stack with Compose and wait until it 
 stack-down: ## Stop the stack; its volumes stay
 	@$(COMPOSE) down
 
-constraints: install-test ## Resolve constraints.txt anew for Python 3.11 to 3.13
+# Only uv is needed here: what pyproject.toml asks for may not be installable before its pins are resolved.
+.venv/bin/uv:
+	@demo/install.sh $(ALL)
+
+constraints: .venv/bin/uv ## Resolve constraints.txt anew for Python 3.11 to 3.13
 	@mkdir -p build && sed -e '/^gpu = /d' -e '/^\[tool.uv\]/,/^$$/d' pyproject.toml > build/pyproject.toml && \
 		.venv/bin/uv pip compile -q build/pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate -o constraints.txt
 

@@ -60,7 +60,7 @@ def test_either_faiss_will_do(tmp_path):
 def test_a_part_that_there_is_none_of():
     answer = doctor(INSTALLED, "--extras", "wings")
     assert answer.returncode == 2
-    assert "given --extras wings; expected some of airflow, cpu, demo, gpu," in answer.stderr
+    assert "given --extras wings; expected some of airflow, cpu, demo, drift," in answer.stderr
 
 
 def test_a_project_that_is_not_installed_and_an_image_which_has_no_need_of_it(tmp_path):
