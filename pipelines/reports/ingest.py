@@ -19,10 +19,10 @@ def ingest_report(collection: Collection) -> Report:
     """The report: green where all rows were used, amber where some were refused, red where no corpus came of it."""
     bad = collection.staging.quarantine.total
     verdict = "refused" if collection.problem else "read, some rows refused" if bad else "read"
-    provenance = {"source": collection.wanted.source, "layout": collection.layout.name}
-    provenance |= {name: value for name in ("queries", "qrels", "grades") if (value := getattr(collection.wanted, name))}
+    provenance = {"source": collection.options.source, "layout": collection.layout.name}
+    provenance |= {name: value for name in ("queries", "qrels", "grades") if (value := getattr(collection.options, name))}
     return Report(
-        "ingest", f"ingest of {Path(collection.wanted.source).name}", verdict, _sentence(collection), _pictures(collection),
+        "ingest", f"ingest of {Path(collection.options.source).name}", verdict, _sentence(collection), _pictures(collection),
         [_read(collection), _columns(collection), *_grades(collection), *_refused(collection), *_rows(collection)],
         method=[*collection.layout.notes, *_method(collection)], provenance=provenance,
     )  # fmt: skip
@@ -104,7 +104,7 @@ def _rows(collection: Collection) -> list[ReportTable]:
 
 
 def _method(collection: Collection) -> list[str]:
-    wanted = collection.wanted
+    wanted = collection.options
     lines = [
         f"Above {wanted.max_bad_fraction:.1%} of refused rows in one role nothing is ingested.",
         "Ids are unique; texts are not empty; judgments and interactions name what exists; grades lie on their scale.",

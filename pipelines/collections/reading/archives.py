@@ -66,7 +66,7 @@ def zip_members(path: Path, name: str) -> Iterator[tuple[zipfile.ZipInfo, str]]:
         yield member, "a link" if linked else ""
 
 
-class _Damage(Exception):
+class _DamagedHeader(Exception):
     """A tar header that is none: the module takes some of these for the end."""
 
 
@@ -78,14 +78,14 @@ class _Header(tarfile.TarInfo):
         if len(buf) < tarfile.BLOCKSIZE:
             raise EOFError
         try:
-            found = super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if buf.count(b"\0") == tarfile.BLOCKSIZE:
                 raise
-            raise _Damage(str(error)) from None
-        if found.type in HEADER_TYPES and found.size > MAX_HEADER:
-            raise _Damage("a header longer than any name")
-        return found
+            raise _DamagedHeader(str(error)) from None
+        if header.type in HEADER_TYPES and header.size > MAX_HEADER:
+            raise _DamagedHeader("a header longer than any name")
+        return header
 
 
 def tar_members(stream: Readable, name: str, size: int, target: Path) -> Iterator[tuple[str, Path | None, str]]:
@@ -117,7 +117,7 @@ def tar_members(stream: Readable, name: str, size: int, target: Path) -> Iterato
                     yield member.name, None, "a link" if member.islnk() or member.issym() else "a special file"
         while stream.read(CHUNK):
             pass
-    except (tarfile.TarError, EOFError, ValueError, _Damage) as error:
+    except (tarfile.TarError, EOFError, ValueError, _DamagedHeader) as error:
         raise damaged(name, EOFError() if "unexpected end" in str(error) else error) from None
 
 

@@ -76,5 +76,5 @@ def unread_format(head: bytes) -> str:
     >>> unread_format(b"SQLite format 3" + bytes(1))
     'an SQLite database'
     """
-    found = next((reason for magic, reason in UNREAD if head.startswith(magic)), "")
-    return found or ("a pickle, which would run what it says" if PICKLE.match(head) else "")
+    reason = next((reason for magic, reason in UNREAD if head.startswith(magic)), "")
+    return reason or ("a pickle, which would run what it says" if PICKLE.match(head) else "")

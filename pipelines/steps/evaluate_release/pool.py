@@ -47,7 +47,7 @@ class PoolResult(Result):
 
 def pool(params: PoolParams) -> PoolResult:
     """Write a CSV of documents to judge: for each query the best of a release, of BM25 and of a second release, in no order."""
-    from pipelines.collections import POOL, write_sheet
+    from pipelines.collections import POOL, write_safe_csv
     from pipelines.gates.pool import asked_queries, people_judged
     from pipelines.wording import clipped
 
@@ -63,7 +63,7 @@ def pool(params: PoolParams) -> PoolResult:
     asked = [(query, one) for query, one in pairs if params.judged or one.id not in judged.get(query, {})]
     if not asked:
         raise NothingToDo(f"all {len(pairs):,} pairs of {len(texts):,} queries are judged: raise --most-queries or --depth")
-    write_sheet(path, POOL, ((query, texts[query], one.id, one.title, clipped(one.text, CELL), "") for query, one in asked))
+    write_safe_csv(path, POOL, ((query, texts[query], one.id, one.title, clipped(one.text, CELL), "") for query, one in asked))
     log().info(f"fill in the column grade (0: not relevant), then: ingest … --qrels {path}", pairs=len(asked))
     return PoolResult(
         file=str(path), corpus=corpus.id, release=releases[0].id, second=releases[1].id if releases[1:] else "",
@@ -72,11 +72,11 @@ def pool(params: PoolParams) -> PoolResult:
 
 
 def _free(file: str) -> Path:
-    from pipelines.collections import taken
+    from pipelines.collections import file_exists_error
 
     path = Path(file)
     if path.exists() or path.is_symlink():
-        raise taken(path)
+        raise file_exists_error(path)
     if "://" in file or not path.parent.is_dir():
         raise InputError(f"--file {file}", "a file in a folder that exists", "create the folder, or pass another path")
     return path

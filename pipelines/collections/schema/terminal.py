@@ -11,7 +11,7 @@ def clean(text: str, width: int = WIDTH) -> str:
     >>> clean("red\n\x1b[31mshoe", 20), clean("abcdef", 4)
     ('red \\x1b[31mshoe', 'abc…')
     """
-    signs = [one if one.isprintable() else _escaped(one) for one in " ".join(text[: 4 * width].split())]
+    signs = [char if char.isprintable() else _escaped(char) for char in " ".join(text[: 4 * width].split())]
     widths = [sum(map(_width, sign)) for sign in signs]
     if sum(widths) <= width:
         return "".join(signs)

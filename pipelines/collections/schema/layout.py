@@ -3,22 +3,20 @@
 import re
 from collections.abc import Sequence
 
-from pipelines.collections.recognition.column_features import named
-from pipelines.collections.recognition.grades import Scale
-from pipelines.collections.recognition.groups import Group
-from pipelines.collections.recognition.infer_documents import add_documents, add_interactions, add_users, names_of
-from pipelines.collections.recognition.infer_judgments import add_queries
-from pipelines.collections.recognition.infer_roles import interactions_of, judgments_of, settle
-from pipelines.collections.recognition.inspection import shown
-from pipelines.collections.recognition.overrides import Overrides, parse_columns
-from pipelines.collections.recognition.schema_state import SchemaState, check_used, gather
-from pipelines.collections.record import Layout, Part, Sampled
+from pipelines.collections.record import FilePart, Layout, Sampled
+from pipelines.collections.schema.column_features import file_name_says
+from pipelines.collections.schema.grades import Scale
+from pipelines.collections.schema.groups import TableGroup
+from pipelines.collections.schema.infer_documents import add_documents, add_interactions, add_users, referenced_ids
+from pipelines.collections.schema.infer_judgments import add_queries
+from pipelines.collections.schema.infer_roles import assign_roles, interactions_of, judgments_of
+from pipelines.collections.schema.overrides import Overrides
+from pipelines.collections.schema.schema_state import SchemaState, check_used, group_samples
 
-__all__ = ["Overrides", "parse_columns", "recognize", "shown"]
 MOVIELENS = re.compile(r"(^|/)(u\.(data|item)|(movies|ratings)\.(dat|csv))(\.\w+)?$")
 
 
-def recognize(samples: Sequence[Sampled], wishes: Overrides) -> Layout:
+def infer_layout(samples: Sequence[Sampled], overrides: Overrides) -> Layout:
     """The layout that a collection's files seem to have. Nothing but what is given enters: no file is read.
 
     Names of columns in several languages, the shape of values, how often they repeat, and ids that several files share
@@ -26,50 +24,50 @@ def recognize(samples: Sequence[Sampled], wishes: Overrides) -> Layout:
 
     Args:
         samples: the files with their first rows.
-        wishes: what the user says.
+        overrides: what the user says.
 
     Raises:
         InputError: no documents are to be seen, or something that the user named is not there.
     """
-    if wishes.grades:
-        Scale.parse(wishes.grades)
-    finding = SchemaState(wishes)
-    groups = gather(samples, finding)
-    judged, choices = judgments_of(finding, groups), interactions_of(finding, groups)
+    if overrides.grades:
+        Scale.parse(overrides.grades)
+    state = SchemaState(overrides)
+    groups = group_samples(samples, state)
+    judged, choices = judgments_of(state, groups), interactions_of(state, groups)
     sources = [group for group in (judged, choices) if group is not None]
-    names = names_of(finding, sources)
-    finding.groups = settle(finding, groups, names.queries, names.documents)
-    documents = add_documents(finding, sources, names)
-    add_queries(finding, judged, documents, names)
+    names = referenced_ids(state, sources)
+    state.groups = assign_roles(state, groups, names.queries, names.documents)
+    documents = add_documents(state, sources, names)
+    add_queries(state, judged, documents, names)
     if choices is not None:
-        add_interactions(finding, choices, documents)
-    add_users(finding, choices)
-    for group in finding.of(""):
-        finding.aside(group, _why(group))
-    check_used(finding)
-    made_up = [finding.headings[name] for name in dict.fromkeys(part.file.name for part in finding.parts)]
-    notes = (*filter(None, made_up), *finding.notes)
-    return Layout(_name(finding.parts), tuple(finding.parts), notes, wishes.grades)
+        add_interactions(state, choices, documents)
+    add_users(state, choices)
+    for group in state.of(""):
+        state.aside(group, _reason_unused(group))
+    check_used(state)
+    made_up = [state.headings[name] for name in dict.fromkeys(part.file.name for part in state.parts)]
+    notes = (*filter(None, made_up), *state.notes)
+    return Layout(_layout_name(state.parts), tuple(state.parts), notes, overrides.grades)
 
 
-def _why(group: Group) -> str:
+def _reason_unused(group: TableGroup) -> str:
     """Why a table is none of the roles."""
-    if group.clues.ranked:
+    if group.features.ranked:
         return "results of a system, and no judgments"
-    if group.clues.keyed:
+    if group.features.keyed:
         return "one object; where its keys are ids, write a row for each of them"
-    if named(group.table, "qrels"):
+    if file_name_says(group.table, "qrels"):
         return "called as judgments are, but no columns of queries, documents and grades are to be seen"
     return "neither texts nor judgments nor interactions are to be seen"
 
 
-def _name(parts: list[Part]) -> str:
+def _layout_name(parts: list[FilePart]) -> str:
     """What a collection is called, by its parts."""
     roles = [
         role for role in ("documents", "queries", "qrels", "interactions", "users") if any(part.role == role for part in parts)
     ]
     names = {part.file.name for part in parts}
-    columns = {column for part in parts for found in part.columns.values() for column in found}
+    columns = {column for part in parts for names_ in part.columns.values() for column in names_}
     if all(part.file.format.startswith("trec ") for part in parts):
         return "TREC collection"
     if {"_id", "query-id", "corpus-id"} <= columns:
