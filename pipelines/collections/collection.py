@@ -29,7 +29,7 @@ NESTED = ("history", "fields")
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """What is asked of a collection: where it lies, what is known of it, and what is tolerated."""
+    """Where a collection lies, what the user says of its columns and grades, and which limits hold."""
 
     source: str
     queries: str = ""
@@ -48,7 +48,7 @@ class IngestOptions:
 
 @dataclass
 class Collection:
-    """A collection on its way: how it lies, what was staged, and what was found out about its judgments."""
+    """A collection while it is ingested: its layout, the staged rows, and what the checks of its judgments gave."""
 
     options: IngestOptions
     layout: Layout
@@ -56,15 +56,15 @@ class Collection:
     scale: Scale | None = None
     direction: GradeDirection = field(default_factory=lambda: GradeDirection(0))
     synthetic: int = 0
-    """Queries that were made here, because nobody gave any."""
+    """Synthetic queries, made because none were given."""
     problem: InputError | None = None
     """Why it can't become a corpus."""
     masked: dict[str, int] = field(default_factory=dict)
-    """Personal data that was masked: how much of each kind."""
+    """Masked personal data, counted by kind."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many rows of each kind the corpus has."""
+        """Rows of each kind in the corpus."""
         tables: dict[str, str] = {"documents": "documents", "queries": "queries", "judgments": "qrels"}
         if self.staging.count("interactions"):
             tables |= {"interactions": "interactions", "users": "users"}
@@ -83,7 +83,7 @@ class Collection:
 
 
 def read_layout(options: IngestOptions, scratch: Path) -> tuple[Layout, list[Sampled]]:
-    """How the collection's files lie, by their first rows; nothing is staged.
+    """Infer the layout of a collection from the first rows of its files; nothing is staged.
 
     Raises:
         InputError: a file can't be read, or the files can't be recognized.
@@ -108,12 +108,12 @@ def read_layout(options: IngestOptions, scratch: Path) -> tuple[Layout, list[Sam
 
 
 def stage(options: IngestOptions, scratch: Path, mask: Callable[[str], str] | None = None) -> Collection:
-    """Read a collection to its end: rows are staged, checked and related; what can't be used is in the quarantine.
+    """Read all rows of a collection, stage and check them; rows that can't be used go to the quarantine.
 
     A collection that can't become a corpus has a `problem`, which the caller raises after keeping the quarantine.
 
     Args:
-        wanted: where it lies, and what is known of it.
+        options: where it lies, and what the user says of it.
         scratch: a folder for the staging file and what is fetched.
         mask: gives a text without the personal data in it; None: texts stay as they are.
 
@@ -133,7 +133,7 @@ def stage(options: IngestOptions, scratch: Path, mask: Callable[[str], str] | No
 
 
 def _check_and_relate(collection: Collection) -> None:
-    """Everything that can be said once all rows are there."""
+    """The checks and conversions that need all rows."""
     staging, options = collection.staging, collection.options
     check_bad_rows(staging, options.max_bad_fraction)
     if not staging.count("documents"):
@@ -149,7 +149,7 @@ def _check_and_relate(collection: Collection) -> None:
 
 
 def check_bad_rows(staging: Staging, most: float) -> None:
-    """Refuse a collection of which too much is bad.
+    """Refuse a collection with too many bad rows.
 
     Raises:
         InputError: of some role more than the part `most` of the rows is bad; gives the first five.
@@ -166,7 +166,7 @@ def check_bad_rows(staging: Staging, most: float) -> None:
 
 
 def _add_queries(collection: Collection) -> None:
-    """Add the queries that nobody gave: next items where there are interactions, else known items."""
+    """Make queries where none were given: next-item queries from interactions, else known-item queries."""
     staging, options = collection.staging, collection.options
     if staging.count("qrels"):
         return

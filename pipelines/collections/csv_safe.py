@@ -1,4 +1,4 @@
-"""CSV files that people open in a spreadsheet: no cell runs as a formula, none is rewritten, and all are read back exactly.
+"""CSV files that are safe to open in a spreadsheet: no cell runs as a formula or is rewritten, and all are read back exactly.
 
 A text that a spreadsheet would take for something else is marked by an apostrophe in front, as spreadsheets themselves write
 a text that is no formula. Where the list separator is a semicolon, a comma-separated line is one cell up to the next
@@ -69,7 +69,7 @@ def restored(record: Record) -> Record:
 
 
 def write_safe_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
-    """Write a file that is not there yet, all at once; returns how many rows.
+    """Write a new file in one piece; returns the number of rows.
 
     One with other than ASCII signs begins with a byte-order mark, without which Excel takes UTF-8 for another encoding.
 
@@ -94,5 +94,5 @@ def write_safe_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[s
 
 
 def file_exists_error(path: Path) -> InputError:
-    """The refusal to write over a file."""
+    """The error that a file exists and is not overwritten."""
     return InputError(f"{path}, which is there already", "a file that is not: it may hold judgments", "give another name")

@@ -1,4 +1,4 @@
-"""Whether grades point where they are said to: better documents should not rank below worse ones under BM25."""
+"""Whether the direction of the grades agrees with BM25: better documents should not rank below worse ones."""
 
 import hashlib
 import math
@@ -9,7 +9,7 @@ from pipelines.retrieval.lexical import bm25_run
 from pipelines.statistics.intervals import interval
 
 QUERIES = 500
-"""Queries that are asked, chosen by hash."""
+"""Queries that are ranked, sampled by the hash of their ids."""
 DOCUMENTS = 200
 """Judged documents of a query that are ranked."""
 CONFIDENCE = 0.99

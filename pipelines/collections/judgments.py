@@ -1,4 +1,4 @@
-"""From judgments as they were written to qrels: grades on one scale, one judgment for a pair, the sides of the split."""
+"""From judgments as written to qrels: grades on one scale, one judgment per pair, and the split of each query."""
 
 from pipelines.collections.record import BadRow
 from pipelines.collections.schema.grades import Scale, infer_scale
@@ -50,7 +50,7 @@ def _grade_judgment(staging: Staging, scale: Scale, judged: tuple[str, str, str]
 
 
 def assign_splits(staging: Staging, held_out: bool) -> None:
-    """Give every query its side: what its row or its judgments' file says, else by its text.
+    """Set the split of each query: as its row or its judgments' file says, else by the hash of its text.
 
     Args:
         staging: with `queries` and `judged` filled.

@@ -1,4 +1,4 @@
-"""Known-item queries: what a person might type who looks for one certain document. Synthetic, and good for a smoke test only.
+"""Known-item queries: what a person might type to find one certain document. Synthetic, for a smoke test only.
 
 A search that does not find a document by its own title is broken; one that does may still be a poor search (Azzopardi, de
 Rijke and Balog, "Building simulated queries for known-item topics", SIGIR 2007). So nothing is promoted by them.

@@ -96,13 +96,12 @@ def split_facts(
 
 
 def _earliest_documents(rows: Iterator[tuple[str, int, str]]) -> list[str]:
-    """The distinct documents of the earliest time."""
     _, earliest = next(groupby(rows, key=lambda row: row[1]))
     return list(dict.fromkeys(str(row[2]) for row in earliest))
 
 
 def _titles(db: sqlite3.Connection, history: list[str]) -> str:
-    """What people read, and BM25 is asked with: the titles of the last documents, a text's beginning where there is none."""
+    """The text of a next-item query, for people and BM25: the titles of the last documents, or how their texts begin."""
     titles = []
     for document in history[-TITLES:]:
         title, text = db.execute("SELECT title, text FROM documents WHERE id = ?", (document,)).fetchone()

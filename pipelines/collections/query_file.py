@@ -1,4 +1,4 @@
-"""A file of queries, or of users with their histories, becomes one Parquet file in which each stands once.
+"""A file of queries, or of users with their histories, becomes one Parquet file without duplicates.
 
 Rows are staged in SQLite, so memory stays flat and duplicates are found, however many there are.
 """
@@ -42,7 +42,7 @@ class QueryFileCounts:
     repeated: int
     bad: int
     digest: str
-    """sha256 over the queries in their order: the identity of what is asked."""
+    """sha256 over the queries in their order: the identity of the set."""
 
 
 def read_query_file(source: str, columns: Sequence[str], most_bad: float, scratch: Path, folder: Path) -> QueryFileCounts:
@@ -75,7 +75,6 @@ def read_query_file(source: str, columns: Sequence[str], most_bad: float, scratc
 
 
 def _column_overrides(options: Sequence[str]) -> dict[str, str]:
-    """The columns that options name."""
     overrides = {}
     for option in options:
         name, sign, column = option.partition("=")
@@ -98,9 +97,10 @@ def _columns(sample: Sampled, overrides: dict[str, str]) -> Columns:
     for name, column in overrides.items():
         if column not in there:
             raise InputError(
-                f"--column {name}={column}, which {sample.file.name} does not have", f"one of {', '.join(there)}",
+                f"--column {name}={column}, which {sample.file.name} does not have",
+                f"one of {', '.join(there)}",
                 "name one of these",
-            )  # fmt: skip
+            )
     lower = {column.lower(): column for column in reversed(there)}
     guessed = {name: lower[alias] for name, known in NAMES.items() for alias in reversed(known) if alias in lower}
     field_columns = {name: (column,) for name, column in (guessed | overrides).items()}
@@ -159,14 +159,15 @@ class _QueryStaging:
         self.repeated += 1
 
     def check(self, source: str) -> None:
-        """Refuse a file of which too much is bad, or that asks nothing."""
+        """Refuse a file with too many bad rows, or without queries."""
         bad = self.quarantine.total
         if bad > self.most_bad * self.rows:
             first = "; ".join(f"{row.file} line {row.line}: {row.reason}" for row in self.quarantine.first["queries"])
             raise InputError(
                 f"{bad:,} of {self.rows:,} rows that can't be asked ({bad / self.rows:.1%}): {first}",
-                f"at most {self.most_bad:.1%}", "correct them, or pass --max-bad-fraction",
-            )  # fmt: skip
+                f"at most {self.most_bad:.1%}",
+                "correct them, or pass --max-bad-fraction",
+            )
         if self.rows == bad:
             raise InputError(f"{source} without queries", "at least one", "check the file")
 

@@ -1,4 +1,4 @@
-"""What reading a source gives: rows as they are, rows that could not be read, and how files become parts of a corpus."""
+"""Records, bad rows, and the layout: which file has which role, and which column is which field."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -64,8 +64,8 @@ def qrel_row(values: Values, longest: int) -> Row:
         document = id_from_text("d-", text_value(values("document_text"), "text", longest))
     else:
         document = id_value(named, "document id")
-    return (query, document, "1" if grade is None else text_value(grade, "grade", 100),
-            split_value(values("split")))  # fmt: skip
+    written = "1" if grade is None else text_value(grade, "grade", 100)
+    return (query, document, written, split_value(values("split")))
 
 
 def interaction_row(values: Values, longest: int) -> Row:  # noqa: ARG001  # one signature for all roles

@@ -55,7 +55,7 @@ class Staging:
     """The part of a role's rows that may be bad."""
     rows: Counter[Role] = field(default_factory=Counter)
     unjudged: int = 0
-    """Rows of judgments whose grade is empty: somebody was asked and has not judged."""
+    """Rows of judgments with an empty grade: pairs that wait for a judgment."""
 
     def load(self, part: FilePart, records: Iterable[Record | BadRow]) -> None:
         """Stage the rows of one part; bad ones go to the quarantine."""
@@ -71,7 +71,7 @@ class Staging:
                     log().info("progress", noun=part.role, file=part.file.name, done=self.rows[part.role])
 
     def mostly_bad(self, role: Role) -> bool:
-        """Whether so much of a role is bad that reading on would only fill the quarantine."""
+        """Whether so many rows of a role are bad that the rest is not read."""
         return self.most_bad < 1 and self.quarantine.of(role) > max(MOSTLY_BAD, self.most_bad) * max(self.rows[role], 10_000)
 
     def count(self, table: str) -> int:
@@ -90,7 +90,7 @@ class Staging:
             self._quarantine(part, bad_row_of(record, "invalid Unicode or number"))
 
     def _quarantine(self, part: FilePart, bad: BadRow) -> None:
-        """Put a row into the quarantine, which must not show what the corpus must not."""
+        """Quarantine a row, masked as the corpus is."""
         masked = replace(bad, given=self.mask(bad.given[: 2 * CUT])) if self.mask and bad.given else bad
         self.quarantine.add(part.role, masked)
 

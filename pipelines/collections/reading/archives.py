@@ -1,4 +1,4 @@
-"""Archives: the files in a zip or tar, none of which can leave its place."""
+"""Archives: the members of a zip or tar, none of which can be written outside the target folder."""
 
 import re
 import stat
@@ -67,12 +67,10 @@ def zip_members(path: Path, name: str) -> Iterator[tuple[zipfile.ZipInfo, str]]:
 
 
 class _DamagedHeader(Exception):
-    """A tar header that is none: the module takes some of these for the end."""
+    """A damaged tar header, which tarfile may take for the end of the archive."""
 
 
 class _Header(tarfile.TarInfo):
-    """A header that is read strictly."""
-
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         if len(buf) < tarfile.BLOCKSIZE:
@@ -122,7 +120,6 @@ def tar_members(stream: Readable, name: str, size: int, target: Path) -> Iterato
 
 
 def _written(member: IO[bytes] | None, path: Path) -> Path:
-    """Copy a member, in chunks, to a name of our own."""
     assert member is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:

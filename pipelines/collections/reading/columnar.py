@@ -66,7 +66,6 @@ def _record(name: str, number: int, columns: tuple[str, ...], values: tuple[Any,
 
 @contextmanager
 def _arrow_errors(name: str) -> Iterator[None]:
-    """What pyarrow says of a file, as a sentence."""
     import pyarrow
 
     try:
@@ -100,7 +99,7 @@ def _single_row(row: Any, longest: int) -> tuple[Any, ...] | str:
 
 
 def _is_suspect(column: Any, longest: int) -> bool:
-    """Whether a column of text holds what no text may, or too much."""
+    """Whether a column of text has a NUL character or a value that is too long."""
     import pyarrow
     from pyarrow import compute
 
@@ -122,7 +121,6 @@ def python_values(column: Any) -> list[Any]:
 
 
 def _conversions() -> list[tuple[Callable[[Any], bool], Callable[[Any], list[Any]]]]:
-    """The types whose values are not plain as they come."""
     from pyarrow import types
 
     return [

@@ -1,4 +1,4 @@
-"""Compressed files read as a stream: bounded, in flat memory, and never taken for complete when they are not."""
+"""Compressed files read as a stream: bounded, in flat memory; a truncated file is an error."""
 
 import bz2
 import lzma
@@ -91,7 +91,7 @@ class Expanded:
 
 
 def check_bounds(name: str, expanded: int, compressed: int) -> None:
-    """Refuse what expands beyond all measure.
+    """Refuse a zip bomb.
 
     Raises:
         InputError: more than MAX_EXPANDED bytes and more than MAX_RATIO times what they were read from.
@@ -138,7 +138,6 @@ class _Streams:
         return kept or self._file.read(CHUNK)
 
     def _another(self) -> bool:
-        """Begin the stream that follows, if one does."""
         rest = self._stream.unused_data.lstrip(b"\0")
         while not rest:
             chunk = self._file.read(CHUNK)

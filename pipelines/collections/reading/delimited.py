@@ -1,4 +1,4 @@
-"""CSV and its kin: rows of cells between delimiters, quoted as RFC 4180 says.
+"""CSV and other delimited text: rows of cells between delimiters, quoted as RFC 4180 says.
 
 A quote that never closes costs one row and a bounded look ahead: reading goes on with the next physical line.
 """
@@ -58,7 +58,7 @@ class Rows:
                     yield number, cells
 
     def _parsed(self, number: int, line: str) -> tuple[int, list[str]] | tuple[int, str, str]:
-        """A row that begins with `line` and may go on over further lines; what was taken in vain is given back."""
+        """A row that begins with `line` and may span several; lines that do not belong to it are read again."""
         self._taken, self._used, self._room = [line], 0, LOOK_AHEAD
         try:
             cells = next(self._parser)
@@ -100,7 +100,7 @@ class Rows:
 
 
 class _Feed:
-    """What the csv module reads from; unlike a generator it goes on after it ended."""
+    """The csv module's input; unlike a generator it can go on after StopIteration."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""One JSON document that holds rows in a list or by key, walked with one value in memory, however large it is."""
+"""One JSON document that holds rows in a list or by key, parsed with one value in memory at a time."""
 
 import json
 import re
@@ -66,7 +66,7 @@ class JsonDocument:
         self._text, self._at = "", 0
 
     def peek(self) -> str:
-        """The next sign that is no space; empty: the end."""
+        """The next character that is no space; empty: the end."""
         while True:
             match = SPACE.match(self._text, self._at)
             self._at = match.end() if match else self._at
@@ -76,19 +76,17 @@ class JsonDocument:
                 return ""
 
     def _more(self) -> bool:
-        """Forget what was walked over and read on; False at the end."""
         block = next(self._blocks, None)
         self._text, self._at = self._text[self._at :] + (block or ""), 0
         return block is not None
 
     def take(self, sign: str) -> None:
-        """Walk over a sign that must come next."""
+        """Walk over a character that must come next."""
         if self.peek() != sign:
             raise self.broken(f"{sign!r} is missing" if sign else "something follows its end")
         self._at += len(sign)
 
     def holds_objects(self) -> bool:
-        """Whether a list of objects comes next."""
         if self.peek() and len(self._text) - self._at < 1000:
             self._more()
         return bool(LIST_OF_OBJECTS.match(self._text, self._at))
@@ -103,7 +101,6 @@ class JsonDocument:
         self.take("}")
 
     def elements(self) -> Iterator[Element]:
-        """The values of the list that begins here."""
         self.take("[")
         while self.peek() != "]":
             self.item += 1
@@ -123,7 +120,6 @@ class JsonDocument:
         raise self.broken("a key is no text")
 
     def element(self) -> Element:
-        """The value that comes next."""
         if self.peek() == "{":
             with suppress(ValueError, RecursionError):  # cut off by the block's end, or bad: the scan tells which
                 value, end = DECODER.raw_decode(self._text, self._at)
@@ -248,7 +244,6 @@ def read_document(file: SourceFile, longest: int = LONGEST) -> Iterator[Record |
 
 
 def _blocks(first: list[str], blocks: Iterator[str]) -> Iterator[str]:
-    """Blocks, those of the beginning let go as they are read."""
     while first:
         yield first.pop(0)
     yield from blocks

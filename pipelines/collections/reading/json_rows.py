@@ -81,7 +81,6 @@ def _flaw_in(row: dict[str, Any]) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a value, keys as well."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

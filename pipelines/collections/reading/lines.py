@@ -1,4 +1,4 @@
-"""The physical lines of a text, in flat memory however long one is, each known for what is wrong with it."""
+"""The physical lines of a text, in flat memory however long one is; lines with flaws are marked."""
 
 import codecs
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ class FlawedLine(str):
 
 
 def mark_flawed(line: str, reason: str) -> FlawedLine:
-    """Mark a line; the text stays for the quarantine and for what must be known of it to go on."""
+    """Mark a line as flawed; its text stays for the quarantine and the quote parser."""
     marked = FlawedLine(line)
     marked.reason = reason
     return marked
 
 
 def excerpt(text: str) -> str:
-    r"""What a bad row shows of itself: printable in any encoding, and short.
+    r"""The beginning of a bad row, printable in any encoding.
 
     >>> excerpt("caf\udce9")
     'caf\\xe9'
@@ -124,7 +124,6 @@ class Lines:
             yield [self._finished()]
 
     def _keep(self, part: bytes) -> None:
-        """Add to the line whose end has not come yet."""
         if self._over:
             return
         self._kept += part
@@ -133,7 +132,6 @@ class Lines:
             del self._kept[4 * GIVEN :]
 
     def _finished(self) -> str:
-        """The line that was kept, whose end has come."""
         kept, over = bytes(self._kept), self._over
         self._kept, self._over = bytearray(), False
         if over:
@@ -141,7 +139,6 @@ class Lines:
         return self._decoded(kept)[0]
 
     def _decoded(self, block: bytes) -> list[str]:
-        """The lines of a block; only where it holds something that is no text each is looked at."""
         try:
             text = block.decode(self._codec)
         except UnicodeDecodeError:

@@ -288,7 +288,6 @@ def is_header(first: list[str], rest: list[list[str]]) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    """Whether a cell can't be the name of a column."""
     number = NUMBER.fullmatch(cell) and not YEAR.fullmatch(cell)
     return bool(number or ADDRESS.fullmatch(cell)) or len(cell) > LONG or len(cell.split()) >= 8
 

@@ -112,7 +112,6 @@ def _files_at(path: Path, uri: str) -> Iterator[tuple[Path, str, str]]:
 
 
 def _walked(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """The files below a folder in the order of their names. No link is followed and nothing but files is opened."""
     waiting = _entries(folder, str(folder))
     while waiting:
         path = waiting.pop()
@@ -129,7 +128,6 @@ def _walked(folder: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def _file_mode(path: Path, name: str) -> int:
-    """What a name in a folder stands for, without following a link."""
     try:
         return path.lstat().st_mode
     except OSError as error:
@@ -137,7 +135,6 @@ def _file_mode(path: Path, name: str) -> int:
 
 
 def _entries(folder: Path, name: str) -> list[Path]:
-    """What lies directly in a folder, the last name first."""
     try:
         return sorted((Path(entry.path) for entry in os.scandir(folder)), reverse=True)
     except OSError as error:
@@ -145,7 +142,6 @@ def _entries(folder: Path, name: str) -> list[Path]:
 
 
 def _link(path: Path, folder: Path) -> str:
-    """Why a link is left aside."""
     try:
         inside = path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError):
@@ -253,7 +249,6 @@ class _SourceBuilder:
                     self._inspect(path, name, opened.name)
 
     def _unpack(self, opened: LocalFile) -> Path:
-        """Write a file's expanded bytes into the scratch folder."""
         self.unpacked += 1
         path = self.scratch / "unpacked" / f"{self.unpacked:06}"
         path.parent.mkdir(parents=True, exist_ok=True)

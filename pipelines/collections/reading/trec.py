@@ -95,7 +95,6 @@ class Elements:
         return block is not None
 
     def _walk(self, end: int) -> str:
-        """Walk on to `end`; returns what lay between."""
         between, self._at = self._text[self._at : end], end
         self._line += between.count("\n")
         return between

@@ -1,4 +1,4 @@
-"""What the columns of one table speak of: queries, documents, users, grades, times; and so what kind of table it is."""
+"""Features of a table's columns: which name queries, documents, users, grades or times, and so which kind of table it is."""
 
 import re
 from dataclasses import dataclass
@@ -8,17 +8,7 @@ from typing import Literal
 from pipelines.collections.schema.column_names import words_of
 from pipelines.collections.schema.columns import SampleColumn, SampleTable
 from pipelines.collections.schema.grades import infer_scale
-from pipelines.collections.schema.name_lists import (
-    AGREED,
-    ATTRIBUTES,
-    CODES,
-    FILES,
-    GLUE,
-    QUESTIONS,
-    RATERS,
-    RELEVANCE,
-    VALUES,
-)
+from pipelines.collections.schema.name_lists import AGREED, ATTRIBUTES, CODES, FILES, GLUE, QUESTIONS, RATERS, RELEVANCE, VALUES
 from pipelines.errors import InputError
 
 Kind = Literal["documents", "queries", "qrels", "interactions", "users", "texts", ""]
@@ -39,7 +29,7 @@ def looks_like_id(column: SampleColumn) -> bool:
 
 @dataclass(frozen=True)
 class ColumnFeatures:
-    """The columns of a table by whom they speak of."""
+    """The columns of a table by their subject."""
 
     table: SampleTable
 
@@ -57,7 +47,7 @@ class ColumnFeatures:
 
     @cached_property
     def query_subject(self) -> str:
-        """Whether columns speak of a query: `query` for sure, `question` perhaps."""
+        """Whether columns name a query: `query` for sure, `question` perhaps."""
         return next((subject for subject in ("query", "question") if self._about(subject)), "")
 
     @cached_property
@@ -169,7 +159,6 @@ class ColumnFeatures:
 
 
 def _document_rank(column: SampleColumn) -> float:
-    """How surely a column names a document; 0: it does not."""
     meaning = column.meaning
     if column.spaced > 0.1 or column.listed or meaning.subject in ("query", "user"):
         return 0

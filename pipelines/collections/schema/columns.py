@@ -1,4 +1,4 @@
-"""What the values of a column look like, in the first rows of a file."""
+"""Statistics of the values of a column in the first rows of a file."""
 
 import math
 import re
@@ -45,7 +45,6 @@ class SampleColumn:
 
     @cached_property
     def different(self) -> list[str]:
-        """The different values in their order."""
         return list(dict.fromkeys(self.texts))
 
     @cached_property
@@ -54,12 +53,10 @@ class SampleColumn:
 
     @cached_property
     def listed(self) -> bool:
-        """Whether values are lists or objects."""
         return any(isinstance(value, (list, tuple, dict)) for value in self.values)
 
     @cached_property
     def words(self) -> float:
-        """Words in a value on average."""
         return _mean(len(text.split()) + len(UNSPACED.findall(text)) / 2 for text in self.texts)
 
     @cached_property
@@ -170,7 +167,7 @@ class SampleTable:
 
 
 def cell_text(value: Any) -> str:
-    """A value as a text to look at.
+    """A value as text, clipped.
 
     >>> cell_text(["red", None, 7]), cell_text({"a": 1}), cell_text(" x "), cell_text(float("nan"))
     ('red 7', '', 'x', '')

@@ -34,7 +34,7 @@ def document_fields(table: SampleTable, candidates: Sequence[SampleColumn], name
 
     Args:
         table: all columns.
-        theirs: those that may be a document's; where each row is a judgment, others are not.
+        candidates: the columns that may be a document's; where each row is a judgment, others are not.
         named: columns to the part of the ids in them that judgments or interactions name.
     """
     fields: Fields = {"id": as_columns(id_column(candidates, named))}
@@ -153,7 +153,7 @@ def _often_filled(columns: list[SampleColumn]) -> list[SampleColumn]:
 
 
 def _without_reviews(columns: list[SampleColumn]) -> list[SampleColumn]:
-    """Without what people said of a document, where something else is there."""
+    """Without reviews and comments, where there are other texts."""
     return [column for column in columns if not set(column.meaning.words) & REVIEWS] or columns
 
 
@@ -185,7 +185,6 @@ def _without_contained(table: SampleTable, columns: list[SampleColumn], title: s
 
 
 def _base_words(name: str) -> tuple[str, ...]:
-    """A name without the language at its end."""
     words = words_of(name)
     return words[:-1] if len(words) > 1 and words[-1] in LANGUAGES else words
 
@@ -208,7 +207,6 @@ def _begins(table: SampleTable, title: str, text: str) -> float:
 
 
 def _plain_text(value: Any) -> str:
-    """A text to compare: without markup, in small letters."""
     return MARKUP.sub(" ", cell_text(value)).strip().lower()
 
 
@@ -231,7 +229,6 @@ def _segment_rank(column: SampleColumn) -> float:
 
 
 def _is_grouping(column: SampleColumn) -> bool:
-    """Whether the values are short and few enough to be groups, and more than yes and no."""
     numbers = column.listed and column.letters < 0.3
     short = column.length <= 80 and column.objects <= 0.1
     return short and not numbers and len(column.different) > 1 and not set(column.different) <= FLAGS

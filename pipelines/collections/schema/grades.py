@@ -1,4 +1,4 @@
-"""Grades: how people wrote them, and which number each of them is; 0 is the worst."""
+"""Grades: from words or numbers as written to a scale from 0, the worst."""
 
 import re
 from collections.abc import Iterable
@@ -106,7 +106,7 @@ def _integers_between(first: int, last: int) -> list[str]:
 
 
 def normalized_grade(value: Any) -> str:
-    """A grade without what does not matter in it.
+    """A grade without case, blanks and trailing zeros.
 
     >>> normalized_grade("2.0"), normalized_grade(" Not_Relevant "), normalized_grade(True)
     ('2', 'not relevant', 'true')

@@ -1,4 +1,4 @@
-"""Tables of one kind together: shards, sides of a split, and rows that are there twice."""
+"""Groups of tables: shards, splits, and files that repeat rows of others."""
 
 import re
 from collections.abc import Iterable
@@ -31,7 +31,6 @@ class TableGroup:
 
     @property
     def names(self) -> str:
-        """The files, for messages."""
         names = [clean(file.name, 80) for file in self.table.files]
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
@@ -66,12 +65,12 @@ def overlap(ids: frozenset[str], column: SampleColumn | None) -> float:
 
 
 def query_score(table: SampleTable, query_ids: frozenset[str], document_ids: frozenset[str]) -> float:
-    """How much a table of texts seems to hold queries rather than documents; below 0: documents.
+    """A score for a table of texts: above 0 it looks like queries, below 0 like documents.
 
     Args:
         table: with ids and texts.
-        query_ids: the ids of queries that judgments name.
-        document_ids: the ids of documents that they name.
+        query_ids: ids of queries in the judgments.
+        document_ids: ids of documents in the judgments.
     """
     features = ColumnFeatures(table)
     called = 3.0 * file_name_says(table, "queries") or -3.0 * file_name_says(table, "documents")
@@ -91,37 +90,29 @@ def _by_ids(column: SampleColumn, query_ids: frozenset[str], document_ids: froze
 def without_duplicate_files(group: TableGroup) -> tuple[TableGroup, list[str]]:
     """The group without files whose rows another one has as well, and a sentence for each of them."""
     kept: list[SampleTable] = []
+    kept_rows: list[tuple[str, frozenset[tuple[tuple[str, str], ...]]]] = []
     notes: list[str] = []
     whole = any(file.name.lower().endswith("u.data") for file in group.table.files)
     for table in _tables_by_file(group.table):
         rows = _distinct_rows(table)
-        twin = next(
-            (
-                other.name
-                for other in kept
-                if len(rows & _distinct_rows(other)) >= 0.9 * min(len(rows), len(_distinct_rows(other))) > 0
-            ),
-            "",
-        )
+        twin = next((name for name, others in kept_rows if len(rows & others) >= 0.9 * min(len(rows), len(others)) > 0), "")
         if twin or (whole and FOLDS.search(table.name)):
             notes.append(f"{clean(table.name, 80)} is left aside: it repeats rows of {clean(twin, 80) or 'u.data'}.")
         else:
             kept.append(table)
+            kept_rows.append((table.name, rows))
     files = tuple(file for table in kept for file in table.files)
-    return TableGroup(
-        group.kind, SampleTable(files, [record for table in kept for record in table.records]), group.forced
-    ), notes
+    records = [record for table in kept for record in table.records]
+    return TableGroup(group.kind, SampleTable(files, records), group.forced), notes
 
 
 def _tables_by_file(table: SampleTable) -> list[SampleTable]:
-    """The files one by one."""
     return [SampleTable((file,), [record for record in table.records if record.file == file.name]) for file in table.files]
 
 
 def _distinct_rows(table: SampleTable) -> frozenset[tuple[tuple[str, str], ...]]:
-    return frozenset(
-        tuple((name, cell_text(record.fields[name])) for name in sorted(record.fields)) for record in table.records
-    )
+    rows = (sorted(record.fields.items(), key=lambda item: item[0]) for record in table.records)
+    return frozenset(tuple((name, cell_text(value)) for name, value in row) for row in rows)
 
 
 def file_splits(names: Iterable[str]) -> tuple[dict[str, Literal["", "train", "test"]], str]:
@@ -134,9 +125,8 @@ def file_splits(names: Iterable[str]) -> tuple[dict[str, Literal["", "train", "t
     there = {side for side in named.values() if side}
     if there and "test" not in there and len(there) == 1:
         side = there.pop()
-        return dict.fromkeys(
-            named, ""
-        ), f"Only the side {side} is there: queries are divided into train and test by their text."
+        note = f"Only the side {side} is there: queries are divided into train and test by their text."
+        return dict.fromkeys(named, ""), note
     held_out = "test" if "test" in there else "dev"
     splits: dict[str, Literal["", "train", "test"]] = {
         name: "" if not side else "test" if side == held_out else "train" for name, side in named.items()

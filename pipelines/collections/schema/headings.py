@@ -1,4 +1,4 @@
-"""Tables without a header line: the names that their columns get, by the file's name or the look of the values."""
+"""Names for the columns of tables without a header line, by the file's name or the values."""
 
 import re
 from collections.abc import Callable
@@ -55,7 +55,6 @@ def _with_names(sample: Sampled, records: list[Record]) -> tuple[Sampled, str]:
 
 
 def _infer_names(columns: list[SampleColumn]) -> tuple[str, ...]:
-    """Names by what the values look like."""
     shape = "".join(map(_shape_letter, columns))
     for pattern, names in SHAPES:
         if re.fullmatch(pattern, shape):
@@ -79,7 +78,6 @@ def _shape_letter(column: SampleColumn) -> str:
 
 
 def _title_and_text(columns: list[SampleColumn]) -> tuple[str, ...]:
-    """Title and text, or text and title: the longer one is the text."""
     ahead = ("id",) if len(columns) == 3 else ()
     return (*ahead, "title", "text") if columns[-1].length >= columns[-2].length else (*ahead, "text", "title")
 

@@ -1,4 +1,4 @@
-"""Which tables and columns are the documents, interactions and users of a collection, and the sentences that go with them."""
+"""Schema inference for documents, interactions and users: their tables, fields and notes."""
 
 from typing import NamedTuple
 
@@ -39,7 +39,6 @@ class RoleTable(NamedTuple):
 
     @property
     def ids(self) -> SampleColumn | None:
-        """The column of its ids."""
         columns = self.fields.get("id", ())
         return self.group.table.columns.get(columns[0]) if columns else None
 
@@ -62,7 +61,7 @@ def add_documents(state: SchemaState, sources: list[TableGroup], names: Referenc
     """The parts of the documents; where no table holds them alone, they come from beside judgments or interactions.
 
     Args:
-        finding: takes the parts and notes.
+        state: takes the parts and notes.
         sources: the judgments and interactions that are used.
         names: the ids that these name.
 
@@ -172,7 +171,6 @@ def id_notes(role_table: RoleTable, noun: str) -> list[str]:
 
 
 def _id_problems(role_table: RoleTable) -> str:
-    """What is wrong with the columns that are called as ids are."""
     called = [
         column
         for column in role_table.group.features.usual

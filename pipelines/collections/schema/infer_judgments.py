@@ -1,4 +1,4 @@
-"""Queries and judgments, which name each other and the documents."""
+"""Schema inference for queries and judgments: their tables, fields and notes."""
 
 from pipelines.collections.schema.column_features import MOST_GRADES, ColumnFeatures, file_name_says, looks_like_id
 from pipelines.collections.schema.columns import cell_text
@@ -19,7 +19,7 @@ def add_queries(state: SchemaState, judged: TableGroup | None, documents: RoleTa
     """The parts of queries and judgments.
 
     Args:
-        finding: takes the parts and notes.
+        state: takes the parts and notes.
         judged: the judgments that are used.
         documents: what they judge.
         names: the ids that they name.
@@ -79,7 +79,7 @@ def _choose_queries(state: SchemaState, names: ReferencedIds) -> RoleTable | Non
 
 
 def _list_notes(queries: RoleTable, documents: RoleTable) -> list[str]:
-    """Judgments that are lists within the queries are not read, and are not passed over in silence either."""
+    """Judgments that are lists within the queries are not read; a note says so."""
     notes = []
     for column in queries.group.features.columns:
         items = frozenset(str(item) for value in column.values if isinstance(value, list) for item in value)
@@ -191,7 +191,6 @@ def _fields_by_ids(state: SchemaState, judged: TableGroup, documents: RoleTable,
 
 
 def _missing_fields(fields: Fields, judged: TableGroup, queries: RoleTable | None) -> InputError | None:
-    """Why judgments can't be used."""
     for name in ("query", "document"):
         if not fields.get(name) and not fields.get(f"{name}_text"):
             return InputError(

@@ -1,4 +1,4 @@
-"""Which tables of texts are documents and which are queries, and which of several sets is used."""
+"""Schema inference for roles: which tables are documents, queries, judgments or interactions, and which of several is used."""
 
 from pipelines.collections.schema.groups import (
     QUERY_SCORE,
@@ -81,9 +81,8 @@ def assign_roles(
             scored.append((query_score(group.table, query_ids, document_ids), group))
             group.kind = "queries" if scored[-1][0] >= QUERY_SCORE else "documents"
     scored.sort(key=lambda entry: entry[0])
-    _apply_column_overrides(
-        state, [*(group for _, group in scored), *(group for group in groups if group.kind in ("queries", "users", ""))]
-    )
+    others = [group for group in groups if group.kind in ("queries", "users", "")]
+    _apply_column_overrides(state, [*(group for _, group in scored), *others])
     kinds = [group.kind for group in groups]
     if scored and not {"documents", "interactions"} & set(kinds) and not _with_texts(groups):
         scored[0][1].kind = "documents"
@@ -103,12 +102,11 @@ def _apply_column_overrides(state: SchemaState, groups: list[TableGroup]) -> Non
 
 
 def _with_texts(groups: list[TableGroup]) -> bool:
-    """Whether judgments have their documents' texts beside them."""
     return any(group.kind == "qrels" and group.features.texts for group in groups)
 
 
 def ranked_groups(groups: list[TableGroup], ids: frozenset[str]) -> list[TableGroup]:
-    """Groups in the order in which they are wanted: the user's, those that others name, those with more to read."""
+    """Groups by preference: the user's, those that others name, those with more to read."""
 
     def rank(group: TableGroup) -> tuple[bool, bool, float]:
         named = max((overlap(ids, column) for column in group.features.columns if column.code), default=0)

@@ -1,4 +1,4 @@
-"""A layout as plain text for a terminal: what each file and column was taken for, why, and how to say otherwise."""
+"""A layout as plain text for a terminal: what each file and column was taken for, why, and which options change it."""
 
 from collections.abc import Sequence
 
@@ -137,7 +137,6 @@ def _unused_columns(layout: Layout, parts: list[FilePart], table: SampleTable, w
 
 
 def _correction_lines(layout: Layout) -> list[str]:
-    """How to say what was guessed wrongly."""
     lines = [
         "To say otherwise:",
         "  --column id=COLUMN --column text=COLUMN --column text=ANOTHER --column segment=   (nothing: none)",

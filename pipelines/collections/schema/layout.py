@@ -17,7 +17,7 @@ MOVIELENS = re.compile(r"(^|/)(u\.(data|item)|(movies|ratings)\.(dat|csv))(\.\w+
 
 
 def infer_layout(samples: Sequence[Sampled], overrides: Overrides) -> Layout:
-    """The layout that a collection's files seem to have. Nothing but what is given enters: no file is read.
+    """The layout that a collection's files seem to have, by the samples alone: no file is read.
 
     Names of columns in several languages, the shape of values, how often they repeat, and ids that several files share
     speak for a role or a field; what the user says stands above all of it.
@@ -51,7 +51,6 @@ def infer_layout(samples: Sequence[Sampled], overrides: Overrides) -> Layout:
 
 
 def _reason_unused(group: TableGroup) -> str:
-    """Why a table is none of the roles."""
     if group.features.ranked:
         return "results of a system, and no judgments"
     if group.features.keyed:
@@ -62,7 +61,6 @@ def _reason_unused(group: TableGroup) -> str:
 
 
 def _layout_name(parts: list[FilePart]) -> str:
-    """What a collection is called, by its parts."""
     roles = [
         role for role in ("documents", "queries", "qrels", "interactions", "users") if any(part.role == role for part in parts)
     ]

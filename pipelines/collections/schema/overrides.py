@@ -1,4 +1,4 @@
-"""What a user says of a collection's layout: which column is which field, how grades are ordered, what a file is."""
+"""What the user says of a layout: which column is which field, how grades are ordered, what a file is."""
 
 import difflib
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ EXPECTED = "FIELD=COLUMN or ROLE.FIELD=COLUMN"
 
 @dataclass(frozen=True)
 class Overrides:
-    """Everything that need not be guessed."""
+    """What need not be inferred."""
 
     columns: dict[str, list[str]] = field(default_factory=dict)
     """`id` or `qrels.grade` to the columns it is taken from; an empty list: the field is not there."""

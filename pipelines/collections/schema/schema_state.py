@@ -1,4 +1,4 @@
-"""What is known of a collection while its layout is worked out: tables and their kinds, what the user says, what was noted."""
+"""The state of schema inference: tables and their kinds, the user's overrides, notes."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,12 @@ from pipelines.collections.schema.terminal import clean
 from pipelines.errors import InputError
 
 OVERRIDE_ORDER: tuple[Role, ...] = ("qrels", "interactions", "users", "queries", "documents")
-"""In which order a table is asked for the columns that were named with a role: one of judgments may be others as well."""
+"""The order in which roles claim a table by the columns that the user named for them: judgments may have other roles beside."""
 
 
 @dataclass
 class SchemaState:
-    """The state of the work."""
+    """The tables, parts and notes so far."""
 
     overrides: Overrides
     groups: list[TableGroup] = field(default_factory=list)
@@ -37,7 +37,6 @@ class SchemaState:
         self.notes += [sentence for sentence in sentences if sentence and sentence not in self.notes]
 
     def aside(self, group: TableGroup, why: str) -> None:
-        """Leave files aside and say why."""
         self.note(f"{group.names} {'is' if len(group.table.files) == 1 else 'are'} left aside: {why}.")
 
     def with_overrides(self, role: Role, fields: Fields, table: SampleTable) -> Fields:
@@ -66,7 +65,6 @@ class SchemaState:
         side: dict[str, Literal["", "train", "test"]] | None = None,
         repeats: bool = False,
     ) -> None:
-        """A part for each file of a table."""
         for file in table.files:
             self.parts.append(FilePart(role, file, fields, (side or {}).get(file.name, ""), repeats))
 

@@ -1,4 +1,4 @@
-"""Layouts: collections as strangers lay them out, read by the real readers, and what they are taken for."""
+"""Layouts: collections in many layouts, read by the real readers, and what they are taken for."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from pipelines.collections.schema.inspection import describe_layout
 from pipelines.collections.schema.layout import infer_layout
 from pipelines.collections.schema.overrides import Overrides
 from pipelines.errors import InputError
+from tests.pipelines.collections.layout_cases import CASES, PRODUCTS, PRODUCTS_CSV, REFUSED, judged
 from tests.pipelines.collections.layouts import laid_out, lines, rows, sampled, told, words
-from tests.pipelines.collections.strangers import CASES, PRODUCTS, PRODUCTS_CSV, REFUSED, judged
 
 CHORUS = Path(__file__).parents[4] / "shared/data/chorus"
 

@@ -136,7 +136,7 @@ def test_numberings_that_differ_stop_the_ingest(staging, there, named, how):
         check_references(staging)
 
 
-def settled(staging, declared=""):
+def graded(staging, declared=""):
     scale = grade_judgments(staging, declared)
     rows = staging.db.execute("SELECT query, document, grade FROM qrels ORDER BY query, document").fetchall()
     return scale, rows
@@ -144,7 +144,7 @@ def settled(staging, declared=""):
 
 def test_grades_are_put_on_their_scale(staging):
     judged(staging, ("q", "a", "Exact"), ("q", "b", "Irrelevant"), ("q", "c", "Partial"), ("q", "d", ""), ("q", "e", "?"))
-    scale, rows = settled(staging, "Irrelevant,Partial,Exact")
+    scale, rows = graded(staging, "Irrelevant,Partial,Exact")
     assert rows == [("q", "a", 2), ("q", "b", 0), ("q", "c", 1)]
     assert scale.shown == "Irrelevant < Partial < Exact"
     assert (staging.unjudged, reasons(staging)) == (1, {"grade outside the scale Irrelevant < Partial < Exact": 1})
@@ -152,7 +152,7 @@ def test_grades_are_put_on_their_scale(staging):
 
 def test_a_second_judgment_must_agree(staging):
     judged(staging, ("q", "a", "1"), ("q", "a", "1.0"), ("q", "a", "0"))
-    _, rows = settled(staging)
+    _, rows = graded(staging)
     assert rows == [("q", "a", 1)]
     assert reasons(staging) == {"a second judgment with another grade": 1}
 
