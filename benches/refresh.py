@@ -24,7 +24,7 @@ from pipelines.corpus.documents import Document, write_rows
 from pipelines.store.artifacts import load_exactly, produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
-from proofs.kill_points import local_lane
+from proofs.kill_points import local_sandbox
 from tests.conftest import PROJECT, call
 from tests.encoders import static_encoder
 
@@ -112,7 +112,7 @@ def time_figures(home: Path, most: int = 0) -> dict[str, float]:
     """Full, unchanged and 1 % changed: several changes and looks, one full run; `most` bounds the documents."""
     from pipelines.models.encoder import load_encoder
 
-    with local_lane(home).entered() as store:
+    with local_sandbox(home).activated() as store:
         documents = electronics()[: most or None]
         encoder = call("export_encoder").encoder
         whole = corpus_of(documents, "whole")
@@ -184,7 +184,7 @@ def peaks(count: int, encoder: str) -> dict[str, float]:
 
 def memory_figures(home: Path, sizes: tuple[int, int] = SIZES) -> dict[str, float]:
     """The largest peak of any step at both sizes, and their ratio."""
-    with local_lane(home).entered(), capture_logs():
+    with local_sandbox(home).activated(), capture_logs():
         encoder = static_encoder()
         small, large = (peaks(count, encoder) for count in sizes)
     print(json.dumps({"small": small, "large": large}), file=sys.stderr, flush=True)

@@ -28,7 +28,7 @@ from pipelines.corpus.documents import Document, documents
 from pipelines.embeddings.layout import each_row, rows, vectors
 from pipelines.store.artifacts import Artifact, committed, load_exactly
 from pipelines.store.objects import Store
-from proofs.kill_points import CHILDREN, PATIENCE_S, SEED, SIGKILLS, Lane, local_lane
+from proofs.kill_points import CHILDREN, PATIENCE_S, SEED, SIGKILLS, Sandbox, local_sandbox
 from tests.conftest import call
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
@@ -66,7 +66,7 @@ def refresh(**asked: Any) -> tuple[str, int]:
 
 def prepared(home: Path) -> dict[str, str]:
     """A home with the embeddings of the earlier corpus; what a refresh to the later one is asked."""
-    with local_lane(home).entered():
+    with local_sandbox(home).activated():
         first, later = (write_corpus(given) for given in before_and_after())
         encoder = static_encoder()
         base, _ = refresh(corpus=first, encoder=encoder)
@@ -77,14 +77,14 @@ def prepared(home: Path) -> dict[str, str]:
 def at_work(template: Path, home: Path, asked: dict[str, str], point: int) -> Iterator[Any]:
     """A child that refreshes in a copy of the home, and ends itself at an operation; with a negative point it lives."""
     shutil.copytree(template, home, copy_function=os.link)
-    child = CHILDREN.Process(target=_victim, args=(local_lane(home), asked, point))
+    child = CHILDREN.Process(target=_victim, args=(local_sandbox(home), asked, point))
     child.start()
     yield child
     child.join(PATIENCE_S)
     shutil.rmtree(home)
 
 
-def _victim(lane: Lane, asked: dict[str, str], point: int) -> None:
+def _victim(sandbox: Sandbox, asked: dict[str, str], point: int) -> None:
     plain, passed = Store.operation, iter(range(1_000_000))
 
     @contextmanager
@@ -100,7 +100,7 @@ def _victim(lane: Lane, asked: dict[str, str], point: int) -> None:
                 os._exit(9)
 
     Store.operation = operation  # type: ignore[method-assign]
-    with lane.entered(), capture_logs():
+    with sandbox.activated(), capture_logs():
         refresh(**asked)
     os._exit(0)
 
@@ -113,7 +113,7 @@ class Expected:
         with tempfile.TemporaryDirectory(prefix="ratchet-proof-") as folder, capture_logs():
             home = Path(folder) / "home"
             shutil.copytree(template, home, copy_function=os.link)
-            with local_lane(home).entered() as store:
+            with local_sandbox(home).activated() as store:
                 self.embeddings, self.texts = refresh(**asked)
                 self.vectors = by_id(load_exactly(store, "embeddings", self.embeddings))
                 self.base = by_id(load_exactly(store, "embeddings", asked["base"]))
@@ -123,7 +123,7 @@ class Expected:
 
     def survives(self, home: Path) -> bool:
         """Whether nothing torn can be read, and a retry encodes only the rest and comes to the same."""
-        with local_lane(home).entered() as store, capture_logs():
+        with local_sandbox(home).activated() as store, capture_logs():
             for kind in ("shard", "embeddings"):
                 for name in committed(store, kind):  # type: ignore[arg-type]
                     artifact = load_exactly(store, kind, name)  # type: ignore[arg-type]
@@ -227,14 +227,14 @@ def history(folder: Path) -> dict[str, Any]:
     questions = _questions(folder / "full", encoder, releases[-1][1])
     base, worst, equal = "", 0.0, 0
     for version, snapshot in releases:
-        with local_lane(folder / "home").entered() as store, capture_logs():
+        with local_sandbox(folder / "home").activated() as store, capture_logs():
             corpus = call("ingest", folder=str(snapshot)).corpus
             plan = call("plan", corpus=corpus, encoder=encoder, base=base)
             base, _ = _run(plan)
             refreshed = load_exactly(store, "embeddings", base)
             counts = {name: refreshed.facts[name] for name in ("added", "changed", "deleted", "encoded")}
             assert counts["encoded"] == counts["added"] + counts["changed"], counts
-        with local_lane(folder / "full").entered() as store, capture_logs():
+        with local_sandbox(folder / "full").activated() as store, capture_logs():
             assert call("ingest", folder=str(snapshot)).corpus == corpus
             full = load_exactly(store, "embeddings", _run(call("plan", corpus=corpus, encoder=encoder, mode="full"))[0])
             assert full.id == refreshed.id
@@ -249,7 +249,7 @@ def history(folder: Path) -> dict[str, Any]:
 
 
 def _encoder(home: Path, full: Path) -> str:
-    with local_lane(home).entered():
+    with local_sandbox(home).activated():
         encoder = str(call("export_encoder").encoder)
     shutil.copytree(home, full, copy_function=os.link)
     return encoder
@@ -267,7 +267,7 @@ def _questions(home: Path, encoder: str, snapshot: Path) -> Any:
     from pipelines.corpus.documents import queries
     from pipelines.models.encoder import load_encoder
 
-    with local_lane(home).entered() as store, capture_logs():
+    with local_sandbox(home).activated() as store, capture_logs():
         corpus = load_exactly(store, "corpus", call("ingest", folder=str(snapshot)).corpus)
         asked = [query.text for query in queries(corpus, "test")][:QUERIES]
         return load_encoder(load_exactly(store, "encoder", encoder), "onnx-fp32").encode(asked, "query")

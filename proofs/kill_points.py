@@ -56,13 +56,13 @@ def whole(artifact: Artifact) -> str:
 
 
 @dataclass(frozen=True)
-class Lane:
+class Sandbox:
     """Where one racer or victim works: a store, whose URI and account are in `environment`."""
 
     environment: dict[str, str] = field(default_factory=dict)
 
     @contextlib.contextmanager
-    def entered(self) -> Iterator[Store]:
+    def activated(self) -> Iterator[Store]:
         before = dict(os.environ)
         os.environ.update(self.environment)
         try:
@@ -72,10 +72,10 @@ class Lane:
             os.environ.update(before)
 
 
-def raced(lane: Lane, run: Callable[[Store, int], dict[str, Any]]) -> list[dict[str, Any]]:
+def raced(sandbox: Sandbox, run: Callable[[Store, int], dict[str, Any]]) -> list[dict[str, Any]]:
     """What each of 20 processes answers that start `run` at the same moment."""
     start, answers = CHILDREN.Barrier(RACERS), CHILDREN.Queue()
-    children = [CHILDREN.Process(target=_racer, args=(lane, run, number, start, answers)) for number in range(RACERS)]
+    children = [CHILDREN.Process(target=_racer, args=(sandbox, run, number, start, answers)) for number in range(RACERS)]
     for child in children:
         child.start()
     found = [answers.get(timeout=PATIENCE_S) for _ in children]
@@ -84,17 +84,17 @@ def raced(lane: Lane, run: Callable[[Store, int], dict[str, Any]]) -> list[dict[
     return found
 
 
-def _racer(lane: Lane, run: Callable[[Store, int], dict[str, Any]], number: int, start: Any, answers: Any) -> None:
-    with lane.entered() as store, capture_logs() as logs:
+def _racer(sandbox: Sandbox, run: Callable[[Store, int], dict[str, Any]], number: int, start: Any, answers: Any) -> None:
+    with sandbox.activated() as store, capture_logs() as logs:
         start.wait(PATIENCE_S)
         answer = run(store, number)
     answers.put({**answer, "logs": [line["event"] for line in logs]})
 
 
-def race_artifact(lane: Lane) -> list[dict[str, Any]]:
+def race_artifact(sandbox: Sandbox) -> list[dict[str, Any]]:
     """20 processes produce one id, each with bytes of its own."""
-    answers = raced(lane, _race_artifact)
-    with lane.entered() as store:
+    answers = raced(sandbox, _race_artifact)
+    with sandbox.activated() as store:
         assert committed(store, "report") == [recipe("race").id]
         final = find(store, "report", recipe("race").id)
         assert final is not None
@@ -115,10 +115,10 @@ def _race_artifact(store: Store, number: int) -> dict[str, Any]:
     return {"content": whole(artifact), "won": not artifact.found}
 
 
-def race_entry(lane: Lane) -> list[dict[str, Any]]:
+def race_entry(sandbox: Sandbox) -> list[dict[str, Any]]:
     """20 processes append the same journal entry: nothing but the writer differs."""
-    answers = raced(lane, _race_entry)
-    with lane.entered() as store:
+    answers = raced(sandbox, _race_entry)
+    with sandbox.activated() as store:
         assert len(Journal(store).entries) == 1
     assert all("nobody else wrote it" in answer["said"] for answer in answers if not answer["won"])
     return [answer for answer in answers if answer["won"]]
@@ -177,36 +177,36 @@ def found_exactly(store: Store, artifact_id: str) -> Artifact:
     return artifact
 
 
-def victim(lane: Lane, name: str, point: int) -> Any:
+def victim(sandbox: Sandbox, name: str, point: int) -> Any:
     """A child at work, which ends itself at a kill point; with a negative one it lives."""
-    child = CHILDREN.Process(target=_victim, args=(lane, name, point))
+    child = CHILDREN.Process(target=_victim, args=(sandbox, name, point))
     child.start()
     return child
 
 
-def _victim(lane: Lane, name: str, point: int) -> None:
-    with lane.entered() as store, capture_logs():
+def _victim(sandbox: Sandbox, name: str, point: int) -> None:
+    with sandbox.activated() as store, capture_logs():
         whole_run(killing(store, point), name)
     os._exit(0)
 
 
-def kill_points(lane_for: Callable[[str], Lane]) -> tuple[int, int]:
+def kill_points(sandbox_for: Callable[[str], Sandbox]) -> tuple[int, int]:
     """End a run before and after every operation until one completes; how many kills there were and how many left no harm."""
     points = passed = 0
     while True:
         name = f"point-{points}"
-        child = victim(lane_for(name), name, points)
+        child = victim(sandbox_for(name), name, points)
         child.join(PATIENCE_S)
         if child.exitcode == 0:
             return points, passed
         assert child.exitcode == 9
         points += 1
-        passed += survives(lane_for(name), name)
+        passed += survives(sandbox_for(name), name)
 
 
-def survives(lane: Lane, name: str) -> bool:
+def survives(sandbox: Sandbox, name: str) -> bool:
     """Whether nothing torn is readable and a retry completes with the same ids."""
-    with lane.entered() as store, capture_logs():
+    with sandbox.activated() as store, capture_logs():
         nothing_torn(store, name)
         first = whole_run(store, name)
         assert first[0] == recipe(name).id
@@ -215,27 +215,27 @@ def survives(lane: Lane, name: str) -> bool:
     return True
 
 
-def random_kills(lane_for: Callable[[str], Lane], seed: int = SEED) -> tuple[int, int]:
+def random_kills(sandbox_for: Callable[[str], Sandbox], seed: int = SEED) -> tuple[int, int]:
     """SIGKILL a run at random moments of its duration; how many kills hit it and how many left no harm."""
     chance, hit, passed = random.Random(seed), 0, 0
     started = time.monotonic()
-    victim(lane_for("timed"), "timed", -1).join(PATIENCE_S)
+    victim(sandbox_for("timed"), "timed", -1).join(PATIENCE_S)
     duration = time.monotonic() - started
     for number in range(10 * SIGKILLS):
         if hit == SIGKILLS:
             break
         name = f"random-{number}"
-        child = victim(lane_for(name), name, -1)
+        child = victim(sandbox_for(name), name, -1)
         time.sleep(chance.uniform(0.1, 1) * duration)
         child.kill()
         child.join(PATIENCE_S)
         struck = child.exitcode == -signal.SIGKILL  # else it was done before
-        hit, passed = hit + struck, passed + (survives(lane_for(name), name) and struck)
+        hit, passed = hit + struck, passed + (survives(sandbox_for(name), name) and struck)
     return hit, passed
 
 
-def local_lane(folder: Path) -> Lane:
-    return Lane({"RATCHET_HOME": str(folder), "RATCHET_STORE": f"file://{folder}/store"})
+def local_sandbox(folder: Path) -> Sandbox:
+    return Sandbox({"RATCHET_HOME": str(folder), "RATCHET_STORE": f"file://{folder}/store"})
 
 
 def proof() -> dict[str, int]:
@@ -245,16 +245,16 @@ def proof() -> dict[str, int]:
         s3 = stack.enter_context(seaweedfs(folder / "s3"))
         bucket = s3.create_bucket("proof")
 
-        def on_disk(name: str) -> Lane:
-            return local_lane(folder / "disk" / name)
+        def on_disk(name: str) -> Sandbox:
+            return local_sandbox(folder / "disk" / name)
 
-        def on_s3(name: str) -> Lane:
-            return Lane({**s3.environment, "RATCHET_HOME": str(folder / "home" / name), "RATCHET_STORE": f"{bucket}/{name}"})
+        def on_s3(name: str) -> Sandbox:
+            return Sandbox({**s3.environment, "RATCHET_HOME": str(folder / "home" / name), "RATCHET_STORE": f"{bucket}/{name}"})
 
         winners, points, passed = [], 0, 0
-        for lane_for in (on_disk, on_s3):
-            winners += [len(race_artifact(lane_for("race"))), len(race_entry(lane_for("race-entry")))]
-            for count, survived in (kill_points(lane_for), random_kills(lane_for)):
+        for sandbox_for in (on_disk, on_s3):
+            winners += [len(race_artifact(sandbox_for("race"))), len(race_entry(sandbox_for("race-entry")))]
+            for count, survived in (kill_points(sandbox_for), random_kills(sandbox_for)):
                 points, passed = points + count, passed + survived
     assert set(winners) == {1}, winners
     return {"race_winners": winners[0], "kill_points": points, "kill_points_passed": passed}

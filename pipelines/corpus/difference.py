@@ -27,7 +27,7 @@ Keyed = Iterator[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Noun:
+class RowKind:
     """One file of a corpus, and what names a row of it."""
 
     name: str
@@ -48,12 +48,12 @@ class Noun:
             yield " ".join(str(values.pop(part)) for part in self.key), canonical(values).decode()
 
 
-NOUNS = {
-    "documents": Noun("document", "documents.jsonl", Document, ("id",)),
-    "queries": Noun("query", "queries.jsonl", Query, ("id",)),
-    "judgments": Noun("judgment", "qrels.txt", Qrel, ("query", "document")),
-    "interactions": Noun("interaction", "interactions.jsonl", Interaction, ("user", "document", "time")),
-    "users": Noun("user", "users.jsonl", User, ("id",)),
+ROW_KINDS = {
+    "documents": RowKind("document", "documents.jsonl", Document, ("id",)),
+    "queries": RowKind("query", "queries.jsonl", Query, ("id",)),
+    "judgments": RowKind("judgment", "qrels.txt", Qrel, ("query", "document")),
+    "interactions": RowKind("interaction", "interactions.jsonl", Interaction, ("user", "document", "time")),
+    "users": RowKind("user", "users.jsonl", User, ("id",)),
 }
 
 
@@ -93,7 +93,7 @@ def write_differences(a: Artifact, b: Artifact, folder: Path, scratch: Path) -> 
     """
     counts: dict[str, dict[str, int]] = {}
     with (folder / "diff.jsonl").open("w", encoding="utf-8") as file:
-        for noun, what in NOUNS.items():
+        for noun, what in ROW_KINDS.items():
             seen: Counter[str] = Counter()
             with closing(_scratch(scratch / f"{noun}.db")) as db:
                 sides = [_in_order(db, side, what.rows(corpus)) for side, corpus in (("a", a), ("b", b))]

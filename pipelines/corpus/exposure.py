@@ -14,7 +14,7 @@ class _Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class Shown(_Event):
+class ShownDocument(_Event):
     """One document as it was shown."""
 
     document: str
@@ -41,7 +41,7 @@ class Exposure(_Event):
     """The role in which the release answered."""
     entry: int = Field(ge=1)
     """The journal entry that gave it this role."""
-    results: tuple[Shown, ...]
+    results: tuple[ShownDocument, ...]
     """Best first."""
 
     @model_validator(mode="after")

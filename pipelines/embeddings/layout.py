@@ -141,7 +141,7 @@ def recipe_of(corpus_id: str, encoder_id: str, variant: str, version: int) -> Re
     return Recipe(kind="embeddings", step="commit_embeddings", version=version, inputs=inputs, params={"variant": variant})
 
 
-def lay_out(folder: Path, where: Places, sources: Sequence[Artifact], most: int) -> dict[str, Any]:
+def write_layout(folder: Path, where: Places, sources: Sequence[Artifact], most: int) -> dict[str, Any]:
     """Write the vectors at `where` into `folder`: as links to the segments they lie in, or compacted into one file.
 
     They are compacted where there would be more than `most` segments, or where most of what the segments hold is dead.
@@ -186,7 +186,7 @@ def _resolved(where: Places, sources: Sequence[Artifact]) -> tuple[list[Path], l
     return files, [len(np.load(file, mmap_mode="r", allow_pickle=False)) for file in files], resolved
 
 
-def vectors_of(where: Places, sources: Sequence[Artifact], rows: list[int]) -> Any:
+def gather_vectors(where: Places, sources: Sequence[Artifact], rows: list[int]) -> Any:
     """The vectors of some rows, before they are laid out: float32, (rows, dimensions)."""
     from pipelines.embeddings.layout import vectors_at
 

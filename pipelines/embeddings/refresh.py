@@ -126,14 +126,14 @@ class Change:
         return kind in ("added", "changed")
 
 
-def weight(text: str, max_length: int) -> int:
+def estimate_tokens(text: str, max_length: int) -> int:
     """About how many tokens an encoder reads of a text: a quarter of its bytes in UTF-8, up to the encoder's limit.
 
     The same for every process at a shard, and a thousand times cheaper than to tokenize. A Latin token has about four
     letters, a Chinese character three bytes and a token, an emoji four and one. Shards need it right only on average:
     tests measure how even they are with the real tokenizer.
 
-    >>> weight("a small house", 256), weight("x" * 5000, 256)
+    >>> estimate_tokens("a small house", 256), estimate_tokens("x" * 5000, 256)
     (5, 256)
     """
     return min(max_length, SPECIAL_TOKENS + len(text.encode()) // BYTES_A_TOKEN)
@@ -163,5 +163,5 @@ def shard_documents(corpus: Artifact, base: Sequence[Artifact], number: int, cou
     """The documents of one shard, in the order of ids."""
     shards, change = Shards(count), Change()
     for one in aligned(corpus, base):
-        if change.count(one) and one.document and shards.take(weight(one.document.text, max_length)) == number:
+        if change.count(one) and one.document and shards.take(estimate_tokens(one.document.text, max_length)) == number:
             yield one.document

@@ -79,7 +79,7 @@ class Encoder:
         order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
         size = max(WINDOW, batch_tokens)
         windows = [order[start : start + size] for start in range(0, len(order), size)]
-        tokenized = ahead(lambda window: self.tokens([texts[row] for row in window], role), windows)
+        tokenized = prefetch(lambda window: self.tokens([texts[row] for row in window], role), windows)
         for window, tokens in zip(windows, tokenized, strict=True):
             for batch in batch_by_tokens([len(numbers) for numbers in tokens], batch_tokens):
                 yield [window[row] for row in batch], self.encode_tokens([tokens[row] for row in batch])
@@ -103,10 +103,10 @@ class Encoder:
         return self.forward(np.array(tokens, np.int64))
 
 
-def ahead(work: Callable[[Item], Done], items: Sequence[Item], depth: int = 2) -> Iterator[Done]:
+def prefetch(work: Callable[[Item], Done], items: Sequence[Item], depth: int = 2) -> Iterator[Done]:
     """`work` of each item in order, done in a thread up to `depth` items before it is asked for; a single one in this thread.
 
-    >>> list(ahead(len, ["a", "bc"]))
+    >>> list(prefetch(len, ["a", "bc"]))
     [1, 2]
     """
     if len(items) < 2:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.retrieval.run import Ranking, Run, kept, untied
+from pipelines.retrieval.run import Ranking, Run, break_ties, exclude
 
 BM25 = {"k1": 1.5, "b": 0.75, "method": "lucene", "stopwords": "english"}
 """The baseline's settings: bm25s' defaults, untuned."""
@@ -43,4 +43,4 @@ def _best(ranker: Any, tokens: list[str], ids: Sequence[str], depth: int, left_o
     scores = ranker.get_scores(tokens)
     matching = np.flatnonzero(scores > 0)
     order = matching[np.argsort(-scores[matching], kind="stable")][: depth + len(left_out)]
-    return untied(kept([(ids[row], float(scores[row])) for row in order], left_out, depth))
+    return break_ties(exclude([(ids[row], float(scores[row])) for row in order], left_out, depth))

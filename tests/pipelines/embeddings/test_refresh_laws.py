@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipelines.corpus.documents import Document, write_rows
 from pipelines.embeddings.integrity import IntegrityCheck, check_fresh
-from pipelines.embeddings.layout import CHUNK, in_chunks, lay_out, places, segments, vectors, vectors_at
-from pipelines.embeddings.refresh import Change, Shards, aligned, shard_documents, weight
+from pipelines.embeddings.layout import CHUNK, in_chunks, places, segments, vectors, vectors_at, write_layout
+from pipelines.embeddings.refresh import Change, Shards, aligned, estimate_tokens, shard_documents
 from pipelines.errors import CorruptArtifact, InputError
 from pipelines.models.encoder import card_of
 from pipelines.store.artifacts import load, produce
@@ -95,7 +95,7 @@ def test_shards_are_even_by_the_real_tokenizer(trained):
         loads.append(sum(len(one.ids) for one in tokenizer.encode_batch(found)))
     assert max(loads) / (sum(loads) / 4) <= 1 + MOST_DEVIATION
     real = {key: len(tokenizer.encode(text).ids) for key, text in texts.items()}
-    assert 0.5 <= sum(weight(text, limit) for text in texts.values()) / sum(real.values()) <= 2
+    assert 0.5 <= sum(estimate_tokens(text, limit) for text in texts.values()) / sum(real.values()) <= 2
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_corpus_out_of_order_is_refused(home, order):
 
 def laid_out(where, sources, most, name):
     recipe = Recipe(kind="embeddings", step="proof", version=1, inputs={"name": name}, params={})
-    return produce(open_store(), recipe, lambda folder: lay_out(folder, np.array(where, np.uint32), sources, most))
+    return produce(open_store(), recipe, lambda folder: write_layout(folder, np.array(where, np.uint32), sources, most))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pipelines.evaluation.variant_choice import batch_influence, peak_memory_mb
 from pipelines.models import backends
 from pipelines.models import encoder as encoders
 from pipelines.models.backends import FORMATS, INT8, INT8_WEIGHTS, cpu_features
-from pipelines.models.encoder import Encoder, ahead, card_of, check_vectors, load_encoder
+from pipelines.models.encoder import Encoder, card_of, check_vectors, load_encoder, prefetch
 from pipelines.models.quantization import quantize
 from pipelines.retrieval.release import load_release
 from pipelines.steps.refresh_embeddings.export_encoder import MINILM, _folder
@@ -69,7 +69,7 @@ def test_work_ahead_is_bounded_and_in_order():
             done.set()
         return number * 2
 
-    results = ahead(work, range(100), depth=2)
+    results = prefetch(work, range(100), depth=2)
     assert next(results) == 0
     assert done.wait(10), "the next but one is worked on while the first is used"
     assert started == [0, 1, 2]
@@ -78,7 +78,7 @@ def test_work_ahead_is_bounded_and_in_order():
 
 def test_what_fails_ahead_is_told_where_it_is_asked_for():
     with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda number: 1 // number, [1, 0, 1]))
+        list(prefetch(lambda number: 1 // number, [1, 0, 1]))
 
 
 # --- variants -----------------------------------------------------------------------------------------------------------
