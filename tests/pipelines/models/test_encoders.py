@@ -268,7 +268,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model(trained, model):
     tokenizer = json.loads((model / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"]["zzzyx"] = 30522
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
-    message = "tokens up to number 30522; expected those of the model, which ends at 30521; next: give the tokenizer that"
+    message = "token ids up to 30522; expected at most 30521, the model's last; next: give the tokenizer that"
     with pytest.raises(InputError, match=message):
         call("export_encoder", model=str(model))
     harmed = replaced("encoder", trained.encoder, "tokenizer.json", json.dumps(tokenizer).encode())
