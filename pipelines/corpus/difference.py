@@ -159,7 +159,7 @@ def row_difference(kind: str, key: str, before: str | None, after: str | None) -
 
 
 def first_of_each(path: Path, most: int, width: int) -> dict[tuple[str, str], list[Difference]]:
-    """The first `most` differences of each kind and change, read from `diff.jsonl`, with texts cut to about `width` characters."""
+    """The first `most` differences of each kind and change, read from `diff.jsonl`, texts cut to about `width` characters."""
     first: dict[tuple[str, str], list[Difference]] = {}
     with path.open(encoding="utf-8") as file:
         for line in file:

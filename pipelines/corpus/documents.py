@@ -50,7 +50,7 @@ class Query(_Row):
     history: tuple[Id, ...] = ()
     """Documents that the user had chosen before, oldest first. Such a query is answered by their vectors, not by its text."""
     time: int | None = None
-    """Only with a history: when the query was asked, in seconds since 1970. Later interactions must not be used to answer it."""
+    """Only with a history: when the query was asked, in seconds since 1970. Nothing later may be used to answer it."""
     synthetic: bool = False
     """Generated from a document by a rule, not asked by a user."""
 

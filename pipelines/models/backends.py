@@ -157,7 +157,7 @@ BACKENDS: Mapping[str, Callable[[Format, Files, str, int], Forward]] = {
 
 
 def model_inputs(ids: Ids, names: Collection[str]) -> dict[str, Ids]:
-    """The inputs of a BERT-like ONNX model, of those that it has: ids, attention mask and token types, each int64 (texts, tokens).
+    """Ids, attention mask and token types, each int64 (texts, tokens): those of them that a BERT-like ONNX model has as inputs.
 
     >>> list(model_inputs(np.array([[101, 102]]), {"input_ids", "attention_mask"}))
     ['input_ids', 'attention_mask']
