@@ -1,4 +1,4 @@
-"""A run: the ranked documents of each query, as TREC writes it, from whatever retrieved them."""
+"""A run: the ranked documents of each query, by any retriever, and its TREC file."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 Ranking = list[tuple[str, float]]
+"""Document ids with scores, best first."""
 Run = dict[str, Ranking]
+"""Rankings by query id."""
 
 
 def break_ties(ranking: Sequence[tuple[str, float]]) -> Ranking:
-    """The ranking with strictly falling float32 scores: a score not below the one before moves to the next float32 down.
+    """The ranking with strictly decreasing float32 scores: a score not below the previous becomes the next lower float32.
 
     Tools break ties by document id in opposite directions (trec_eval descending, others ascending), and some compare
     in float32. Without ties every tool sees the same order.
@@ -36,7 +38,7 @@ def write_run(path: Path, run: Mapping[str, Ranking], tag: str) -> None:
 
 
 def exclude(ranking: Iterable[tuple[str, float]], left_out: Collection[str], depth: int) -> Ranking:
-    """The first `depth` of a ranking that are not left out.
+    """The first `depth` of a ranking's documents that are not in `left_out`.
 
     >>> exclude([("a", 3.0), ("b", 2.0), ("c", 1.0)], {"a"}, 1)
     [('b', 2.0)]
