@@ -14,7 +14,7 @@ import numpy as np
 from pipelines.errors import TryAgain
 from pipelines.logs import log, progress
 from pipelines.models.encoder import Encoder, Vectors
-from pipelines.sigterm import heard
+from pipelines.sigterm import defer_sigterm
 from pipelines.store.objects import Store
 from pipelines.store.recipes import digest
 
@@ -94,7 +94,7 @@ def encode_contents(
     encoded = {content: vector for content, vector in checkpoints.read().items() if content in texts}
     rest = [content for content in texts if content not in encoded]
     log().info("encoding", shard=checkpoints.shard, texts=len(rest), from_checkpoints=len(encoded))
-    with heard() as stop_requested:
+    with defer_sigterm() as stop_requested:
         for rows, vectors in _batches(encoder, [texts[content] for content in rest], batch_tokens):
             contents = [rest[row] for row in rows]
             encoded |= dict(zip(contents, vectors, strict=True))

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from pipelines.corpus.documents import Document
 from pipelines.embeddings.layout import vectors
-from pipelines.sigterm import end_at_once, heard
+from pipelines.sigterm import defer_sigterm, end_at_once
 from pipelines.store.artifacts import committed, load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import call
@@ -181,7 +181,7 @@ def test_a_deferred_sigterm_that_was_not_acted_upon_takes_effect_afterwards():
         done = []
 
         def stopped():
-            with heard() as stop_requested:
+            with defer_sigterm() as stop_requested:
                 os.kill(os.getpid(), signal.SIGTERM)
                 assert stop_requested()
                 done.append("inside")
@@ -197,7 +197,7 @@ def test_in_a_thread_no_stop_is_requested():
     answers = []
 
     def ask():
-        with heard() as stop_requested:
+        with defer_sigterm() as stop_requested:
             answers.append(stop_requested())
 
     thread = threading.Thread(target=ask)
