@@ -5,7 +5,7 @@ from typing import Any
 
 from pipelines.errors import InputError
 from pipelines.evaluation.measures import CONDENSED, MEASURES
-from pipelines.evaluation.record import Evaluation, yardsticks
+from pipelines.evaluation.record import Evaluation, baseline_names
 from pipelines.statistics.intervals import interval
 
 JUDGED = "Judged@10"
@@ -66,8 +66,8 @@ def judged_warnings(table: list[dict[str, Any]], measure: str) -> list[str]:
 
 
 def baseline_warnings(summary: Mapping[str, Any], measure: str) -> list[str]:
-    """That the yardstick ranks better than the release, where it does beyond chance: such a release is not worth serving."""
-    name, sides = yardsticks(summary)[0], summary["measures"][measure]
+    """A warning if the first baseline ranks better than the release and the interval of the difference excludes 0."""
+    name, sides = baseline_names(summary)[0], summary["measures"][measure]
     if sides["difference"]["high"] is None or sides["difference"]["high"] >= 0:
         return []
     theirs, ours = sides[name.lower()]["mean"], sides["release"]["mean"]

@@ -13,6 +13,7 @@ from pipelines.evaluation.qrels import EvaluatedSplit, Topics, trec_qrels
 from pipelines.retrieval.run import Run, write_run
 from pipelines.statistics.intervals import interval
 from pipelines.store.artifacts import Artifact, load_exactly
+from pipelines.store.stored_words import BASELINES
 
 SHOWN = 5
 """Results of a query that its row keeps with their titles."""
@@ -66,15 +67,15 @@ class Evaluation:
         return [row["release"][measure] for row in self.rows]
 
 
-def yardsticks(summary: Mapping[str, Any]) -> list[str]:
-    """The names of what ranked the same queries beside the release; `difference` is to the first.
+def baseline_names(summary: Mapping[str, Any]) -> list[str]:
+    """The names of the baselines that ranked the same queries; the key `difference` is the release minus the first of them.
 
-    Each one's figures stand under its name in lower case, and its run in a file of that name.
+    The figures of a baseline are under its name in lower case, and its run is in the file of that name with `.trec`.
 
-    >>> yardsticks({"yardsticks": ["popularity", "BM25"]}), yardsticks({})
+    >>> baseline_names({BASELINES: ["popularity", "BM25"]}), baseline_names({})
     (['popularity', 'BM25'], ['BM25'])
     """
-    return list(summary.get("yardsticks", ["BM25"]))
+    return list(summary.get(BASELINES, ["BM25"]))
 
 
 def summary_of(topics: Topics, scores: Mapping[str, PerQuery], confidence: float) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def summary_of(topics: Topics, scores: Mapping[str, PerQuery], confidence: float
 
     Args:
         topics: what was asked.
-        scores: by side: `release` first, then the yardsticks by their names.
+        scores: by side: `release` first, then the baselines by their names.
         confidence: of the intervals.
     """
     ids = [query.id for query in topics.queries]
@@ -95,7 +96,7 @@ def summary_of(topics: Topics, scores: Mapping[str, PerQuery], confidence: float
         return means | {"difference": asdict(interval(difference, confidence))}
 
     return {
-        "yardsticks": list(scores)[1:],
+        BASELINES: list(scores)[1:],
         "queries": len(ids),
         "queries_digest": topics.digest,
         "split": topics.split,
