@@ -1,8 +1,8 @@
 """The gate's rule: from the paired differences of two evaluations to a verdict.
 
-A non-inferiority test on the interval of challenger − champion: rejected if it lies below 0, else passed if it lies above −margin,
-else undecided (G. Piaggio et al., "Reporting of noninferiority and equivalence randomized trials", JAMA 308, 2012). The margin
-must be one that the queries can detect: see `pipelines.statistics.power`.
+A non-inferiority test on the interval of challenger − champion: rejected if it lies below 0, else passed if it lies above
+−margin, else undecided (G. Piaggio et al., "Reporting of noninferiority and equivalence randomized trials", JAMA 308, 2012).
+The margin must be one that the queries can detect: see `pipelines.statistics.power`.
 """
 
 from collections.abc import Sequence
