@@ -48,16 +48,16 @@ class PoolResult(Result):
 def pool(params: PoolParams) -> PoolResult:
     """Write a CSV of documents to judge: for each query the best of a release, of BM25 and of a second release, in no order."""
     from pipelines.collections import POOL, write_sheet
-    from pipelines.gates.pool import asked_queries, people_judged
+    from pipelines.gates.pool import pool_queries, human_qrels
     from pipelines.wording import clipped
 
     store = open_store()
     path = _free(params.file)
     releases = [_release(store, name) for name in (params.release, params.second) if name]
     corpus = _one_corpus(store, releases)
-    judged = people_judged(corpus)
+    judged = human_qrels(corpus)
     exposures = (settings().events or settings().home / "events") / "exposures.jsonl"
-    texts = asked_queries(params.queries, corpus, judged, params.most_queries, exposures)
+    texts = pool_queries(params.queries, corpus, judged, params.most_queries, exposures)
     documents, found = _found(store, releases, texts, params.depth)
     pairs = [(query, documents[one]) for query, ids in found.items() for one in ids]
     asked = [(query, one) for query, one in pairs if params.judged or one.id not in judged.get(query, {})]
@@ -103,7 +103,7 @@ def _one_corpus(store: Store, releases: list[Artifact]) -> Artifact:
 def _found(
     store: Store, releases: list[Artifact], texts: dict[str, str], depth: int
 ) -> "tuple[dict[str, Document], dict[str, list[str]]]":
-    from pipelines.gates.pool import pooled
+    from pipelines.gates.pool import pool_documents
     from pipelines.retrieval.lexical import bm25_run
     from pipelines.retrieval.release import load_release
 
@@ -111,4 +111,4 @@ def _found(
     documents = loaded[0].documents
     rankings = [dict(zip(texts, one.search(list(texts.values()), depth), strict=True)) for one in loaded]
     rankings.append(bm25_run({one.id: one.text for one in documents.values()}, texts, depth))
-    return documents, {query: pooled(query, [ranking[query] for ranking in rankings]) for query in texts}
+    return documents, {query: pool_documents(query, [ranking[query] for ranking in rankings]) for query in texts}
