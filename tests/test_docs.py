@@ -13,6 +13,7 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ARCHITECTURE = (PROJECT / "docs/architecture.md").read_text()
 FOLDERS = ("dags", "plugins", "images", "pipelines", "demo", "proofs", "benches", "cluster", "tests", "docs")
 """The folders at the top that the tree names."""
+PAGES = [*(PROJECT / name for name in ("README.md", "CONTRIBUTING.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
 
 
 def blocks(name):
@@ -40,10 +41,20 @@ def test_decision_is_a_page_and_says_what_violates_it(path):
     assert "A change violates this when" in text
 
 
-@pytest.mark.parametrize("path", [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path):
     links = re.findall(r"\]\((?!http|#)([^)#]+)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_paths_that_a_page_names_exist(path):
+    text = path.read_text()
+    made = set(re.findall(r"^```python file=(\S+)", text, re.MULTILINE))
+    named = {
+        name.rstrip(".") for name in re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./-]*\.(?:py|md|sh|yaml)\b", text)
+    }
+    assert [name for name in sorted(named - made) if not (PROJECT / name).exists()] == []
 
 
 def fenced(language):
@@ -102,7 +113,19 @@ def test_walk_goes_from_source_to_search_and_never_turns_back():
     assert [int(number) for number, _ in walk] == list(range(1, len(walk) + 1))
     assert [name for name in files if not (PROJECT / name).is_file()] == []
     assert len(files) == len(set(files))
-    chain = ("ingest", "plan", "embed", "commit_embeddings", "index", "assemble", "evaluate", "gate", "promote", "deploy", "app")
+    chain = (
+        "ingest",
+        "plan",
+        "embed",
+        "commit_embeddings",
+        "index",
+        "assemble",
+        "evaluate",
+        "gate",
+        "promote",
+        "deploy",
+        "app",
+    )
     assert [PurePosixPath(name).stem for name in files if PurePosixPath(name).stem in chain] == list(chain)
 
 
