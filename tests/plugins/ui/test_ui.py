@@ -140,7 +140,7 @@ def test_a_listener_that_fails_does_not_reach_the_scheduler():
     assert dag_run.note is None
 
 
-@pytest.mark.parametrize("module", ["ui.notes", "operators.form", "operators.step"])
+@pytest.mark.parametrize("module", ["ui.notes", "operators.form", "operators.pod_outcome", "operators.step"])
 def test_doctests(module):
     import importlib
 
