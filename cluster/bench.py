@@ -20,7 +20,7 @@ from typing import Any
 from cluster.local import Cluster, NoCluster, airflow_environment, cluster
 from cluster.parity import chain
 from cluster.platform import SEED, Platform, _connection, _environment, platform
-from demo.services import _healthy
+from demo.services import is_healthy
 from tests.conftest import PROJECT
 from tests.figures import write_figures
 from tests.services import free_ports
@@ -113,7 +113,7 @@ def _start_s(docker: str) -> float:
     port = free_ports(1)[0]
     started = time.monotonic()
     with _container(docker, port):
-        while not _healthy(f"http://127.0.0.1:{port}/healthz"):
+        while not is_healthy(f"http://127.0.0.1:{port}/healthz"):
             if time.monotonic() - started > 60:
                 raise RuntimeError(f"{SERVE} did not answer within a minute")
             time.sleep(0.02)

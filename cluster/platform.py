@@ -17,7 +17,7 @@ import psutil
 from cluster.local import Cluster, airflow_environment, until
 from cluster.relay import Relay, relay
 from demo.airflow_api import OVER, AirflowApi
-from demo.services import HEALTHY_S, Services
+from demo.services import HEALTH_TIMEOUT_S, Services
 from pipelines.corpus.documents import Document
 from pipelines.settings import Settings
 from pipelines.store.artifacts import Artifact
@@ -203,11 +203,11 @@ def _airflow(
     url = f"http://127.0.0.1:{port}"
 
     def healthy() -> bool:
-        from demo.services import _healthy
+        from demo.services import is_healthy
 
-        return _healthy(f"{url}/api/v2/monitor/health")
+        return is_healthy(f"{url}/api/v2/monitor/health")
 
-    with running(command, folder / "airflow-log", healthy, changes, HEALTHY_S) as child:
+    with running(command, folder / "airflow-log", healthy, changes, HEALTH_TIMEOUT_S) as child:
         services.urls["airflow"] = url
         api = AirflowApi(url, _token(services, url))
         api.wait_for_dags(["one_pod", "shards", "bad_image"])
