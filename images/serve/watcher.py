@@ -90,7 +90,7 @@ class Watcher:
         self._publish(self._load_problem or read_problem)
 
     def _follow(self) -> Problem | None:
-        """Switch to the champion of the journal's head, then load challenger and previous champion; the first problem or None."""
+        """Switch to the champion of the journal's head, then load challenger and previous champion; the first problem."""
         routing, previous = self._journal.routing, self._journal.previous_champion()
         problem, champion = self._load("champion", routing.champion)
         if problem:

@@ -1,4 +1,4 @@
-"""S3Arrival: the amazon provider's S3 key sensor for a form field: skipped for an empty key, failed at once for an invalid one."""
+"""S3Arrival: the amazon provider's S3 key sensor for a form field; an empty key skips it, an invalid one fails it at once."""
 
 from datetime import timedelta
 from typing import Any
