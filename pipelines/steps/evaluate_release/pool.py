@@ -9,9 +9,10 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.settings import settings
-from pipelines.store.artifacts import Artifact, load, load_exactly
+from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
+from pipelines.store.releases import resolve
 
 if TYPE_CHECKING:
     from pipelines.corpus.documents import Document
@@ -53,7 +54,8 @@ def pool(params: PoolParams) -> PoolResult:
 
     store = open_store()
     path = _free(params.file)
-    releases = [_release(store, name) for name in (params.release, params.second) if name]
+    journal = Journal(store)
+    releases = [resolve(journal, name) for name in (params.release, params.second) if name]
     corpus = _one_corpus(store, releases)
     judged = people_judged(corpus)
     exposures = (settings().events or settings().home / "events") / "exposures.jsonl"
@@ -80,14 +82,6 @@ def _free(file: str) -> Path:
     if "://" in file or not path.parent.is_dir():
         raise InputError(f"--file {file}", "a file in a folder that exists", "create the folder, or pass another path")
     return path
-
-
-def _release(store: Store, name: str) -> Artifact:
-    routing = Journal(store).routing.model_dump()
-    serving = routing.get(name, name)
-    if serving is None:
-        raise InputError(f"{name}, and there is none yet", "a release", "pass --release with the id that assemble gave")
-    return load(store, "release", serving)
 
 
 def _one_corpus(store: Store, releases: list[Artifact]) -> Artifact:

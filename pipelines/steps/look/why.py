@@ -5,9 +5,10 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact, load
+from pipelines.store.artifacts import Artifact
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
+from pipelines.store.releases import resolve
 
 VERSION = 1
 SHOWN = 5
@@ -40,9 +41,8 @@ def why(params: WhyParams) -> WhyResult:
 
     store = open_store()
     journal = Journal(store)
-    routing = journal.routing.model_dump()
-    release = load(store, "release", _named(params.release, routing)).id
-    serves_as = next((role for role, serving in routing.items() if serving == release), "")
+    release = resolve(journal, params.release).id
+    serves_as = next((role for role, serving in journal.routing if serving == release), "")
     promoted = journal.latest("promote", to=release)
     verdicts, damaged = _verdicts(store, release, (promoted.verdict if promoted else None) or "")
     if not verdicts:
@@ -59,17 +59,6 @@ def why(params: WhyParams) -> WhyResult:
         release=release, serves_as=serves_as, verdict=verdicts[0].id, outcome=told["outcome"], sentence=told["sentence"],
         worst_queries=worst, earlier=[verdict.facts["sentence"] for verdict in verdicts[1:]], damaged=damaged,
     )  # fmt: skip
-
-
-def _named(release: str, routing: dict[str, str | None]) -> str:
-    if release not in routing:
-        return release
-    serving = routing[release]
-    if serving is None:
-        raise InputError(
-            release, f"a {release}, and there is none yet", "run `python -m pipelines history`, or give a release id"
-        )
-    return serving
 
 
 def _verdicts(store: Store, release: str, promoted: str) -> tuple[list[Artifact], list[str]]:

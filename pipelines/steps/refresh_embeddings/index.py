@@ -11,6 +11,7 @@ from pipelines.store.artifacts import Artifact, find, load, load_exactly, produc
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
+from pipelines.store.releases import champion_release
 
 VERSION = 2
 
@@ -68,7 +69,7 @@ def _base(store: Store, wanted: str, recipe: Recipe, embedded: Artifact) -> Arti
     """The index that may be changed in place: made as this one would be, of vectors by the same encoder variant."""
     if wanted == "none":
         return None
-    base = load(store, "index", wanted) if wanted else _champions(store)
+    base = load(store, "index", wanted) if wanted else _champion_index(store)
     if base is None:
         return None
     theirs = load_exactly(store, "embeddings", base.inputs["embeddings"])
@@ -84,7 +85,7 @@ def _base(store: Store, wanted: str, recipe: Recipe, embedded: Artifact) -> Arti
     return base if same else None
 
 
-def _champions(store: Store) -> Artifact | None:
-    """The champion's index, if it is still in the store: it saves time and is no condition."""
-    release = find(store, "release", Journal(store).routing.champion or "none")
+def _champion_index(store: Store) -> Artifact | None:
+    """The champion's index, if it is still in the store: it only saves time."""
+    release = champion_release(Journal(store), missing_ok=True)
     return find(store, "index", release.inputs["index"]) if release else None

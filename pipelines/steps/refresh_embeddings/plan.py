@@ -7,9 +7,10 @@ from pydantic import Field
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact, committed, load, load_exactly
+from pipelines.store.artifacts import Artifact, committed, load
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
+from pipelines.store.releases import champion_release
 
 VERSION = 1
 
@@ -54,7 +55,7 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     """Compare the corpus with the last embeddings and split what must be encoded into shards."""
     store = open_store()
     corpus = load(store, "corpus", params.corpus)
-    champion = _champion(store)
+    champion = champion_release(Journal(store))
     encoder = load(store, "encoder", params.encoder or _encoder(store, champion))
     last = _last(store, params, encoder, champion)
     base = last if params.mode == "incremental" else None
@@ -91,10 +92,6 @@ def _estimate(tokens: int, shards: int, facts: dict[str, Any]) -> float | None:
 def _sentence(change: Any, estimate: float | None, shards: int) -> str:
     time = "time unknown, this encoder variant has not been measured" if estimate is None else f"~{estimate:,.0f} s"
     return f"{change.to_encode:,} of {change.documents:,} documents, {time}, {shards} pod{'s' * (shards != 1)}"
-
-
-def _champion(store: Store) -> Artifact | None:
-    return load_exactly(store, "release", one) if (one := Journal(store).routing.champion) else None
 
 
 def _encoder(store: Store, champion: Artifact | None) -> str:
