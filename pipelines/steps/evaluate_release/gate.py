@@ -36,6 +36,8 @@ class GateResult(Result):
     passed: bool
     sentence: str
     margin: float
+    note: str
+    """The outcome in capitals and why, which becomes the dag run's note."""
 
 
 def gate(params: GateParams) -> GateResult:
@@ -51,7 +53,14 @@ def gate(params: GateParams) -> GateResult:
     recipe = Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params=semantic)
     verdict = produce(store, recipe, lambda folder: _judge(ours, theirs, champion, params, folder))
     log().info("verdict", id=verdict.id, **verdict.facts)
-    return GateResult(verdict=verdict.id, passed=verdict.facts["outcome"] == "passed", margin=params.margin, **verdict.facts)
+    outcome, sentence = verdict.facts["outcome"], verdict.facts["sentence"]
+    return GateResult(
+        verdict=verdict.id,
+        passed=outcome == "passed",
+        margin=params.margin,
+        note=f"{outcome.upper()}: {sentence.removeprefix(f'{outcome}: ')}",
+        **verdict.facts,
+    )
 
 
 def _judge(ours: "Evaluation", theirs: "Evaluation | None", champion: str, params: GateParams, folder: Path) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class PlanResult(Result):
     """Seconds that this takes at the rate that this encoder variant had last; none where it has not been measured."""
     sentence: str
     dry_run: bool
+    note: str
+    """What a dry run found, which becomes the dag run's note; empty: the plan is followed."""
 
 
 def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
@@ -68,7 +70,8 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
         corpus=corpus.id, encoder=encoder.id, variant=params.variant, base=base.id if base else "",
         mode="incremental" if base else "encoder change" if champion and not last else "full",
         shards=[f"{number}/{count}" for number in range(count)], documents=change.documents, estimate_s=estimate,
-        sentence=sentence, dry_run=params.dry_run, **change.counts,
+        sentence=sentence, dry_run=params.dry_run,
+        note=f"DRY RUN: {sentence}" if params.dry_run else "", **change.counts,
     )  # fmt: skip
 
 
