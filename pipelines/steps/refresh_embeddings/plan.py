@@ -18,7 +18,9 @@ VERSION = 1
 class PlanParams(Params):
     corpus: str = Field(description="Corpus id")
     encoder: str = Field("", description="Encoder id; empty: the champion's, else the only one in the store")
-    variant: str = Field("onnx-fp32", description="Encoder variant for the documents")
+    variant: str = Field(
+        "", description="Encoder variant for the documents; empty: the champion's if it is by this encoder, else onnx-fp32"
+    )
     mode: Literal["incremental", "full"] = Field("incremental", description="full: encode every document, keep no vector")
     base: str = Field("", description="Embeddings to start from; empty: the champion's, if they are by this encoder variant")
     dry_run: bool = Field(False, description="Only say what would be encoded and how long it takes")
@@ -55,11 +57,15 @@ class PlanResult(Result):
 
 def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     """Compare the corpus with the last embeddings and split what must be encoded into shards."""
+    from pipelines.retrieval.champion_variants import default_variants
+
     store = open_store()
     corpus = load(store, "corpus", params.corpus)
-    champion = champion_release(Journal(store))
+    journal = Journal(store)
+    champion = champion_release(journal)
     encoder = load(store, "encoder", params.encoder or _encoder(store, champion))
-    last = _last(store, params, encoder, champion)
+    variant = params.variant or default_variants(journal, encoder.id).document
+    last = _last(store, params.base, encoder, variant, champion)
     base = last if params.mode == "incremental" else None
     change = _change(corpus, [base] if base else [], encoder)
     most = max(-(-change.to_encode // tuning.shard_documents), -(-change.tokens // tuning.shard_tokens), tuning.shards)
@@ -67,7 +73,7 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     estimate = _estimate(change.tokens, count, last.facts if last else {})
     log().info("planned", sentence=(sentence := _sentence(change, estimate, count)))
     return PlanResult(
-        corpus=corpus.id, encoder=encoder.id, variant=params.variant, base=base.id if base else "",
+        corpus=corpus.id, encoder=encoder.id, variant=variant, base=base.id if base else "",
         mode="incremental" if base else "encoder change" if champion and not last else "full",
         shards=[f"{number}/{count}" for number in range(count)], documents=change.documents, estimate_s=estimate,
         sentence=sentence, dry_run=params.dry_run,
@@ -109,13 +115,13 @@ def _encoder(store: Store, champion: Artifact | None) -> str:
     return ids[0]
 
 
-def _last(store: Store, params: PlanParams, encoder: Artifact, champion: Artifact | None) -> Artifact | None:
+def _last(store: Store, named: str, encoder: Artifact, variant: str, champion: Artifact | None) -> Artifact | None:
     """Embeddings whose vectors may be kept: those of the same encoder and variant, else none."""
-    if not (params.base or champion):
+    if not (named or champion):
         return None
-    base = load(store, "embeddings", params.base or champion.inputs["embeddings"])  # type: ignore[union-attr]
-    same = (base.inputs["encoder"], base.manifest.recipe.params["variant"]) == (encoder.id, params.variant)
-    if not same and params.base:
+    base = load(store, "embeddings", named or champion.inputs["embeddings"])  # type: ignore[union-attr]
+    same = (base.inputs["encoder"], base.manifest.recipe.params["variant"]) == (encoder.id, variant)
+    if not same and named:
         given = f"base {base.id} by another encoder or variant"
         raise InputError(given, f"embeddings by encoder {encoder.id}", "leave out --base")
     return base if same else None
