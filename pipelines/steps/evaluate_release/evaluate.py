@@ -47,16 +47,21 @@ def evaluate(params: EvaluateParams) -> EvaluateResult:
     store = open_store()
     release = load(store, "release", params.release)
     corpus = load(store, "corpus", params.corpus or release.inputs["corpus"])
-    rival = _baseline_release(store, params.baseline)
-    theirs = _evaluation(rival, corpus, params) if rival and rival.id != release.id else None
-    ours = _evaluation(release, corpus, params)
-    measured = ours.facts["measures"]["nDCG@10"]
-    log().info("evaluated", release=release.id, queries=ours.facts["queries"], ndcg_at_10=measured["mean"])
+    champion = _baseline_release(store, params.baseline)
+    baseline = _evaluation(champion, corpus, params) if champion and champion.id != release.id else None
+    evaluation = _evaluation(release, corpus, params)
+    ndcg = evaluation.facts["measures"]["nDCG@10"]
+    log().info("evaluated", release=release.id, queries=evaluation.facts["queries"], ndcg_at_10=ndcg["mean"])
     return EvaluateResult(
-        evaluation=ours.id, baseline=theirs.id if theirs else "", release=release.id, champion=rival.id if rival else "",
-        ndcg_at_10=measured["mean"], low=measured["low"], high=measured["high"],
-        found=ours.found and (theirs is None or theirs.found),
-    )  # fmt: skip
+        evaluation=evaluation.id,
+        baseline=baseline.id if baseline else "",
+        release=release.id,
+        champion=champion.id if champion else "",
+        ndcg_at_10=ndcg["mean"],
+        low=ndcg["low"],
+        high=ndcg["high"],
+        found=evaluation.found and (baseline is None or baseline.found),
+    )
 
 
 def _baseline_release(store: Store, baseline: str) -> Artifact | None:

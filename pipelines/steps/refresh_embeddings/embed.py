@@ -105,9 +105,10 @@ def _encode(
         most = loaded.card.fingerprint.max_length
         log().warning("texts longer than the encoder reads: the rest of them was cut off", texts=loaded.cut, max_length=most)
     speed = {
-        "start_s": round(ready - started, 3), "encode_s": round(time.monotonic() - ready, 3),
+        "start_s": round(ready - started, 3),
+        "encode_s": round(time.monotonic() - ready, 3),
         "encoded_tokens": sum(weight(texts[content], loaded.card.fingerprint.max_length) for content in rest),
-    }  # fmt: skip
+    }
     vectors = np.array([found[row.content] for row in rows], np.float32).reshape(len(rows), loaded.card.dimensions)
     check_vectors(vectors, [row.id for row in rows])
     np.save(folder / "vectors.npy", vectors)

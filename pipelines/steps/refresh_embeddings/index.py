@@ -62,14 +62,12 @@ def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
 
     def build(folder: Path) -> dict[str, Any]:
         base = _base(journal, tuning.base_index, recipe, embedded)
-        wanted = IndexOptions(**semantic, threads=tuning.threads, device=tuning.device)
-        return build_index(embedded, base, wanted, folder)
+        options = IndexOptions(**semantic, threads=tuning.threads, device=tuning.device)
+        return build_index(embedded, base, options, folder)
 
     built = produce(store, recipe, build, tuning.model_dump())
-    said = {name: built.facts[name] for name in ("documents", "algorithm", "recall_at_10")}
-    return IndexResult(
-        index=built.id, embeddings=embedded.id, encoder=embedded.inputs["encoder"], found=built.found, **said
-    )  # fmt: skip
+    facts = {name: built.facts[name] for name in ("documents", "algorithm", "recall_at_10")}
+    return IndexResult(index=built.id, embeddings=embedded.id, encoder=embedded.inputs["encoder"], found=built.found, **facts)
 
 
 def _base(journal: Journal, named: str, recipe: Recipe, embedded: Artifact) -> Artifact | None:
@@ -86,7 +84,9 @@ def _base(journal: Journal, named: str, recipe: Recipe, embedded: Artifact) -> A
     if base is None:
         return None
     base_embeddings = load_exactly(store, "embeddings", base.inputs["embeddings"])
-    makers = [(one.inputs["encoder"], one.manifest.recipe.params["variant"]) for one in (embedded, base_embeddings)]
+    makers = [
+        (artifact.inputs["encoder"], artifact.manifest.recipe.params["variant"]) for artifact in (embedded, base_embeddings)
+    ]
     before = base.manifest.recipe
     same = (before.params, before.version) == (recipe.params, recipe.version) and makers[0] == makers[1]
     if named and not same:

@@ -50,17 +50,17 @@ def plan_scores(params: PlanScoresParams, tuning: PlanScoresTuning) -> PlanScore
 
     store = open_store()
     release = resolve(Journal(store), params.release or "champion")
-    with TemporaryDirectory(prefix="ratchet-asked-") as scratch:
-        asked = _asked(store, params, Path(scratch))
-    distinct = asked.facts["distinct"]
+    with TemporaryDirectory(prefix="ratchet-queries-") as scratch:
+        queries = _read_queries(store, params, Path(scratch))
+    distinct = queries.facts["distinct"]
     count = tuning.shards or min(MOST_SHARDS, -(-distinct // SHARD_QUERIES))
-    counts = {name: asked.facts[name] for name in ("rows", "distinct", "repeated", "bad_rows")}
+    counts = {name: queries.facts[name] for name in ("rows", "distinct", "repeated", "bad_rows")}
     return PlanScoresResult(
-        queries=asked.id, release=release.id, shards=shards_of(distinct, count), found=asked.found, **counts
-    )  # fmt: skip
+        queries=queries.id, release=release.id, shards=shards_of(distinct, count), found=queries.found, **counts
+    )
 
 
-def _asked(store: Store, params: PlanScoresParams, scratch: Path) -> Artifact:
+def _read_queries(store: Store, params: PlanScoresParams, scratch: Path) -> Artifact:
     from pipelines.collections import read_asked
 
     written = scratch / "written"
