@@ -27,7 +27,7 @@ ASKED = {"test": "queries", "train": "train queries", "all": "train and test que
 
 
 class Rule(BaseModel):
-    """How a gate is armed."""
+    """How a gate is armed. The step `gate` declares what each option means, its bounds and its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
