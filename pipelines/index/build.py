@@ -18,14 +18,14 @@ from pipelines.store.artifacts import Artifact, load_exactly
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How to make an index; the fields are options of the step `index`."""
+    """How an index is to be made. The step `index` declares what each option means, its bounds and its default."""
 
     algorithm: str
     recall: float
     flat_below: int
     query_variant: str
-    threads: int = 0
-    device: Literal["auto", "cpu"] = "auto"
+    threads: int
+    device: Literal["auto", "cpu"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import InputError
 from pipelines.quality.expectations import Outcome, check_suite, evaluate
 from pipelines.quality.language import languages, tell_languages
 from pipelines.quality.loading import COUNTED, Staged, Tally, load_corpus, load_events
@@ -19,6 +18,7 @@ from pipelines.quality.suite import Suite
 from pipelines.store.artifacts import Artifact, find, load
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store
+from pipelines.store.releases import resolve
 
 OF_CORPUS = ("documents", "queries", "qrels", "interactions", "users", "user_fields", "corpus")
 OF_EVENTS = ("exposures", "shown", "clicks")
@@ -157,15 +157,14 @@ def chosen_corpora(store: Store, corpus: str, previous: str) -> tuple[Artifact |
     Raises:
         InputError: there is no such corpus, or no champion.
     """
-    releases = [find(store, "release", one) for one in reversed(Journal(store).champions())]
-    served = list(dict.fromkeys(release.inputs["corpus"] for release in releases if release))
-    if corpus == "champion" and not served:
-        raise InputError("--corpus champion", "a champion, and there is none yet", "give a corpus id")
     if corpus == "none":
         return None, None
-    chosen = load(store, "corpus", served[0] if corpus == "champion" else corpus)
+    journal = Journal(store)
+    chosen = load(store, "corpus", resolve(journal, "champion").inputs["corpus"] if corpus == "champion" else corpus)
     if previous:
         return chosen, None if previous == "none" else load(store, "corpus", previous)
+    releases = [find(store, "release", one) for one in reversed(journal.champions())]
+    served = list(dict.fromkeys(release.inputs["corpus"] for release in releases if release))
     others = (find(store, "corpus", one) for one in served if one != chosen.id)
     return chosen, next((one for one in others if one), None)
 

@@ -243,9 +243,9 @@ def test_a_corpus_without_queries(shop, home, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["p.csv"], "champion, and there is none yet; expected a release; next: pass --release"),
+        (["p.csv"], "given champion; expected a champion, and there is none yet; next: run `python -m pipelines history`"),
         (["p.csv", "--release", "feedfeed"], "release 'feedfeed', which is not in"),
-        (["p.csv", "--release", "challenger"], "challenger, and there is none yet"),
+        (["p.csv", "--release", "challenger"], "given challenger; expected a challenger, and there is none yet"),
         ([], "--file: nothing"),
         (["nowhere/p.csv"], "--file nowhere/p.csv; expected a file in a folder that exists"),
         (["s3://bucket/p.csv"], "--file s3://bucket/p.csv"),
