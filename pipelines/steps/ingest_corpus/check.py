@@ -110,7 +110,7 @@ def _tell(report: Artifact) -> None:
 
 
 def _refusal(report: Artifact, asked: "CheckInputs") -> InputError:
-    from pipelines.quality.examination import counted
+    from pipelines.wording import counted
 
     named, more = report.facts["failures"][:NAMED], report.facts["failed"] - NAMED
     what = f"corpus {asked.corpus.id}" if asked.corpus else f"logs in {asked.events}"
