@@ -10,7 +10,7 @@ LANGUAGES = [
     "id", "it", "ja", "ko", "lt", "lv", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sr", "sv", "sw", "ta",
     "th", "tr", "uk", "ur", "vi", "zh",
 ]  # fmt: skip
-"""The candidate languages. The model has more than fifty others, which it confuses with short English product names."""
+"""The candidate languages. The model has a hundred others, which it confuses with short English product names."""
 SHORTEST, LEAST_PROBABILITY = 20, 0.3
 """Characters of a text and probability of its language below which it counts as not detected."""
 PREFIX = 400

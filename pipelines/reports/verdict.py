@@ -52,7 +52,7 @@ def markdown(verdict: "Verdict", measures: Rows) -> str:
         lines += [f"Worst queries by {verdict.measure}:", ""]
         lines += [f"- {_escaped(clipped(query.text, TEXT))}: {signed(query.difference)}" for query in verdict.worst_queries]
         lines.append("")
-    lines += [f"{name}: `{value_}`  " for name, value_ in _ids(verdict).items()]
+    lines += [f"{name}: `{artifact_id}`  " for name, artifact_id in _ids(verdict).items()]
     return "\n".join(lines) + "\n"
 
 
@@ -69,7 +69,7 @@ def _escaped(text: str) -> str:
 def _ids(verdict: "Verdict") -> dict[str, str]:
     keys = ("release", "champion", "evaluation", "baseline", "split", "corpus", "queries_digest")
     ids = {key: getattr(verdict, key) for key in keys}
-    return {key: value_ for key, value_ in ids.items() if value_}
+    return {key: name for key, name in ids.items() if name}
 
 
 def verdict_report(verdict: "Verdict", measures: Rows, queries: Rows, documents: Documents) -> Report:
@@ -104,7 +104,7 @@ def _interval(verdict: "Verdict") -> Picture:
 
 def _waterfall(verdict: "Verdict", queries: Rows) -> Picture:
     values = [row["difference"] for row in queries]
-    worse, better = sum(value_ < 0 for value_ in values), sum(value_ > 0 for value_ in values)
+    worse, better = sum(difference < 0 for difference in values), sum(difference > 0 for difference in values)
     caption = f"Worse on {worse:,} queries, better on {better:,}, equal on {len(values) - worse - better:,}."
     return Picture("Each query", caption, charts.waterfall(values, f"difference in {verdict.measure}"), values)
 
