@@ -19,7 +19,7 @@ from pipelines.corpus.documents import interactions
 from pipelines.evaluation.measures import per_query
 from pipelines.evaluation.qrels import Topics
 from pipelines.retrieval.lexical import bm25_run
-from pipelines.retrieval.run import Ranking, Run, kept, untied
+from pipelines.retrieval.run import Ranking, Run, break_ties, exclude
 from pipelines.store.artifacts import Artifact
 
 Window = Literal["all time", "recent"]
@@ -83,7 +83,7 @@ def popularity_run(documents: Collection[str], topics: Topics, past: PastInterac
         ranked = {time: _by_popularity(documents, past, time, window) for time in past.all_time}
         for query in topics.queries:
             if query.time is not None:
-                run[query.id] = untied(kept(ranked[query.time], past.seen.get(query.id, ()), depth))
+                run[query.id] = break_ties(exclude(ranked[query.time], past.seen.get(query.id, ()), depth))
     return max(runs.values(), key=lambda run: sum(row["nDCG@10"] for row in per_query(topics.qrels, run).values()))
 
 

@@ -20,7 +20,7 @@ from pipelines.evaluation.measures import per_query
 from pipelines.evaluation.qrels import Topics
 from pipelines.logs import log
 from pipelines.models.encoder import Encoder, Vectors, load_encoder
-from pipelines.retrieval.run import Run, untied
+from pipelines.retrieval.run import Run, break_ties
 from pipelines.statistics.bootstrap import paired_ratio_of_means
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import open_store
@@ -155,7 +155,7 @@ def ndcg(topics: Topics, queries: Vectors, documents: Vectors, ids: Sequence[str
         scores = queries[start : start + 256] @ documents.T
         best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
         for query, row, columns in zip(topics.queries[start : start + 256], scores, best, strict=True):
-            run[query.id] = untied([(ids[column], float(row[column])) for column in columns])
+            run[query.id] = break_ties([(ids[column], float(row[column])) for column in columns])
     measured = per_query(topics.qrels, run)
     return [measured[query.id]["nDCG@10"] for query in topics.queries]
 

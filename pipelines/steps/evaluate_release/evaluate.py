@@ -78,14 +78,14 @@ def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder
     from pipelines.evaluation.record import rows_of, summary_of, write_evaluation
     from pipelines.reports.evaluation import write_evaluation_report
     from pipelines.retrieval.release import load_release
-    from pipelines.retrieval.run import untied
+    from pipelines.retrieval.run import break_ties
 
     topics = judged_topics(corpus, params.split, params.no_relevant)
     loaded = load_release(release.store, release.id)
     past = past_interactions(corpus, topics)
     found = loaded.rank(topics.queries, params.depth, past.seen if past else {})
     runs = {
-        "release": {query.id: untied(ranking) for query, ranking in zip(topics.queries, found, strict=True)},
+        "release": {query.id: break_ties(ranking) for query, ranking in zip(topics.queries, found, strict=True)},
         **baseline_runs({one.id: one.text for one in loaded.documents.values()}, topics, past, params.depth),
     }
     scores = {side: per_query(topics.qrels, run) for side, run in runs.items()}

@@ -72,13 +72,13 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
 
 
 def _change(corpus: Artifact, base: list[Artifact], encoder: Artifact) -> Any:
-    from pipelines.embeddings.refresh import Change, aligned, weight
+    from pipelines.embeddings.refresh import Change, aligned, estimate_tokens
     from pipelines.models.encoder import card_of
 
     change, limit = Change(), card_of(encoder).fingerprint.max_length
     for one in aligned(corpus, base):
         if change.count(one) and one.document:
-            change.tokens += weight(one.document.text, limit)
+            change.tokens += estimate_tokens(one.document.text, limit)
     return change
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipelines.collections.csv_safe import POOL, escaped, is_pool, unescaped, write_sheet
 from pipelines.corpus.documents import Document, Query, queries, query_id
-from pipelines.corpus.exposure import Exposure, Shown
+from pipelines.corpus.exposure import Exposure, ShownDocument
 from pipelines.errors import InputError, NothingToDo
 from pipelines.retrieval.lexical import bm25_run
 from pipelines.retrieval.release import load_release
@@ -182,7 +182,7 @@ def asked(*queries):
     rows = [
         Exposure(
             request_id=str(number), at=datetime.now(UTC), user="", query=query, release="r", policy="champion", entry=1,
-            results=(Shown(document="d01", position=1, score=1, propensity=1),),
+            results=(ShownDocument(document="d01", position=1, score=1, propensity=1),),
         )
         for number, query in enumerate(queries)
     ]  # fmt: skip
