@@ -317,11 +317,23 @@ def _exposure(staged: StagingFile, line: int, row: dict[str, Any]) -> Rows:
         raise InvalidRow("results that are no list of objects")
     positions = [integer_or_null(result.get("position")) for result in results]
     distinct = int(len(set(positions)) == len(positions) and None not in positions)
-    yield "exposures", (
-        line, request, text_or_null(row.get("at")), staged.days_old(time_or_null(row.get("at"))), text_or_null(row.get("user")),
-        query, content_digest(query), text_or_null(row.get("release")), text_or_null(row.get("policy")),
-        integer_or_null(row.get("entry")), len(results), distinct,
-    )  # fmt: skip
+    yield (
+        "exposures",
+        (
+            line,
+            request,
+            text_or_null(row.get("at")),
+            staged.days_old(time_or_null(row.get("at"))),
+            text_or_null(row.get("user")),
+            query,
+            content_digest(query),
+            text_or_null(row.get("release")),
+            text_or_null(row.get("policy")),
+            integer_or_null(row.get("entry")),
+            len(results),
+            distinct,
+        ),
+    )
     for result, position in zip(results, positions, strict=True):
         scores = (number_or_null(result.get("score")), number_or_null(result.get("propensity")))
         yield "shown", (line, request, text_or_null(result.get("document")), position, *scores, None)
@@ -377,12 +389,18 @@ def _add_corpus_row(staged: StagingFile, corpus: Artifact, previous: Artifact | 
     duplicates = "SELECT count(*) AS n FROM documents WHERE content IS NOT NULL GROUP BY content HAVING n > 1"
     duplicated = staged.scalar(f"SELECT coalesce(sum(n), 0) FROM ({duplicates})")  # noqa: S608
     judged = staged.scalar("SELECT count(*) FROM queries WHERE judgments > 0")
-    staged.add("corpus", (
-        *counts.values(), *ratios,
-        duplicated / counts["documents"] if counts["documents"] else None,
-        judged / counts["queries"] if counts["queries"] else None,
-        None, None, staged.days_old(time_or_null(corpus.manifest.provenance.get("at"))),
-    ))  # fmt: skip
+    staged.add(
+        "corpus",
+        (
+            *counts.values(),
+            *ratios,
+            duplicated / counts["documents"] if counts["documents"] else None,
+            judged / counts["queries"] if counts["queries"] else None,
+            None,
+            None,
+            staged.days_old(time_or_null(corpus.manifest.provenance.get("at"))),
+        ),
+    )
     staged.flush()
 
 

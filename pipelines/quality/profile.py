@@ -85,8 +85,13 @@ def _volume(db: sqlite3.Connection) -> Iterator[Proposal]:
         count = _count(db, table)
         if count:
             limits = {"min_value": math.floor(0.8 * count), "max_value": math.ceil(1.25 * count)}
-            yield Proposal(table, "expect_table_row_count_to_be_between", limits, f"{count:,} rows",
-                           "A fifth less or a quarter more is rather a broken source than a change.")  # fmt: skip
+            yield Proposal(
+                table,
+                "expect_table_row_count_to_be_between",
+                limits,
+                f"{count:,} rows",
+                "A fifth less or a quarter more is rather a broken source than a change.",
+            )
 
 
 def _lengths(db: sqlite3.Connection, table: str) -> Iterator[Proposal]:
@@ -98,10 +103,14 @@ def _lengths(db: sqlite3.Connection, table: str) -> Iterator[Proposal]:
         for share in (0.005, 0.5, 0.995)
     )
     limits = {"column": "characters", "min_value": max(1, low // 2), "max_value": 2 * high}
-    yield Proposal(table, "expect_column_values_to_be_between", limits,
-                   f"half of the texts have {middle:,} characters or more, 99 of 100 from {low:,} to {high:,}",
-                   "Half of the shortest and twice the longest: texts beyond were cut off or run together.",
-                   mostly=0.98)  # fmt: skip
+    yield Proposal(
+        table,
+        "expect_column_values_to_be_between",
+        limits,
+        f"half of the texts have {middle:,} characters or more, 99 of 100 from {low:,} to {high:,}",
+        "Half of the shortest and twice the longest: texts beyond were cut off or run together.",
+        mostly=0.98,
+    )
 
 
 def _languages(db: sqlite3.Connection, table: str) -> Iterator[Proposal]:
@@ -127,9 +136,14 @@ def _presence(db: sqlite3.Connection) -> Iterator[Proposal]:
     for column in ("title", "segment"):
         present = _count(db, "documents", f"{column} IS NOT NULL")
         if present:
-            yield Proposal("documents", "expect_column_values_to_not_be_null", {"column": column},
-                           f"{present:,} of {count:,} documents have one", f"A {column} that gets lost is seen here first.",
-                           mostly=_lower_limit(present / count))  # fmt: skip
+            yield Proposal(
+                "documents",
+                "expect_column_values_to_not_be_null",
+                {"column": column},
+                f"{present:,} of {count:,} documents have one",
+                f"A {column} that gets lost is seen here first.",
+                mostly=_lower_limit(present / count),
+            )
 
 
 def _segments(db: sqlite3.Connection) -> Iterator[Proposal]:
@@ -141,21 +155,36 @@ def _segments(db: sqlite3.Connection) -> Iterator[Proposal]:
             segment for (segment,) in db.execute("SELECT DISTINCT segment FROM documents WHERE segment IS NOT NULL ORDER BY 1")
         ]
         limits: dict[str, Any] = {"column": "segment", "value_set": values}
-        yield Proposal("documents", "expect_column_values_to_be_in_set", limits, f"{count:,} segments",
-                       "A segment that is not among these is misspelt, or new.", mostly=0.99)  # fmt: skip
+        yield Proposal(
+            "documents",
+            "expect_column_values_to_be_in_set",
+            limits,
+            f"{count:,} segments",
+            "A segment that is not among these is misspelt, or new.",
+            mostly=0.99,
+        )
     else:
         limits = {"column": "segment", "min_value": math.floor(0.8 * count), "max_value": math.ceil(1.25 * count)}
-        yield Proposal("documents", "expect_column_unique_value_count_to_be_between", limits, f"{count:,} segments",
-                       "Many more segments are no segments any more.")  # fmt: skip
+        yield Proposal(
+            "documents",
+            "expect_column_unique_value_count_to_be_between",
+            limits,
+            f"{count:,} segments",
+            "Many more segments are no segments any more.",
+        )
 
 
 def _duplicates(db: sqlite3.Connection) -> Iterator[Proposal]:
     share = _scalar(db, "SELECT duplicate_share FROM corpus")
     if share is not None:
         limit = min(1.0, math.ceil(100 * share + 1) / 100)
-        yield Proposal("corpus", "expect_column_max_to_be_between", {"column": "duplicate_share", "max_value": limit},
-                       f"{100 * share:.3g} % of the documents have a text that another has",
-                       "Documents with equal texts stand beside each other in every result.")  # fmt: skip
+        yield Proposal(
+            "corpus",
+            "expect_column_max_to_be_between",
+            {"column": "duplicate_share", "max_value": limit},
+            f"{100 * share:.3g} % of the documents have a text that another has",
+            "Documents with equal texts stand beside each other in every result.",
+        )
 
 
 def _judgments(db: sqlite3.Connection) -> Iterator[Proposal]:
@@ -163,22 +192,37 @@ def _judgments(db: sqlite3.Connection) -> Iterator[Proposal]:
     if not grades or len(grades) > MOST_VALUES:
         return
     scale = {"column": "grade", "value_set": [grade for grade, _ in grades]}
-    yield Proposal("qrels", "expect_column_values_to_be_in_set", scale,
-                   ", ".join(f"grade {grade}: {count:,}" for grade, count in grades),
-                   "Another grade is of another scale.", level="fail")  # fmt: skip
+    yield Proposal(
+        "qrels",
+        "expect_column_values_to_be_in_set",
+        scale,
+        ", ".join(f"grade {grade}: {count:,}" for grade, count in grades),
+        "Another grade is of another scale.",
+        level="fail",
+    )
     judged, queries = _count(db, "queries", "judgments > 0"), _count(db, "queries")
     if judged:
-        yield Proposal("queries", "expect_column_values_to_be_between", {"column": "judgments", "min_value": 1},
-                       f"{judged:,} of {queries:,} queries are judged", "A query that nobody judged measures nothing.",
-                       mostly=_lower_limit(judged / queries))  # fmt: skip
+        yield Proposal(
+            "queries",
+            "expect_column_values_to_be_between",
+            {"column": "judgments", "min_value": 1},
+            f"{judged:,} of {queries:,} queries are judged",
+            "A query that nobody judged measures nothing.",
+            mostly=_lower_limit(judged / queries),
+        )
 
 
 def _interaction_values(db: sqlite3.Connection) -> Iterator[Proposal]:
     low, high = db.execute("SELECT min(value), max(value) FROM interactions").fetchone()
     if low is not None:
-        yield Proposal("interactions", "expect_column_values_to_be_between",
-                       {"column": "value", "min_value": low, "max_value": high}, f"values from {low:g} to {high:g}",
-                       "A value outside is of another scale.", level="fail")  # fmt: skip
+        yield Proposal(
+            "interactions",
+            "expect_column_values_to_be_between",
+            {"column": "value", "min_value": low, "max_value": high},
+            f"values from {low:g} to {high:g}",
+            "A value outside is of another scale.",
+            level="fail",
+        )
 
 
 def _lower_limit(share: float) -> float:

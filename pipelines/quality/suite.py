@@ -257,14 +257,14 @@ def _plain_value(node: Any, source: str, depth: int) -> Any:
 
 
 def _lined_mapping(node: Any, source: str, depth: int) -> _LinedMapping:
-    found = _LinedMapping()
-    found.line, found.lines = node.start_mark.line + 1, {}
+    mapping = _LinedMapping()
+    mapping.line, mapping.lines = node.start_mark.line + 1, {}
     for key_node, value_node in node.value:
         key, line = _plain_value(key_node, source, depth + 1), key_node.start_mark.line + 1
         if not isinstance(key, str):
             raise _suite_error(f"{source} line {line}: key {_quoted(key)}", "a name")
-        if key in found:
+        if key in mapping:
             raise _suite_error(f"{source} line {line}: key {_quoted(key)} again", "each key once")
-        found[key] = _plain_value(value_node, source, depth + 1)
-        found.lines[key] = line
-    return found
+        mapping[key] = _plain_value(value_node, source, depth + 1)
+        mapping.lines[key] = line
+    return mapping

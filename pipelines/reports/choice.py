@@ -34,10 +34,14 @@ def write_choice_report(
         "A variant is eligible if it is batch-invariant and keeps enough nDCG@10. Its cosine does not matter.",
     ]
     report = Report(
-        "choice", f"variants of encoder {encoder}", "chosen", sentence,
+        "choice",
+        f"variants of encoder {encoder}",
+        "chosen",
+        sentence,
         tables=[ReportTable("Variants", COLUMNS, [_cells(row) for row in fastest_first])],
-        method=method, provenance={"encoder": encoder, "corpus": corpus.id},
-    )  # fmt: skip
+        method=method,
+        provenance={"encoder": encoder, "corpus": corpus.id},
+    )
     write_report(folder, report)
 
 

@@ -24,10 +24,10 @@ SETTINGS = f"k1 {BM25['k1']}, b {BM25['b']}, method {BM25['method']}, {BM25['sto
 METHOD = {
     "BM25": [f"BM25 by bm25s ({SETTINGS}) over the same texts and queries; a document that shares no word is not retrieved."],
     "popularity": [
-        "Next-item queries: one moment for all users; the release sees the documents that a user chose before, as the mean of"
-        " their vectors, and the next one is relevant. BM25 sees the titles of the last ones.",
-        "Popularity: how many users had chosen a document before that moment, ever or among the last tenth of the interactions,"
-        " whichever ranks these queries better. What a user had seen by then is left out of every ranking.",
+        "Next-item queries: one time for all users; the release ranks by the mean vector of the documents in a user's history,"
+        " and the next document of the user is relevant. BM25 ranks by the titles of the last ones.",
+        "Popularity: how many users had interacted with a document before that time, in all or in the last tenth of the"
+        " interactions, whichever ranks these queries better. What a user had seen by then is left out of every ranking.",
     ],
 }
 """By baseline: the sentences of the method that describe it."""
@@ -57,10 +57,16 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
         return Report("evaluation", title, "not measured", sentence, method=_method(summary), provenance=provenance)
     baseline, verdict = baseline_names(summary)[0], "smoke test" if summary["synthetic"] else "measured"
     return Report(
-        "evaluation", title, verdict, _sentence(summary), [_means(summary), _spread(rows)],
+        "evaluation",
+        title,
+        verdict,
+        _sentence(summary),
+        [_means(summary), _spread(rows)],
         [_measures(summary), *_examples(rows, documents, baseline), *_segments(rows, summary["confidence"], baseline)],
-        baseline_warnings(summary, MAIN), _method(summary), provenance,
-    )  # fmt: skip
+        baseline_warnings(summary, MAIN),
+        _method(summary),
+        provenance,
+    )
 
 
 def _sentence(summary: Mapping[str, Any]) -> str:
@@ -117,7 +123,7 @@ def _measures(summary: Mapping[str, Any]) -> ReportTable:
         [("measure", "text"), *columns, ("difference", "signed"), ("interval", "signed interval")],
         [row(measure, sides) for measure, sides in summary["measures"].items()],
         "Judged@10 is the part of the first ten that anybody judged; the rest counts as not relevant.",
-    )  # fmt: skip
+    )
 
 
 def _segments(rows: Sequence[dict[str, Any]], confidence: float, baseline: str) -> list[ReportTable]:

@@ -22,10 +22,15 @@ def ingest_report(collection: Collection) -> Report:
     provenance = {"source": collection.wanted.source, "layout": collection.layout.name}
     provenance |= {name: value for name in ("queries", "qrels", "grades") if (value := getattr(collection.wanted, name))}
     return Report(
-        "ingest", f"ingest of {Path(collection.wanted.source).name}", verdict, _sentence(collection), _pictures(collection),
+        "ingest",
+        f"ingest of {Path(collection.wanted.source).name}",
+        verdict,
+        _sentence(collection),
+        _pictures(collection),
         [_read(collection), _columns(collection), *_grades(collection), *_refused(collection), *_first_documents(collection)],
-        method=[*collection.layout.notes, *_method(collection)], provenance=provenance,
-    )  # fmt: skip
+        method=[*collection.layout.notes, *_method(collection)],
+        provenance=provenance,
+    )
 
 
 def _sentence(collection: Collection) -> str:

@@ -28,18 +28,26 @@ def quality_report(examination: "Examination") -> Report:
     """The report; what needs somebody's attention comes first."""
     inputs = examination.inputs
     provenance = {
-        "corpus": inputs.corpus.id if inputs.corpus else "", "previous": inputs.previous.id if inputs.previous else "",
-        "suite": f"{inputs.suite.name} ({inputs.suite.digest})", "on": inputs.on.isoformat(),
-    }  # fmt: skip
+        "corpus": inputs.corpus.id if inputs.corpus else "",
+        "previous": inputs.previous.id if inputs.previous else "",
+        "suite": f"{inputs.suite.name} ({inputs.suite.digest})",
+        "on": inputs.on.isoformat(),
+    }
     tables = [
         *_not_passed(examination), *_proposed(examination), *_personal(examination), *_counts(examination),
         *_files(examination), _all_checks(examination),
     ]  # fmt: skip
     return Report(
-        "quality", f"data quality of {examination.subject}", examination.verdict, examination.sentence,
-        list(_pictures(examination)), tables, [outcome.sentence for outcome in examination.of("failed")[:NAMED_FAILURES]],
-        list(_method(examination)), {key: value for key, value in provenance.items() if value},
-    )  # fmt: skip
+        "quality",
+        f"data quality of {examination.subject}",
+        examination.verdict,
+        examination.sentence,
+        list(_pictures(examination)),
+        tables,
+        [outcome.sentence for outcome in examination.of("failed")[:NAMED_FAILURES]],
+        list(_method(examination)),
+        {key: value for key, value in provenance.items() if value},
+    )
 
 
 def declared(check: "Check") -> str:
