@@ -31,7 +31,7 @@ WORDS = 60
 PENDING_S = 90
 PROFILES = {
     "cpu": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "2Gi", "ephemeral-storage": "200Mi"}},
-    "small": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1100Mi"}},
+    "small": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1300Mi"}},
     "gpu": {"requests": {"cpu": "50m"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": "1"}},
 }
 
@@ -49,11 +49,11 @@ class Platform:
     airflow: psutil.Process
     encoder: str
 
-    def corpus(self, documents: int, seed: int = SEED) -> str:
-        """A corpus of as many texts of 60 words, new for every seed."""
+    def corpus(self, documents: int, seed: int = SEED, words: int = WORDS) -> str:
+        """A corpus of as many texts of as many words, new for every seed."""
         chance = random.Random(seed)
-        words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(4000)]
-        rows = [Document(id=f"{seed}-{row:05}", text=" ".join(chance.choices(words, k=WORDS))) for row in range(documents)]
+        known = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(4000)]
+        rows = [Document(id=f"{seed}-{row:05}", text=" ".join(chance.choices(known, k=words))) for row in range(documents)]
         return write_corpus(rows)
 
     def start(self, dag: str, **conf: Any) -> str:

@@ -14,7 +14,7 @@ from demo.services import Services
 from pipelines import logs
 from pipelines.contract import load_step
 from pipelines.errors import StepError, TryAgain
-from pipelines.evaluation.record import yardsticks
+from pipelines.evaluation.record import baseline_names
 from pipelines.settings import settings
 from pipelines.store.artifacts import Artifact, committed, load_exactly
 from pipelines.store.journal import Journal
@@ -181,7 +181,7 @@ def print_measures(evaluation: Artifact) -> None:
     for name in MEASURES:
         sides = summary["measures"][name]
         ours = sides["release"]
-        beside = "  ".join(f"{one} {sides[one.lower()]['mean']:.3f}" for one in yardsticks(summary))
+        beside = "  ".join(f"{one} {sides[one.lower()]['mean']:.3f}" for one in baseline_names(summary))
         print(f"  {name:<9} {ours['mean']:.3f}  95 % interval {ours['low']:.3f} to {ours['high']:.3f}  {beside}")
 
 

@@ -20,7 +20,7 @@ from images.serve.errors import NotHere, answer_errors
 from images.serve.exposure_log import EventLog
 from images.serve.watcher import State, Watcher, id_of
 from pipelines.corpus.documents import Document
-from pipelines.corpus.exposure import Click, Exposure, Policy, Shown
+from pipelines.corpus.exposure import Click, Exposure, Policy, ShownDocument
 from pipelines.corpus.text_rules import LONGEST_HISTORY, one_line
 from pipelines.errors import InputError, TryAgain
 from pipelines.retrieval.release import Release
@@ -143,15 +143,15 @@ def _release(state: State, policy: Policy) -> Release:
     return state.challenger
 
 
-def _shown(ranked: list[tuple[str, float]]) -> list[Shown]:
+def _shown(ranked: list[tuple[str, float]]) -> list[ShownDocument]:
     """The ranking as it is shown; nothing is left to chance, so each propensity is 1."""
     return [
-        Shown(document=document, position=position, score=score, propensity=1.0)
+        ShownDocument(document=document, position=position, score=score, propensity=1.0)
         for position, (document, score) in enumerate(ranked, 1)
     ]
 
 
-def _result(release: Release, shown: Shown) -> dict[str, Any]:
+def _result(release: Release, shown: ShownDocument) -> dict[str, Any]:
     document = release.documents[shown.document]
     return {
         "id": document.id,

@@ -1,19 +1,21 @@
-"""What may be asked, online and in batches alike: one line of words, or ids of documents that the results shall be like."""
+"""Limits and normalization of queries, the same for the server and for batch scoring."""
 
 import unicodedata
 
 LONGEST_QUERY = 512
+"""Characters of a query's text."""
 LONGEST_HISTORY = 50
+"""Document ids of a query's history."""
 
 
 def one_line(text: str) -> str:
-    r"""The words of a query as they are searched: blanks and line ends become single spaces.
+    r"""A query's text as it is searched: each run of white space becomes one space.
 
     >>> one_line(" red\n  shoe ")
     'red shoe'
 
     Raises:
-        ValueError: control characters, nothing but blanks, or too long; says what is expected.
+        ValueError: the text has control characters, is blank or is too long; the message says what is expected.
     """
     line = " ".join(text.split())
     if any(unicodedata.category(character) == "Cc" for character in line):

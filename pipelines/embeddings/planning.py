@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.embeddings.refresh import Change, aligned, weight
+from pipelines.embeddings.refresh import Change, aligned, estimate_tokens
 from pipelines.models.encoder import card_of
 from pipelines.store.artifacts import Artifact
 
@@ -58,7 +58,7 @@ def count_change(corpus: Artifact, base: Artifact | None, encoder: Artifact) -> 
     change, max_length = Change(), card_of(encoder).fingerprint.max_length
     for row in aligned(corpus, [base] if base else []):
         if change.count(row) and row.document:
-            change.tokens += weight(row.document.text, max_length)
+            change.tokens += estimate_tokens(row.document.text, max_length)
     return change
 
 

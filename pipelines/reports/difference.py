@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.corpus.difference import CHANGES, NOUNS, Difference, first_of_each
+from pipelines.corpus.difference import CHANGES, ROW_KINDS, Difference, first_of_each
 from pipelines.reports.frame import Report, ReportTable, write_report
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -54,7 +54,7 @@ def sentence(counts: Counts) -> str:
 
 
 def _order(first: Mapping[tuple[str, str], Any]) -> list[tuple[str, str]]:
-    every = [(what.name, change) for what in NOUNS.values() for change in ("changed", "relabelled", "added", "deleted")]
+    every = [(what.name, change) for what in ROW_KINDS.values() for change in ("changed", "relabelled", "added", "deleted")]
     return [key for key in every if key in first]
 
 
@@ -82,7 +82,7 @@ def _rows(key: tuple[str, str], first: Sequence[Difference], counts: Counts) -> 
 
 
 def _title(key: tuple[str, str]) -> str:
-    return f"{next(noun for noun, what in NOUNS.items() if what.name == key[0])} {key[1]}"
+    return f"{next(noun for noun, what in ROW_KINDS.items() if what.name == key[0])} {key[1]}"
 
 
 def _whole(one: Difference) -> list[Any]:

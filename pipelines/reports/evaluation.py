@@ -8,7 +8,7 @@ from pipelines.corpus.documents import Document
 from pipelines.evaluation.comparison import baseline_warnings
 from pipelines.evaluation.measures import label
 from pipelines.evaluation.qrels import RELEVANT
-from pipelines.evaluation.record import yardsticks
+from pipelines.evaluation.record import baseline_names
 from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, ReportTable, pictured, write_report
 from pipelines.retrieval.lexical import BM25
@@ -30,7 +30,7 @@ HOW = {
         " whichever ranks these queries better. What a user had seen by then is left out of every ranking.",
     ],
 }
-"""How each yardstick was made."""
+"""How each baseline was made."""
 
 
 def write_evaluation_report(
@@ -55,7 +55,7 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
     if not rows:
         sentence = f"No query of the split “{summary['split']}” is judged, so nothing was measured."
         return Report("evaluation", title, "not measured", sentence, method=_method(summary), provenance=provenance)
-    beside, verdict = yardsticks(summary)[0], "smoke test" if summary["synthetic"] else "measured"
+    beside, verdict = baseline_names(summary)[0], "smoke test" if summary["synthetic"] else "measured"
     return Report(
         "evaluation", title, verdict, _sentence(summary), [_means(summary), _spread(rows)],
         [_measures(summary), *_examples(rows, documents, beside), *_segments(rows, summary["confidence"], beside)],
@@ -65,7 +65,7 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
 
 def _sentence(summary: Mapping[str, Any]) -> str:
     sides = summary["measures"][MAIN]
-    beside, *others = yardsticks(summary)
+    beside, *others = baseline_names(summary)
     ours, theirs, apart = sides["release"], sides[beside.lower()], sides["difference"]
     kind = "" if summary["split"] == "all" else f"{summary['split']} "
     asked = f"{summary['queries']:,} {SMOKE if summary['synthetic'] else kind + 'queries'}"
@@ -81,7 +81,7 @@ def _sentence(summary: Mapping[str, Any]) -> str:
 def _means(summary: Mapping[str, Any]) -> Picture:
     groups = [
         (name, [_estimate(measure, sides[side]) for measure, sides in summary["measures"].items()])
-        for name, side in (("release", "release"), *((name, name.lower()) for name in yardsticks(summary)))
+        for name, side in (("release", "release"), *((name, name.lower()) for name in baseline_names(summary)))
     ]
     caption = f"Mean over queries with {100 * summary['confidence']:g} % interval. Further right is better."
     numbers = {name: [vars(one) for one in estimates] for name, estimates in groups}
@@ -104,7 +104,7 @@ def _spread(rows: Sequence[dict[str, Any]]) -> Picture:
 
 
 def _measures(summary: Mapping[str, Any]) -> ReportTable:
-    names = ["release", *yardsticks(summary)]
+    names = ["release", *baseline_names(summary)]
 
     def row(measure: str, sides: Mapping[str, Any]) -> list[Any]:
         found = [sides[name.lower()] for name in (*names, "difference")]
@@ -174,14 +174,14 @@ def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document],
 def _method(summary: Mapping[str, Any]) -> list[str]:
     rule = summary["no_relevant"]
     treated = "left out" if rule["rule"] == "exclude" else "counted with 0 in every measure"
-    files = [f"{name.lower()}.trec" for name in yardsticks(summary)]
+    files = [f"{name.lower()}.trec" for name in baseline_names(summary)]
     return [
         f"Asked: {summary['queries']:,} {SMOKE if summary['synthetic'] else 'judged queries'}. Never asked:"
         f" {summary['unjudged']:,} that nobody judged.",
         f"Without a relevant document: {rule['queries']:,} queries, {treated} (rule “{rule['rule']}”).",
         f"Measures by ir_measures over the first {summary['depth']:,} documents; grade {RELEVANT} and above is relevant,"
         " nDCG uses the grade as gain. An unjudged document counts as not relevant, except under “judged only”.",
-        *[line for name in yardsticks(summary) for line in HOW[name]],
+        *[line for name in baseline_names(summary) for line in HOW[name]],
         "Intervals: the wider of Student's t and Hall's transformed t on each side; a closed form, no random numbers.",
         f"Equal scores are ordered by document id. {', '.join(['run.trec', *files])} and qrels.txt beside this report give the"
         " same figures with any TREC tool.",

@@ -1,4 +1,4 @@
-"""evaluate: a release ranks the judged queries, beside a yardstick (BM25, or popularity) and beside the champion."""
+"""evaluate: a release ranks the judged queries, beside a baseline (BM25, or popularity) and beside the champion."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -80,20 +80,20 @@ def _evaluation(release: Artifact, corpus: Artifact, params: EvaluateParams) -> 
 
 
 def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder: Path) -> dict[str, Any]:
-    from pipelines.evaluation.baselines import baseline_runs, past_of
+    from pipelines.evaluation.baselines import baseline_runs, past_interactions
     from pipelines.evaluation.measures import per_query
     from pipelines.evaluation.qrels import judged_topics
     from pipelines.evaluation.record import rows_of, summary_of, write_evaluation
     from pipelines.reports.evaluation import write_evaluation_report
     from pipelines.retrieval.release import load_release
-    from pipelines.retrieval.run import untied
+    from pipelines.retrieval.run import break_ties
 
     topics = judged_topics(corpus, params.split, params.no_relevant)
     loaded = load_release(release.store, release.id)
-    past = past_of(corpus, topics)
+    past = past_interactions(corpus, topics)
     found = loaded.rank(topics.queries, params.depth, past.seen if past else {})
     runs = {
-        "release": {query.id: untied(ranking) for query, ranking in zip(topics.queries, found, strict=True)},
+        "release": {query.id: break_ties(ranking) for query, ranking in zip(topics.queries, found, strict=True)},
         **baseline_runs({one.id: one.text for one in loaded.documents.values()}, topics, past, params.depth),
     }
     scores = {side: per_query(topics.qrels, run) for side, run in runs.items()}

@@ -49,7 +49,7 @@ class PoolResult(Result):
 def pool(params: PoolParams) -> PoolResult:
     """Write a CSV of documents to judge: for each query the best of a release, of BM25 and of a second release, in no order."""
     from pipelines.collections import POOL, write_sheet
-    from pipelines.gates.pool import asked_queries, people_judged
+    from pipelines.gates.pool import pool_queries, human_qrels
     from pipelines.wording import clipped
 
     store = open_store()
@@ -57,9 +57,9 @@ def pool(params: PoolParams) -> PoolResult:
     journal = Journal(store)
     releases = [resolve(journal, name) for name in (params.release, params.second) if name]
     corpus = _one_corpus(store, releases)
-    judged = people_judged(corpus)
+    judged = human_qrels(corpus)
     exposures = (settings().events or settings().home / "events") / "exposures.jsonl"
-    texts = asked_queries(params.queries, corpus, judged, params.most_queries, exposures)
+    texts = pool_queries(params.queries, corpus, judged, params.most_queries, exposures)
     documents, pools = _pools(store, releases, texts, params.depth)
     pairs = [(query, documents[document]) for query, ids in pools.items() for document in ids]
     unjudged = [(query, document) for query, document in pairs if params.judged or document.id not in judged.get(query, {})]
@@ -105,7 +105,7 @@ def _one_corpus(store: Store, releases: list[Artifact]) -> Artifact:
 def _pools(
     store: Store, releases: list[Artifact], texts: dict[str, str], depth: int
 ) -> "tuple[dict[str, Document], dict[str, list[str]]]":
-    from pipelines.gates.pool import pooled
+    from pipelines.gates.pool import pool_documents
     from pipelines.retrieval.lexical import bm25_run
     from pipelines.retrieval.release import load_release
 
@@ -113,4 +113,4 @@ def _pools(
     documents = loaded[0].documents
     rankings = [dict(zip(texts, release.search(list(texts.values()), depth), strict=True)) for release in loaded]
     rankings.append(bm25_run({document.id: document.text for document in documents.values()}, texts, depth))
-    return documents, {query: pooled(query, [ranking[query] for ranking in rankings]) for query in texts}
+    return documents, {query: pool_documents(query, [ranking[query] for ranking in rankings]) for query in texts}

@@ -72,7 +72,7 @@ def _merge(
     """Write the rows in the order of document ids, then the vectors; nothing but counts and places is held in memory."""
     from pipelines.corpus.documents import write_rows
     from pipelines.embeddings.integrity import IntegrityCheck, check_fresh
-    from pipelines.embeddings.layout import lay_out, vectors_of
+    from pipelines.embeddings.layout import gather_vectors, write_layout
     from pipelines.embeddings.refresh import aligned
     from pipelines.models.encoder import load_encoder
     from pipelines.retrieval.release import check_probes
@@ -83,10 +83,10 @@ def _merge(
     write_rows(folder / "rows.jsonl", settled.rows(aligned(corpus, base, parts)))
     settled.check(corpus.facts["documents"], sum(part.facts["documents"] for part in base))
     texts, again = settled.sample
-    check_probes("these shards", load_encoder(encoder, variant), texts, vectors_of(settled.places, [*base, *parts], again))
+    check_probes("these shards", load_encoder(encoder, variant), texts, gather_vectors(settled.places, [*base, *parts], again))
     counts = {"documents": len(settled.places), "encoded": settled.encoded, "checked": len(again)}
     change = {name: count for name, count in settled.change.counts.items() if name != "tokens"}
-    return {**counts, **change, **_rates(base, parts), **lay_out(folder, settled.places, [*base, *parts], most)}
+    return {**counts, **change, **_rates(base, parts), **write_layout(folder, settled.places, [*base, *parts], most)}
 
 
 def _rates(base: list[Artifact], parts: list[Artifact]) -> dict[str, float]:

@@ -94,7 +94,7 @@ def _encode(
 
     from pipelines.corpus.documents import write_rows
     from pipelines.embeddings.checkpoints import encode_contents
-    from pipelines.embeddings.refresh import weight
+    from pipelines.embeddings.refresh import estimate_tokens
     from pipelines.models.encoder import check_vectors, load_encoder
 
     started = time.monotonic()
@@ -107,7 +107,7 @@ def _encode(
     speed = {
         "start_s": round(ready - started, 3),
         "encode_s": round(time.monotonic() - ready, 3),
-        "encoded_tokens": sum(weight(texts[content], loaded.card.fingerprint.max_length) for content in rest),
+        "encoded_tokens": sum(estimate_tokens(texts[content], loaded.card.fingerprint.max_length) for content in rest),
     }
     vectors = np.array([found[row.content] for row in rows], np.float32).reshape(len(rows), loaded.card.dimensions)
     check_vectors(vectors, [row.id for row in rows])
