@@ -8,7 +8,7 @@ ALL := $(DEMO),openvino,test
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ proof-first-release: install-test ## docs/kubernetes.md from a clone to a search
 
 proof-embeddings: install-test ## Kills during a refresh and the icons' real history; writes build/proof/embeddings.json
 	@$(RUN) -m proofs.embeddings
+
+figures: install-test ## Make the tables of figures in README and docs from docs/figures
+	@$(RUN) -m proofs.pages
 
 images: ## Build the images with Docker: TARGETS='serve steps' (docs/images.md)
 	@images/build.sh $(TARGETS)

@@ -16,8 +16,6 @@ from pipelines.store.objects import Store, open_store
 from tests.services import S3, seaweedfs
 
 PROJECT = Path(__file__).resolve().parents[1]
-collect_ignore = ["cluster/dags"]
-"""DAGs that only an Airflow with profiles of its own can parse."""
 
 
 def call(step: str, **values: Any) -> Any:

@@ -1,3 +1,7 @@
-"""Words that stored files keep although the field has others; each beside the field's word."""
+"""Words that stored artifacts, recipes, options and logs carry and that differ from the glossary of docs/architecture.md.
 
-BASELINES = "yardsticks"  # measures.json; the field: baselines, the names of what ranked the same queries beside the release
+They keep their spelling, so that a store written by an earlier version stays readable. Code imports them from here.
+"""
+
+BASELINES = "yardsticks"
+"""Key of `measures.json`; the field: baselines, the names of what ranked the same queries beside the release, in their order."""

@@ -1,6 +1,7 @@
-"""The public names of Ratchet: what users, other programs and stored files know it by. `python -m tests.golden.names` writes them.
+"""The public names of Ratchet: what users, other programs and stored files know it by.
 
-A name that is committed in names.json stays. New ones are added by running this program again.
+`python -m tests.golden.names` writes them. A name that is committed in names.json stays. New ones are added by running this
+program again.
 """
 
 import ast
