@@ -17,8 +17,8 @@ GROUPS = {"tests/dags": "airflow", "tests/plugins": "airflow", "tests/golden": "
 FIRST = ("tests/dags", "tests/plugins", "tests/golden", "tests/test_docs.py", "tests/demo", "tests/pipelines/models")
 """What takes longest begins first, so that no process is left with it at the end."""
 SERVICES = {
-    "airflow_database", "bag", "browser", "chromium", "made", "releases", "run_dag", "s3", "served", "server", "shared", "small",
-    "trained", "copy", "ml_100k", "tracking", "sandbox_for",
+    "airflow_database", "bag", "browser", "copy", "made", "ml_100k", "releases", "run_dag", "s3", "sandbox_for",
+    "served", "server", "shared", "small", "tracking", "trained",
 }  # fmt: skip
 """Fixtures that start a service or train an encoder: tests that use one are left out of `make test-fast`."""
 LONG = ("tests/test_docs.py::test_commands", "tests/cluster", "tests/dags", "tests/images/serve", "tests/demo")

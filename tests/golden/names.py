@@ -98,14 +98,14 @@ def public_names(bag: Any) -> dict[str, Any]:
 
 
 def main() -> None:
+    from tests import airflow_home
+
+    print(f"Airflow's home is {airflow_home.HOME}")  # it must be set before the first import of Airflow
+    from airflow.dag_processing.dagbag import DagBag
     from airflow.utils.db import initdb
 
-    from tests import airflow_home  # noqa: F401  # before the first import of Airflow
-
     initdb()
-    from airflow.dag_processing.dagbag import DagBag
-
-    NAMES.write_text(json.dumps(public_names(DagBag()), indent=1) + "\n")
+    NAMES.write_text(json.dumps(public_names(DagBag()), indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
