@@ -1,6 +1,6 @@
-"""`make bench-embeddings`: what encoding costs, on the same texts and in one run. A group of figures is one function.
+"""`make bench-embeddings`: the cost of refreshing, encoding, indexing and batch scoring. Each group of figures is one function.
 
-`python -m benches.embeddings encoders` measures some groups alone.
+`python -m benches.embeddings encoders` measures single groups.
 """
 
 import json
@@ -39,7 +39,7 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def encoders() -> Figures:
-    """Which variant is chosen, what it keeps of nDCG@10, and how fast it is beside sentence-transformers and the GEMM peak."""
+    """The variant that is chosen, its retention of nDCG@10, and its speed beside sentence-transformers and the GEMM peak."""
     icons = call("ingest").corpus
     corpus = call("ingest", source=str(CHORUS)).corpus if CHORUS.exists() else icons
     native = "avx512_bf16" in cpu_features()  # torch emulates bf16 and fp16 elsewhere, at a sixth of the speed of fp32
@@ -67,46 +67,46 @@ def encoders() -> Figures:
 
 
 def speed(encoder_id: str, variant: str, corpus: str) -> Figures:
-    """Texts a second by the variant and by sentence-transformers in fp32 as it comes, in turns: ratio of the medians."""
+    """Texts per second by the variant and by sentence-transformers in fp32 with its defaults, alternating: ratio of medians."""
     from sentence_transformers import SentenceTransformer
 
     store = open_store()
     encoder = load_exactly(store, "encoder", encoder_id)
-    texts = [one.text for one in documents(load_exactly(store, "corpus", corpus))]
+    texts = [document.text for document in documents(load_exactly(store, "corpus", corpus))]
     texts = random.Random(SEED).sample(texts, min(TEXTS, len(texts)))
-    theirs = SentenceTransformer(str(_folder(MINILM)), device="cpu")
-    theirs.max_seq_length = card_of(encoder).fingerprint.max_length
-    ours = load_encoder(encoder, variant)
-    ours.encode(texts[:64], "document")
-    theirs.encode(texts[:64], show_progress_bar=False)
-    bare, taken = [], []
+    baseline = SentenceTransformer(str(_folder(MINILM)), device="cpu")
+    baseline.max_seq_length = card_of(encoder).fingerprint.max_length
+    loaded = load_encoder(encoder, variant)
+    loaded.encode(texts[:64], "document")
+    baseline.encode(texts[:64], show_progress_bar=False)
+    baseline_s, variant_s = [], []
     for _ in range(RUNS):
-        bare.append(timed(lambda: theirs.encode(texts, normalize_embeddings=True, show_progress_bar=False)))
-        taken.append(timed(lambda: ours.encode(texts, "document")))
-    seconds = statistics.median(taken)
+        baseline_s.append(timed(lambda: baseline.encode(texts, normalize_embeddings=True, show_progress_bar=False)))
+        variant_s.append(timed(lambda: loaded.encode(texts, "document")))
+    seconds = statistics.median(variant_s)
     peak = gemm_peak("int8" if FORMATS[variant].file == INT8 else FORMATS[variant].precision)
     return {
         "texts": len(texts),
         "docs_per_s": len(texts) / seconds,
-        "speedup_vs_sentence_transformers": statistics.median(bare) / seconds,
+        "speedup_vs_sentence_transformers": statistics.median(baseline_s) / seconds,
         "gemm_peak_gops": peak / 1e9,
-        "gemm_share": operations(ours, texts) / seconds / peak,
+        "gemm_share": operations(loaded, texts) / seconds / peak,
     }
 
 
 def operations(encoder: Encoder, texts: list[str]) -> float:
-    """Multiplications and additions of the matrix products that the texts need, padding left out (L: tokens of a text).
+    """Multiplications and additions of the matrix products that the texts need, without padding (L: tokens of a text).
 
     Each layer: 8·L·d² for query, key, value and output, 4·L·d·f for the feed-forward part, 4·L²·d for attention.
     """
     config = json.loads((_folder(MINILM) / "config.json").read_text())
     width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
-    lengths = [len(found.ids) for found in encoder.tokenizer.encode_batch_fast(texts)]
+    lengths = [len(encoding.ids) for encoding in encoder.tokenizer.encode_batch_fast(texts)]
     return layers * sum(8 * n * width**2 + 4 * n * width * inner + 4 * n**2 * width for n in lengths)
 
 
 def gemm_peak(precision: str) -> float:
-    """Operations a second of one large matrix product in these numbers, all cores, by oneDNN within torch; best of ten."""
+    """Operations per second of one large matrix product in this precision, all cores, by oneDNN in torch; best of ten."""
     import torch
 
     rows, width = 4096, 2048
@@ -114,8 +114,8 @@ def gemm_peak(precision: str) -> float:
         left, right = (torch.randint(-9, 9, (size, width), dtype=torch.int8) for size in (rows, width))
         product = lambda: torch._int_mm(left, right)  # noqa: E731
     else:
-        numbers = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        left, right = torch.randn(rows, width, dtype=numbers), torch.randn(width, width, dtype=numbers)
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        left, right = torch.randn(rows, width, dtype=dtype), torch.randn(width, width, dtype=dtype)
         product = lambda: left @ right  # noqa: E731
     product()
     return 2 * rows * width**2 / min(timed(product) for _ in range(10))

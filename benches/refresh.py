@@ -1,8 +1,8 @@
-"""What a refresh costs, a group of the figures of `make bench-embeddings`.
+"""The cost of a refresh in time and memory, a group of the figures of `make bench-embeddings`.
 
-Time: electronics, 19,406 texts, with MiniLM, in one process, so without starting Python: in full, unchanged, and with 1 %
-of the documents changed. Memory: the same texts recombined by seed to 100,000 and 1,000,000 documents, with a static
-encoder whose table is random (tests/encoders.py), each step a process of its own, in shards of 100,000 documents.
+Time: electronics, 19,406 texts, with MiniLM, in one process, so without the start of Python: in full, unchanged, and with 1 %
+of the documents changed. Memory: the same texts recombined by seed to 100,000 and 1,000,000 documents, with the static
+encoder of tests/encoders.py, each step in its own process, in shards of 100,000 documents.
 """
 
 import json
@@ -24,7 +24,7 @@ from pipelines.corpus.documents import Document, write_rows
 from pipelines.store.artifacts import load_exactly, produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
-from proofs.kill_points import local_lane
+from proofs.kill_points import local_sandbox
 from tests.conftest import PROJECT, call
 from tests.encoders import static_encoder
 
@@ -46,39 +46,39 @@ def electronics() -> list[Document]:
     """The products, their title and short description as text, in the order of ids.
 
     Raises:
-        FileNotFoundError: the collection, which is not part of the project, does not lie beside it.
+        FileNotFoundError: the collection, which is not part of the project, is not beside it.
     """
-    found = {}
+    texts = {}
     for number in range(1, 5):
         with zipfile.ZipFile(CHORUS / f"{number}.json.zip") as file:
             for product in json.loads(file.read(f"{number}.json")):
-                found[product["id"]] = f"{product['title']} {product.get('short_description') or ''}".strip()
-    return [Document(id=key, text=text) for key, text in sorted(found.items()) if text]
+                texts[product["id"]] = f"{product['title']} {product.get('short_description') or ''}".strip()
+    return [Document(id=key, text=text) for key, text in sorted(texts.items()) if text]
 
 
 def recombined(count: int) -> Iterator[Document]:
-    """So many documents, each the first words of one product's text and the last words of another's, drawn by seed."""
-    texts = [one.text.split() for one in electronics()]
-    chance = random.Random(SEED)
+    """`count` documents, each the first words of one product's text and the last words of another's, drawn by seed."""
+    texts = [product.text.split() for product in electronics()]
+    draw = random.Random(SEED)
     for number in range(count):
-        first, second = chance.choice(texts), chance.choice(texts)
+        first, second = draw.choice(texts), draw.choice(texts)
         yield Document(id=f"r{number:09d}", text=" ".join([*first[: len(first) // 2 + 1], *second[len(second) // 2 :]]))
 
 
 def changed(documents: Iterable[Document], part: float, seed: int = SEED) -> Iterator[Document]:
-    """The documents, a part of which have one word more."""
-    chance = random.Random(seed)
-    for one in documents:
-        yield one.model_copy(update={"text": f"{one.text} refurbished"}) if chance.random() < part else one
+    """The documents, with one more word in a random part of them."""
+    draw = random.Random(seed)
+    for document in documents:
+        yield document.model_copy(update={"text": f"{document.text} refurbished"}) if draw.random() < part else document
 
 
 def differing(documents: Iterable[Document], others: Iterable[Document]) -> list[str]:
-    """The texts of the others that differ from the documents'."""
-    return [other.text for one, other in zip(documents, others, strict=True) if other.text != one.text]
+    """The texts of the others that differ from the documents' texts."""
+    return [other.text for document, other in zip(documents, others, strict=True) if other.text != document.text]
 
 
 def corpus_of(documents: Iterable[Document], name: str) -> str:
-    """A corpus artifact, written as it comes; named by `name`, since its content is not read twice."""
+    """A corpus artifact, written as a stream; its id depends on `name`, since the content is not read twice."""
 
     def build(folder: Path) -> dict[str, Any]:
         count = write_rows(folder / "documents.jsonl", documents)
@@ -93,7 +93,7 @@ def corpus_of(documents: Iterable[Document], name: str) -> str:
 
 
 def refreshed(corpus: str, encoder: str, base: str = "") -> tuple[float, Any, list[Any], Any]:
-    """A refresh in this process: seconds, the plan, the shards and what was committed."""
+    """A refresh in this process: seconds, and the results of plan, of embed for each shard, and of commit_embeddings."""
     started = time.perf_counter()
     with capture_logs():
         planned = call("plan", corpus=corpus, encoder=encoder, base=base)
@@ -104,15 +104,15 @@ def refreshed(corpus: str, encoder: str, base: str = "") -> tuple[float, Any, li
 
 
 def tokens(tokenizer: Any, texts: Iterable[str]) -> int:
-    """What the encoder reads of the texts."""
-    return sum(len(found.ids) for found in tokenizer.encode_batch(list(texts)))
+    """Tokens that the encoder reads of the texts."""
+    return sum(len(encoding.ids) for encoding in tokenizer.encode_batch(list(texts)))
 
 
 def time_figures(home: Path, most: int = 0) -> dict[str, float]:
-    """Full, unchanged and 1 % changed: several changes and looks, one full run; `most` bounds the documents."""
+    """One full run, RUNS unchanged ones and RUNS with 1 % changed; `most` bounds the documents, 0: all."""
     from pipelines.models.encoder import load_encoder
 
-    with local_lane(home).entered() as store:
+    with local_sandbox(home).activated() as store:
         documents = electronics()[: most or None]
         encoder = call("export_encoder").encoder
         whole = corpus_of(documents, "whole")
@@ -120,8 +120,10 @@ def time_figures(home: Path, most: int = 0) -> dict[str, float]:
         full_s, _, shards, base = refreshed(whole, encoder)
         encode_s = sum(load_exactly(store, "shard", one.shard).facts["encode_s"] for one in shards)
         unchanged = [refreshed(whole, encoder, base.embeddings) for _ in range(RUNS)]
-        again = [refreshed(corpus_of(changed(documents, PART, seed), f"changed-{seed}"), encoder, base.embeddings)
-                 for seed in range(RUNS)]  # fmt: skip
+        again = [
+            refreshed(corpus_of(changed(documents, PART, seed), f"changed-{seed}"), encoder, base.embeddings)
+            for seed in range(RUNS)
+        ]
         assert all(answer.kept + answer.encoded == len(documents) for _, _, _, answer in again)
         encoded = [text for seed in range(RUNS) for text in differing(documents, changed(documents, PART, seed))]
         assert len(encoded) == sum(answer.encoded for _, _, _, answer in again)
@@ -148,12 +150,12 @@ def time_figures(home: Path, most: int = 0) -> dict[str, float]:
 
 
 def step(name: str, **values: Any) -> tuple[dict[str, Any], float]:
-    """`python -m pipelines NAME` in a process of its own: its answer and its peak memory in MB.
+    """`python -m pipelines NAME` in its own process: the result and its peak memory in MB.
 
     The system counts a process's memory from its fork on, so this process is kept smaller than any step.
     """
-    asked = {key: value if isinstance(value, list) else [value] for key, value in values.items()}
-    options = [f"--{key.replace('_', '-')}={value}" for key, several in asked.items() for value in several if value != ""]
+    lists = {key: value if isinstance(value, list) else [value] for key, value in values.items()}
+    options = [f"--{key.replace('_', '-')}={value}" for key, several in lists.items() for value in several if value != ""]
     with tempfile.TemporaryFile() as out:
         command = [sys.executable, "-m", "pipelines", name, *options]
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, cwd=PROJECT)
@@ -165,39 +167,40 @@ def step(name: str, **values: Any) -> tuple[dict[str, Any], float]:
 
 
 def peaks(count: int, encoder: str) -> dict[str, float]:
-    """The peak memory of each step of a full run and of a refresh of 1 %, MB."""
-    found: dict[str, float] = {}
+    """The peak memory of each step of a full run and of a refresh of 1 %, in MB; and `documents_per_s` of plan."""
+    peak_mb: dict[str, float] = {}
     base = ""
     for name, part in (("full", 0.0), ("1pct", PART)):
         corpus = corpus_of(changed(recombined(count), part), f"{count}-{name}")
         started = time.perf_counter()
-        planned, found[f"plan_{name}"] = step("plan", corpus=corpus, encoder=encoder, base=base)
-        found["documents_per_s"] = count / (time.perf_counter() - started)
+        planned, peak_mb[f"plan_{name}"] = step("plan", corpus=corpus, encoder=encoder, base=base)
+        peak_mb["documents_per_s"] = count / (time.perf_counter() - started)
         parts = {"corpus": corpus, "encoder": encoder, "base": base}
         embedded = [step("embed", **parts, shard=shard) for shard in planned["shards"]]
-        found[f"embed_{name}"] = max(peak for _, peak in embedded)
-        answer, found[f"commit_{name}"] = step("commit_embeddings", **parts, shards=[one["shard"] for one, _ in embedded])
+        peak_mb[f"embed_{name}"] = max(peak for _, peak in embedded)
+        shards = [result["shard"] for result, _ in embedded]
+        answer, peak_mb[f"commit_{name}"] = step("commit_embeddings", **parts, shards=shards)
         assert answer["documents"] == count
         base = answer["embeddings"]
-    return found
+    return peak_mb
 
 
 def memory_figures(home: Path, sizes: tuple[int, int] = SIZES) -> dict[str, float]:
     """The largest peak of any step at both sizes, and their ratio."""
-    with local_lane(home).entered(), capture_logs():
+    with local_sandbox(home).activated(), capture_logs():
         encoder = static_encoder()
         small, large = (peaks(count, encoder) for count in sizes)
     print(json.dumps({"small": small, "large": large}), file=sys.stderr, flush=True)
     small.pop("documents_per_s")
-    compared = large.pop("documents_per_s")
+    planned_per_s = large.pop("documents_per_s")
     return {
         "rss_100k_mb": round(max(small.values()), 1),
         "rss_1m_mb": round(max(large.values()), 1),
         "rss_ratio_1m_100k": round(max(large.values()) / max(small.values()), 3),
-        "plan_documents_per_s": round(compared),
+        "plan_documents_per_s": round(planned_per_s),
     }
 
 
 def figures(home: Path) -> dict[str, float]:
-    """All of them; memory first, while this process is small."""
+    """All figures; memory first, while this process is small."""
     return {**memory_figures(home / "memory"), **time_figures(home / "time")}

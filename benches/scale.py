@@ -1,17 +1,10 @@
-"""The table of docs/scale.md from the figures of the bench: `python -m benches.scale` writes it anew.
+"""What 100 M documents cost, computed from the figures of `make bench-embeddings`, for docs/scale.md.
 
-What 100 M documents cost, by arithmetic from what was measured; what a GPU does is assumed, not measured.
+The rate of a GPU is assumed, not measured.
 """
 
-import json
-import re
 from typing import Any
 
-from tests.conftest import PROJECT
-
-PAGE = PROJECT / "docs/scale.md"
-FIGURES = PROJECT / "docs/figures/bench-embeddings.json"
-BLOCK = re.compile(r"(<!-- measured -->\n).*(<!-- end -->)", re.DOTALL)
 DOCUMENTS = 100_000_000
 SHARDS = 100
 PODS = (1, 10, 100)
@@ -21,22 +14,22 @@ GPU_FLOPS = 60e12
 """Assumed: a fifth of the 312 TFLOPS in bf16 that an A100's data sheet names."""
 
 
-def block(found: dict[str, Any]) -> str:
-    """The measured lines and the table."""
-    encode, tokens = found["encode_documents_per_s"], found["tokens_a_document"]
+def block(figures: dict[str, Any]) -> str:
+    """The measured lines and the table, in Markdown."""
+    encode, tokens = figures["encode_documents_per_s"], figures["tokens_a_document"]
     gpu = GPU_FLOPS / FLOP_A_TOKEN
-    one_pass = DOCUMENTS / found["plan_documents_per_s"]
+    one_pass = DOCUMENTS / figures["plan_documents_per_s"]
     lines = [
-        f"Measured on {found['refresh_documents']:,} documents of {tokens} tokens: {encode:,.1f} documents/s encoded by one "
-        f"machine of 2 cores, {found['tokenize_tokens_per_s']:,} tokens/s tokenized, {found['plan_documents_per_s']:,} "
+        f"Measured on {figures['refresh_documents']:,} documents of {tokens} tokens: {encode:,.1f} documents/s encoded by one "
+        f"machine of 2 cores, {figures['tokenize_tokens_per_s']:,} tokens/s tokenized, {figures['plan_documents_per_s']:,} "
         f"documents/s compared by one process.",
         "",
         f"- Tokens: {DOCUMENTS:,} × {tokens} = {DOCUMENTS * tokens:.3g}.",
         f"- CPU: {DOCUMENTS:,} ÷ {encode:,.1f} /s = {DOCUMENTS / encode / 86400:,.0f} days of one such machine.",
         f"- GPU, assumed: {GPU_FLOPS:.0e} ÷ {FLOP_A_TOKEN / 1e6:.1f} MFLOP a token = {gpu / 1e6:.1f} M tokens/s, so "
         f"{DOCUMENTS * tokens / gpu / 60:,.0f} minutes; to feed one takes "
-        f"{gpu / found['tokenize_tokens_per_s'] * 2:,.0f} cores that tokenize.",
-        f"- One pass over the corpus: {DOCUMENTS:,} ÷ {found['plan_documents_per_s']:,} /s = {one_pass / 60:,.0f} minutes. "
+        f"{gpu / figures['tokenize_tokens_per_s'] * 2:,.0f} cores that tokenize.",
+        f"- One pass over the corpus: {DOCUMENTS:,} ÷ {figures['plan_documents_per_s']:,} /s = {one_pass / 60:,.0f} minutes. "
         f"`plan`, `commit_embeddings` and each of {SHARDS} shards make one.",
         "",
         "| pods | in full, CPU as here | 1 % changed | passes of a pod over the corpus | in full, GPU as assumed |",
@@ -53,18 +46,10 @@ def block(found: dict[str, Any]) -> str:
 
 
 def span(hours: float, decimals: int) -> str:
-    """Hours, or minutes where so few hours would be shown as none.
+    """Hours, or minutes where the hours would round to 0.
 
     >>> span(0.3, 1), span(0.014, 1)
     ('0.3 h', '0.8 min')
     """
     shown = f"{hours:,.{decimals}f}"
     return f"{shown} h" if float(shown.replace(",", "")) else f"{hours * 60:.1f} min"
-
-
-def main() -> None:
-    PAGE.write_text(BLOCK.sub(lambda found: found[1] + block(json.loads(FIGURES.read_text())) + found[2], PAGE.read_text()))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`make bench`: what the spine costs, as differences and ratios measured in one run."""
+"""`make bench`: the overhead of steps, DAG parsing, the chain and the server, as differences and ratios within one run."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def step_overhead_s() -> float:
-    """StepOperator's process runtime over the bare command line, medians of alternating runs of one short step."""
+    """Seconds that StepOperator adds to the bare command line: difference of medians of alternating runs of one short step."""
     sys.path.insert(0, str(PROJECT / "plugins"))
     from tests.airflow_home import task_context  # isort: skip  # Airflow's home comes before Airflow
     from operators.step import StepOperator
@@ -59,7 +59,7 @@ def step_overhead_s() -> float:
     operator = StepOperator(step=history, task_id="history")
     command = [sys.executable, "-m", "pipelines", "history"]
     bare, operated = [], []
-    with redirect_stdout(StringIO()):  # Airflow warns of an operator that no task runner runs, and logs what the step says
+    with redirect_stdout(StringIO()):  # Airflow warns of an operator outside a task runner, and prints the step's log
         for _ in range(RUNS):
             bare.append(timed(lambda: subprocess.run(command, cwd=PROJECT, capture_output=True, check=True)))
             operated.append(timed(lambda: operator.execute(task_context())))
@@ -67,18 +67,18 @@ def step_overhead_s() -> float:
 
 
 def dagbag_parse_s() -> float:
-    """Parsing the DAG folder in a fresh process, beyond importing Airflow's SDK and the Kubernetes operator; median."""
+    """Median seconds to parse the DAG folder in a fresh process, beyond the imports of Airflow's SDK."""
     code = PARSE.format(folder=str(PROJECT / "dags"))
     environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}"}
-    found = []
+    seconds = []
     for _ in range(5):
         answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        found.append(float(answer.stdout.rpartition("SECONDS")[2]))
-    return statistics.median(found)
+        seconds.append(float(answer.stdout.rpartition("SECONDS")[2]))
+    return statistics.median(seconds)
 
 
 def encode_docs_per_s() -> float:
-    """The icons' labels through the encoder's ONNX fp32 variant, all cores; median of 3."""
+    """Documents per second: the icons' labels by the encoder's ONNX fp32 variant, all cores; median of 3."""
     from pipelines.retrieval.release import load_release
 
     store = open_store()
@@ -88,21 +88,21 @@ def encode_docs_per_s() -> float:
 
 
 def search_ratios() -> tuple[float, float]:
-    """The server's latency over the bare encode and FAISS calls, alternating, one query at a time: p50 and p99.
+    """The server's latency over that of bare encode and FAISS calls, alternating, one query at a time: ratios of p50 and p99.
 
-    Both sides encode with the server's number of threads; the client is the standard library's, which costs least.
+    Both sides encode with the server's number of threads; the client is the standard library's, which has the least overhead.
     """
-    from images.serve.__main__ import THREADS_A_SEARCH
+    from images.serve.__main__ import THREADS_PER_SEARCH
     from pipelines.corpus.documents import queries
     from pipelines.retrieval.release import load_release
     from tests.images.serve.server import running_server
 
     store = open_store()
-    release = load_release(store, str(Journal(store).routing.champion), THREADS_A_SEARCH)
+    release = load_release(store, str(Journal(store).routing.champion), THREADS_PER_SEARCH)
     texts = [query.text for query in queries(load_exactly(store, "corpus", release.card.corpus), "test")][:SEARCHES]
     bare, served = [], []
     with running_server(Path(os.environ["RATCHET_HOME"])) as server:
-        server.wait(lambda said: said["ready"])
+        server.wait(lambda status: status["ready"])
         connection = HTTPConnection(urlsplit(server.url).netloc)
         for text in texts[:20] + texts:
             bare.append(timed(lambda text=text: release.search([text], 10)))
@@ -124,15 +124,15 @@ def ratio(above: list[float], below: list[float], percentile: int) -> float:
 
 
 def no_change_chain_s() -> float:
-    """The chain of DAGs in a real Airflow when nothing changed, from the trigger to the last run's end."""
-    from demo.__main__ import chain
+    """Seconds of the chain of DAGs in a real Airflow when nothing changed, from the trigger to the end of the last dag run."""
+    from demo.__main__ import run_chain
     from demo.services import Services
 
     services = Services()
     try:
         services.up(told=lambda _: None)
-        chain(services, {})
-        return timed(lambda: chain(services, {}))
+        run_chain(services, {})
+        return timed(lambda: run_chain(services, {}))
     finally:
         services.down(told=lambda _: None)
 

@@ -1,4 +1,4 @@
-"""Being told to stop (SIGTERM): most steps end at once; one that keeps finished work hears it and ends where it chooses."""
+"""SIGTERM: most steps exit at once; a step that stores finished work defers the signal until it has done so."""
 
 import signal
 import threading
@@ -17,20 +17,20 @@ def _end(number: int, frame: Any) -> None:  # noqa: ARG001  # the signature of a
 
 
 @contextmanager
-def heard() -> Iterator[Callable[[], bool]]:
-    """Inside, SIGTERM is only remembered: the step asks whether it came, between two pieces of its work.
+def defer_sigterm() -> Iterator[Callable[[], bool]]:
+    """Defer SIGTERM within the context; yields a function that says whether it has arrived.
 
-    A signal that came and was not acted upon has its usual effect afterwards. In a thread, where signals never
-    arrive, the answer is always no.
+    On leaving, a signal that arrived takes its usual effect. In a thread other than the main one, where signals never
+    arrive, the function always returns False.
     """
-    told = threading.Event()
+    received = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield told.is_set
+        yield received.is_set
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    before = signal.signal(signal.SIGTERM, lambda *_: received.set())
     try:
-        yield told.is_set
+        yield received.is_set
     finally:
         signal.signal(signal.SIGTERM, before)
-    if told.is_set():
+    if received.is_set():
         signal.raise_signal(signal.SIGTERM)

@@ -1,6 +1,6 @@
-"""A static encoder for tests of scale and of kills: the mean of token vectors drawn by seed, so it is fast and ranks nothing.
+"""A static encoder for tests: the mean of random token vectors. It is fast, and its rankings mean nothing.
 
-It is a real encoder artifact with a real tokenizer and runs through ONNX Runtime as every other; only its table is random.
+It is a complete encoder artifact with a real tokenizer and runs in ONNX Runtime; only its table of vectors is random.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ MAX_LENGTH = 256
 
 
 def static_encoder(dimensions: int = DIMENSIONS) -> str:
-    """Make it in the store that the environment names; its id."""
+    """Make the encoder in the store that the environment names; returns its id."""
     tokenizer = Path(str(importlib.util.find_spec(MINILM).origin)).parent / "model" / "tokenizer.json"  # type: ignore[union-attr]
     semantic = {"dimensions": dimensions, "max_length": MAX_LENGTH}
     recipe = Recipe(
@@ -36,9 +36,13 @@ def _write(folder: Path, tokenizer: Path, dimensions: int) -> dict[str, Any]:
     onnx.save(_model(words, dimensions), str(folder / "model.onnx"))
     (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
     fingerprint = {
-        "weights": digest_file(folder / "model.onnx"), "tokenizer": digest_file(tokenizer), "pooling": "mean",
-        "max_length": MAX_LENGTH, "query_prefix": "", "document_prefix": "",
-    }  # fmt: skip
+        "weights": digest_file(folder / "model.onnx"),
+        "tokenizer": digest_file(tokenizer),
+        "pooling": "mean",
+        "max_length": MAX_LENGTH,
+        "query_prefix": "",
+        "document_prefix": "",
+    }
     variants = {"onnx-fp32": {"file": "model.onnx", "deviation": 0}}
     card = {"fingerprint": fingerprint, "dimensions": dimensions, "variants": variants}
     (folder / "encoder.json").write_text(json.dumps(card))
@@ -59,9 +63,9 @@ def _model(words: int, dimensions: int) -> Any:
         helper.make_node("LpNormalization", ["sum"], ["vectors"], axis=-1, p=2),
     ]
     shape = ["batch", "tokens"]
-    given = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")]
-    answer = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", dimensions])
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")]
+    output = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", dimensions])
     constants = {"table": table, "last": np.array([2], np.int64), "middle": np.array([1], np.int64)}
-    initial = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "static", given, [answer], initial)
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "static", inputs, [output], initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

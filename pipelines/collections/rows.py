@@ -10,9 +10,8 @@ from typing import Any
 
 from pipelines.collections.record import FilePart, Record, Role
 from pipelines.corpus.documents import query_id
+from pipelines.corpus.text_rules import CONTROL_CHARACTERS, LONGEST_ID, LONGEST_QUERY, WHITE_SPACE, query_too_long
 
-LONGEST_ID = 512
-NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 SPLITS = {"train": "train", "training": "train", "dev": "train", "valid": "train", "validation": "train", "test": "test"}
 MILLISECONDS = 100_000_000_000
 """Seconds since 1970 stay below this until the year 5138: a larger time counts milliseconds, or smaller parts."""
@@ -39,11 +38,19 @@ def document_row(values: Values, longest: int) -> Row:
 
 def query_row(values: Values, longest: int) -> Row:
     """id, text, split; a query without an id gets one from its text."""
-    text = text_value(values("text"), "text", longest)
-    if not text:
-        raise InvalidRow("empty text")
+    text = query_text(values("text"), "text", longest)
     value = values("id")
     return (query_id(text) if value is None else id_value(value), text, split_value(values("split")))
+
+
+def query_text(value: Any, name: str, longest: int) -> str:
+    """The text of a query that the server would answer, as the file has it."""
+    text = text_value(value, name, longest)
+    if not text:
+        raise InvalidRow(f"empty {name}")
+    if query_too_long(text):
+        raise InvalidRow(f"query of more than {LONGEST_QUERY} characters, which the server refuses")
+    return text
 
 
 def qrel_row(values: Values, longest: int) -> Row:
@@ -52,13 +59,7 @@ def qrel_row(values: Values, longest: int) -> Row:
     Where queries or documents have no id, their text names them by the id that is made from it.
     """
     value = values("query")
-    if value is None:
-        text = text_value(values("query_text"), "query", longest)
-        if not text:
-            raise InvalidRow("empty query")
-        query = query_id(text)
-    else:
-        query = id_value(value, "query id")
+    query = query_id(query_text(values("query_text"), "query", longest)) if value is None else id_value(value, "query id")
     named, grade = values("document"), values("grade")
     if named is None:
         document = id_from_text("d-", text_value(values("document_text"), "text", longest))
@@ -126,7 +127,7 @@ def id_value(value: Any, name: str = "id") -> str:
         raise InvalidRow(f"missing {name}")
     if len(text) > LONGEST_ID:
         raise InvalidRow(f"{name} too long")
-    if NOT_IN_IDS.search(text):
+    if WHITE_SPACE.search(text) or CONTROL_CHARACTERS.search(text):
         raise InvalidRow(f"{name} with white space or control characters")
     return text
 

@@ -1,1 +1,1 @@
-"""A corpus: documents, queries, judgments, interactions and users, and what is read of them and logged about them."""
+"""The corpus: documents, queries, judgments, interactions and users; how corpora differ; the schemas of the server's logs."""

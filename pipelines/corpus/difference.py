@@ -1,6 +1,6 @@
-"""What differs between two corpora: rows compared by their ids, in memory that does not grow with them.
+"""The difference of two corpora: rows compared by their keys, in memory that does not grow with the corpora.
 
-Rows go through a scratch SQLite file, so that the comparison is right for a corpus in any order, with repeated rows too.
+Rows are sorted in a scratch SQLite file, so neither their order in a corpus nor repeated rows matter.
 """
 
 import json
@@ -22,58 +22,56 @@ from pipelines.store.recipes import canonical
 
 CHANGES = ("added", "changed", "relabelled", "deleted")
 """How a row may differ. A document is relabelled when its title, segment or picture differ and its text does not."""
-Keyed = Iterator[tuple[str, str]]
-"""Key and row, the row as JSON that depends on its content alone."""
+KeyedRows = Iterator[tuple[str, str]]
+"""Pairs of key and row, the row as canonical JSON without its key."""
 
 
 @dataclass(frozen=True)
-class Noun:
-    """One file of a corpus, and what names a row of it."""
+class RowKind:
+    """One kind of row: the file of a corpus that holds it, its model, and the fields that form its key."""
 
     name: str
     file: str
     model: type[BaseModel]
     key: tuple[str, ...]
 
-    def rows(self, corpus: Artifact) -> Keyed:
-        """The rows of a corpus by their key, in the order of its file."""
+    def rows(self, corpus: Artifact) -> KeyedRows:
+        """The rows of a corpus with their keys, in the order of the file; none where the corpus has no such file."""
         if self.file not in corpus.manifest.files:
             return
-        name = f"{corpus.kind}/{corpus.id}/{self.file}"
-        read = (
-            _qrels(corpus.path(self.file), name) if self.model is Qrel else read_rows(corpus.path(self.file), self.model, name)
-        )
-        for row in read:
+        path, name = corpus.path(self.file), f"{corpus.kind}/{corpus.id}/{self.file}"
+        for row in _read_qrels(path, name) if self.model is Qrel else read_rows(path, self.model, name):
             values = row.model_dump(exclude_defaults=True)
             yield " ".join(str(values.pop(part)) for part in self.key), canonical(values).decode()
 
 
-NOUNS = {
-    "documents": Noun("document", "documents.jsonl", Document, ("id",)),
-    "queries": Noun("query", "queries.jsonl", Query, ("id",)),
-    "judgments": Noun("judgment", "qrels.txt", Qrel, ("query", "document")),
-    "interactions": Noun("interaction", "interactions.jsonl", Interaction, ("user", "document", "time")),
-    "users": Noun("user", "users.jsonl", User, ("id",)),
+ROW_KINDS = {
+    "documents": RowKind("document", "documents.jsonl", Document, ("id",)),
+    "queries": RowKind("query", "queries.jsonl", Query, ("id",)),
+    "judgments": RowKind("judgment", "qrels.txt", Qrel, ("query", "document")),
+    "interactions": RowKind("interaction", "interactions.jsonl", Interaction, ("user", "document", "time")),
+    "users": RowKind("user", "users.jsonl", User, ("id",)),
 }
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One row that differs."""
+    """One row that differs. `kind` is the name of a RowKind, `change` one of CHANGES, `id` the row's key."""
 
     kind: str
     change: str
     id: str
     before: dict[str, Any] = field(default_factory=dict)
-    """Of a changed row the fields that differ, else the row without its id."""
+    """For a changed row the fields that differ, else the whole row without its key; empty for an added row."""
     after: dict[str, Any] = field(default_factory=dict)
+    """As `before`; empty for a deleted row."""
 
     def line(self) -> str:
         """The difference as one line of `diff.jsonl`."""
         return json.dumps(vars(self), ensure_ascii=False) + "\n"
 
 
-def _qrels(path: Path, name: str) -> Iterator[Qrel]:
+def _read_qrels(path: Path, name: str) -> Iterator[Qrel]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             parts = line.split()
@@ -83,37 +81,40 @@ def _qrels(path: Path, name: str) -> Iterator[Qrel]:
 
 
 def write_differences(a: Artifact, b: Artifact, folder: Path, scratch: Path) -> dict[str, dict[str, int]]:
-    """Write `diff.jsonl`, a line for each row that differs; returns how many rows of each noun did what.
+    """Write `diff.jsonl`, one line for each row that differs.
 
     Args:
         a: the corpus before.
         b: the corpus after.
-        folder: where to.
-        scratch: a folder for rows on their way.
+        folder: where `diff.jsonl` goes.
+        scratch: a folder for the SQLite files that sort the rows.
+
+    Returns:
+        the number of rows by kind of row (a key of ROW_KINDS) and by change (CHANGES, and "equal").
     """
     counts: dict[str, dict[str, int]] = {}
     with (folder / "diff.jsonl").open("w", encoding="utf-8") as file:
-        for noun, what in NOUNS.items():
+        for name, row_kind in ROW_KINDS.items():
             seen: Counter[str] = Counter()
-            with closing(_scratch(scratch / f"{noun}.db")) as db:
-                sides = [_in_order(db, side, what.rows(corpus)) for side, corpus in (("a", a), ("b", b))]
-                for key, before, after in merged(*sides):
-                    one = compared(what.name, key, before, after)
-                    seen[one.change if one else "equal"] += 1
-                    file.write(one.line() if one else "")
-            counts[noun] = {change: seen[change] for change in (*CHANGES, "equal")}
+            with closing(_scratch_database(scratch / f"{name}.db")) as db:
+                sides = [_sorted_rows(db, side, row_kind.rows(corpus)) for side, corpus in (("a", a), ("b", b))]
+                for key, before, after in outer_join(*sides):
+                    difference = row_difference(row_kind.name, key, before, after)
+                    seen[difference.change if difference else "equal"] += 1
+                    file.write(difference.line() if difference else "")
+            counts[name] = {change: seen[change] for change in (*CHANGES, "equal")}
     return counts
 
 
-def _scratch(path: Path) -> sqlite3.Connection:
+def _scratch_database(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8192", "temp_store=FILE"):
         db.execute(f"PRAGMA {pragma}")
     return db
 
 
-def _in_order(db: sqlite3.Connection, side: str, rows: Iterable[tuple[str, str]]) -> Keyed:
-    """The rows in the order of their keys; equal keys in the order of their content."""
+def _sorted_rows(db: sqlite3.Connection, side: str, rows: Iterable[tuple[str, str]]) -> KeyedRows:
+    """The rows sorted by key, then by content."""
     db.execute(f"CREATE TABLE {side} (key TEXT, row TEXT)")
     db.execute("BEGIN")
     db.executemany(f"INSERT INTO {side} VALUES (?, ?)", rows)  # noqa: S608  # our own names
@@ -121,10 +122,10 @@ def _in_order(db: sqlite3.Connection, side: str, rows: Iterable[tuple[str, str]]
     return iter(db.execute(f"SELECT key, row FROM {side} ORDER BY key, row"))  # noqa: S608
 
 
-def merged(a: Keyed, b: Keyed) -> Iterator[tuple[str, str | None, str | None]]:
-    """Each key with its row on both sides, None where it has none; both sides in the order of keys.
+def outer_join(a: KeyedRows, b: KeyedRows) -> Iterator[tuple[str, str | None, str | None]]:
+    """Full outer join of two sides that are sorted by key: key, row in `a` or None, row in `b` or None.
 
-    >>> list(merged(iter([("d1", "x"), ("d2", "y")]), iter([("d2", "z"), ("d3", "w")])))
+    >>> list(outer_join(iter([("d1", "x"), ("d2", "y")]), iter([("d2", "z"), ("d3", "w")])))
     [('d1', 'x', None), ('d2', 'y', 'z'), ('d3', None, 'w')]
     """
     left, right = next(a, None), next(b, None)
@@ -140,10 +141,10 @@ def merged(a: Keyed, b: Keyed) -> Iterator[tuple[str, str | None, str | None]]:
             left, right = next(a, None), next(b, None)
 
 
-def compared(kind: str, key: str, before: str | None, after: str | None) -> Difference | None:
-    """How one row differs, None if it does not.
+def row_difference(kind: str, key: str, before: str | None, after: str | None) -> Difference | None:
+    """The difference of one row, None if there is none.
 
-    >>> compared("judgment", "q1 d7", '{"grade":1}', '{"grade":2}')
+    >>> row_difference("judgment", "q1 d7", '{"grade":1}', '{"grade":2}')
     Difference(kind='judgment', change='changed', id='q1 d7', before={'grade': 1}, after={'grade': 2})
     """
     if before == after:
@@ -158,26 +159,26 @@ def compared(kind: str, key: str, before: str | None, after: str | None) -> Diff
 
 
 def first_of_each(path: Path, most: int, width: int) -> dict[tuple[str, str], list[Difference]]:
-    """The first `most` differences of each kind and change, read from `diff.jsonl`, with texts of about `width` characters."""
-    found: dict[tuple[str, str], list[Difference]] = {}
+    """The first `most` differences of each kind and change, read from `diff.jsonl`, texts cut to about `width` characters."""
+    first: dict[tuple[str, str], list[Difference]] = {}
     with path.open(encoding="utf-8") as file:
         for line in file:
-            one = json.loads(line)
-            rows = found.setdefault((one["kind"], one["change"]), [])
+            difference = Difference(**json.loads(line))
+            rows = first.setdefault((difference.kind, difference.change), [])
             if len(rows) < most:
-                rows.append(_excerpt(Difference(**one), width))
-    return found
+                rows.append(_with_excerpts(difference, width))
+    return first
 
 
-def _excerpt(one: Difference, width: int) -> Difference:
-    before, after = dict(one.before), dict(one.after)
+def _with_excerpts(difference: Difference, width: int) -> Difference:
+    before, after = dict(difference.before), dict(difference.after)
     for name in before.keys() | after.keys():
         if name == "picture" or not isinstance(before.get(name, after.get(name)), str):
             continue
         texts = excerpts(before.get(name) or "", after.get(name) or "", width)
         before |= {name: texts[0]} if name in before else {}
         after |= {name: texts[1]} if name in after else {}
-    return replace(one, before=before, after=after)
+    return replace(difference, before=before, after=after)
 
 
 def excerpts(before: str, after: str, width: int) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""A corpus: documents to rank, queries, and qrels. Its artifact holds `documents.jsonl`, `queries.jsonl`, `qrels.txt`.
+"""The rows of a corpus and its files: `documents.jsonl`, `queries.jsonl` and, in TREC's format, `qrels.txt`.
 
-One made from interactions holds `interactions.jsonl` and, where users have fields, `users.jsonl` as well. Rows lie in the
-order of their ids, so that equal content gives equal files, whatever format and order it came in.
+A corpus made from interactions also has `interactions.jsonl` and, where users have fields, `users.jsonl`. Rows are sorted by
+id, so that equal content gives equal files, whatever the format and order of the source.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ Split = Literal["train", "test"]
 TEST_TENTHS = 4
 Row = TypeVar("Row", bound=BaseModel)
 Id = Annotated[str, Field(pattern=r"^[^\s\p{Z}\p{Cc}]+$", max_length=512)]
-"""Without white space, separators and control characters: tools split TREC files at some or all of them."""
+"""Without white space, separators and control characters, because tools split TREC files at some or all of them."""
 
 
 class _Row(BaseModel):
@@ -26,7 +26,7 @@ class _Row(BaseModel):
 
 
 class Document(_Row):
-    """One document: `text` is what is encoded and searched, `title` what people see."""
+    """One document: `text` is encoded and searched, `title` is shown."""
 
     id: Id
     text: str = Field(min_length=1)
@@ -42,21 +42,21 @@ class Document(_Row):
 
 
 class Query(_Row):
-    """One query and the part of the split it fell into."""
+    """One query and its split."""
 
     id: Id
     text: str = Field(min_length=1)
     split: Split
     history: tuple[Id, ...] = ()
-    """The documents that a user had chosen before, oldest first: such a query is asked by their vectors, not by its text."""
+    """Documents that the user had chosen before, oldest first. Such a query is answered by their vectors, not by its text."""
     time: int | None = None
-    """Of a query with a history: its moment, in seconds since 1970. What happened then or later must not help to answer it."""
+    """Only with a history: when the query was asked, in seconds since 1970. Nothing later may be used to answer it."""
     synthetic: bool = False
-    """Made from a document by a rule, not asked by anybody."""
+    """Generated from a document by a rule, not asked by a user."""
 
 
 class Interaction(_Row):
-    """One choice of a user: a rating, a click, a purchase."""
+    """One interaction of a user with a document: a rating, a click, a purchase."""
 
     user: Id
     document: Id
@@ -66,14 +66,14 @@ class Interaction(_Row):
 
 
 class User(_Row):
-    """What is known of a user: fields by name."""
+    """A user with fields by name."""
 
     id: Id
     fields: dict[str, str]
 
 
 class Qrel(_Row):
-    """One judgment: how relevant a document is to a query; 0 is not at all."""
+    """One judgment: the grade of a document for a query; 0 is not relevant."""
 
     query: Id
     document: Id
@@ -89,7 +89,7 @@ class Qrel(_Row):
 
 
 def split_of(query_text: str) -> Split:
-    """Train or test by the query's text alone, so that no query ever changes sides: 4 of 10 are test.
+    """The split, by the hash of the query's text alone, so that a query never changes its split: 4 of 10 are test.
 
     >>> split_of("house"), split_of("beach")
     ('train', 'test')
@@ -99,7 +99,7 @@ def split_of(query_text: str) -> Split:
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
-    """Write one JSON object a line, without fields that have their default; returns how many."""
+    """Write one JSON object per line, without fields that have their default; returns the number of rows."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
@@ -109,7 +109,7 @@ def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
 
 
 def write_qrels(path: Path, judged: Iterable[Qrel]) -> int:
-    """Write judgments as TREC does; returns how many."""
+    """Write judgments in TREC's format; returns their number."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for qrel in judged:
@@ -119,10 +119,10 @@ def write_qrels(path: Path, judged: Iterable[Qrel]) -> int:
 
 
 def read_rows(path: Path, model: type[Row], name: str) -> Iterator[Row]:
-    """The rows of a JSONL file, one at a time.
+    """The rows of a JSONL file, one at a time. `name` stands for the file in error messages.
 
     Raises:
-        CorruptArtifact: a line is not such a row; names file and line.
+        CorruptArtifact: a line is not a row of this model; the message names file and line.
     """
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -136,35 +136,35 @@ def read_rows(path: Path, model: type[Row], name: str) -> Iterator[Row]:
 
 
 def documents(corpus: Artifact) -> Iterator[Document]:
-    """The documents of a corpus, in its order."""
+    """The documents of a corpus, sorted by id."""
     return read_rows(corpus.path("documents.jsonl"), Document, f"corpus/{corpus.id}/documents.jsonl")
 
 
 def queries(corpus: Artifact, split: Split | None = None) -> list[Query]:
-    """The queries of a corpus, all or those of one split."""
+    """The queries of a corpus, or those of one split, sorted by id."""
     rows = read_rows(corpus.path("queries.jsonl"), Query, f"corpus/{corpus.id}/queries.jsonl")
     return [query for query in rows if split in (None, query.split)]
 
 
 def interactions(corpus: Artifact) -> Iterator[Interaction]:
-    """The interactions of a corpus, in its order: by user, time and document; none where it was not made from any."""
+    """The interactions of a corpus, sorted by user, time and document; none where the corpus has none."""
     if "interactions.jsonl" in corpus.manifest.files:
         path = corpus.path("interactions.jsonl")
         yield from read_rows(path, Interaction, f"corpus/{corpus.id}/interactions.jsonl")
 
 
 def qrels(corpus: Artifact) -> dict[str, dict[str, int]]:
-    """The judgments of a corpus: query id to document id to grade."""
-    found: dict[str, dict[str, int]] = {}
+    """The judgments of a corpus: grade by query id and document id."""
+    judgments: dict[str, dict[str, int]] = {}
     with corpus.path("qrels.txt").open(encoding="utf-8") as file:
         for line in file:
             query, _, document, grade = line.split(" ")
-            found.setdefault(query, {})[document] = int(grade)
-    return found
+            judgments.setdefault(query, {})[document] = int(grade)
+    return judgments
 
 
 def query_id(text: str) -> str:
-    """A query's id from its text, for collections that give none.
+    """A query's id from the hash of its text, for collections whose queries have no id.
 
     >>> query_id("beach")
     'q-ab36e8434472'

@@ -1,6 +1,6 @@
-"""The two logs that the server writes and experiments read: what was shown to whom, and what was chosen of it.
+"""The schemas of the server's logs: exposures (what was shown to whom) and clicks.
 
-One JSON object a line, in `exposures.jsonl` and `clicks.jsonl`. A click names the exposure it answers by `request_id`.
+One JSON object per line, in `exposures.jsonl` and `clicks.jsonl`. A click refers to its exposure by `request_id`.
 """
 
 from typing import Literal, Self
@@ -14,45 +14,45 @@ class _Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class Shown(_Event):
-    """One document as it was shown."""
+class ShownDocument(_Event):
+    """One document of an exposure."""
 
     document: str
     position: int = Field(ge=1)
     """1 is the top."""
     score: float
     propensity: float = Field(gt=0, le=1)
-    """The probability with which the policy puts this document at this position; 1 where nothing is left to chance."""
+    """The probability with which the policy puts this document at this position; 1 for a deterministic policy."""
 
 
 class Exposure(_Event):
-    """One answered search."""
+    """One answered search: the query and the documents that were shown."""
 
     request_id: str = Field(min_length=1)
     at: AwareDatetime
     user: str
-    """A keyed hash of who asked, never the name itself; empty: nobody said."""
+    """A keyed hash of the user, never the name itself; empty: unknown."""
     query: str
-    """The words that were asked with; empty: `history` was."""
+    """The query's text; empty where the query is `history`."""
     history: tuple[str, ...] = ()
-    """The documents that the results are like, the latest last; empty: words were asked with."""
+    """The documents that the results shall be like, the latest last; empty where the query is text."""
     release: str = Field(min_length=1)
     policy: Policy
     """The role in which the release answered."""
     entry: int = Field(ge=1)
     """The journal entry that gave it this role."""
-    results: tuple[Shown, ...]
+    results: tuple[ShownDocument, ...]
     """Best first."""
 
     @model_validator(mode="after")
-    def _asked_by_one(self) -> Self:
+    def _query_or_history(self) -> Self:
         if bool(self.query) == bool(self.history):
             raise ValueError("either a query or a history")
         return self
 
 
 class Click(_Event):
-    """One document chosen from an exposure."""
+    """One click on a document of an exposure."""
 
     request_id: str = Field(min_length=1)
     document: str = Field(min_length=1)

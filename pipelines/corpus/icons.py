@@ -1,6 +1,6 @@
-"""The default collection: the icons of the package `fontawesomefree`, with search terms curated by people.
+"""The default collection: the icons of the package `fontawesomefree`, with their curated search terms.
 
-A term that people gave to an icon is a query, the icon its relevant document; terms never enter a document's text.
+A search term is a query, and the icons that have it are its relevant documents; terms never enter a document's text.
 """
 
 import importlib.util
@@ -20,8 +20,8 @@ def read_icons(folder: Path | None, text: Text) -> tuple[list[Document], list[Qu
     """The icons as documents, their terms as queries, and the judgments.
 
     Args:
-        folder: a folder that holds `metadata/icons.json` and `metadata/categories.yml`; None: the installed package.
-        text: what of an icon is searched. "label+category" is known to rank worse and serves as a harmful change.
+        folder: a folder with `metadata/icons.json` and `metadata/categories.yml`; None: the installed package.
+        text: the text of a document. "label+category" is known to rank worse and serves as an example of a regression.
 
     Raises:
         InputError: the package is not installed, or its metadata is not as expected.
@@ -44,10 +44,10 @@ def read_icons(folder: Path | None, text: Text) -> tuple[list[Document], list[Qu
 
 
 def write_icons(folder: Path | None, text: Text, target: Path) -> dict[str, int]:
-    """Write the icons as the files of a corpus; how many rows of each kind.
+    """Write the icons as the files of a corpus; returns the number of documents, queries and judgments.
 
     Raises:
-        InputError: there are none, or as `read_icons`.
+        InputError: there are no icons, the package is not installed, or its metadata is not as expected.
     """
     documents, queries, judged = read_icons(folder, text)
     if not documents:
@@ -60,11 +60,15 @@ def write_icons(folder: Path | None, text: Text, target: Path) -> dict[str, int]
 
 
 def installed_icons() -> Path:
-    """The folder of the installed package."""
-    found = importlib.util.find_spec("fontawesomefree")
-    if found is None or found.origin is None:
+    """The folder of the installed package.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    package = importlib.util.find_spec("fontawesomefree")
+    if package is None or package.origin is None:
         raise InputError("collection icons", "the package fontawesomefree", f"run `{install_command('demo')}`")
-    return Path(found.origin).parent / "static" / "fontawesomefree"
+    return Path(package.origin).parent / "static" / "fontawesomefree"
 
 
 def _categories(path: Path) -> dict[str, list[str]]:
@@ -97,6 +101,6 @@ def _document(name: str, icon: dict[str, Any], categories: list[str], text: Text
 def _judgments(icons: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, icon in icons.items():
         for term in icon["search"]["terms"]:
-            words = " ".join(str(term).lower().split())  # one term, however it is capitalized
-            if words and words != str(icon["label"]).lower():
-                yield words, name
+            normalized = " ".join(str(term).lower().split())
+            if normalized and normalized != str(icon["label"]).lower():
+                yield normalized, name

@@ -1,1 +1,1 @@
-"""Embeddings: how vectors lie in files, how a refresh keeps what did not change, and what is checked before they appear."""
+"""Embeddings: the layout of vectors in files, incremental refresh, checkpoints, and integrity checks before a commit."""

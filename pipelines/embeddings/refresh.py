@@ -1,6 +1,6 @@
-"""A refresh: corpus, last embeddings and fresh shards, read side by side in the order of ids, so that none is held whole.
+"""Incremental refresh: corpus, base embeddings and new shards are merged by document id, as streams.
 
-Compared are id, content and, by the embeddings that are taken as base, encoder variant.
+A vector of the base is kept where id and content (sha256 of the text) are unchanged; the base is by the same encoder variant.
 """
 
 import heapq
@@ -15,7 +15,7 @@ from pipelines.embeddings.layout import each_row
 from pipelines.errors import CorruptArtifact
 from pipelines.store.artifacts import Artifact
 
-BYTES_A_TOKEN = 4
+BYTES_PER_TOKEN = 4
 SPECIAL_TOKENS = 2
 
 
@@ -29,7 +29,7 @@ Row = TypeVar("Row", bound=_Identified)
 
 @dataclass(frozen=True)
 class StoredVector:
-    """A vector that exists: whose it is, of which content, in which segment, at which row."""
+    """A stored vector: its document and content, the number of its artifact and its row there."""
 
     id: str
     content: str
@@ -39,7 +39,7 @@ class StoredVector:
 
 @dataclass
 class Aligned:
-    """Everything that bears one id: the corpus's document, the base's vector, fresh vectors."""
+    """Everything with one document id: the corpus's document, the base's vectors, new vectors."""
 
     id: str
     document: Document | None = None
@@ -49,37 +49,41 @@ class Aligned:
 
     @property
     def usable(self) -> list[StoredVector]:
-        """The vectors of the document as it is now; there must be one."""
-        return [one for one in [*self.base, *self.fresh] if self.document and one.content == self.content]
+        """The vectors of the document's current content; there must be exactly one."""
+        return [vector for vector in [*self.base, *self.fresh] if self.document and vector.content == self.content]
 
 
 def aligned(corpus: Artifact, base: Sequence[Artifact], fresh: Sequence[Artifact] = ()) -> Iterator[Aligned]:
-    """Everything by id, ascending. Segments count on from the first of `base` to the last of `fresh`.
+    """Documents and vectors merged by id, ascending. Artifacts are numbered from the first of `base` to the last of `fresh`.
+
+    Args:
+        corpus: the documents.
+        base: embeddings whose vectors may be kept: none or one.
+        fresh: shards with new vectors.
 
     Raises:
-        CorruptArtifact: rows are not in the order of ids, or a corpus has an id twice.
+        CorruptArtifact: rows are not sorted by id, or a corpus has an id twice.
     """
-    texts = ascending(documents(corpus), f"corpus/{corpus.id}/documents.jsonl", unique=True)
-    vectors = [placed(part, number) for number, part in enumerate([*base, *fresh])]
-    together: Iterator[Document | StoredVector] = heapq.merge(texts, *vectors, key=attrgetter("id"))
-    for key, group in groupby(together, key=attrgetter("id")):
-        found = Aligned(key)
-        for one in group:
-            if isinstance(one, Document):
-                found.document, found.content = one, one.content
+    texts = _checked_order(documents(corpus), f"corpus/{corpus.id}/documents.jsonl", unique=True)
+    vectors = [_stored_vectors(artifact, number) for number, artifact in enumerate([*base, *fresh])]
+    merged: Iterator[Document | StoredVector] = heapq.merge(texts, *vectors, key=attrgetter("id"))
+    for document_id, group in groupby(merged, key=attrgetter("id")):
+        entry = Aligned(document_id)
+        for item in group:
+            if isinstance(item, Document):
+                entry.document, entry.content = item, item.content
             else:
-                (found.base if one.segment < len(base) else found.fresh).append(one)
-        yield found
+                (entry.base if item.segment < len(base) else entry.fresh).append(item)
+        yield entry
 
 
-def placed(part: Artifact, segment: int) -> Iterator[StoredVector]:
-    """The vectors of embeddings or of a shard, each with its row in it."""
-    ordered = ascending(each_row(part), f"{part.kind}/{part.id}/rows.jsonl")
-    return (StoredVector(one.id, one.content, segment, row) for row, one in enumerate(ordered))
+def _stored_vectors(embedded: Artifact, number: int) -> Iterator[StoredVector]:
+    ordered = _checked_order(each_row(embedded), f"{embedded.kind}/{embedded.id}/rows.jsonl")
+    return (StoredVector(row.id, row.content, number, position) for position, row in enumerate(ordered))
 
 
-def ascending(rows: Iterable[Row], name: str, unique: bool = False) -> Iterator[Row]:
-    """The rows, if their ids ascend."""
+def _checked_order(rows: Iterable[Row], name: str, unique: bool = False) -> Iterator[Row]:
+    """The rows, unchanged; fails at the first whose id does not ascend."""
     before = ""
     for row in rows:
         if row.id < before or (unique and row.id == before):
@@ -92,7 +96,7 @@ def ascending(rows: Iterable[Row], name: str, unique: bool = False) -> Iterator[
 
 @dataclass
 class Change:
-    """What a corpus asks of its base: how many of each, and five ids of those that a law may have to name."""
+    """Documents counted by what a refresh has to do with them, with up to five ids each for messages."""
 
     added: int = 0
     changed: int = 0
@@ -107,42 +111,40 @@ class Change:
 
     @property
     def documents(self) -> int:
-        """Documents that the corpus has."""
+        """Documents of the corpus."""
         return self.to_encode + self.kept
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts by name."""
         return {name: getattr(self, name) for name in ("added", "changed", "deleted", "kept", "tokens")}
 
-    def count(self, one: Aligned) -> bool:
-        """Count an id in; True if its document needs a vector that the base does not have."""
-        has = any(before.content == one.content for before in one.base)
-        kind = "deleted" if not one.document else "kept" if has else "changed" if one.base else "added"
+    def count(self, entry: Aligned) -> bool:
+        """Count one id; returns whether its document must be encoded."""
+        in_base = any(vector.content == entry.content for vector in entry.base)
+        kind = "deleted" if not entry.document else "kept" if in_base else "changed" if entry.base else "added"
         setattr(self, kind, getattr(self, kind) + 1)
         examples = self.examples.setdefault(kind, [])
         if len(examples) < 5:
-            examples.append(one.id)
+            examples.append(entry.id)
         return kind in ("added", "changed")
 
 
-def weight(text: str, max_length: int) -> int:
-    """About how many tokens an encoder reads of a text: a quarter of its bytes in UTF-8, up to the encoder's limit.
+def estimate_tokens(text: str, max_length: int) -> int:
+    """About how many tokens an encoder reads of a text: a quarter of its UTF-8 bytes, up to the encoder's `max_length`.
 
-    The same for every process at a shard, and a thousand times cheaper than to tokenize. A Latin token has about four
-    letters, a Chinese character three bytes and a token, an emoji four and one. Shards need it right only on average:
-    tests measure how even they are with the real tokenizer.
+    A thousand times cheaper than to tokenize. A Latin token has about four letters; a Chinese character has three bytes and is
+    one token, an emoji four and one. Balancing shards needs it right only on average: a test compares it with a tokenizer.
 
-    >>> weight("a small house", 256), weight("x" * 5000, 256)
+    >>> estimate_tokens("a small house", 256), estimate_tokens("x" * 5000, 256)
     (5, 256)
     """
-    return min(max_length, SPECIAL_TOKENS + len(text.encode()) // BYTES_A_TOKEN)
+    return min(max_length, SPECIAL_TOKENS + len(text.encode()) // BYTES_PER_TOKEN)
 
 
 class Shards:
-    """Deals documents out: each goes to the shard that is lightest so far, so that no two differ by more than one text.
+    """Assigns documents to shards: each to the one with the fewest tokens so far, so no two differ by more than one text.
 
-    Every process deals in the order of ids and comes to the same shards. With no more shards than documents none is empty.
+    Every process assigns in the order of ids and gets the same shards. With no more shards than documents none is empty.
 
     >>> shards = Shards(2)
     >>> [shards.take(tokens) for tokens in (5, 3, 1, 2)]
@@ -153,15 +155,17 @@ class Shards:
         self.loads = [(0, number) for number in range(count)]
 
     def take(self, tokens: int) -> int:
-        """The number of the shard that the next document belongs to."""
+        """The number of the shard of the next document, which has `tokens` tokens."""
         load, number = self.loads[0]
         heapq.heapreplace(self.loads, (load + tokens, number))
         return number
 
 
 def shard_documents(corpus: Artifact, base: Sequence[Artifact], number: int, count: int, max_length: int) -> Iterator[Document]:
-    """The documents of one shard, in the order of ids."""
+    """The documents to encode that belong to shard `number` of `count`, sorted by id."""
     shards, change = Shards(count), Change()
-    for one in aligned(corpus, base):
-        if change.count(one) and one.document and shards.take(weight(one.document.text, max_length)) == number:
-            yield one.document
+    for entry in aligned(corpus, base):
+        if change.count(entry) and entry.document:
+            shard = shards.take(estimate_tokens(entry.document.text, max_length))
+            if shard == number:
+                yield entry.document

@@ -1,1 +1,1 @@
-"""Indexes: algorithms, the choice among them by measured recall, building, and incremental updates."""
+"""Indexes: algorithms, selection by measured recall and latency, building, and incremental updates."""

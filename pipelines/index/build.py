@@ -1,4 +1,4 @@
-"""Embeddings become the files of an index: exact where that is quick, else changed in place, else chosen by measurement."""
+"""Builds the files of an index from embeddings: exact for few documents, else by incremental update, else by selection."""
 
 import time
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from pipelines.embeddings.layout import EmbeddedRow, rows, vectors
-from pipelines.index.incremental import changed, drift_of
-from pipelines.index.selection import GroundTruth, IndexMeasurement, choose, recall_queries
+from pipelines.index.incremental import drift_of, update
+from pipelines.index.selection import GroundTruth, IndexMeasurement, recall_queries, select
 from pipelines.index.vector_index import build_flat, write_ids, write_index
 from pipelines.logs import log
 from pipelines.store.artifacts import Artifact, load_exactly
@@ -18,90 +18,95 @@ from pipelines.store.artifacts import Artifact, load_exactly
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How an index is to be made: the fields of the step `index`."""
+    """How to make an index; the step `index` declares the options with their bounds and defaults."""
 
     algorithm: str
     recall: float
     flat_below: int
     query_variant: str
-    threads: int = 0
-    device: Literal["auto", "cpu"] = "auto"
+    threads: int
+    device: Literal["auto", "cpu"]
 
 
 @dataclass(frozen=True)
-class _Built:
-    """An index on disk: its rows, what was measured, and how it came about."""
+class _BuiltIndex:
+    """An index on disk: the document ids of its rows, its measurements, and facts about how it was made."""
 
     file: Path
     ids: list[str]
     table: list[IndexMeasurement]
-    how: dict[str, Any]
+    """The measurement of this index first, then those of other candidates."""
+    history: dict[str, Any]
 
 
-def build_index(embedded: Artifact, base: Artifact | None, wanted: IndexOptions, folder: Path) -> dict[str, Any]:
-    """Write `index.faiss` and `ids.json` of the embeddings into `folder`; the facts for the manifest.
+def build_index(embedded: Artifact, base: Artifact | None, options: IndexOptions, folder: Path) -> dict[str, Any]:
+    """Write `index.faiss` and `ids.json` of the embeddings into `folder`; returns the facts for the manifest.
 
     Args:
         embedded: the embeddings.
         base: an index of earlier embeddings by the same encoder variant, made with the same options; None: build anew.
-        wanted: what is asked.
+        options: how to make it.
         folder: where the files go.
 
     Raises:
-        InputError: the wanted algorithm can't be trained by so few documents, or does not reach the wanted recall.
+        InputError: there are too few documents to train the algorithm, or it does not reach the recall.
     """
     import faiss
 
-    if wanted.threads:
-        faiss.omp_set_num_threads(wanted.threads)
-    after, given = rows(embedded), vectors(embedded)
-    ids = [row.id for row in after]
-    facts = {"documents": len(ids), "dimensions": given.shape[1]}
-    if wanted.algorithm == "flat" or (wanted.algorithm == "auto" and len(ids) < wanted.flat_below):
-        write_index(folder, build_flat(given), ids)
+    if options.threads:
+        faiss.omp_set_num_threads(options.threads)
+    embedded_rows, embedded_vectors = rows(embedded), vectors(embedded)
+    ids = [row.id for row in embedded_rows]
+    facts = {"documents": len(ids), "dimensions": embedded_vectors.shape[1]}
+    if options.algorithm == "flat" or (options.algorithm == "auto" and len(ids) < options.flat_below):
+        write_index(folder, build_flat(embedded_vectors), ids)
         return {**facts, "algorithm": "flat", "effort": 0, "recall_at_10": 1.0, "measured_on": "nothing: it is exact"}
-    asked = recall_queries(embedded, ids, given, wanted.query_variant, wanted.threads)
+    queries = recall_queries(embedded, ids, embedded_vectors, options.query_variant, options.threads)
+    truth = GroundTruth(embedded_vectors, queries)
     with TemporaryDirectory(prefix="ratchet-candidates-") as scratch:
-        yardstick = GroundTruth(given, asked)
-        made = _update(base, after, yardstick, wanted.recall, Path(scratch)) if base else None
-        made = made or _build(after, yardstick, wanted, Path(scratch))
-        move(made.file, folder / "index.faiss")
-    write_ids(folder, made.ids)
-    chosen = made.table[0]
-    said = {"algorithm": chosen.algorithm, "effort": chosen.effort, "recall_at_10": chosen.recall_at_10}
-    return {**facts, **said, "measured_on": asked.source, "table": [asdict(one) for one in made.table], **made.how}
+        built = _update(base, embedded_rows, truth, options.recall, Path(scratch)) if base else None
+        built = built or _select(embedded_rows, truth, options, Path(scratch))
+        move(built.file, folder / "index.faiss")
+    write_ids(folder, built.ids)
+    measured = built.table[0]
+    facts |= {"algorithm": measured.algorithm, "effort": measured.effort, "recall_at_10": measured.recall_at_10}
+    table = [asdict(measurement) for measurement in built.table]
+    return {**facts, "measured_on": queries.source, "table": table, **built.history}
 
 
-def _build(after: Sequence[EmbeddedRow], yardstick: GroundTruth, wanted: IndexOptions, scratch: Path) -> _Built:
+def _select(after: Sequence[EmbeddedRow], truth: GroundTruth, options: IndexOptions, scratch: Path) -> _BuiltIndex:
+    """A new index by the algorithm that selection takes."""
     import faiss
 
-    gpus = faiss.get_num_gpus() if wanted.device == "auto" else 0
-    file, table = choose(wanted.algorithm, yardstick, wanted.recall, scratch, gpus)
-    lists = table[0].algorithm.startswith("ivf")
-    drift = drift_of(faiss.read_index(str(file)), yardstick.vectors) if lists else 0.0
-    how = {"made": "anew", "trained": {"documents": len(after), "drift": drift}}
-    return _Built(file, [row.id for row in after], table, how)
+    gpus = faiss.get_num_gpus() if options.device == "auto" else 0
+    file, table = select(options.algorithm, truth, options.recall, scratch, gpus)
+    inverted = table[0].algorithm.startswith("ivf")
+    drift = drift_of(faiss.read_index(str(file)), truth.vectors) if inverted else 0.0
+    history = {"made": "anew", "trained": {"documents": len(after), "drift": drift}}
+    return _BuiltIndex(file, [row.id for row in after], table, history)
 
 
-def _update(base: Artifact, after: Sequence[EmbeddedRow], yardstick: GroundTruth, least: float, scratch: Path) -> _Built | None:
-    """The base with the rows that went and came; None where it no longer fits, or no longer finds enough."""
+def _update(
+    base: Artifact, after: Sequence[EmbeddedRow], truth: GroundTruth, least: float, scratch: Path
+) -> _BuiltIndex | None:
+    """The base, updated incrementally; None where it must be built anew, or its recall is below `least`."""
     import faiss
 
-    if "trained" not in base.facts:  # an exact one
+    if "trained" not in base.facts:  # an exact index
         return None
     started = time.monotonic()
     contents = {row.id: row.content for row in rows(load_exactly(base.store, "embeddings", base.inputs["embeddings"]))}
-    before = [EmbeddedRow(id=one, content=contents[one]) for one in base.json("ids.json")]
+    before = [EmbeddedRow(id=document, content=contents[document]) for document in base.json("ids.json")]
     index = faiss.read_index(str(base.path("index.faiss")))
-    change = changed(index, before, after, yardstick.vectors, base.facts["trained"])
-    if change is None:
+    updated = update(index, before, after, truth.vectors, base.facts["trained"])
+    if updated is None:
         log().info("built anew", base=base.id, why="drift, growth or deletions that a graph can't follow")
         return None
-    seconds, algorithm = time.monotonic() - started, base.facts["algorithm"]
-    measured = yardstick.measure(algorithm, (change.index, None), least, seconds, scratch / "in-place.faiss", change.order)
-    counts = {"added": change.added, "removed": change.removed, "drift": change.drift}
+    seconds, algorithm, file = time.monotonic() - started, base.facts["algorithm"], scratch / "updated.faiss"
+    measured = truth.measure(algorithm, (updated.index, None), least, seconds, file, updated.order)
+    counts = {"added": updated.added, "removed": updated.removed, "drift": updated.drift}
     log().info("changed in place", base=base.id, **counts, **asdict(measured))
     if not measured.reaches(least):
         return None
-    how = {"made": f"in place of {base.id}", "trained": base.facts["trained"], **counts}
-    return _Built(scratch / "in-place.faiss", change.ids, [measured], how)
+    history = {"made": f"in place of {base.id}", "trained": base.facts["trained"], **counts}
+    return _BuiltIndex(file, updated.ids, [measured], history)

@@ -1,4 +1,4 @@
-"""An index of earlier embeddings, changed in place: rows go and come, what was trained stays, as long as it still fits."""
+"""Incremental update of an index: rows are removed and added, trained centroids stay while they still fit the vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,40 +11,40 @@ from pipelines.embeddings.layout import EmbeddedRow
 from pipelines.models.encoder import Vectors
 
 DRIFT = 0.02
-"""How much further (in 1 − cosine, on average) lists may lie from what is in them now than when they were trained."""
+"""How much `drift_of` may grow after the training before the lists are trained anew."""
 GROWTH = 2.0
-"""How many times more, or fewer, documents than at the training the lists may hold."""
+"""Factor by which the number of documents may grow or shrink after the training."""
 SAMPLED = 200_000
 
 
 @dataclass(frozen=True)
-class Updated:
-    """An index that was changed in place."""
+class UpdatedIndex:
+    """An index after an incremental update."""
 
     index: Any
     ids: list[str]
     """Document ids in the order of its rows."""
     order: NDArray[np.int64]
-    """Which of the vectors each of its rows is."""
+    """For each row of the index, the row of its vector in the embeddings."""
     added: int
     removed: int
     drift: float
-    """Of inverted lists; 0 for a graph, which has no centroids."""
+    """Of inverted lists, by `drift_of`; 0 for a graph, which has no centroids."""
 
 
 def drift_of(index: Any, vectors: Vectors) -> float:
-    """How far the centroids of inverted lists lie from the means of the vectors that belong to them: mean of 1 − cosine.
+    """Mean over the vectors of 1 − cosine between the centroid of their inverted list and the mean of the list's vectors.
 
     Args:
-        index: with inverted lists, trained.
-        vectors: unit vectors, float32, (rows, dimensions); more than 200,000 are sampled at equal distances.
+        index: a trained index with inverted lists.
+        vectors: unit vectors, float32, (rows, dimensions); of more than 200,000 an evenly spaced sample is used.
     """
     rows = np.linspace(0, len(vectors) - 1, min(SAMPLED, len(vectors))).astype(int)
-    some = np.ascontiguousarray(vectors[rows], np.float32)
-    own = index.quantizer.search(some, 1)[1][:, 0]
-    sums = np.zeros((index.nlist, some.shape[1]), np.float32)
-    np.add.at(sums, own, some)
-    counts = np.bincount(own, minlength=index.nlist)
+    sample = np.ascontiguousarray(vectors[rows], np.float32)
+    lists = index.quantizer.search(sample, 1)[1][:, 0]
+    sums = np.zeros((index.nlist, sample.shape[1]), np.float32)
+    np.add.at(sums, lists, sample)
+    counts = np.bincount(lists, minlength=index.nlist)
     used = counts > 0
     centroids = index.quantizer.reconstruct_n(0, index.nlist)[used]
     lengths = np.linalg.norm(sums[used], axis=1) * np.linalg.norm(centroids, axis=1)
@@ -52,44 +52,44 @@ def drift_of(index: Any, vectors: Vectors) -> float:
     return float(np.average(1 - cosines, weights=counts[used]))
 
 
-def changed(
+def update(
     index: Any, before: Sequence[EmbeddedRow], after: Sequence[EmbeddedRow], vectors: Vectors, trained: dict[str, float]
-) -> Updated | None:
-    """The index with the rows of `after` instead of `before`; None where it must be built anew.
+) -> UpdatedIndex | None:
+    """Update an index from the rows of `before` to those of `after`; None where it must be built anew.
 
-    Built anew are: a graph from which a node would go, since FAISS can't take one out and hidden ones would pile up; lists
-    that drifted, or that hold far more or fewer documents than they were trained for; an exact index, whose build is a copy.
+    Built anew are: a graph from which a row was removed, since FAISS can't delete nodes; inverted lists that drifted beyond
+    DRIFT, or that hold more or fewer documents than GROWTH allows; an exact index, whose build is a copy.
 
     Args:
-        index: of `before`; it is changed.
-        before: what its rows stand for, in their order.
-        after: what the vectors stand for.
+        index: the index of `before`; it is modified.
+        before: the documents of its rows, in their order.
+        after: the documents of the vectors, in their order.
         vectors: float32, (len(after), dimensions).
-        trained: `drift` and `documents` of the training.
+        trained: `drift` and `documents` at the time of the training.
     """
-    place = {(row.id, row.content): number for number, row in enumerate(after)}
-    target = np.array([place.pop((row.id, row.content), -1) for row in before], np.int64)
-    fresh = np.array(sorted(place.values()), np.int64)
-    gone = np.flatnonzero(target < 0)
-    if hasattr(index, "hnsw") and not gone.size:
-        index.add(np.ascontiguousarray(vectors[fresh], np.float32))
-        order = np.concatenate([target, fresh])
-        return Updated(index, [after[row].id for row in order.tolist()], order, len(fresh), 0, 0.0)
+    row_after = {(row.id, row.content): number for number, row in enumerate(after)}
+    target = np.array([row_after.pop((row.id, row.content), -1) for row in before], np.int64)
+    added = np.array(sorted(row_after.values()), np.int64)
+    removed = np.flatnonzero(target < 0)
+    if hasattr(index, "hnsw") and not removed.size:
+        index.add(np.ascontiguousarray(vectors[added], np.float32))
+        order = np.concatenate([target, added])
+        return UpdatedIndex(index, [after[row].id for row in order.tolist()], order, len(added), 0, 0.0)
     if not hasattr(index, "nlist") or not 1 / GROWTH <= len(after) / trained["documents"] <= GROWTH:
         return None
     drift = drift_of(index, vectors)
     if drift > trained["drift"] + DRIFT:
         return None
-    _renumber(index, gone, target)
-    index.add_with_ids(np.ascontiguousarray(vectors[fresh], np.float32), fresh)
-    return Updated(index, [row.id for row in after], np.arange(len(after)), len(fresh), len(gone), drift)
+    _renumber(index, removed, target)
+    index.add_with_ids(np.ascontiguousarray(vectors[added], np.float32), added)
+    return UpdatedIndex(index, [row.id for row in after], np.arange(len(after)), len(added), len(removed), drift)
 
 
-def _renumber(index: Any, gone: NDArray[np.int64], target: NDArray[np.int64]) -> None:
-    """Take rows out of inverted lists and give the others the number `target[row]`."""
+def _renumber(index: Any, removed: NDArray[np.int64], target: NDArray[np.int64]) -> None:
+    """Remove rows from inverted lists and give each remaining row the number `target[row]`."""
     import faiss
 
-    index.remove_ids(gone)
+    index.remove_ids(removed)
     for number in range(index.nlist):
         size = index.invlists.list_size(number)
         if size:

@@ -1,4 +1,4 @@
-"""What an approximate index loses and wins, measured against exact search on the corpus's own queries."""
+"""Index selection: candidate indexes are measured against exact search (the ground truth) on the corpus's own queries."""
 
 import math
 import time
@@ -24,17 +24,17 @@ from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.recipes import digest
 
 DEPTH = 10
-MOST, LEAST, TIMED = 500, 100, 50
-"""Queries that recall is measured by at most; where there are fewer than LEAST, documents stand in; and how many are timed."""
-SAME = 1e-6
-"""Scores closer than this are one: of documents that tie, any may be found."""
-SAME_ON_GPU = 1e-3
-"""The same for scores of a GPU, whose tables have 16 bits."""
+MOST_QUERIES, LEAST_QUERIES, TIMED_QUERIES = 500, 100, 50
+"""Queries that recall is measured on, at most and at least (documents' vectors fill up), and those that are timed."""
+TIE = 1e-6
+"""Scores that differ by no more than this tie: recall counts any of the documents that tie with the tenth."""
+TIE_ON_GPU = 1e-3
+"""As TIE, for scores of a GPU, whose tables have 16 bits."""
 
 
 @dataclass(frozen=True)
 class RecallQueries:
-    """What is asked to measure an index: unit vectors, float32, (queries, dimensions), and whose they are."""
+    """The queries that recall is measured on: unit vectors, float32, (queries, dimensions), and their source in words."""
 
     vectors: Vectors
     source: str
@@ -42,7 +42,7 @@ class RecallQueries:
 
 @dataclass(frozen=True)
 class IndexMeasurement:
-    """One candidate, as the table in the manifest has it."""
+    """The measurement of one candidate: a row of the table in the manifest."""
 
     algorithm: Algorithm
     effort: int
@@ -54,17 +54,17 @@ class IndexMeasurement:
     build_s: float
     device: str
     gpu_agreement: float | None
-    """Of an index that was built on a GPU: recall@10 of the copy for the CPU against the original; none: built on the CPU."""
+    """Recall@10 of the CPU copy of an index built on a GPU, against the original; None: built on the CPU."""
 
     def reaches(self, least: float) -> bool:
-        """Whether it may be served: it finds enough, and so does a copy of what a GPU built."""
+        """Whether recall, and where it was built on a GPU the copy's agreement, is at least `least`."""
         return self.recall_at_10 >= least and (self.gpu_agreement is None or self.gpu_agreement >= least)
 
 
 def recall_queries(embedded: Artifact, ids: Sequence[str], vectors: Vectors, variant: str, threads: int) -> RecallQueries:
-    """Up to 500 queries of the embeddings' corpus as vectors; where it has fewer than 100, documents stand in for the rest.
+    """Up to 500 queries of the embeddings' corpus as vectors; with fewer than 100, documents' vectors fill up.
 
-    Real queries come before synthetic ones. One with a history is the mean of its documents' vectors, as the server asks it.
+    Real queries come before synthetic ones. A query with a history is the mean of its documents' vectors, as in serving.
 
     Args:
         embedded: the embeddings.
@@ -74,140 +74,163 @@ def recall_queries(embedded: Artifact, ids: Sequence[str], vectors: Vectors, var
         threads: of the encoder; 0: one for each core.
     """
     corpus = load_exactly(embedded.store, "corpus", embedded.inputs["corpus"])
-    ordered = sorted(queries(corpus), key=lambda query: (query.synthetic, digest(query.id.encode())))[:MOST]
+    sampled = sorted(queries(corpus), key=lambda query: (query.synthetic, digest(query.id.encode())))[:MOST_QUERIES]
     row = {document: number for number, document in enumerate(ids)}
-    histories = [known for query in ordered if (known := [row[one] for one in query.history if one in row])]
-    words = [query for query in ordered if not query.history]
+    histories = [known for query in sampled if (known := [row[document] for document in query.history if document in row])]
+    texts = [query.text for query in sampled if not query.history]
     parts = [mean_direction(vectors[history])[None] for history in histories]
-    if words:
+    if texts:
         encoder = load_encoder(load_exactly(embedded.store, "encoder", embedded.inputs["encoder"]), variant, threads)
-        parts.append(encoder.encode([query.text for query in words], "query"))
-    count = len(histories) + len(words)
-    spread = np.linspace(0, len(vectors) - 1, max(0, min(LEAST - count, len(vectors)))).astype(int)
-    parts.append(np.asarray(vectors[spread], np.float32))
-    return RecallQueries(np.ascontiguousarray(np.concatenate(parts), np.float32), _source(ordered, count, len(spread)))
+        parts.append(encoder.encode(texts, "query"))
+    count = len(histories) + len(texts)
+    fill = np.linspace(0, len(vectors) - 1, max(0, min(LEAST_QUERIES - count, len(vectors)))).astype(int)
+    parts.append(np.asarray(vectors[fill], np.float32))
+    return RecallQueries(np.ascontiguousarray(np.concatenate(parts), np.float32), _source(sampled, count, len(fill)))
 
 
-def _source(ordered: Sequence[Query], count: int, stand_ins: int) -> str:
-    """Whose vectors recall was measured by, in words."""
-    kind = " synthetic" if ordered and ordered[0].synthetic else ""
-    said = [f"{count:,}{kind} queries"] if count else []
-    return " and ".join([*said, *([f"{stand_ins:,} documents' own vectors"] if stand_ins else [])])
+def _source(sampled: Sequence[Query], count: int, fill: int) -> str:
+    """Whose vectors recall was measured on, in words."""
+    kind = " synthetic" if sampled and sampled[0].synthetic else ""
+    sources = [f"{count:,}{kind} queries"] if count else []
+    return " and ".join([*sources, *([f"{fill:,} documents' own vectors"] if fill else [])])
 
 
 class GroundTruth:
-    """Exact search over the vectors: what other indexes are measured against."""
+    """Exact search over the vectors, float32, (documents, dimensions), against which other indexes are measured."""
 
-    def __init__(self, vectors: Vectors, asked: RecallQueries) -> None:
-        self.vectors, self.asked, self.flat = vectors, asked, build_flat(vectors)
+    def __init__(self, vectors: Vectors, queries: RecallQueries) -> None:
+        self.vectors, self.queries, self.flat = vectors, queries.vectors, build_flat(vectors)
         self.depth = min(DEPTH, len(vectors))
-        self.worst = self.flat.search(asked.vectors, self.depth)[0][:, -1:]
+        self.tenth = self.flat.search(self.queries, self.depth)[0][:, -1:]
+        """The score of each query's last exact result: float32, (queries, 1)."""
 
     def recall(self, index: Any, order: NDArray[np.int64] | None = None) -> float:
-        """The part of the exact ten best that the index finds; a document that ties with the tenth is one of them.
+        """Recall@10 of an index against exact search; a document that ties with the tenth counts as one of the ten.
 
         Args:
-            index: what is measured.
-            order: which of the vectors each of its rows is; None: the same row.
+            index: a FAISS index.
+            order: for each row of the index, the row of its vector; None: the same row.
         """
-        found = index.search(self.asked.vectors, self.depth)[1]
-        found = found if order is None else np.where(found < 0, -1, order[found])
-        scores = np.einsum("qd,qkd->qk", self.asked.vectors, self.vectors[np.maximum(found, 0)])
-        return float(((scores >= self.worst - SAME) & (found >= 0)).mean())
+        rows = index.search(self.queries, self.depth)[1]
+        rows = rows if order is None else np.where(rows < 0, -1, order[rows])
+        scores = np.einsum("qd,qkd->qk", self.queries, self.vectors[np.maximum(rows, 0)])
+        return float(((scores >= self.tenth - TIE) & (rows >= 0)).mean())
 
     def measure(
         self,
         algorithm: Algorithm,
-        made: tuple[Any, Any],
+        built: tuple[Any, Any],
         least: float,
         build_s: float,
         file: Path,
         order: NDArray[np.int64] | None = None,
     ) -> IndexMeasurement:
-        """Give an index the least effort that reaches the recall `least`, else the most there is; measure it; write it."""
+        """Set the least effort whose recall reaches `least`, else the greatest; measure the index and write it to `file`.
+
+        Args:
+            algorithm: of the index.
+            built: the index, and the original on a GPU or None, as `algorithms.build` gives them.
+            least: recall to reach.
+            build_s: seconds that it took to build.
+            file: where to write it.
+            order: as for `recall`.
+        """
         import faiss
 
-        index, original = made
+        index, original = built
 
         @cache
-        def found(effort: int) -> float:
+        def recall_at(effort: int) -> float:
             algorithms.set_effort(index, effort)
             return self.recall(index, order)
 
         levels = algorithms.efforts(index)
-        effort = levels[min(bisect_left(levels, least, key=found), len(levels) - 1)]
-        recall = found(effort)
+        effort = levels[min(bisect_left(levels, least, key=recall_at), len(levels) - 1)]
+        recall = recall_at(effort)
         algorithms.set_effort(index, effort)
         faiss.write_index(index, str(file))
         return IndexMeasurement(
-            algorithm=algorithm, effort=effort, recall_at_10=math.floor(recall * 1e4) / 1e4, bytes=file.stat().st_size,
-            latency_ratio=round(self._latency_ratio(index), 3), build_s=round(build_s, 3),
-            device="gpu" if original else "cpu", gpu_agreement=self._agreement(index, original, effort) if original else None,
-        )  # fmt: skip
+            algorithm=algorithm,
+            effort=effort,
+            recall_at_10=math.floor(recall * 1e4) / 1e4,
+            bytes=file.stat().st_size,
+            latency_ratio=round(self._latency_ratio(index), 3),
+            build_s=round(build_s, 3),
+            device="gpu" if original else "cpu",
+            gpu_agreement=self._agreement(index, original, effort) if original else None,
+        )
 
     def _latency_ratio(self, index: Any) -> float:
-        """Median time of one query on one thread over that of exact search; in turns, so that a busy machine slows both."""
+        """Median time of one query on one thread over that of exact search; alternating, so that other load slows both."""
         import faiss
 
         if index is self.flat:
             return 1.0
         threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)
-        queries = [self.asked.vectors[row : row + 1] for row in range(min(TIMED, len(self.asked.vectors)))]
-        pairs = [(_timed(index, query), _timed(self.flat, query)) for query in queries]
+        timed = [self.queries[row : row + 1] for row in range(min(TIMED_QUERIES, len(self.queries)))]
+        pairs = [(_search_s(index, query), _search_s(self.flat, query)) for query in timed]
         faiss.omp_set_num_threads(threads)
-        ours, exact = zip(*pairs, strict=True)
-        return float(median(ours) / median(exact))
+        candidate_s, exact_s = zip(*pairs, strict=True)
+        return float(median(candidate_s) / median(exact_s))
 
     def _agreement(self, index: Any, original: Any, effort: int) -> float:
-        """The part of the original's ten best that the copy finds, up to ties by the original's scores."""
+        """Recall@10 of the CPU copy against the original on the GPU, up to ties by the original's scores."""
         algorithms.set_effort(original, effort)
-        worst = original.search(self.asked.vectors, self.depth)[0][:, -1:]
-        scores = index.search(self.asked.vectors, self.depth)[0]
-        return float((scores >= worst - SAME_ON_GPU).mean())
+        tenth = original.search(self.queries, self.depth)[0][:, -1:]
+        scores = index.search(self.queries, self.depth)[0]
+        return float((scores >= tenth - TIE_ON_GPU).mean())
 
 
-def _timed(index: Any, query: Vectors) -> float:
+def _search_s(index: Any, query: Vectors) -> float:
     started = time.perf_counter()
     index.search(query, DEPTH)
     return time.perf_counter() - started
 
 
-def candidates(wanted: str, documents: int) -> tuple[Algorithm, ...]:
-    """The algorithms to build: the wanted one, or with `auto` all that so many documents can train.
+def candidates(algorithm: str, documents: int) -> tuple[Algorithm, ...]:
+    """The algorithms to build: the given one, or with `auto` all that so many documents can train.
 
     >>> candidates("hnsw", 10), candidates("auto", 100)
     (('hnsw',), ('flat', 'hnsw', 'ivf-sq8'))
     """
-    trainable = [one for one in ALGORITHMS if one != "ivf-pq" or documents >= algorithms.CODES]
-    return tuple(trainable) if wanted == "auto" else tuple(one for one in ALGORITHMS if one == wanted)
+    trainable = [each for each in ALGORITHMS if each != "ivf-pq" or documents >= algorithms.PQ_CENTROIDS]
+    return tuple(trainable) if algorithm == "auto" else tuple(each for each in ALGORITHMS if each == algorithm)
 
 
-def choose(wanted: str, yardstick: GroundTruth, least: float, scratch: Path, gpus: int) -> tuple[Path, list[IndexMeasurement]]:
-    """Build and measure the candidates; the fastest of those that reach the recall `least`.
+def select(algorithm: str, truth: GroundTruth, least: float, scratch: Path, gpus: int) -> tuple[Path, list[IndexMeasurement]]:
+    """Build and measure the candidates; select the fastest of those whose recall@10 is at least `least`.
 
-    The fastest, not the smallest: memory is what a server has or has not, and exact search, which needs most of it, is
-    always eligible; time is what each search costs.
+    The fastest rather than the smallest: a server either has the memory or not, while every search costs time; and exact
+    search, which needs the most memory, is always eligible.
+
+    Args:
+        algorithm: one, or "auto": all that can be trained.
+        truth: exact search over the vectors to index.
+        least: recall@10 to reach.
+        scratch: a folder for the candidates' files.
+        gpus: number of GPUs to build on.
 
     Returns:
-        the winner's file, and the table of all, the winner first.
+        the file of the selected index, and the measurements of all candidates, the selected first.
 
     Raises:
-        InputError: none reaches `least`.
+        InputError: no candidate reaches `least`, or there are too few documents to train the algorithm.
     """
     table: list[IndexMeasurement] = []
-    for algorithm in candidates(wanted, len(yardstick.vectors)):
+    for candidate in candidates(algorithm, len(truth.vectors)):
         started = time.monotonic()
-        device = algorithms.device_of(algorithm, gpus)
-        built = (yardstick.flat, None) if algorithm == "flat" else algorithms.build(algorithm, yardstick.vectors, device)
-        table.append(yardstick.measure(algorithm, built, least, time.monotonic() - started, scratch / f"{algorithm}.faiss"))
+        device = algorithms.device_of(candidate, gpus)
+        built = (truth.flat, None) if candidate == "flat" else algorithms.build(candidate, truth.vectors, device)
+        table.append(truth.measure(candidate, built, least, time.monotonic() - started, scratch / f"{candidate}.faiss"))
         log().info("measured", **asdict(table[-1]))
-    eligible = [one for one in table if one.reaches(least)]
+    eligible = [row for row in table if row.reaches(least)]
     if not eligible:
-        best = max(table, key=lambda one: one.recall_at_10)
+        best = max(table, key=lambda row: row.recall_at_10)
         raise InputError(
             f"{best.algorithm}, which finds {best.recall_at_10:.4f} of the exact ten best at its greatest effort",
-            f"at least {least}", "take --algorithm auto or flat, or a lower --recall",
-        )  # fmt: skip
-    winner = min(eligible, key=lambda one: one.latency_ratio)
-    return scratch / f"{winner.algorithm}.faiss", [winner, *(one for one in table if one is not winner)]
+            f"at least {least}",
+            "take --algorithm auto or flat, or a lower --recall",
+        )
+    selected = min(eligible, key=lambda row: row.latency_ratio)
+    return scratch / f"{selected.algorithm}.faiss", [selected, *(row for row in table if row is not selected)]

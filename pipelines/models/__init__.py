@@ -1,1 +1,1 @@
-"""Models: encoders, what computes them, their numeric formats, and their export."""
+"""Models: encoders and their variants (backend × numeric format), their export, quantization and inference."""

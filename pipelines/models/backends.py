@@ -1,10 +1,10 @@
-"""What computes an encoder's variants: the table of variants, and one function for each library that runs them.
+"""The variants of an encoder (backend × numeric format), and one function for each backend that loads them.
 
-A library is imported when a variant of its is loaded, so the server needs ONNX Runtime alone.
+A backend's library is imported when one of its variants is loaded, so the server needs ONNX Runtime alone.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -18,26 +18,27 @@ from pipelines.errors import InputError
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Files = Callable[[str], Path]
+"""The path of an encoder's file by its name."""
 Forward = Callable[[Ids], Vectors]
-"""Token ids of texts of one length, int64 (rows, tokens), to unit vectors, float32 (rows, dimensions)."""
+"""One forward pass: token ids of texts of one length, int64 (texts, tokens), to unit vectors, float32 (texts, dimensions)."""
 ONNX, INT8, INT8_WEIGHTS, WEIGHTS = "model.onnx", "model.int8.onnx", "model.int8-weights.onnx", "model.safetensors"
 
 
 class Format(BaseModel):
-    """A variant as it can be made of any encoder: who computes it from which file, in which numbers, on which CPUs."""
+    """A variant before it is measured: its model file, backend, precision and required CPU features."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str
     backend: Literal["onnxruntime", "openvino", "torch"] = "onnxruntime"
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Numbers between what the file quantizes")
-    requires: list[str] = Field([], description="CPU features without which it must not run")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Precision of whatever the file does not quantize")
+    requires: list[str] = Field([], description="CPU features without which it must not run, as Linux names them")
 
 
 class Variant(Format):
-    """One backend and numeric format of an encoder, with its measured deviation from the original weights."""
+    """A variant of one encoder, with its measured deviation from the original weights."""
 
-    deviation: float = Field(ge=0, description="max-abs difference to the original in fp32, over the probes")
+    deviation: float = Field(ge=0, description="Largest absolute difference of a coordinate to the original in fp32")
 
 
 FORMATS: Mapping[str, Format] = {
@@ -51,28 +52,36 @@ FORMATS: Mapping[str, Format] = {
     "torch-bf16": Format(file=WEIGHTS, backend="torch", precision="bf16"),
     "torch-fp16": Format(file=WEIGHTS, backend="torch", precision="fp16"),
 }
-"""Without VNNI the sums of u8·s8 products saturate, and without native bf16 it is emulated at a fifth of the speed."""
+"""Without VNNI the sums of u8·s8 products saturate. Without AVX512-BF16, bf16 is emulated at a fifth of the speed."""
 
 
 def forward_of(variant: Format, files: Files, pooling: str, threads: int) -> Forward:
-    """The variant, loaded; `files` gives the path of an artifact's file, `threads` 0 takes all cores.
+    """Load a variant; returns its forward pass.
+
+    Args:
+        variant: what to load.
+        files: gives the path of an encoder's file by its name.
+        pooling: "mean" or "cls"; only torch needs it, the ONNX files contain it.
+        threads: of the backend; 0: one for each core.
 
     Raises:
-        InputError: its library is not installed, or this CPU lacks what it requires.
+        InputError: the backend's library is not installed, or this CPU lacks a required feature.
     """
     missing = sorted(set(variant.requires) - cpu_features())
     if missing:
         raise InputError(
             f"{variant.file} by {variant.backend} on a CPU without {', '.join(missing)}",
-            "a variant that this CPU can run", "choose another variant",
-        )  # fmt: skip
+            "a variant that this CPU can run",
+            "choose another variant",
+        )
     try:
         return BACKENDS[variant.backend](variant, files, pooling, threads)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"a variant for {variant.backend}, without the module {error.name}", "the library that computes it",
+            f"a variant for {variant.backend}, without the module {error.name}",
+            "the library that computes it",
             f"install {variant.backend}, or choose another variant",
-        ) from None  # fmt: skip
+        ) from None
 
 
 @functools.cache
@@ -90,16 +99,16 @@ def _onnxruntime(variant: Format, files: Files, _pooling: str, threads: int) -> 
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(files(variant.file)), options, providers=["CPUExecutionProvider"])
-    inputs = {given.name for given in session.get_inputs()}
+    names = {tensor.name for tensor in session.get_inputs()}
 
     def forward(ids: Ids) -> Vectors:
-        return np.asarray(session.run(None, _feeds(ids, inputs))[0], np.float32)
+        return np.asarray(session.run(None, model_inputs(ids, names))[0], np.float32)
 
     return forward
 
 
 def _openvino(variant: Format, files: Files, _pooling: str, threads: int) -> Forward:
-    """OpenVINO reads the ONNX file. Its CPU kernels give a row the same bits in every batch of one length, in bf16 too."""
+    """OpenVINO reads the ONNX file. Its CPU kernels are batch-invariant among texts of one length, in bf16 too."""
     import openvino
 
     hints: dict[str, Any] = {
@@ -109,10 +118,10 @@ def _openvino(variant: Format, files: Files, _pooling: str, threads: int) -> For
     }
     core = openvino.Core()
     model = core.compile_model(core.read_model(str(files(variant.file))), "CPU", hints)
-    inputs = {given.get_any_name() for given in model.inputs}
+    names = {tensor.get_any_name() for tensor in model.inputs}
 
     def forward(ids: Ids) -> Vectors:
-        return np.array(model(_feeds(ids, inputs))[0], np.float32)  # a copy: the next answer takes the same place
+        return np.array(model(model_inputs(ids, names))[0], np.float32)  # a copy: the next call reuses the output buffer
 
     return forward
 
@@ -129,13 +138,13 @@ def _torch(variant: Format, files: Files, pooling: str, threads: int) -> Forward
     with TemporaryDirectory() as folder:
         for name in ("config.json", WEIGHTS):
             (Path(folder) / name).symlink_to(files(name).absolute())
-        numbers = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[variant.precision]
-        network = sentence_encoder(Path(folder), pooling).to(device, numbers)
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[variant.precision]
+        network = sentence_encoder(Path(folder), pooling).to(device, dtype)
 
     def forward(ids: Ids) -> Vectors:
         with torch.inference_mode():
-            given = (torch.from_numpy(one).to(device) for one in (ids, np.ones_like(ids), np.zeros_like(ids)))
-            return np.asarray(network(*given).cpu().numpy(), np.float32)
+            inputs = (torch.from_numpy(array).to(device) for array in (ids, np.ones_like(ids), np.zeros_like(ids)))
+            return np.asarray(network(*inputs).cpu().numpy(), np.float32)
 
     return forward
 
@@ -147,6 +156,11 @@ BACKENDS: Mapping[str, Callable[[Format, Files, str, int], Forward]] = {
 }
 
 
-def _feeds(ids: Ids, inputs: set[str]) -> dict[str, Ids]:
-    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    return {name: value for name, value in feeds.items() if name in inputs}
+def model_inputs(ids: Ids, names: Collection[str]) -> dict[str, Ids]:
+    """Ids, attention mask and token types, each int64 (texts, tokens): those of them that a BERT-like ONNX model has as inputs.
+
+    >>> list(model_inputs(np.array([[101, 102]]), {"input_ids", "attention_mask"}))
+    ['input_ids', 'attention_mask']
+    """
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    return {name: array for name, array in inputs.items() if name in names}

@@ -1,6 +1,6 @@
 """An encoder: texts in, unit vectors out. The artifact holds `model.onnx`, `tokenizer.json` and `encoder.json`.
 
-Inference needs tokenizers and what computes the variant: ONNX Runtime for the server, which carries no torch.
+Inference needs the tokenizers library and the variant's backend; the server has ONNX Runtime and no torch.
 """
 
 from collections import deque
@@ -21,16 +21,17 @@ from pipelines.store.artifacts import Artifact
 
 Role = Literal["query", "document"]
 Item = TypeVar("Item")
-Done = TypeVar("Done")
+Output = TypeVar("Output")
 WINDOW = 2048
-"""Texts that are tokenized together, at least; with large batches as many as a batch has tokens, so that batches fill up."""
+"""Texts that are tokenized together, at least; more where a batch holds more tokens, so that batches fill up."""
 PROBES = 32
+"""Stored documents that are encoded again to verify an encoder, at most."""
 BOUND = 1e-3
-"""Largest absolute difference between a stored and a re-encoded probe's coordinates that another machine may show."""
+"""Largest absolute difference of a coordinate that two machines may show for the same text and variant."""
 
 
 class Fingerprint(BaseModel):
-    """Everything that decides what vector a text gets. Two encoders with one fingerprint are one."""
+    """Everything that determines a text's vector. Encoders with equal fingerprints are the same encoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,18 +45,18 @@ class Fingerprint(BaseModel):
 
 
 class EncoderCard(BaseModel):
-    """`encoder.json`: the fingerprint, the vectors' size and the variants by name."""
+    """`encoder.json`: the fingerprint, the vectors' dimensions and the variants by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fingerprint: Fingerprint
     dimensions: int
-    vocabulary: int = Field(0, ge=0, description="Tokens that the model knows; 0: not recorded")
+    vocabulary: int = Field(0, ge=0, description="Size of the model's vocabulary; 0: not recorded")
     variants: dict[str, Variant]
 
 
 class Encoder:
-    """One variant of an encoder, loaded. `forward_passes` counts the batches it has run, `cut` the texts that were too long."""
+    """One variant of an encoder, loaded. `forward_passes` counts its batches, `cut` the texts that were truncated."""
 
     def __init__(self, card: EncoderCard, variant: str, files: Files, threads: int = 0) -> None:
         self.card, self.variant, self.forward_passes, self.cut = card, variant, 0, 0
@@ -63,39 +64,41 @@ class Encoder:
         self.forward = forward_of(card.variants[variant], files, card.fingerprint.pooling, threads)
 
     def encode(self, texts: Sequence[str], role: Role, batch_tokens: int = 2048) -> Vectors:
-        """Unit vectors of `texts`, float32, shape (len(texts), dimensions), in the order given."""
+        """Unit vectors of `texts`, float32, shape (len(texts), dimensions), in the order of the texts."""
         vectors = np.zeros((len(texts), self.card.dimensions), np.float32)
-        finished = self.batches(texts, role, batch_tokens)
-        for rows, found in progress(finished, len(texts), "texts", lambda batch: len(batch[0])) if len(texts) > 1 else finished:
-            vectors[rows] = found
+        batches = self.batches(texts, role, batch_tokens)
+        if len(texts) > 1:
+            batches = progress(batches, len(texts), "texts", lambda batch: len(batch[0]))
+        for rows, encoded in batches:
+            vectors[rows] = encoded
         return vectors
 
     def batches(self, texts: Sequence[str], role: Role, batch_tokens: int = 2048) -> Iterator[tuple[list[int], Vectors]]:
-        """Batch after batch: the rows of `texts` that it encoded, and their unit vectors, float32, (rows, dimensions).
+        """Encode batch by batch: the rows of `texts` in a batch, and their unit vectors, float32, (rows, dimensions).
 
-        A batch holds texts of one length, up to `batch_tokens` tokens; the shortest come first, and each row comes once.
+        A batch holds texts of one length, up to `batch_tokens` tokens. Each row comes once, short texts first.
         The next texts are tokenized while a batch is computed, at most two windows ahead.
         """
         order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
         size = max(WINDOW, batch_tokens)
         windows = [order[start : start + size] for start in range(0, len(order), size)]
-        tokenized = ahead(lambda window: self.tokens([texts[row] for row in window], role), windows)
+        tokenized = prefetch(lambda window: self.tokens([texts[row] for row in window], role), windows)
         for window, tokens in zip(windows, tokenized, strict=True):
-            for batch in batch_by_tokens([len(numbers) for numbers in tokens], batch_tokens):
+            for batch in batch_by_tokens([len(ids) for ids in tokens], batch_tokens):
                 yield [window[row] for row in batch], self.encode_tokens([tokens[row] for row in batch])
 
     def tokens(self, texts: Sequence[str], role: Role) -> list[list[int]]:
-        """The numbers of each text's tokens, the role's prefix among them, cut at the length that the model reads."""
+        """Each text's token ids, with the role's prefix, truncated at the fingerprint's `max_length`."""
         fingerprint = self.card.fingerprint
         prefix = fingerprint.query_prefix if role == "query" else fingerprint.document_prefix
-        found = self.tokenizer.encode_batch_fast([prefix + text for text in texts])
-        self.cut += sum(bool(one.overflowing) for one in found)
-        return [one.ids for one in found]
+        encodings = self.tokenizer.encode_batch_fast([prefix + text for text in texts])
+        self.cut += sum(bool(encoding.overflowing) for encoding in encodings)
+        return [encoding.ids for encoding in encodings]
 
     def encode_tokens(self, tokens: Sequence[Sequence[int]]) -> Vectors:
-        """Unit vectors of texts of one length, given as token numbers, by one forward pass: float32, (texts, dimensions).
+        """Unit vectors of texts of one length, given as token ids, by one forward pass: float32, (texts, dimensions).
 
-        A text without any token has no direction: its vector is 0, which `check_vectors` refuses by the document's name.
+        A text without tokens has no direction: its vector is 0, which `check_vectors` refuses.
         """
         if not tokens[0]:
             return np.zeros((len(tokens), self.card.dimensions), np.float32)
@@ -103,33 +106,38 @@ class Encoder:
         return self.forward(np.array(tokens, np.int64))
 
 
-def ahead(work: Callable[[Item], Done], items: Sequence[Item], depth: int = 2) -> Iterator[Done]:
-    """`work` of each item in order, done in a thread up to `depth` items before it is asked for; a single one in this thread.
+def prefetch(work: Callable[[Item], Output], items: Sequence[Item], depth: int = 2) -> Iterator[Output]:
+    """`map(work, items)`, computed in a thread up to `depth` items ahead; a single item is computed in the caller's thread.
 
-    >>> list(ahead(len, ["a", "bc"]))
+    >>> list(prefetch(len, ["a", "bc"]))
     [1, 2]
     """
     if len(items) < 2:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(1) as pool:
-        waiting = deque(pool.submit(work, item) for item in items[:depth])
+        futures = deque(pool.submit(work, item) for item in items[:depth])
         try:
             for item in items[depth:]:
-                done = waiting.popleft().result()
-                waiting.append(pool.submit(work, item))
-                yield done
-            while waiting:
-                yield waiting.popleft().result()
+                output = futures.popleft().result()
+                futures.append(pool.submit(work, item))
+                yield output
+            while futures:
+                yield futures.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def load_tokenizer(path: Path, max_length: int, vocabulary: int = 0) -> Any:
-    """A tokenizer that cuts texts at `max_length` tokens and does not pad.
+    """A tokenizer that truncates texts at `max_length` tokens and does not pad.
+
+    Args:
+        path: a `tokenizer.json`.
+        max_length: tokens of a text, at most.
+        vocabulary: the size of the model's vocabulary; 0: unknown, not checked.
 
     Raises:
-        InputError: the file is no tokenizer, or has tokens beyond a model's `vocabulary`; 0: any may come.
+        InputError: the file is no tokenizer, or has token ids beyond the vocabulary.
     """
     from tokenizers import Tokenizer
 
@@ -140,27 +148,28 @@ def load_tokenizer(path: Path, max_length: int, vocabulary: int = 0) -> Any:
     highest = max(tokenizer.get_vocab().values(), default=-1)
     if vocabulary and highest >= vocabulary:
         raise InputError(
-            f"{path}: tokens up to number {highest}", f"those of the model, which ends at {vocabulary - 1}",
+            f"{path}: token ids up to {highest}",
+            f"at most {vocabulary - 1}, the model's last",
             "give the tokenizer that the model was trained with",
-        )  # fmt: skip
+        )
     tokenizer.enable_truncation(max_length)
     tokenizer.no_padding()
     return tokenizer
 
 
 def batch_by_tokens(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Rows of one length together, the shortest first, cut so that rows × length stays within `batch_tokens`; none is empty.
+    """Batches of rows of one length, the shortest first, with rows × length ≤ `batch_tokens` or a single row.
 
-    Texts of several lengths are not padded to one: kernels sum in another order for another length, so that in bf16 a text's
-    vector would depend on the longest of its batch.
+    Texts are not padded to a common length: kernels sum in another order for another length, so that in bf16 a text's
+    vector would depend on the longest text of its batch.
 
     >>> batch_by_tokens([3, 9, 3, 2, 3, 3], 9)
     [[3], [0, 2, 4], [5], [1]]
     """
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
-        together = bool(batches) and lengths[batches[-1][0]] == lengths[row]
-        if together and (len(batches[-1]) + 1) * lengths[row] <= batch_tokens:
+        same_length = bool(batches) and lengths[batches[-1][0]] == lengths[row]
+        if same_length and (len(batches[-1]) + 1) * lengths[row] <= batch_tokens:
             batches[-1].append(row)
         else:
             batches.append([row])
@@ -168,15 +177,15 @@ def batch_by_tokens(lengths: Sequence[int], batch_tokens: int) -> list[list[int]
 
 
 def card_of(encoder: Artifact) -> EncoderCard:
-    """The encoder's card."""
+    """The card of an encoder artifact."""
     return EncoderCard.model_validate(encoder.json("encoder.json"))
 
 
 def load_encoder(encoder: Artifact, variant: str, threads: int = 0) -> Encoder:
-    """The encoder's `variant`, ready to encode.
+    """Load a variant of an encoder; `threads` 0: one for each core.
 
     Raises:
-        InputError: it has no such variant, or the variant can't run here.
+        InputError: the encoder has no such variant, or the variant can't run here.
     """
     card = card_of(encoder)
     if variant not in card.variants:
@@ -187,10 +196,10 @@ def load_encoder(encoder: Artifact, variant: str, threads: int = 0) -> Encoder:
 
 
 def check_vectors(vectors: NDArray[Any], ids: Sequence[str]) -> None:
-    """Refuse vectors that can't be searched.
+    """Check that vectors, (len(ids), dimensions), are finite and of length 1 ± 0.001.
 
     Raises:
-        InputError: a value is NaN or infinite, or a vector is not of length 1; names five documents.
+        InputError: some are not; the message names up to five ids.
     """
     norms = np.linalg.norm(vectors, axis=1)
     bad = np.flatnonzero(~(np.abs(norms - 1) < 1e-3))

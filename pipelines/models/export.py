@@ -1,4 +1,4 @@
-"""From torch weights to ONNX: the one place of ranking that needs torch. Serving never imports it."""
+"""Export of an encoder's torch weights to ONNX, and the reference vectors that its variants are compared with."""
 
 import logging
 import warnings
@@ -10,13 +10,25 @@ from pipelines.models.encoder import Fingerprint, Vectors, load_tokenizer
 from pipelines.models.torch_encoder import sentence_encoder
 
 PROBE_TEXTS = [
-    "a", "house", "Digit Zero", "person walking with a cane", "café Zürich 東京", "USB-C to HDMI cable, 2 m",
-    "The quick brown fox jumps over the lazy dog.", "word " * 120,
-]  # fmt: skip
+    "a",
+    "house",
+    "Digit Zero",
+    "person walking with a cane",
+    "café Zürich 東京",
+    "USB-C to HDMI cable, 2 m",
+    "The quick brown fox jumps over the lazy dog.",
+    "word " * 120,
+]
+"""Texts on which every variant's deviation is measured: short and long, several scripts."""
 
 
 def export_onnx(model: Path, pooling: str, target: Path) -> int:
-    """Write the encoder with pooling and normalization as one ONNX file; returns the vectors' size.
+    """Write the encoder with pooling and normalization as one ONNX file; returns the vectors' dimensions.
+
+    Args:
+        model: a folder with `config.json` and `model.safetensors`.
+        pooling: "mean" or "cls".
+        target: the file to write.
 
     Raises:
         InputError: the weights can't be loaded or exported.
@@ -24,16 +36,21 @@ def export_onnx(model: Path, pooling: str, target: Path) -> int:
     import torch
 
     network = sentence_encoder(model, pooling)
-    examples = tuple(torch.full((2, 8), value) for value in (7, 1, 0))  # one tensor thrice would become one input
+    examples = tuple(torch.full((2, 8), value) for value in (7, 1, 0))  # three distinct tensors, else they become one input
     batch, length = torch.export.Dim("batch", min=1, max=65536), torch.export.Dim("length", min=2, max=512)
     names = ["input_ids", "attention_mask", "token_type_ids"]
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of torchvision, which nobody needs
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of a missing torchvision, which is not needed
     try:
         with warnings.catch_warnings(action="ignore"):
             program = torch.onnx.export(
-                network, examples, dynamo=True, verbose=False, input_names=names, output_names=["sentence_embedding"],
+                network,
+                examples,
+                dynamo=True,
+                verbose=False,
+                input_names=names,
+                output_names=["sentence_embedding"],
                 dynamic_shapes=({0: batch, 1: length},) * 3,
-            )  # fmt: skip
+            )
             program.save(str(target))
     except (RuntimeError, torch.onnx.OnnxExporterError) as error:
         raise InputError(
@@ -43,15 +60,19 @@ def export_onnx(model: Path, pooling: str, target: Path) -> int:
 
 
 def reference_vectors(model: Path, tokenizer: Path, fingerprint: Fingerprint, texts: Sequence[str]) -> Vectors:
-    """What the original weights give for the texts as documents, one text at a time, in fp32."""
+    """The texts' vectors as documents by the original weights, one text at a time: float32, (texts, dimensions).
+
+    Raises:
+        InputError: weights or tokenizer can't be loaded.
+    """
     import numpy as np
     import torch
 
     network = sentence_encoder(model, fingerprint.pooling)
-    cutter = load_tokenizer(tokenizer, fingerprint.max_length)
-    found = []
+    loaded_tokenizer = load_tokenizer(tokenizer, fingerprint.max_length)
+    vectors = []
     for text in texts:
-        ids = torch.tensor([cutter.encode(fingerprint.document_prefix + text).ids])
+        ids = torch.tensor([loaded_tokenizer.encode(fingerprint.document_prefix + text).ids])
         with torch.inference_mode():
-            found.append(network(ids, torch.ones_like(ids), torch.zeros_like(ids)).numpy()[0])
-    return np.stack(found)
+            vectors.append(network(ids, torch.ones_like(ids), torch.zeros_like(ids)).numpy()[0])
+    return np.stack(vectors)

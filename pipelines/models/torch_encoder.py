@@ -1,4 +1,4 @@
-"""From torch weights to ONNX: the one place of ranking that needs torch. Serving never imports it."""
+"""The encoder as a torch module, for export, reference vectors and the torch variants. Serving never imports it."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,14 @@ from pipelines.errors import InputError
 
 
 def sentence_encoder(model: Path, pooling: str) -> Any:
-    """The torch module of the folder `model`: token ids, mask and types to unit vectors, in fp32.
+    """The encoder in folder `model` as a torch module in fp32, in evaluation mode.
+
+    Its forward pass takes token ids, attention mask and token types, each int64 (texts, tokens), and returns unit vectors,
+    float32 (texts, dimensions).
+
+    Args:
+        model: a folder with `config.json` and `model.safetensors`.
+        pooling: "cls": the first token's vector; else the mean of the tokens' vectors.
 
     Raises:
         InputError: the weights can't be loaded.
@@ -24,7 +31,7 @@ def sentence_encoder(model: Path, pooling: str) -> Any:
         raise InputError(f"{model}: {str(error)[:200]}", "weights that transformers can load", "check the folder") from None
 
     class SentenceEncoder(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
-        """Token vectors, pooled to one and scaled to length 1."""
+        """BERT body, pooling and normalization to length 1."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -37,8 +44,8 @@ def sentence_encoder(model: Path, pooling: str) -> Any:
             if pooling == "cls":
                 pooled = hidden[:, 0]
             else:
-                kept = attention_mask.unsqueeze(-1).to(hidden.dtype)
-                pooled = (hidden * kept).sum(1) / kept.sum(1).clamp(min=1e-9)
+                mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+                pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
             return torch.nn.functional.normalize(pooled, dim=1)
 
     return SentenceEncoder().eval()

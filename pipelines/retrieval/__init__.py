@@ -1,1 +1,1 @@
-"""Retrieval: what answers a query. Steps and the search server share it."""
+"""Retrieval: everything that answers a query. Steps and the search server share it."""

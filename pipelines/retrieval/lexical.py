@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.retrieval.run import Ranking, Run, kept, untied
+from pipelines.retrieval.run import Ranking, Run, break_ties, exclude
 
 BM25 = {"k1": 1.5, "b": 0.75, "method": "lucene", "stopwords": "english"}
 """The baseline's settings: bm25s' defaults, untuned."""
@@ -14,7 +14,7 @@ BM25 = {"k1": 1.5, "b": 0.75, "method": "lucene", "stopwords": "english"}
 def bm25_run(
     documents: Mapping[str, str], queries: Mapping[str, str], depth: int, left_out: Mapping[str, Collection[str]] | None = None
 ) -> Run:
-    """The `depth` best documents of each query by BM25; documents without a word of the query are not retrieved.
+    """The `depth` best documents of each query by BM25, ties in the order of ids; those with score 0 are not retrieved.
 
     Args:
         documents: text by document id.
@@ -24,23 +24,25 @@ def bm25_run(
     """
     import bm25s
 
-    out = left_out or {}
-
+    excluded = left_out or {}
     ids = sorted(documents)
-    words = bm25s.tokenize([documents[one] for one in ids], stopwords=BM25["stopwords"], return_ids=False, show_progress=False)
-    if not any(words):
+    texts = [documents[document] for document in ids]
+    document_tokens = bm25s.tokenize(texts, stopwords=BM25["stopwords"], return_ids=False, show_progress=False)
+    if not any(document_tokens):
         return {query: [] for query in queries}
     ranker = bm25s.BM25(k1=BM25["k1"], b=BM25["b"], method=BM25["method"])
-    ranker.index(words, show_progress=False)
-    asked = bm25s.tokenize(list(queries.values()), stopwords=BM25["stopwords"], return_ids=False, show_progress=False)
-    return {query: _best(ranker, tokens, ids, depth, out.get(query, ())) for query, tokens in zip(queries, asked, strict=True)}
+    ranker.index(document_tokens, show_progress=False)
+    query_tokens = bm25s.tokenize(list(queries.values()), stopwords=BM25["stopwords"], return_ids=False, show_progress=False)
+    return {
+        query: _ranking(ranker, tokens, ids, depth, excluded.get(query, ()))
+        for query, tokens in zip(queries, query_tokens, strict=True)
+    }
 
 
-def _best(ranker: Any, tokens: list[str], ids: Sequence[str], depth: int, left_out: Collection[str]) -> Ranking:
-    """The best documents, equal scores in the order of document ids."""
+def _ranking(ranker: Any, tokens: list[str], ids: Sequence[str], depth: int, left_out: Collection[str]) -> Ranking:
     if not tokens:
         return []
     scores = ranker.get_scores(tokens)
     matching = np.flatnonzero(scores > 0)
     order = matching[np.argsort(-scores[matching], kind="stable")][: depth + len(left_out)]
-    return untied(kept([(ids[row], float(scores[row])) for row in order], left_out, depth))
+    return break_ties(exclude([(ids[row], float(scores[row])) for row in order], left_out, depth))

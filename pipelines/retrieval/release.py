@@ -1,4 +1,4 @@
-"""A release: encoder, embeddings and index as one tuple, judged, promoted, served and rolled back only as a whole."""
+"""A release: encoder, embeddings and index as one tuple, which is judged, promoted, served and rolled back as a whole."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.corpus.documents import Document, Query, documents
-from pipelines.embeddings import layout as embeddings
+from pipelines.embeddings import layout
 from pipelines.errors import InputError
 from pipelines.index.vector_index import Index, load_index, mean_direction
 from pipelines.models.encoder import BOUND, PROBES, Encoder, Vectors, load_encoder
@@ -16,7 +16,7 @@ from pipelines.store.objects import Store
 
 
 class ReleaseCard(BaseModel):
-    """`release.json`: the parts by id, the variants that encode, and the probe documents."""
+    """`release.json`: the ids of the parts, the encoder variants of documents and queries, and the probe documents."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +31,7 @@ class ReleaseCard(BaseModel):
 
 @dataclass(frozen=True)
 class Parts:
-    """A release's artifacts, checked to name each other."""
+    """A release's artifacts, which were made from each other."""
 
     corpus: Artifact
     encoder: Artifact
@@ -45,27 +45,28 @@ class Parts:
 
 
 def check_parts(encoder: Artifact, embedded: Artifact, index: Artifact) -> Parts:
-    """The parts of a release, if they were made from each other.
+    """The parts of a release, checked to be made from each other.
 
     Raises:
-        InputError: they were not; says which part names which other.
+        InputError: they were not; the message says which part was made from which other.
     """
-    _same("index", index, "embeddings", index.inputs.get("embeddings"), embedded.id)
-    _same("embeddings", embedded, "encoder", embedded.inputs.get("encoder"), encoder.id)
+    _check_made_from("index", index, "embeddings", embedded.id)
+    _check_made_from("embeddings", embedded, "encoder", encoder.id)
     corpus = load_exactly(encoder.store, "corpus", embedded.inputs["corpus"])
     counts = {"corpus": corpus.facts["documents"], "embeddings": embedded.facts["documents"], "index": index.facts["documents"]}
     if len(set(counts.values())) != 1:
-        given = ", ".join(f"{part} {count}" for part, count in counts.items())
-        raise InputError(f"parts with different numbers of documents: {given}", "one number", "refresh the embeddings")
+        listed = ", ".join(f"{part} {count}" for part, count in counts.items())
+        raise InputError(f"parts with different numbers of documents: {listed}", "one number", "refresh the embeddings")
     return Parts(corpus, encoder, embedded, index)
 
 
-def _same(part: str, artifact: Artifact, other: str, named: str | None, given: str) -> None:
-    if named != given:
+def _check_made_from(part: str, artifact: Artifact, source: str, source_id: str) -> None:
+    recorded = artifact.inputs.get(source)
+    if recorded != source_id:
         raise InputError(
-            f"{part} {artifact.id} with {other} {given}",
-            f"{other} {named}, from which {part} {artifact.id} was made",
-            f"pass --{other} {named}, or refresh the embeddings with the {other} you want",
+            f"{part} {artifact.id} with {source} {source_id}",
+            f"{source} {recorded}, from which {part} {artifact.id} was made",
+            f"pass --{source} {recorded}, or refresh the embeddings with the {source} you want",
         )
 
 
@@ -80,68 +81,68 @@ class Release:
     documents: dict[str, Document]
 
     def search(self, queries: list[str], k: int) -> list[list[tuple[str, float]]]:
-        """The k best document ids of each query with their cosine, best first."""
+        """The k best document ids of each query text with their cosine, best first."""
         return self.index.search(self.encoder.encode(queries, "query"), k)
 
     def search_like(
         self, histories: Sequence[Sequence[str]], k: int, left_out: Sequence[Collection[str]] = ()
     ) -> list[list[tuple[str, float]]]:
-        """The k documents most like each history, best first, by their cosine to the mean of the history's stored vectors.
+        """The k documents most similar to each history, best first, by cosine to the mean of the history's stored vectors.
 
-        A history of one document asks for what is like it. What stands in a history is not among its results. Ids that the
-        release does not have are skipped; a history of such ids alone has no results.
+        A history of one document gives "more like this". A history's own documents are not among its results. Ids that the
+        release does not have are ignored; a history without known ids has no results.
 
         Args:
             histories: document ids, the latest last.
             k: documents for each history.
             left_out: for each history, more documents that must not be among its results; empty: none.
         """
-        without = [{*history, *out} for history, out in zip(histories, left_out or [()] * len(histories), strict=True)]
+        excluded = [{*history, *out} for history, out in zip(histories, left_out or [()] * len(histories), strict=True)]
         known = {number: ids for number, history in enumerate(histories) if (ids := self.known(history))}
-        found: list[list[tuple[str, float]]] = [[] for _ in histories]
-        for some in _batches(list(known)):
-            means = np.stack([mean_direction(self.index.vectors(known[number])) for number in some])
-            ranked = self.index.search(means, k, [without[number] for number in some])
-            for number, ranking in zip(some, ranked, strict=True):
-                found[number] = ranking
-        return found
+        results: list[list[tuple[str, float]]] = [[] for _ in histories]
+        for batch in _history_batches(list(known)):
+            means = np.stack([mean_direction(self.index.vectors(known[number])) for number in batch])
+            ranked = self.index.search(means, k, [excluded[number] for number in batch])
+            for number, ranking in zip(batch, ranked, strict=True):
+                results[number] = ranking
+        return results
 
     def known(self, ids: Sequence[str]) -> list[str]:
         """Those of the ids that are documents of this release, in their order, each once."""
-        return [one for one in dict.fromkeys(ids) if one in self.index.rows]
+        return [document for document in dict.fromkeys(ids) if document in self.index.rows]
 
     def rank(
         self, queries: Sequence[Query], k: int, left_out: Mapping[str, Collection[str]], batch_tokens: int = 2048
     ) -> list[list[tuple[str, float]]]:
-        """The k best documents of each query: by its history where the release knows any of it, else by its text.
+        """The k best documents of each query: by its history where the release has a document of it, else by its text.
 
         Args:
-            queries: what is asked.
+            queries: with texts or histories.
             k: documents for each query.
             left_out: by query id, documents that must not be among its results.
-            batch_tokens: tokens that are encoded at once.
+            batch_tokens: tokens in one batch.
         """
-        without = [left_out.get(query.id, ()) for query in queries]
-        found = self.search_like([query.history for query in queries], k, without)
-        rest = [number for number, query in enumerate(queries) if not self.known(query.history)]
-        if rest:
-            vectors = self.encoder.encode([queries[number].text for number in rest], "query", batch_tokens)
-            ranked = self.index.search(vectors, k, [without[number] for number in rest])
-            for number, ranking in zip(rest, ranked, strict=True):
-                found[number] = ranking
-        return found
+        excluded = [left_out.get(query.id, ()) for query in queries]
+        results = self.search_like([query.history for query in queries], k, excluded)
+        by_text = [number for number, query in enumerate(queries) if not self.known(query.history)]
+        if by_text:
+            vectors = self.encoder.encode([queries[number].text for number in by_text], "query", batch_tokens)
+            ranked = self.index.search(vectors, k, [excluded[number] for number in by_text])
+            for number, ranking in zip(by_text, ranked, strict=True):
+                results[number] = ranking
+        return results
 
 
-def _batches(numbers: list[int]) -> list[list[int]]:
-    """So many histories are searched at once: each may leave out thousands of documents, below which must be looked."""
+def _history_batches(numbers: list[int]) -> list[list[int]]:
+    """Batches of 256: a search is as deep as its longest list of excluded documents, which may have thousands."""
     return [numbers[start : start + 256] for start in range(0, len(numbers), 256)]
 
 
 def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
-    """The release, checked as a whole: parts that name each other, and an encoder that still gives the stored vectors.
+    """Load a release and check it as a whole: its parts were made from each other, and its encoder gives the stored vectors.
 
     Raises:
-        InputError: a part is missing, names another, or the probes come out beyond the bound.
+        InputError: a part is missing or was made from another, or a probe's vector differs beyond the bound.
         CorruptArtifact: a file was changed.
     """
     artifact = load(store, "release", release_id)
@@ -169,10 +170,10 @@ def _parts(store: Store, card: ReleaseCard) -> Parts:
 
 
 def stored_parts(store: Store, release_id: str) -> Parts:
-    """The parts of a release that could be served: each in the store, with all its files.
+    """The parts of a release, checked to be in the store with all their files; no file is read.
 
     Raises:
-        InputError: a part is missing or names another.
+        InputError: a part is missing or was made from another.
         CorruptArtifact: a file of a part is missing or has another size.
     """
     release = load_exactly(store, "release", release_id)
@@ -183,21 +184,28 @@ def stored_parts(store: Store, release_id: str) -> Parts:
 
 
 def probe_ids(documents_: list[Document]) -> list[str]:
-    """The ids of the documents that a server re-encodes before it serves: spread by content, at most 32."""
+    """The ids of the at most 32 documents that a server encodes again before it serves: the lowest by sha256 of their text."""
     return [document.id for document in sorted(documents_, key=lambda document: (document.content, document.id))[:PROBES]]
 
 
 def stored_vectors(embedded: Artifact, ids: list[str]) -> Vectors:
-    """The vectors of some documents, float32, in the order of `ids`."""
-    position = {row.id: number for number, row in enumerate(embeddings.rows(embedded))}
-    return embeddings.vectors_at(embedded, [position[given] for given in ids])
+    """The vectors of some documents, float32, (len(ids), dimensions), in the order of `ids`."""
+    row_of = {row.id: number for number, row in enumerate(layout.rows(embedded))}
+    return layout.vectors_at(embedded, [row_of[document] for document in ids])
 
 
 def check_probes(name: str, encoder: Encoder, probes: list[Document], expected: Vectors, stored_by: str = "") -> float:
-    """The largest difference between the probes' stored vectors and what the encoder gives now; `name` is whose they are.
+    """Encode probes again; returns the largest absolute difference of a coordinate to their stored vectors.
+
+    Args:
+        name: whose vectors they are, for the message.
+        encoder: the variant to encode with.
+        probes: documents, at least one.
+        expected: their stored vectors, float32, (probes, dimensions).
+        stored_by: the variant that made the stored vectors; empty: the encoder's.
 
     Raises:
-        InputError: it is beyond the bound plus the deviations of the variant and of the one that made the stored vectors.
+        InputError: the difference is beyond BOUND plus the deviations of both variants.
     """
     deviation = float(np.abs(encoder.encode([probe.text for probe in probes], "document") - expected).max())
     variants = {encoder.variant, stored_by or encoder.variant}

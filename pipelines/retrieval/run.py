@@ -1,4 +1,4 @@
-"""A run: the ranked documents of each query, as TREC writes it, from whatever retrieved them."""
+"""A run: the ranked documents of each query, by any retriever, and its TREC file."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 
 Ranking = list[tuple[str, float]]
+"""Document ids with scores, best first."""
 Run = dict[str, Ranking]
+"""Rankings by query id."""
 
 
-def untied(ranking: Sequence[tuple[str, float]]) -> Ranking:
-    """The ranking with strictly falling float32 scores: a score not below the one before moves to the next float32 down.
+def break_ties(ranking: Sequence[tuple[str, float]]) -> Ranking:
+    """The ranking with strictly decreasing float32 scores: a score not below the previous becomes the next lower float32.
 
     Tools break ties by document id in opposite directions (trec_eval descending, others ascending), and some compare
     in float32. Without ties every tool sees the same order.
 
-    >>> [score for _, score in untied([("a", 1.0), ("b", 1.0), ("c", 0.5)])]
+    >>> [score for _, score in break_ties([("a", 1.0), ("b", 1.0), ("c", 0.5)])]
     [1.0, 0.9999999403953552, 0.5]
     """
     scores = np.array([score for _, score in ranking], np.float32)
@@ -35,10 +37,10 @@ def write_run(path: Path, run: Mapping[str, Ranking], tag: str) -> None:
             )
 
 
-def kept(ranking: Iterable[tuple[str, float]], left_out: Collection[str], depth: int) -> Ranking:
-    """The first `depth` of a ranking that are not left out.
+def exclude(ranking: Iterable[tuple[str, float]], left_out: Collection[str], depth: int) -> Ranking:
+    """The first `depth` of a ranking's documents that are not in `left_out`.
 
-    >>> kept([("a", 3.0), ("b", 2.0), ("c", 1.0)], {"a"}, 1)
+    >>> exclude([("a", 3.0), ("b", 2.0), ("c", 1.0)], {"a"}, 1)
     [('b', 2.0)]
     """
     return list(islice((pair for pair in ranking if pair[0] not in left_out), depth))

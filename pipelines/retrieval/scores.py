@@ -1,7 +1,7 @@
-"""Scores: the ranked documents of many queries, as Parquet. Each row names the release that ranked.
+"""Scores of batch scoring: the ranked documents of many queries, as Parquet. Each row names the release.
 
-Columns: query_id, query, rank (from 1), document, score (float32), release. A query to which the release knows no answer (a
-history of documents that it does not have, and no words) has one row with an empty rank, document and score.
+Columns: query_id, query, rank (from 1), document, score (float32), release. A query without results (no text, and a history
+of documents that the release does not have) has one row with null rank, document and score.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,18 +22,24 @@ PART = "part-{:05}.parquet"
 
 
 def schema() -> Any:
-    """The columns of scores."""
+    """The Arrow schema of scores."""
     import pyarrow
 
     text = pyarrow.string()
     return pyarrow.schema(
-        [("query_id", text), ("query", text), ("rank", pyarrow.int32()), ("document", text), ("score", pyarrow.float32()),
-         ("release", text)]
-    )  # fmt: skip
+        [
+            ("query_id", text),
+            ("query", text),
+            ("rank", pyarrow.int32()),
+            ("document", text),
+            ("score", pyarrow.float32()),
+            ("release", text),
+        ]
+    )
 
 
 def shards_of(queries: int, count: int) -> list[str]:
-    """Ranges of rows, `first-end`, as equal as they can be; never an empty one.
+    """Ranges of rows, `first-end` (end exclusive), of equal size ± 1; at most one for each query.
 
     >>> shards_of(10, 3), shards_of(1, 3)
     (['0-3', '3-6', '6-10'], ['0-1'])
@@ -44,10 +50,10 @@ def shards_of(queries: int, count: int) -> list[str]:
 
 
 def range_of(shard: str, queries: int) -> tuple[int, int]:
-    """The first row of a shard and the one behind its last.
+    """The first row of a shard and its exclusive end.
 
     Raises:
-        InputError: no such rows.
+        InputError: the shard is not within the queries.
     """
     first, end = map(int, shard.split("-"))
     if not first < end <= queries:
@@ -55,17 +61,17 @@ def range_of(shard: str, queries: int) -> tuple[int, int]:
     return first, end
 
 
-def read_queries(asked: Artifact, first: int, end: int, size: int) -> Iterator[list[Query]]:
-    """The queries from row `first` up to `end`, at most `size` at once; row groups before them are not read."""
-    for rows in _columns(asked.path("queries.parquet"), None, first, end, size):
+def read_queries(queries: Artifact, first: int, end: int, size: int) -> Iterator[list[Query]]:
+    """The queries of rows `first` up to `end`, at most `size` at once; row groups outside are not read."""
+    for batch in _read_rows(queries.path("queries.parquet"), None, first, end, size):
         yield [
-            Query.model_construct(id=one["query_id"], text=one["query"], split="test", history=tuple(one["history"]))
-            for one in rows.to_pylist()
+            Query.model_construct(id=row["query_id"], text=row["query"], split="test", history=tuple(row["history"]))
+            for row in batch.to_pylist()
         ]
 
 
-def _columns(path: Path, names: list[str] | None, first: int, end: int, size: int) -> Iterator[Any]:
-    """Batches of some columns of a Parquet file, rows `first` up to `end`."""
+def _read_rows(path: Path, columns: list[str] | None, first: int, end: int, size: int) -> Iterator[Any]:
+    """Record batches of some columns of a Parquet file, rows `first` up to `end`."""
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
@@ -76,34 +82,43 @@ def _columns(path: Path, names: list[str] | None, first: int, end: int, size: in
                 groups.append(number)
                 start = before if start is None else start
             before += rows
-        place = start or 0
-        for batch in file.iter_batches(size, row_groups=groups, columns=names, use_threads=False):
-            low, high = max(first - place, 0), min(end - place, len(batch))
-            place += len(batch)
+        position = start or 0
+        for batch in file.iter_batches(size, row_groups=groups, columns=columns, use_threads=False):
+            low, high = max(first - position, 0), min(end - position, len(batch))
+            position += len(batch)
             if low < high:
                 yield batch.slice(low, high - low)
 
 
 def write_scores(path: Path, release: Release, batches: Iterator[list[Query]], total: int, k: int, batch_tokens: int) -> int:
-    """Rank the queries batch by batch into a Parquet file; how many have an answer."""
+    """Rank queries batch by batch into a Parquet file; returns how many have results.
+
+    Args:
+        path: the file to write.
+        release: what ranks.
+        batches: the queries.
+        total: their number, for the progress.
+        k: documents for each query.
+        batch_tokens: tokens of queries in one batch of the encoder.
+    """
     import pyarrow.parquet
 
     answered = 0
     with pyarrow.parquet.ParquetWriter(path, schema(), compression="zstd") as writer:
         for queries in progress(batches, total, "queries", len):
-            asked = [query for query in queries if query.text or release.known(query.history)]
-            found = dict(zip([query.id for query in asked], release.rank(asked, k, {}, batch_tokens), strict=True))
-            answered += len(asked)
-            writer.write_table(_table(queries, [found.get(query.id, []) for query in queries], release.id))
+            answerable = [query for query in queries if query.text or release.known(query.history)]
+            ranked = dict(zip([query.id for query in answerable], release.rank(answerable, k, {}, batch_tokens), strict=True))
+            answered += len(answerable)
+            writer.write_table(_table(queries, [ranked.get(query.id, []) for query in queries], release.id))
     return answered
 
 
-def _table(queries: Sequence[Query], found: Sequence[list[tuple[str, float]]], release: str) -> Any:
+def _table(queries: Sequence[Query], rankings: Sequence[list[tuple[str, float]]], release: str) -> Any:
     import pyarrow
 
     rows = [
         (query.id, query.text, rank, document, score, release)
-        for query, ranking in zip(queries, found, strict=True)
+        for query, ranking in zip(queries, rankings, strict=True)
         for rank, (document, score) in (enumerate(ranking, 1) if ranking else [(None, (None, None))])
     ]
     return pyarrow.Table.from_arrays(
@@ -112,46 +127,50 @@ def _table(queries: Sequence[Query], found: Sequence[list[tuple[str, float]]], r
     )
 
 
-def check_part(part: Path, asked: Artifact, first: int, end: int, release: str) -> None:
-    """Refuse a part in which the queries from `first` up to `end` don't stand exactly once each, in their order.
+def check_part(part: Path, queries: Artifact, first: int, end: int, release: str) -> None:
+    """Integrity check of a part: the queries of rows `first` up to `end` exactly once each, in their order.
 
     Raises:
-        CorruptArtifact: a query is missing, doubled or not asked for, ranks don't count from 1, or another release is named.
+        CorruptArtifact: a query is missing, repeated or unknown, ranks don't count from 1, or another release is named.
     """
     import pyarrow.parquet
 
-    wanted = (one for rows in _columns(asked.path("queries.parquet"), ["query_id"], first, end, 10_000) for one in _ids(rows))
-    last, rank = "", 0
+    expected_ids = _query_ids(queries.path("queries.parquet"), first, end)
+    last, expected_rank = "", 0
     with pyarrow.parquet.ParquetFile(part) as file:
-        for rows in file.iter_batches(10_000, columns=["query_id", "rank", "release"], use_threads=False):
-            for query, place, by in zip(*(column.to_pylist() for column in rows.columns), strict=True):
-                if query != last or place is None:
-                    last, rank = query, 0
-                    expected = next(wanted, None)
+        for batch in file.iter_batches(10_000, columns=["query_id", "rank", "release"], use_threads=False):
+            for query, rank, ranked_by in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                if query != last or rank is None:
+                    last, expected_rank = query, 0
+                    expected = next(expected_ids, None)
                     if query != expected:
-                        raise _law(part, f"query {query}", f"query {expected}")
-                rank += 1
-                if place not in (None, rank) or by != release:
-                    raise _law(part, f"rank {place} of query {query} by release {by}", f"rank {rank} by release {release}")
-    missing = next(wanted, None)
+                        raise _corrupt_part(part, f"query {query}", f"query {expected}")
+                expected_rank += 1
+                if rank not in (None, expected_rank) or ranked_by != release:
+                    raise _corrupt_part(
+                        part,
+                        f"rank {rank} of query {query} by release {ranked_by}",
+                        f"rank {expected_rank} by release {release}",
+                    )
+    missing = next(expected_ids, None)
     if missing is not None:
-        raise _law(part, "no row", f"query {missing}")
+        raise _corrupt_part(part, "no row", f"query {missing}")
 
 
-def _ids(rows: Any) -> list[str]:
-    found: list[str] = rows.column(0).to_pylist()
-    return found
+def _query_ids(path: Path, first: int, end: int) -> Iterator[str]:
+    for batch in _read_rows(path, ["query_id"], first, end, 10_000):
+        yield from batch.column(0).to_pylist()
 
 
-def _law(part: Path, given: str, expected: str) -> CorruptArtifact:
+def _corrupt_part(part: Path, given: str, expected: str) -> CorruptArtifact:
     return CorruptArtifact(f"{part.name} with {given}", f"{expected}, each query exactly once", "score this shard again")
 
 
 def check_output(output: str) -> None:
-    """Refuse a place where one Parquet file can't be written, before any work.
+    """Check, before any work, that one Parquet file can be written to `output`; empty: nothing is to be written.
 
     Raises:
-        InputError: no path ending in .parquet, or a folder that is not there.
+        InputError: it does not end in .parquet, or its folder does not exist.
     """
     if not output:
         return
@@ -162,7 +181,7 @@ def check_output(output: str) -> None:
 
 
 def write_output(scores: Artifact, output: str) -> None:
-    """Write all parts as one Parquet file, which appears whole or not at all."""
+    """Write all parts as one Parquet file to a path or an s3:// URI, atomically."""
     import pyarrow.parquet
 
     target = None if output.startswith("s3://") else local_path(output)

@@ -8,6 +8,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 
 VERSION = 1
@@ -16,7 +17,7 @@ VERSION = 1
 class CommitEmbeddingsParams(Params):
     corpus: str = Field(description="Corpus id")
     encoder: str = Field(description="Encoder id")
-    variant: str = Field("onnx-fp32", description="Encoder variant")
+    variant: str = Field("", description="Encoder variant; empty: the champion's if it is by this encoder, else onnx-fp32")
     base: str = Field("", description="Embeddings whose vectors are kept; empty: none")
     shards: list[str] = Field([], description="Shard ids, in any order")
 
@@ -36,16 +37,18 @@ class CommitEmbeddingsResult(Result):
 def commit_embeddings(params: CommitEmbeddingsParams, tuning: CommitEmbeddingsTuning) -> CommitEmbeddingsResult:
     """Make embeddings appear, all at once, after checking that no vector was lost, doubled or mixed."""
     from pipelines.embeddings.layout import recipe_of
+    from pipelines.retrieval.champion_variants import default_variants
 
     store = open_store()
     corpus, encoder = load(store, "corpus", params.corpus), load(store, "encoder", params.encoder)
+    variant = params.variant or default_variants(Journal(store), encoder.id).document
     parts = [load(store, "shard", shard) for shard in params.shards]
     base = [load(store, "embeddings", params.base)] if params.base else []
-    _one_encoder(encoder, params.variant, [*base, *parts])
-    recipe = recipe_of(corpus.id, encoder.id, params.variant, VERSION)
+    _one_encoder(encoder, variant, [*base, *parts])
+    recipe = recipe_of(corpus.id, encoder.id, variant, VERSION)
 
     def build(folder: Path) -> dict[str, Any]:
-        return _merge(corpus, encoder, params.variant, base, parts, folder, tuning.segments)
+        return _merge(corpus, encoder, variant, base, parts, folder, tuning.segments)
 
     embedded = produce(store, recipe, build, tuning.model_dump())
     counts = {key: embedded.facts[key] for key in ("documents", "encoded", "kept")}
@@ -69,7 +72,7 @@ def _merge(
     """Write the rows in the order of document ids, then the vectors; nothing but counts and places is held in memory."""
     from pipelines.corpus.documents import write_rows
     from pipelines.embeddings.integrity import IntegrityCheck, check_fresh
-    from pipelines.embeddings.layout import lay_out, vectors_of
+    from pipelines.embeddings.layout import gather_vectors, write_layout
     from pipelines.embeddings.refresh import aligned
     from pipelines.models.encoder import load_encoder
     from pipelines.retrieval.release import check_probes
@@ -80,10 +83,10 @@ def _merge(
     write_rows(folder / "rows.jsonl", settled.rows(aligned(corpus, base, parts)))
     settled.check(corpus.facts["documents"], sum(part.facts["documents"] for part in base))
     texts, again = settled.sample
-    check_probes("these shards", load_encoder(encoder, variant), texts, vectors_of(settled.places, [*base, *parts], again))
+    check_probes("these shards", load_encoder(encoder, variant), texts, gather_vectors(settled.places, [*base, *parts], again))
     counts = {"documents": len(settled.places), "encoded": settled.encoded, "checked": len(again)}
     change = {name: count for name, count in settled.change.counts.items() if name != "tokens"}
-    return {**counts, **change, **_rates(base, parts), **lay_out(folder, settled.places, [*base, *parts], most)}
+    return {**counts, **change, **_rates(base, parts), **write_layout(folder, settled.places, [*base, *parts], most)}
 
 
 def _rates(base: list[Artifact], parts: list[Artifact]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A shard's unfinished work: what is finished is kept, verified and used; what is torn or strange is not."""
+"""Checkpoints: finished batches survive a kill and are used by a retry; torn and unknown objects are skipped."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from pipelines.corpus.documents import Document
 from pipelines.embeddings.layout import vectors
-from pipelines.sigterm import end_at_once, heard
+from pipelines.sigterm import defer_sigterm, end_at_once
 from pipelines.store.artifacts import committed, load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import call
@@ -111,19 +111,19 @@ def wait_for_checkpoints(store, child, count):
         time.sleep(0.02)
 
 
-def test_told_to_stop_it_keeps_what_it_has_and_says_so(trained):
+def test_sigterm_keeps_finished_batches_and_exits_75(trained):
     corpus = write_corpus([Document(id=f"d{number:03d}", text=f"thing number {number}") for number in range(300)])
     parts = {"corpus": corpus, "encoder": trained.encoder, "batch_tokens": 1}
     store = open_store()
     child = started({**parts, "checkpoint_s": 0.1})
     wait_for_checkpoints(store, child, 1)
     child.send_signal(signal.SIGTERM)
-    said = child.communicate(timeout=60)[1]
+    log = child.communicate(timeout=60)[1]
     assert child.returncode == 75
     kept = kept_texts(store)
-    assert f"error: given a step told to stop when {kept} of " in said
-    assert "; expected time for the rest; next: run it again: what is done is kept" in said
-    assert "Traceback" not in said
+    assert f"error: given a step told to stop when {kept} of " in log
+    assert "; expected time for the rest; next: run it again: what is done is kept" in log
+    assert "Traceback" not in log
     assert committed(store, "shard") == [trained.shard]
     with capture_logs() as logs:
         answer = call("embed", **parts)
@@ -133,7 +133,7 @@ def test_told_to_stop_it_keeps_what_it_has_and_says_so(trained):
     assert store.names("checkpoints/") == [] or kept_texts(store) == 0
 
 
-def test_a_torn_and_a_strange_checkpoint_are_passed_over_with_a_warning(parts, plain):
+def test_torn_and_unknown_objects_are_skipped_with_a_warning(parts, plain):
     store = open_store()
     answer = call("embed", **parts)
     (store.local / "shard" / answer.shard / "manifest.json").unlink()
@@ -144,14 +144,12 @@ def test_a_torn_and_a_strange_checkpoint_are_passed_over_with_a_warning(parts, p
     with capture_logs() as logs:
         again = call("embed", **parts)
     assert again.forward_passes == len(TEXTS)
-    assert [line["reason"] for line in logs if line["log_level"] == "warning"] == [
-        "its bytes are not those that its name says"
-    ] * 2
+    assert [line["reason"] for line in logs if line["log_level"] == "warning"] == ["its sha256 is not its name"] * 2
     assert np.abs(vectors(load_exactly(store, "shard", again.shard)) - plain).max() <= 1e-5
 
 
 @pytest.mark.parametrize("damage", ["nan", "dimensions"])
-def test_a_whole_checkpoint_of_bad_numbers_is_passed_over(parts, damage):
+def test_a_checkpoint_of_unusable_vectors_is_skipped(parts, damage):
     import io
 
     from pipelines.store.recipes import digest
@@ -171,21 +169,21 @@ def test_a_whole_checkpoint_of_bad_numbers_is_passed_over(parts, damage):
 
 def test_two_processes_at_one_shard_do_not_hurt_each_other(parts):
     children = [started(parts) for _ in range(2)]
-    said = [child.communicate(timeout=120)[1] for child in children]
-    assert [child.returncode for child in children] == [0, 0], said
+    logs = [child.communicate(timeout=120)[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0], logs
     assert call("embed", **parts).found
 
 
-def test_a_stop_that_nobody_acted_upon_has_its_usual_effect_afterwards():
+def test_a_deferred_sigterm_that_was_not_acted_upon_takes_effect_afterwards():
     before = signal.getsignal(signal.SIGTERM)
     try:
         end_at_once()
         done = []
 
         def stopped():
-            with heard() as told:
+            with defer_sigterm() as stop_requested:
                 os.kill(os.getpid(), signal.SIGTERM)
-                assert told()
+                assert stop_requested()
                 done.append("inside")
 
         with pytest.raises(SystemExit) as ended:
@@ -195,12 +193,12 @@ def test_a_stop_that_nobody_acted_upon_has_its_usual_effect_afterwards():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_in_a_thread_nobody_is_told():
+def test_in_a_thread_no_stop_is_requested():
     answers = []
 
     def ask():
-        with heard() as told:
-            answers.append(told())
+        with defer_sigterm() as stop_requested:
+            answers.append(stop_requested())
 
     thread = threading.Thread(target=ask)
     thread.start()

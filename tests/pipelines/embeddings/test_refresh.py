@@ -1,4 +1,4 @@
-"""What plan says before anything is encoded, and documents that are hard on an encoder: nothing is lost."""
+"""Refreshes through their steps: what plan announces, documents that are hard to encode, and what is kept."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def encoder(home):
     return static_encoder()
 
 
-def test_hard_documents_have_each_its_vector(encoder):
+def test_hard_documents_each_have_a_vector(encoder):
     corpus = corpus_of(HARD)
     _, answer = refreshed(corpus, encoder)
     embedded = load(open_store(), "embeddings", answer.embeddings)
@@ -70,26 +70,26 @@ def test_a_store_that_refuses_the_commit_loses_nothing(encoder):
     parts = {"corpus": corpus, "encoder": encoder}
     shard = call("embed", **parts).shard
     (store.local / "embeddings").write_text("a file where the folder must be")
-    said = r"embeddings/.*/manifest.json in .*; expected a store that answers and has room; next: check the disk"
-    with pytest.raises(TryAgain, match=said):
+    message = r"embeddings/.*/manifest.json in .*; expected a store that answers and has room; next: check the disk"
+    with pytest.raises(TryAgain, match=message):
         call("commit_embeddings", **parts, shards=[shard])
     (store.local / "embeddings").unlink()
     assert call("embed", **parts).forward_passes == 0
     assert call("commit_embeddings", **parts, shards=[shard]).encoded == 3
 
 
-def test_plan_says_how_much_and_how_long(encoder):
+def test_plan_estimates_documents_and_time(encoder):
     texts = {f"d{number:04d}": f"text number {number}" for number in range(40)}
     planned, answer = refreshed(corpus_of(texts), encoder, shards=2)
     assert planned.sentence == "40 of 40 documents, time unknown, this encoder variant has not been measured, 2 pods"
     assert (planned.mode, planned.estimate_s, planned.shards) == ("full", None, ["0/2", "1/2"])
     rate = load(open_store(), "embeddings", answer.embeddings).facts
     later = corpus_of({**texts, "d0001": "another text", "e": "new"})
-    asked = call("plan", corpus=later, encoder=encoder, base=answer.embeddings, dry_run=True)
-    expected = rate["start_s"] + asked.tokens / rate["tokens_per_s"]
-    assert asked.estimate_s == pytest.approx(expected, abs=0.06)
-    assert asked.sentence == f"2 of 41 documents, ~{asked.estimate_s:,.0f} s, 1 pod"
-    assert (asked.mode, asked.dry_run, asked.base) == ("incremental", True, answer.embeddings)
+    dry_run = call("plan", corpus=later, encoder=encoder, base=answer.embeddings, dry_run=True)
+    expected = rate["start_s"] + dry_run.tokens / rate["tokens_per_s"]
+    assert dry_run.estimate_s == pytest.approx(expected, abs=0.06)
+    assert dry_run.sentence == f"2 of 41 documents, ~{dry_run.estimate_s:,.0f} s, 1 pod"
+    assert (dry_run.mode, dry_run.dry_run, dry_run.base) == ("incremental", True, answer.embeddings)
     _, kept = refreshed(corpus_of({key: texts[key] for key in list(texts)[:30]}), encoder, answer.embeddings)
     assert load(open_store(), "embeddings", kept.embeddings).facts["tokens_per_s"] == rate["tokens_per_s"], "passed on"
     assert call("plan", corpus=later, encoder=encoder, base=answer.embeddings, mode="full").kept == 0
@@ -109,8 +109,8 @@ def test_nothing_changed_is_nothing_to_encode(encoder):
     assert (again.embeddings, again.found) == (first.embeddings, True)
 
 
-def test_refreshes_one_after_another_name_what_they_keep(encoder):
-    """Each adds its own segment, until there are too many; vectors stay the same bytes all along."""
+def test_successive_refreshes_add_segments_and_keep_bytes(encoder):
+    """Each adds a segment, until there are too many; kept vectors have the same bytes throughout."""
     store, base, texts, counts = open_store(), "", {f"d{number:02d}": f"text {number}" for number in range(20)}, []
     seen = {}
     for number in range(6):
@@ -135,7 +135,7 @@ def test_another_encoder_embeds_beside_the_champion_which_serves_on(trained):
     assert (planned.mode, planned.base, planned.kept) == ("encoder change", "", 0)
     assert answer.embeddings != trained.embeddings
     assert Journal(open_store()).routing.champion == trained.release
-    asked = call("plan", corpus=trained.corpus, encoder=trained.encoder)
-    assert (asked.mode, asked.base, asked.shards) == ("incremental", trained.embeddings, [])
+    unchanged = call("plan", corpus=trained.corpus, encoder=trained.encoder)
+    assert (unchanged.mode, unchanged.base, unchanged.shards) == ("incremental", trained.embeddings, [])
     with pytest.raises(InputError, match=r"by another encoder or variant; .*; next: leave out --base"):
         call("plan", corpus=trained.corpus, base=answer.embeddings)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipelines.evaluation.measures import CONDENSED, MEASURES, per_query
 from pipelines.retrieval.lexical import bm25_run
-from pipelines.retrieval.run import untied, write_run
+from pipelines.retrieval.run import break_ties, write_run
 
 GRADES = {"q1": {"a": 3, "b": 0, "c": 1}}
 RUN = {"q1": [("b", 4.0), ("a", 3.0), ("x", 2.0), ("c", 1.0)]}
@@ -52,7 +52,7 @@ def test_no_queries_no_values():
 
 def test_ties_keep_our_order_in_every_tool(tmp_path):
     """With equal scores trec_eval would put z first (RR 1), MS MARCO's script a (RR 1/2): ours is written into the scores."""
-    tied = {"q1": untied([("a", 0.5), ("m", 0.5), ("z", 0.5)])}
+    tied = {"q1": break_ties([("a", 0.5), ("m", 0.5), ("z", 0.5)])}
     write_run(tmp_path / "run.trec", tied, "t")
     read = list(ir_measures.read_trec_run(str(tmp_path / "run.trec")))
     for measure, provider in (("RR", ir_measures.pytrec_eval), ("RR@10", ir_measures.msmarco)):
@@ -65,7 +65,7 @@ def test_ties_keep_our_order_in_every_tool(tmp_path):
 @given(st.lists(st.floats(-40, 40, width=32) | st.sampled_from([0.0, 1.0, 0.5]), max_size=40))
 def test_untied_falls_strictly_and_hardly_moves(scores):
     ordered = sorted(scores, reverse=True)
-    found = [score for _, score in untied([(str(rank), score) for rank, score in enumerate(ordered)])]
+    found = [score for _, score in break_ties([(str(rank), score) for rank, score in enumerate(ordered)])]
     assert all(one > after for one, after in pairwise(found))
     assert all(np.float32(score) == score for score in found)
     assert np.abs(np.array(found) - ordered).max(initial=0) < 1e-3

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipelines.collections.csv_safe import POOL, escaped, is_pool, unescaped, write_safe_csv
 from pipelines.corpus.documents import Document, Query, queries, query_id
-from pipelines.corpus.exposure import Exposure, Shown
+from pipelines.corpus.exposure import Exposure, ShownDocument
 from pipelines.errors import InputError, NothingToDo
 from pipelines.retrieval.lexical import bm25_run
 from pipelines.retrieval.release import load_release
@@ -182,7 +182,7 @@ def asked(*queries):
     rows = [
         Exposure(
             request_id=str(number), at=datetime.now(UTC), user="", query=query, release="r", policy="champion", entry=1,
-            results=(Shown(document="d01", position=1, score=1, propensity=1),),
+            results=(ShownDocument(document="d01", position=1, score=1, propensity=1),),
         )
         for number, query in enumerate(queries)
     ]  # fmt: skip
@@ -233,7 +233,7 @@ def test_a_corpus_without_queries(shop, home, tmp_path):
     corpus = write_corpus(DOCUMENTS[:6], [QUERIES[3]], ["s1 0 -7 1"])
     encoder = load(store, "release", shop.champion).inputs["encoder"]
     release = embedded_release(home, corpus, encoder).release
-    with pytest.raises(InputError, match=r"--queries corpus, where nobody's query is.*pass --queries exposures"):
+    with pytest.raises(InputError, match=r"--queries corpus, which has no query by a person.*pass --queries exposures"):
         call("pool", file=str(tmp_path / "pool.csv"), release=release)
     (tmp_path / "queries.txt").write_text("a blue table\n")
     assert call("pool", file=str(tmp_path / "pool.csv"), release=release, queries=str(tmp_path / "queries.txt")).pairs > 0
@@ -243,9 +243,9 @@ def test_a_corpus_without_queries(shop, home, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["p.csv"], "champion, and there is none yet; expected a release; next: pass --release"),
+        (["p.csv"], "given champion; expected a champion, and there is none yet; next: run `python -m pipelines history`"),
         (["p.csv", "--release", "feedfeed"], "release 'feedfeed', which is not in"),
-        (["p.csv", "--release", "challenger"], "challenger, and there is none yet"),
+        (["p.csv", "--release", "challenger"], "given challenger; expected a challenger, and there is none yet"),
         ([], "--file: nothing"),
         (["nowhere/p.csv"], "--file nowhere/p.csv; expected a file in a folder that exists"),
         (["s3://bucket/p.csv"], "--file s3://bucket/p.csv"),
@@ -268,8 +268,8 @@ def test_bad_input(home, tmp_path, arguments, words):
     [
         (None, r"No such file"),
         (b"caf\xe9\n", "not UTF-8"),
-        (b"x" * 5000, "queries of at most 1,000 characters"),
-        (b"\n \n", "where nobody's query is"),
+        (b"x" * 5000, "queries of at most 512 characters"),
+        (b"\n \n", "which has no query by a person"),
     ],
 )
 def test_bad_files_of_queries(shop, tmp_path, content, words):

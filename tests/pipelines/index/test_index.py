@@ -1,4 +1,4 @@
-"""The index: recall by measurement, answers of every algorithm, and changes in place."""
+"""The index: measured recall, answers of every algorithm, selection, and incremental updates."""
 
 import faiss
 import numpy as np
@@ -8,7 +8,7 @@ from pipelines.corpus.documents import Document, Query, write_rows
 from pipelines.embeddings.layout import EmbeddedRow
 from pipelines.errors import InputError
 from pipelines.index.algorithms import build, device_of, efforts, set_effort
-from pipelines.index.incremental import DRIFT, changed, drift_of
+from pipelines.index.incremental import DRIFT, drift_of, update
 from pipelines.index.selection import GroundTruth, RecallQueries
 from pipelines.index.vector_index import Index, load_index
 from pipelines.retrieval.release import load_release
@@ -89,7 +89,7 @@ def test_all_documents_are_found_when_all_are_asked_for(algorithm):
     assert [sorted(document for document, _ in one) for one in Index(index, ids).search(vectors[:3], 400)] == [sorted(ids)] * 3
 
 
-def test_effort_is_written_with_the_index(home):
+def test_search_effort_is_written_with_the_index(home):
     vectors = clustered(3000)
     made = call("index", embeddings=embedded(vectors).id, algorithm="ivf-sq8", recall=0.95)
     loaded = load_index(load_exactly(open_store(), "index", made.index)).faiss_index
@@ -98,15 +98,15 @@ def test_effort_is_written_with_the_index(home):
 
 def test_auto_takes_the_fastest_that_reaches_the_recall(home):
     made = call("index", embeddings=embedded(clustered(3000)).id, flat_below=0)
-    said = facts(made.index)
-    table = said["table"]
+    manifest = facts(made.index)
+    table = manifest["table"]
     assert {one["algorithm"] for one in table} == {"flat", "hnsw", "ivf-sq8", "ivf-pq"}
-    fit = [one for one in table if one["recall_at_10"] >= 0.99]
-    assert table[0] == min(fit, key=lambda one: one["latency_ratio"])
-    assert (said["algorithm"], said["effort"], said["recall_at_10"]) == tuple(
+    eligible = [one for one in table if one["recall_at_10"] >= 0.99]
+    assert table[0] == min(eligible, key=lambda one: one["latency_ratio"])
+    assert (manifest["algorithm"], manifest["effort"], manifest["recall_at_10"]) == tuple(
         table[0][key] for key in ("algorithm", "effort", "recall_at_10")
     )
-    assert said["measured_on"] == "100 documents' own vectors"
+    assert manifest["measured_on"] == "100 documents' own vectors"
     assert all(one["bytes"] > 0 and one["device"] == "cpu" for one in table)
 
 
@@ -118,22 +118,22 @@ def test_a_small_corpus_stays_exact_and_costs_nothing(home):
 
 def test_recall_is_measured_on_the_corpus_s_queries(trained):
     made = call("index", embeddings=trained.embeddings, algorithm="ivf-sq8", recall=0.9, base_index="none")
-    said = facts(made.index)
-    assert said["measured_on"] == "500 queries"
-    assert said["recall_at_10"] >= 0.9
+    manifest = facts(made.index)
+    assert manifest["measured_on"] == "500 queries"
+    assert manifest["recall_at_10"] >= 0.9
 
 
-def test_a_user_s_history_is_measured_as_the_server_asks_it(home):
+def test_a_history_is_searched_as_in_serving(home):
     vectors = clustered(3000)
-    asked = [
+    histories = [
         Query(id=f"u{number}", text="u", split="test", history=(f"d{number:05}", f"d{number + 1:05}", "gone"), time=1)
         for number in range(150)
     ]
-    made = call("index", embeddings=embedded(vectors, asked).id, algorithm="hnsw")
+    made = call("index", embeddings=embedded(vectors, histories).id, algorithm="hnsw")
     assert facts(made.index)["measured_on"] == "150 queries"
 
 
-def test_an_algorithm_that_finds_too_little_is_refused(home):
+def test_an_algorithm_below_the_recall_is_refused(home):
     words = r"ivf-pq, which finds 0\.\d+ of the exact ten best at its greatest effort; expected at least 1\.0; next: take"
     with pytest.raises(InputError, match=words):
         call("index", embeddings=embedded(clustered(3000, spread=1)).id, algorithm="ivf-pq", recall=1.0)
@@ -147,10 +147,10 @@ def test_too_few_documents_for_a_product_quantizer(home):
 
 def test_documents_that_tie_do_not_count_as_lost():
     vectors = np.repeat(clustered(40), 50, axis=0)
-    yardstick = GroundTruth(vectors, RecallQueries(vectors[:1], "one"))
+    truth = GroundTruth(vectors, RecallQueries(vectors[:1], "one"))
     index = build("ivf-sq8", vectors)[0]
     set_effort(index, index.nlist)
-    assert yardstick.recall(index) == 1.0
+    assert truth.recall(index) == 1.0
 
 
 @pytest.mark.parametrize("algorithm", ["hnsw", "ivf-sq8", "ivf-pq"])
@@ -169,12 +169,12 @@ def test_a_gpu_builds_lists_and_nothing_else():
     assert {device_of(one, 0) for one in plan} == {"cpu"}
 
 
-def test_a_copy_that_answers_unlike_the_gpu_is_not_served(tmp_path):
-    """The original stands in for what a GPU built: here an index of other vectors."""
+def test_a_cpu_copy_that_disagrees_with_its_gpu_original_is_not_eligible(tmp_path):
+    """In place of an original on a GPU, an index of the same and one of other vectors."""
     vectors = clustered(2000)
-    yardstick = GroundTruth(vectors, RecallQueries(vectors[:100], "documents"))
-    same = yardstick.measure("ivf-sq8", (build("ivf-sq8", vectors)[0],) * 2, 0.9, 1.0, tmp_path / "same")
-    other = yardstick.measure(
+    truth = GroundTruth(vectors, RecallQueries(vectors[:100], "documents"))
+    same = truth.measure("ivf-sq8", (build("ivf-sq8", vectors)[0],) * 2, 0.9, 1.0, tmp_path / "same")
+    other = truth.measure(
         "ivf-sq8", (build("ivf-sq8", vectors)[0], build("ivf-sq8", vectors * 1.5)[0]), 0.9, 1.0, tmp_path / "other"
     )
     assert same.gpu_agreement == 1.0
@@ -184,7 +184,7 @@ def test_a_copy_that_answers_unlike_the_gpu_is_not_served(tmp_path):
 
 
 def refreshed(vectors, ids, keep, more, seed=5, groups=20):
-    """Rows and vectors after some documents went and others came, in the order of ids."""
+    """Rows and vectors after some documents were removed and others added, sorted by id."""
     fresh = {f"n{number:04}": vector for number, vector in enumerate(clustered(more, seed=seed, groups=groups))}
     after = {one: vectors[row] for row, one in enumerate(ids) if keep(row)} | fresh
     names = sorted(after)
@@ -192,24 +192,24 @@ def refreshed(vectors, ids, keep, more, seed=5, groups=20):
 
 
 @pytest.mark.parametrize("algorithm", ["ivf-sq8", "hnsw"])
-def test_in_place_answers_as_rebuilt(algorithm, tmp_path):
+def test_an_updated_index_reaches_the_recall_of_a_rebuilt_one(algorithm, tmp_path):
     vectors = clustered(3000)
     ids = [f"d{number:05}" for number in range(3000)]
     index = build(algorithm, vectors)[0]
     trained = {"documents": 3000, "drift": drift_of(index, vectors) if algorithm != "hnsw" else 0.0}
     removed = 150 if algorithm != "hnsw" else 0
     after, given = refreshed(vectors, ids, lambda row: row >= removed, 150)
-    change = changed(index, rows_of(ids), after, given, trained)
-    assert (change.added, change.removed) == (150, removed)
-    assert sorted(change.ids) == [row.id for row in after]
-    yardstick = GroundTruth(given, RecallQueries(clustered(200, seed=9), "others"))
-    stored = Index(change.index, change.ids).vectors(change.ids[-5:])
-    assert np.abs(stored - given[change.order[-5:]]).max() < 0.02, "a row answers for its own document"
-    least = 0.99 if algorithm == "hnsw" else 0.95  # 8 bits for each of 32 coordinates keep no more apart here
-    rebuilt = yardstick.measure(algorithm, build(algorithm, given), least, 1.0, tmp_path / "rebuilt")
-    in_place = yardstick.measure(algorithm, (change.index, None), least, 1.0, tmp_path / "in-place", change.order)
+    updated = update(index, rows_of(ids), after, given, trained)
+    assert (updated.added, updated.removed) == (150, removed)
+    assert sorted(updated.ids) == [row.id for row in after]
+    truth = GroundTruth(given, RecallQueries(clustered(200, seed=9), "others"))
+    stored = Index(updated.index, updated.ids).vectors(updated.ids[-5:])
+    assert np.abs(stored - given[updated.order[-5:]]).max() < 0.02, "a row has the vector of its own document"
+    least = 0.99 if algorithm == "hnsw" else 0.95  # 8 bits for each of 32 coordinates allow no more here
+    rebuilt = truth.measure(algorithm, build(algorithm, given), least, 1.0, tmp_path / "rebuilt")
+    measured = truth.measure(algorithm, (updated.index, None), least, 1.0, tmp_path / "updated", updated.order)
     assert rebuilt.recall_at_10 >= least
-    assert in_place.recall_at_10 >= least
+    assert measured.recall_at_10 >= least
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_what_no_longer_fits_is_built_anew(algorithm, keep, more, groups):
     index = build(algorithm, vectors)[0]
     trained = {"documents": 3000, "drift": drift_of(index, vectors) if algorithm.startswith("ivf") else 0.0}
     after, given = refreshed(vectors, ids, keep, more, groups=groups)
-    assert changed(index, rows_of(ids), after, given, trained) is None
+    assert update(index, rows_of(ids), after, given, trained) is None
 
 
 def test_drift_is_small_at_the_training_and_grows_with_other_documents():
@@ -243,21 +243,21 @@ def test_history_is_provenance_and_no_identity(home, monkeypatch, algorithm):
     first = call("index", embeddings=embedded(vectors[:2900]).id, algorithm=algorithm, recall=0.95)
     parts = {"embeddings": embedded(vectors).id, "algorithm": algorithm, "recall": 0.95}
     second = call("index", **parts, base_index=first.index)
-    said = facts(second.index)
-    assert said["made"] == f"in place of {first.index}"
-    assert (said["added"], said["removed"]) == (100, 0)
+    manifest = facts(second.index)
+    assert manifest["made"] == f"in place of {first.index}"
+    assert (manifest["added"], manifest["removed"]) == (100, 0)
     assert second.recall_at_10 >= 0.95
-    ours = load_index(load_exactly(open_store(), "index", second.index))
+    updated = load_index(load_exactly(open_store(), "index", second.index))
     monkeypatch.setenv("RATCHET_HOME", str(home.parent / "another"))
     assert embedded(vectors).id == parts["embeddings"]
     anew = call("index", **parts)
     assert facts(anew.index)["made"] == "anew"
-    assert anew.index == second.index, "whoever builds it, from whatever, it is the same artifact"
-    theirs = load_index(load_exactly(open_store(), "index", anew.index))
-    ask = vectors[np.linspace(0, 2999, 100).astype(int)]
-    found, exact = ([{one for one, _ in ranking} for ranking in index.search(ask, 10)] for index in (ours, theirs))
-    # Each finds at least 0.95 of the exact ten of these: two that do agree on at least 0.9.
-    assert np.mean([len(a & b) / 10 for a, b in zip(found, exact, strict=True)]) >= 0.9
+    assert anew.index == second.index, "the same artifact, whatever its history"
+    rebuilt = load_index(load_exactly(open_store(), "index", anew.index))
+    queries = vectors[np.linspace(0, 2999, 100).astype(int)]
+    a, b = ([{document for document, _ in ranking} for ranking in index.search(queries, 10)] for index in (updated, rebuilt))
+    # Each finds at least 0.95 of the exact ten of these, so that the two agree on at least 0.9.
+    assert np.mean([len(left & right) / 10 for left, right in zip(a, b, strict=True)]) >= 0.9
 
 
 def test_a_base_of_another_kind_is_refused(home):
@@ -274,15 +274,15 @@ def test_the_champion_s_index_is_the_base(trained, icons_folder):
     corpus = call("ingest", folder=str(icons_folder("less", keep=lambda name: name > "b"))).corpus
     parts = {"corpus": corpus, "encoder": trained.encoder, "base": trained.embeddings}
     made = call("index", embeddings=call("commit_embeddings", **parts).embeddings, **options)
-    said = facts(made.index)
-    assert said["made"] == f"in place of {first}"
-    assert said["added"] == 0
-    assert said["removed"] == 1885 - made.documents > 0
+    manifest = facts(made.index)
+    assert manifest["made"] == f"in place of {first}"
+    assert manifest["added"] == 0
+    assert manifest["removed"] == 1885 - made.documents > 0
     release = load_release(open_store(), call("assemble", index=made.index).release)
     assert "umbrella-beach" in [document for document, _ in release.search(["beach umbrella"], 3)[0]]
     assert len(release.search_like([["umbrella-beach"]], 10)[0]) == 10
 
 
-def test_a_champion_that_is_gone_costs_time_and_no_more(home):
+def test_without_the_champion_s_index_it_is_built_anew(home):
     route("0" * 20)
     assert facts(call("index", embeddings=embedded(clustered(600)).id, algorithm="hnsw").index)["made"] == "anew"

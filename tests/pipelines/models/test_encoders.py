@@ -1,4 +1,4 @@
-"""Encoders: what batches come out, what each variant may do, and what is refused."""
+"""Encoders: batching, the variants and their measurement, and refused inputs."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from pipelines.evaluation.variant_choice import batch_influence, peak_memory_mb
 from pipelines.models import backends
 from pipelines.models import encoder as encoders
 from pipelines.models.backends import FORMATS, INT8, INT8_WEIGHTS, cpu_features
-from pipelines.models.encoder import Encoder, ahead, card_of, check_vectors, load_encoder
+from pipelines.models.encoder import Encoder, card_of, check_vectors, load_encoder, prefetch
 from pipelines.models.quantization import quantize
 from pipelines.retrieval.release import load_release
 from pipelines.steps.refresh_embeddings.export_encoder import MINILM, _folder
@@ -39,28 +39,28 @@ def loaded(trained, variant="onnx-fp32"):
 
 
 @pytest.mark.parametrize(("window", "batch_tokens"), [(7, 3), (7, 20), (60, 300), (2048, 300)])
-def test_batches_give_each_row_once_whatever_is_tokenized_together(trained, monkeypatch, window, batch_tokens):
+def test_batches_give_each_row_once_for_any_window(trained, monkeypatch, window, batch_tokens):
     expected = loaded(trained).encode(TEXTS, "document")
     monkeypatch.setattr(encoders, "WINDOW", window)
-    one = loaded(trained)
-    batches = list(one.batches(TEXTS, "document", batch_tokens))
+    encoder = loaded(trained)
+    batches = list(encoder.batches(TEXTS, "document", batch_tokens))
     assert sorted(row for rows, _ in batches for row in rows) == list(range(len(TEXTS)))
-    assert one.forward_passes == len(batches) > 5
+    assert encoder.forward_passes == len(batches) > 5
     for rows, vectors in batches:
         np.testing.assert_allclose(vectors, expected[rows], atol=1e-5)
 
 
-def test_batches_are_computed_as_they_are_asked_for(trained):
-    one = loaded(trained)
-    batches = one.batches(TEXTS, "document", batch_tokens=300)
+def test_batches_are_computed_lazily(trained):
+    encoder = loaded(trained)
+    batches = encoder.batches(TEXTS, "document", batch_tokens=300)
     next(batches)
-    assert one.forward_passes == 1
+    assert encoder.forward_passes == 1
     batches.close()
-    assert one.forward_passes == 1
-    assert list(one.batches([], "document")) == []
+    assert encoder.forward_passes == 1
+    assert list(encoder.batches([], "document")) == []
 
 
-def test_work_ahead_is_bounded_and_in_order():
+def test_prefetching_is_bounded_and_in_order():
     started, done = [], threading.Event()
 
     def work(number):
@@ -69,16 +69,16 @@ def test_work_ahead_is_bounded_and_in_order():
             done.set()
         return number * 2
 
-    results = ahead(work, range(100), depth=2)
+    results = prefetch(work, range(100), depth=2)
     assert next(results) == 0
-    assert done.wait(10), "the next but one is worked on while the first is used"
+    assert done.wait(10), "two items are computed ahead of the one in use"
     assert started == [0, 1, 2]
     assert list(results) == [number * 2 for number in range(1, 100)]
 
 
-def test_what_fails_ahead_is_told_where_it_is_asked_for():
+def test_errors_while_prefetching_are_raised_at_their_item():
     with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda number: 1 // number, [1, 0, 1]))
+        list(prefetch(lambda number: 1 // number, [1, 0, 1]))
 
 
 # --- variants -----------------------------------------------------------------------------------------------------------
@@ -123,8 +123,8 @@ def test_each_variant_gives_the_vectors_of_the_weights_within_its_deviation(made
         vectors = load_encoder(encoder, name, 2).encode(THINGS, "document")
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5, err_msg=name)
         assert np.abs(vectors - exact).max() <= 2 * variant.deviation + 1e-5, name
-        plain = variant.precision == "fp32" and variant.file not in (INT8, INT8_WEIGHTS)
-        assert (variant.deviation <= 1e-5) == plain, name
+        fp32 = variant.precision == "fp32" and variant.file not in (INT8, INT8_WEIGHTS)
+        assert (variant.deviation <= 1e-5) == fp32, name
 
 
 def test_quantizing_does_not_fill_the_log(trained, tmp_path, caplog):
@@ -137,16 +137,16 @@ def test_quantizing_does_not_fill_the_log(trained, tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records] == ["heard again"]
 
 
-def test_the_fastest_variant_that_ranks_as_well_is_chosen_and_the_table_says_why(made):
+def test_the_fastest_eligible_variant_is_chosen_and_the_table_says_why(made):
     chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
     report = load_exactly(open_store(), "report", chosen.report)
     table = {row["variant"]: row for row in report.facts["table"]}
     assert set(table) == set(RUNNABLE)
     assert [name for name, row in table.items() if not row["reason"]] == [chosen.variant]
-    fit = {name: row for name, row in table.items() if row["retention"] >= 0.995 and row["mates"] <= 1e-5}
-    assert "onnx-fp32" in fit
-    assert set(chosen.eligible) == set(fit)
-    assert chosen.variant == max(fit, key=lambda name: fit[name]["docs_per_s"])
+    eligible = {name: row for name, row in table.items() if row["retention"] >= 0.995 and row["mates"] <= 1e-5}
+    assert "onnx-fp32" in eligible
+    assert set(chosen.eligible) == set(eligible)
+    assert chosen.variant == max(eligible, key=lambda name: eligible[name]["docs_per_s"])
     assert all(row["docs_per_s"] > 0 for row in table.values())
     assert table["onnx-fp32"]["retention"] == table["onnx-fp32"]["low"] == table["onnx-fp32"]["high"] == 1
     page = report.text("report.html")
@@ -176,7 +176,7 @@ def test_a_variant_that_cannot_run_here_is_in_the_table(made, monkeypatch):
             load_encoder(encoder, "onnx-int8")
 
 
-def test_scales_taken_from_the_batch_are_found_out(made, tmp_path):
+def test_dynamic_quantization_is_not_batch_invariant(made, tmp_path):
     encoder = load_exactly(open_store(), "encoder", made.encoder)
     model = onnx.load(str(encoder.path("model.onnx")))
     del model.graph.value_info[:]
@@ -189,8 +189,7 @@ def test_scales_taken_from_the_batch_are_found_out(made, tmp_path):
     assert batch_influence(load_encoder(encoder, "onnx-fp32"), texts, queries, 256) <= 1e-5
 
 
-def test_longer_and_shorter_texts_in_one_call_change_nothing(made):
-    """Of OpenVINO, whose kernels give a row the same bits in every batch of one length, in bf16 too where the CPU has it."""
+def test_openvino_is_batch_invariant_in_bf16_too(made):
     encoder = load_exactly(open_store(), "encoder", made.encoder)
     texts = [text + " made of steel" * (row % 9) for row, text in enumerate(THINGS)]
     for name in (name for name in RUNNABLE if FORMATS[name].backend == "openvino"):
@@ -235,7 +234,7 @@ def test_an_encoder_that_gives_nan(trained):
     assert trained.store.names("shard/") == [trained.shard]
 
 
-def test_a_text_of_which_the_tokenizer_leaves_nothing(trained):
+def test_a_text_without_tokens(trained):
     encoder = load_exactly(trained.store, "encoder", trained.encoder)
     tokenizer = json.loads(encoder.path("tokenizer.json").read_text())
     tokenizer["post_processor"] = None  # no token for a text's begin and end
@@ -268,7 +267,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model(trained, model):
     tokenizer = json.loads((model / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"]["zzzyx"] = 30522
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
-    message = "tokens up to number 30522; expected those of the model, which ends at 30521; next: give the tokenizer that"
+    message = "token ids up to 30522; expected at most 30521, the model's last; next: give the tokenizer that"
     with pytest.raises(InputError, match=message):
         call("export_encoder", model=str(model))
     harmed = replaced("encoder", trained.encoder, "tokenizer.json", json.dumps(tokenizer).encode())

@@ -1,4 +1,4 @@
-"""What is like a history: the mean of stored vectors, without the history itself, and without the encoder."""
+"""Search by a history: the mean of stored vectors, without the history's documents and without the encoder."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ __all__ = ["_small_once", "small"]
 
 @pytest.fixture
 def release(trained, small) -> Release:
-    """24 icons, and an encoder that must not be asked."""
+    """24 icons; the encoder must not be used."""
     return load_release(open_store(), small)
 
 
@@ -51,7 +51,7 @@ def test_like_a_history_is_by_the_mean_and_without_it(release):
     assert found[0][1] == pytest.approx(max(cosines[names.index(name)] for name in expected), abs=1e-6)
 
 
-def test_unknown_documents_are_skipped_and_doubles_count_once(release):
+def test_unknown_documents_are_ignored_and_repeated_ones_count_once(release):
     (plain,) = release.search_like([("moon", "house")], 5)
     (odd,) = release.search_like([("gone", "moon", "house", "moon", "")], 5)
     assert odd == plain
@@ -76,7 +76,7 @@ def test_vectors_that_cancel_leave_the_last_one():
     assert ids(release.search_like([("b", "a")], 2)[0]) == ["c", "d"]
 
 
-def test_rank_asks_by_history_else_by_text(release):
+def test_rank_uses_the_history_else_the_text(release):
     queries = [
         Query(id="q1", text="beach", split="test"),
         Query(id="q2", text="beach", split="test", history=("moon", "gone")),

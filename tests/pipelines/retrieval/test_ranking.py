@@ -1,4 +1,4 @@
-"""Corpus, encoder, embeddings, index and release: what must hold for whatever comes in."""
+"""Corpus, encoder, embeddings, index and release through their steps: invariants and refused inputs."""
 
 import faiss
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.contract import step_modules
 from pipelines.corpus.documents import documents, qrels, queries
 from pipelines.embeddings.layout import rows, vectors
 from pipelines.errors import CorruptArtifact, InputError
@@ -35,8 +36,7 @@ def test_a_shard_that_there_is_none_of(trained):
     assert len(open_store().names("shard/")) == 1, "only that of the training"
 
 
-def stranger_shard():
-    """A shard of another encoder's."""
+def shard_of_another_encoder():
 
     def build(folder):
         np.save(folder / "vectors.npy", np.eye(1, 384, dtype=np.float32))
@@ -100,7 +100,7 @@ def test_a_collection_of_another_shape_is_refused(home, icons_folder, edit):
     assert not list(home.rglob("manifest.json"))
 
 
-def test_encoder_matches_its_weights_and_ignores_batch_mates(trained):
+def test_encoder_matches_its_weights_and_is_batch_invariant(trained):
     encoder = load_exactly(trained.store, "encoder", trained.encoder)
     assert encoder.facts["deviation"] <= 1e-5
     loaded = load_encoder(encoder, "onnx-fp32")
@@ -164,9 +164,9 @@ def test_delete_only_refresh_needs_no_forward_pass(trained, icons_folder):
 
 
 def test_vectors_of_two_encoders_are_never_mixed(trained, home):
-    stranger = stranger_shard()
+    foreign = shard_of_another_encoder()
     with pytest.raises(InputError, match="another-encoder"):
-        call("commit_embeddings", corpus=trained.corpus, encoder=trained.encoder, shards=[trained.shard, stranger.id])
+        call("commit_embeddings", corpus=trained.corpus, encoder=trained.encoder, shards=[trained.shard, foreign.id])
 
 
 def test_ties_are_in_the_order_of_ids():
@@ -233,5 +233,5 @@ def test_raising_a_steps_version_makes_its_work_anew(trained, monkeypatch, step)
         "assemble": {"index": trained.index},
     }[step]
     assert call(step, **values).found
-    monkeypatch.setattr(f"pipelines.steps.{step}.VERSION", 99)
+    monkeypatch.setattr(f"{step_modules()[step]}.VERSION", 99)
     assert not call(step, **values).found

@@ -1,4 +1,4 @@
-"""Batch scoring: what is read of a file, exactly once, resumed, and equal to what the server answers."""
+"""Batch scoring: reading query files, each query exactly once, resuming, and equality with the server's answers."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def written(path: Path, text: str) -> str:
     return str(path)
 
 
-def asked(artifact):
+def planned_queries(artifact):
     return pyarrow.parquet.read_table(load_exactly(open_store(), "queries", artifact).path("queries.parquet")).to_pylist()
 
 
@@ -61,18 +61,19 @@ def test_the_same_file_online_gives_the_same_results(champion, tmp_path):
     found = by_query(scored(score(k=10, source=source, shards=3)))
     assert list(found) == [line["id"] for line in lines], "every query once, in the file's order"
     with running_server(champion.home) as server:
-        server.wait(lambda said: said["ready"])
+        server.wait(lambda status: status["ready"])
         for line in lines:
             params = {"like": line["history"]} if "history" in line else {"q": line["query"]}
             answer = server.client.get("/v1/search", params={**params, "k": 10}).json()
-            ours = found[line["id"]]
-            assert {row["release"] for row in ours} == {answer["release"]} == {champion.release}
-            assert [row["rank"] for row in ours] == [one["position"] for one in answer["results"]]
-            theirs = {one["id"]: one["score"] for one in answer["results"]}
-            assert [row["score"] for row in ours] == pytest.approx([one["score"] for one in answer["results"]], abs=TOLERANCE)
-            tied = min(theirs.values()) + TOLERANCE  # what may stand at the end in place of one that ties with it
-            assert {row["document"] for row in ours if row["score"] > tied} <= theirs.keys()
-            assert all(abs(theirs.get(row["document"], row["score"]) - row["score"]) <= TOLERANCE for row in ours)
+            batch = found[line["id"]]
+            assert {row["release"] for row in batch} == {answer["release"]} == {champion.release}
+            assert [row["rank"] for row in batch] == [result["position"] for result in answer["results"]]
+            online = {result["id"]: result["score"] for result in answer["results"]}
+            scores = [result["score"] for result in answer["results"]]
+            assert [row["score"] for row in batch] == pytest.approx(scores, abs=TOLERANCE)
+            tied = min(online.values()) + TOLERANCE  # documents that tie with the last may stand in its place
+            assert {row["document"] for row in batch if row["score"] > tied} <= online.keys()
+            assert all(abs(online.get(row["document"], row["score"]) - row["score"]) <= TOLERANCE for row in batch)
 
 
 def test_every_row_is_counted_once(champion, tmp_path):
@@ -80,7 +81,7 @@ def test_every_row_is_counted_once(champion, tmp_path):
     planned = call("plan_scores", source=written(tmp_path / "q.csv", text), max_bad_fraction=0.5)
     assert (planned.rows, planned.distinct, planned.repeated, planned.bad_rows) == (6, 3, 1, 2)
     assert planned.release == champion.release
-    assert [(row["query_id"], row["query"]) for row in asked(planned.queries)] == [
+    assert [(row["query_id"], row["query"]) for row in planned_queries(planned.queries)] == [
         ("a", "beach"),
         ("b", "red house"),
         ("d", "beach"),
@@ -96,7 +97,7 @@ def test_every_row_is_counted_once(champion, tmp_path):
 def test_without_ids_equal_queries_are_one(champion, tmp_path):
     planned = call("plan_scores", source=written(tmp_path / "q.csv", "query\nbeach\nmoon\nbeach \n"))
     assert (planned.distinct, planned.repeated) == (2, 1)
-    assert len({row["query_id"] for row in asked(planned.queries)}) == 2
+    assert len({row["query_id"] for row in planned_queries(planned.queries)}) == 2
 
 
 def test_formats_agree(champion, tmp_path):
@@ -138,9 +139,9 @@ def test_files_that_cannot_be_scored(champion, tmp_path, name, content, words):
     assert open_store().names("queries/") == []
 
 
-def test_other_mistakes_are_one_sentence(trained, tmp_path):
+def test_other_mistakes_have_one_message_each(trained, tmp_path):
     source = written(tmp_path / "q.csv", "query\nbeach\n")
-    with pytest.raises(InputError, match="no --release and no champion; expected a release that answers; next: deploy one"):
+    with pytest.raises(InputError, match=r"given champion; expected a champion, and there is none yet; .* pass a release id"):
         call("plan_scores", source=source)
     with pytest.raises(InputError, match=r"nowhere\.csv"):
         call("plan_scores", source=str(tmp_path / "nowhere.csv"), release=trained.release)
@@ -178,12 +179,12 @@ def test_a_retry_finds_what_was_ranked_and_commits_once(champion, tmp_path):
     assert all(call("score_shard", **parts, shard=shard).found for shard in planned.shards)
     committed = call("commit_scores", **parts, shards=[one.shard for one in reversed(shards)])
     assert (committed.queries, committed.answered, committed.found) == (90, 90, False)
-    assert list(by_query(scored(committed.scores))) == [row["query_id"] for row in asked(planned.queries)]
+    assert list(by_query(scored(committed.scores))) == [row["query_id"] for row in planned_queries(planned.queries)]
     whole = call("score_shard", **parts, shard="0-90").shard
     assert call("commit_scores", **parts, shards=[whole]).scores == committed.scores, "sharding is no identity"
 
 
-def test_a_query_that_cannot_be_answered_is_told_and_not_lost(champion, tmp_path):
+def test_a_query_without_results_has_a_row(champion, tmp_path):
     source = written(tmp_path / "u.csv", "user,history\na,moon cloud\nb,no-such-icon\n")
     planned = call("plan_scores", source=source)
     parts = {"queries": planned.queries, "release": planned.release}
@@ -218,7 +219,7 @@ def spoil(rows, how):
         ("shifted", "rank 2 of query a"),
     ],
 )
-def test_the_law_is_checked_on_the_rows_themselves(champion, tmp_path, how, words):
+def test_integrity_is_checked_on_the_rows_themselves(champion, tmp_path, how, words):
     planned = call("plan_scores", source=written(tmp_path / "q.csv", "id,query\na,beach\nb,moon\nc,house\n"))
     parts = {"queries": planned.queries, "release": planned.release}
     good = load_exactly(open_store(), "shard", call("score_shard", **parts, shard="0-3", k=2).shard)

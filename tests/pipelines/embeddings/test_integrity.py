@@ -1,4 +1,4 @@
-"""What a refresh compares, how it deals documents out, and the laws that its result must keep."""
+"""Incremental refresh: what it counts, how it balances shards, its integrity checks, and both layouts of vectors."""
 
 import json
 import random
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipelines.corpus.documents import Document, write_rows
 from pipelines.embeddings.integrity import IntegrityCheck, check_fresh
-from pipelines.embeddings.layout import CHUNK, in_chunks, lay_out, places, segments, vectors, vectors_at
-from pipelines.embeddings.refresh import Change, Shards, aligned, shard_documents, weight
+from pipelines.embeddings.layout import CHUNK, in_chunks, places, segments, vectors, vectors_at, write_layout
+from pipelines.embeddings.refresh import Change, Shards, aligned, estimate_tokens, shard_documents
 from pipelines.errors import CorruptArtifact, InputError
 from pipelines.models.encoder import card_of
 from pipelines.store.artifacts import load, produce
@@ -46,37 +46,37 @@ def vectors_artifact(texts, matrix=None, kind="shard", name="", documents=None, 
     return produce(open_store(), Recipe(kind=kind, step=step, version=1, inputs=inputs, params={"variant": "v"}), build)
 
 
-def settled(texts, base, parts):
-    settlement = IntegrityCheck()
+def checked(texts, base, shards):
+    integrity = IntegrityCheck()
     corpus = corpus_of(texts)
-    list(settlement.rows(aligned(corpus, base, parts)))
-    settlement.check(corpus.facts["documents"], sum(part.facts["documents"] for part in base))
-    return settlement
+    list(integrity.rows(aligned(corpus, base, shards)))
+    integrity.check(corpus.facts["documents"], sum(artifact.facts["documents"] for artifact in base))
+    return integrity
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(
     before=st.dictionaries(WORDS, WORDS, max_size=8), after=st.dictionaries(WORDS, WORDS, max_size=8), count=st.integers(1, 4)
 )
-def test_a_change_accounts_for_every_document_and_shards_part_it(home, before, after, count):
+def test_a_change_counts_every_document_and_shards_partition_it(home, before, after, count):
     base = [vectors_artifact(sorted(before.items()), kind="embeddings")]
     corpus, change = corpus_of(after), Change()
-    wanted = {one.id for one in aligned(corpus, base) if change.count(one)}
+    to_encode = {entry.id for entry in aligned(corpus, base) if change.count(entry)}
     assert change.added == len(after.keys() - before.keys())
     assert change.deleted == len(before.keys() - after.keys())
     assert change.changed == len({key for key in after.keys() & before.keys() if after[key] != before[key]})
     assert change.kept + change.to_encode == len(after)
-    dealt = [[one.id for one in shard_documents(corpus, base, number, count, 256)] for number in range(count)]
-    assert sorted(key for shard in dealt for key in shard) == sorted(wanted)
-    assert all(dealt[: len(wanted)]), "no shard is empty while there are documents"
+    shards = [[document.id for document in shard_documents(corpus, base, number, count, 256)] for number in range(count)]
+    assert sorted(key for shard in shards for key in shard) == sorted(to_encode)
+    assert all(shards[: len(to_encode)]), "no shard is empty while there are documents"
 
 
 @given(st.lists(st.integers(1, 256), min_size=1, max_size=200), st.integers(1, 9))
 def test_no_two_shards_differ_by_more_than_one_text(tokens, count):
     shards = Shards(count)
     loads = [0] * count
-    for one in tokens:
-        loads[shards.take(one)] += one
+    for weight in tokens:
+        loads[shards.take(weight)] += weight
     assert max(loads) - min(loads) <= max(tokens)
 
 
@@ -91,11 +91,11 @@ def test_shards_are_even_by_the_real_tokenizer(trained):
     tokenizer, limit = load_encoder(encoder, "onnx-fp32").tokenizer, card_of(encoder).fingerprint.max_length
     loads = []
     for number in range(4):
-        found = [one.text for one in shard_documents(corpus, [], number, 4, limit)]
-        loads.append(sum(len(one.ids) for one in tokenizer.encode_batch(found)))
+        shard = [document.text for document in shard_documents(corpus, [], number, 4, limit)]
+        loads.append(sum(len(encoding.ids) for encoding in tokenizer.encode_batch(shard)))
     assert max(loads) / (sum(loads) / 4) <= 1 + MOST_DEVIATION
     real = {key: len(tokenizer.encode(text).ids) for key, text in texts.items()}
-    assert 0.5 <= sum(weight(text, limit) for text in texts.values()) / sum(real.values()) <= 2
+    assert 0.5 <= sum(estimate_tokens(text, limit) for text in texts.values()) / sum(real.values()) <= 2
 
 
 @pytest.mark.parametrize(
@@ -108,33 +108,33 @@ def test_shards_are_even_by_the_real_tokenizer(trained):
         ([["a", "b", "c", "x"]], "1 vectors of documents that the corpus does not have, 3 documents in all: x;"),
     ],
 )
-def test_conservation_laws(home, parts, words):
+def test_each_document_has_exactly_one_vector(home, parts, words):
     made = [vectors_artifact([(key, key) for key in ids], name=str(number)) for number, ids in enumerate(parts)]
     with pytest.raises(InputError, match=words):
-        settled({key: key for key in "abc"}, [], made)
+        checked({key: key for key in "abc"}, [], made)
 
 
 def test_an_id_reused_with_other_text_is_encoded_anew(home):
     base = vectors_artifact([("a", "first"), ("b", "b")], kind="embeddings")
     with pytest.raises(InputError, match="1 documents without a vector, 2 documents in all: a;"):
-        settled({"a": "second", "b": "b"}, [base], [])
+        checked({"a": "second", "b": "b"}, [base], [])
     with pytest.raises(InputError, match="1 vectors of documents that the corpus does not have, 2 documents in all: a;"):
-        settled({"a": "second", "b": "b"}, [base], [vectors_artifact([("a", "first"), ("a", "second")])])
-    found = settled({"a": "second", "b": "b"}, [base], [vectors_artifact([("a", "second")])])
+        checked({"a": "second", "b": "b"}, [base], [vectors_artifact([("a", "first"), ("a", "second")])])
+    found = checked({"a": "second", "b": "b"}, [base], [vectors_artifact([("a", "second")])])
     assert found.places.tolist() == [[1, 0], [0, 1]]
     assert (found.encoded, found.change.changed, found.change.kept) == (1, 1, 1)
 
 
-def test_ids_do_not_outnumber_the_examples(home):
+def test_messages_name_at_most_five_ids(home):
     with pytest.raises(InputError, match="9 documents without a vector, 9 documents in all: a, b, c, d, e, …; expected"):
-        settled({key: key for key in "abcdefghi"}, [], [])
+        checked({key: key for key in "abcdefghi"}, [], [])
 
 
-def test_what_is_there_afterwards_is_what_was_there_less_the_deleted_and_with_the_added(home):
+def test_new_is_old_minus_deleted_plus_added(home):
     base = vectors_artifact([("a", "a"), ("b", "b")], kind="embeddings", documents=3)
     said = r"2 vectors for a corpus of 2 documents, 3 before − 1 deleted \+ 1 added = 3: b, c"
     with pytest.raises(InputError, match=said):
-        settled({"a": "a", "c": "c"}, [base], [vectors_artifact([("c", "c")])])
+        checked({"a": "a", "c": "c"}, [base], [vectors_artifact([("c", "c")])])
 
 
 def test_more_rows_than_vectors(home):
@@ -160,9 +160,9 @@ def test_a_corpus_out_of_order_is_refused(home, order):
         list(aligned(made, []))
 
 
-def laid_out(where, sources, most, name):
+def written_layout(where, sources, most, name):
     recipe = Recipe(kind="embeddings", step="proof", version=1, inputs={"name": name}, params={})
-    return produce(open_store(), recipe, lambda folder: lay_out(folder, np.array(where, np.uint32), sources, most))
+    return produce(open_store(), recipe, lambda folder: write_layout(folder, np.array(where, np.uint32), sources, most))
 
 
 @pytest.fixture
@@ -177,27 +177,27 @@ def two_sources(home):
 def test_both_layouts_hold_the_same_vectors(two_sources, most, layout):
     sources, numbers = two_sources
     where = [(row % 2, row) for row in range(2 * CHUNK + 5)]
-    found = laid_out(where, sources, most, layout)
+    found = written_layout(where, sources, most, layout)
     expected = np.stack([numbers[side, row] for side, row in where])
     assert ("places.npy" in found.manifest.files) == (layout == "segments")
     assert vectors(found).tobytes() == expected.tobytes()
     assert vectors_at(found, [7, 3]).tobytes() == expected[[7, 3]].tobytes()
     if layout == "segments":
         assert [path.name for path in segments(found)] == [path.name for one in sources for path in segments(one)]
-        again = laid_out([(0, row) for row in range(2 * CHUNK + 5)], [found], 9, "again")
+        again = written_layout([(0, row) for row in range(2 * CHUNK + 5)], [found], 9, "again")
         assert again.manifest.files == found.manifest.files, "segments of segments are segments"
 
 
 def test_mostly_dead_segments_are_compacted(two_sources):
     sources, numbers = two_sources
-    found = laid_out([(0, row) for row in range(0, 2 * CHUNK + 5, 3)], sources, 9, "dead")
+    found = written_layout([(0, row) for row in range(0, 2 * CHUNK + 5, 3)], sources, 9, "dead")
     assert found.facts["compacted"]
     assert vectors(found).tobytes() == numbers[0, ::3].tobytes()
 
 
 def test_a_single_whole_segment_is_named_not_copied(two_sources):
     sources, _ = two_sources
-    found = laid_out([(1, row) for row in range(2 * CHUNK + 5)], sources, 9, "whole")
+    found = written_layout([(1, row) for row in range(2 * CHUNK + 5)], sources, 9, "whole")
     assert found.manifest.files["vectors.npy"] == sources[1].manifest.files["vectors.npy"]
     assert len(list(in_chunks(segments(found), places(found)))) == 3
 
