@@ -26,6 +26,7 @@ from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import PROJECT
 from tests.figures import write_figures
+from tests.pipelines.collections.input_cases import CASES, ingested
 from tests.services import seaweedfs
 
 SEED = 20261124
@@ -395,6 +396,20 @@ def bad_inputs(folder: Path) -> dict[str, int]:
     return {"bad_inputs": len(BAD), "bad_inputs_handled": passed}
 
 
+# --- kinds of inputs that are easily misread ----------------------------------------------------------------------------
+
+
+def misread_inputs(folder: Path) -> dict[str, int]:
+    """The cases of the tests, each in a folder of its own."""
+    right = 0
+    for number, case in enumerate(CASES):
+        (folder / str(number)).mkdir(parents=True)
+        good = case.right(ingested(case, folder / str(number)))
+        print(f"{'ok  ' if good else 'FAIL'} {case.name}", flush=True)
+        right += good
+    return {"strangers": len(CASES), "strangers_right": right}
+
+
 # --- scale --------------------------------------------------------------------------------------------------------------
 
 
@@ -435,11 +450,13 @@ def main() -> int:
     os.environ["RATCHET_HOME"] = str(home / "home")
     os.environ["PYTHONPATH"] = str(PROJECT)
     try:
-        figures = {**bad_inputs(home / "bad"), **round_trips(home / "formats"), **scale(home)}
+        misread = misread_inputs(home / "misread")
+        figures = {**bad_inputs(home / "bad"), **misread, **round_trips(home / "formats"), **scale(home)}
     finally:
         shutil.rmtree(home, ignore_errors=True)
     write_figures("proof/data", figures, seed=SEED, runs=1, goals=GOALS)
     whole = figures["bad_inputs"] == figures["bad_inputs_handled"] and figures["formats"] == figures["formats_roundtrip"]
+    whole &= figures["strangers"] == figures["strangers_right"]
     return 0 if whole and figures["rss_ratio_1m_100k"] <= 1.2 else 1
 
 

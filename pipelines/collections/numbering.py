@@ -47,11 +47,9 @@ def check_numbering(db: sqlite3.Connection, column: str, target: str) -> None:
         ids = {id_: str(row[0]) if row else "" for id_, row in rows.items()}
         shared = shared_words(db, [tuple(ids[id_] if at == place else id_ for at, id_ in enumerate(pair)) for pair in pairs])
         if len(shared) >= max(LEAST_PAIRS, 0.95 * len(pairs)) and fmean(shared) > given + BETTER:
-            raise InputError(
-                f"judgments whose {target} {how} (a query's documents have {fmean(shared):.0%} of its words then, else {given:.0%})",
-                f"the ids of the {target}",
-                f"write these ids into the judgments, as {next(iter(ids.values()))} for {next(iter(ids))}",
-            )
+            words = f"{fmean(shared):.0%} of a query's words are in its documents then, not {given:.0%}"
+            turned = f"write these ids into the judgments, as {next(iter(ids.values()))} for {next(iter(ids))}"
+            raise InputError(f"judgments whose {target} {how} ({words})", f"the ids of the {target}", turned)
 
 
 def sampled(db: sqlite3.Connection, table: str, condition: str = "1") -> list[Pair]:

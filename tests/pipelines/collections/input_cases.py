@@ -1,4 +1,4 @@
-"""Small inputs of kinds that are easily misread, each with what must come of it: right values, or a refusal that names the reason.
+"""Small inputs of kinds that are easily misread, and what must come of each: right values, or a refusal with the reason.
 
 `tests/pipelines/collections/test_input_kinds.py` asserts them one by one, `proofs/data.py` counts them.
 """
@@ -111,7 +111,8 @@ PLAIN = table(
 )
 TICKETS = jsonl(
     [
-        {"email": f"person{n}@example.org", "subject": f"Lamp number {n} is broken", "assigned_to": f"{'abe'[n % 3]}nn@example.org",
+        {"email": f"person{n}@example.org", "subject": f"Lamp number {n} is broken",
+         "assigned_to": f"{'abe'[n % 3]}nn@example.org",
          "message": f"My lamp {n} arrived broken, write to person{n}@example.org please."} for n in range(24)
     ]
 )  # fmt: skip
@@ -143,7 +144,8 @@ ARTICLES = "Artikel;Bezeichnung;Beschreibung\n" + "".join(
 )
 CYRILLIC = table("id,title,text", [[n, f"Красная лампа {n}", f"Тёплая красная лампа для комнаты {n}"] for n in range(12)])
 FIELDS = "".join(
-    f'<doc>\n <field name="id">P{n}</field>\n <field name="name">{NAMES[n]}</field>\n <field name="features">{TEXTS[n]}</field>\n</doc>\n'
+    f'<doc>\n <field name="id">P{n}</field>\n <field name="name">{NAMES[n]}</field>\n'
+    f' <field name="features">{TEXTS[n]}</field>\n</doc>\n'
     for n in range(12)
 )
 ARROW = b"\xff\xff\xff\xff" + bytes(200)
@@ -227,7 +229,11 @@ CASES = [
         lambda result: result.refuses("queries are places in the file, counted from 1"),
 
     ),
-    InputCase("07 few mined negatives", NEGATIVES, lambda result: len(result.qrels) == 150 and result.says("Look at two judgments")),
+    InputCase(
+        "07 few mined negatives",
+        NEGATIVES,
+        lambda result: len(result.qrels) == 150 and result.says("Look at two judgments"),
+    ),
     InputCase(
         "08 documents counted from 0",
         {
@@ -247,7 +253,11 @@ CASES = [
         },
         lambda result: len(result.qrels) == 30 and result.says("check that judgments name the queries and documents"),
     ),
-    InputCase("09 an Arrow stream alone", {**HUGGING_FACE, "train/data.arrow": ARROW}, lambda result: result.refuses("an Arrow stream")),
+    InputCase(
+        "09 an Arrow stream alone",
+        {**HUGGING_FACE, "train/data.arrow": ARROW},
+        lambda result: result.refuses("an Arrow stream"),
+    ),
     InputCase(
         "10 JSON by columns",
         {"all.json": json.dumps({"sku": {str(n): f"P{n}" for n in range(12)}, "name": {str(n): NAMES[n] for n in range(12)}})},
@@ -279,7 +289,11 @@ CASES = [
         {"docs.csv": CATALOGUE, "queries.csv": QUERIES, "qrels.csv": table("remark", [["good"], ["bad"], ["good"]])},
         lambda result: result.refuses("qrels.csv", "called as judgments are"),
     ),
-    InputCase("17 another encoding", {"all.csv": CYRILLIC.encode("cp1251")}, lambda result: result.refuses("line 2: invalid UTF-8", "UTF-8")),
+    InputCase(
+        "17 another encoding",
+        {"all.csv": CYRILLIC.encode("cp1251")},
+        lambda result: result.refuses("line 2: invalid UTF-8", "save it as UTF-8"),
+    ),
     InputCase("17 a comma at the end", {"all.csv": CATALOGUE.replace('"\n', '",\n')}, whole),
     InputCase(
         "17 rows with a cell too many",
@@ -304,7 +318,11 @@ CASES = [
         {"all.csv": CATALOGUE + "sku,name,description\n"},
         lambda result: whole(result) and not result.bad and result.says("1 header lines"),
     ),
-    InputCase("25 triplets for training", {"triplets.csv": TRIPLETS}, lambda result: result.refuses("pairs of texts for training")),
+    InputCase(
+        "25 triplets for training",
+        {"triplets.csv": TRIPLETS},
+        lambda result: result.refuses("pairs of texts for training"),
+    ),
     InputCase(
         "27 dates of 8 digits",
         {"items.csv": ITEMS, "events.csv": table("user_id,item_id,time", [[u, i, 20220401 + n % 28] for u, i, n in EVENTS])},
@@ -349,7 +367,9 @@ CASES = [
         "38 notes beside judged queries",
         {
             "products.csv": table("product_id,title,text", PRODUCTS),
-            "examples.csv": table("query,query_id,product_id,label", [[NAMES[n], n, f"P{n}", "ESCI"[n % 4]] for n in range(12)]),
+            "examples.csv": table(
+                "query,query_id,product_id,label", [[NAMES[n], n, f"P{n}", "ESCI"[n % 4]] for n in range(12)]
+            ),
             "notes.txt": "exported from the data base on Monday\nask Ann for the second half of it\nlabels are old\n",
         },
         lambda result: {row["text"] for row in result.queries.values()} == set(NAMES) and len(result.qrels) == 12,
