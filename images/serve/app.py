@@ -1,7 +1,6 @@
 """The HTTP API: search, clicks, pictures, health. The search page is in `pages`."""
 
 import asyncio
-import unicodedata
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -21,21 +20,12 @@ from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import State, Watcher, id_of
 from pipelines.corpus.documents import Document
 from pipelines.corpus.exposure import Click, Exposure, Policy, ShownDocument
-from pipelines.corpus.text_rules import LONGEST_HISTORY, one_line
+from pipelines.corpus.text_rules import LONGEST_HISTORY, LONGEST_ID, document_id, one_line
 from pipelines.errors import InputError, TryAgain
 from pipelines.retrieval.release import Release
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
-LONGEST_ID = 512
 router = APIRouter()
-
-
-def _document_id(text: str) -> str:
-    if not 1 <= len(text) <= LONGEST_ID or any(unicodedata.category(char)[0] == "Z" or char.isspace() for char in text):
-        raise ValueError(f"ids of 1 to {LONGEST_ID} characters without blanks")
-    if any(unicodedata.category(char) == "Cc" for char in text):
-        raise ValueError("ids without control characters")
-    return text
 
 
 def _history(ids: list[str]) -> list[str]:
@@ -52,7 +42,7 @@ class SearchRequest(_StrictModel):
     """The parameters of a search: a query text, or ids of documents to find similar ones for."""
 
     q: Annotated[str, AfterValidator(one_line)] | None = None
-    like: Annotated[list[Annotated[str, AfterValidator(_document_id)]], AfterValidator(_history)] = []
+    like: Annotated[list[Annotated[str, AfterValidator(document_id)]], AfterValidator(_history)] = []
     k: int = Field(10, ge=1, le=100)
     user: str = Field("", max_length=128)
     release: Policy = "champion"
@@ -62,7 +52,7 @@ class ClickRequest(_StrictModel):
     """The body of a click."""
 
     request_id: str = Field(min_length=1, max_length=64)
-    document: str = Field(min_length=1, max_length=512)
+    document: str = Field(min_length=1, max_length=LONGEST_ID)
     position: int = Field(ge=1, le=100)
 
 

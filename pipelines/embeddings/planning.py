@@ -43,7 +43,7 @@ def plan_refresh(
         corpus: the documents to have vectors of.
         base: embeddings whose vectors are kept; None: none are.
         encoder: whose longest input bounds the tokens of a text.
-        rates: `tokens_per_s` of one process and `start_s`, the seconds before its first batch, as last measured; empty: unknown.
+        rates: `tokens_per_s` of one process and `start_s`, the seconds before its first batch; empty: unknown.
         least_shards: shards at least.
         shard_tokens, shard_documents: about the most that one shard has.
     """

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from pipelines.corpus.documents import Query, qrels, queries, query_id
 from pipelines.corpus.exposure import Exposure
+from pipelines.corpus.text_rules import LONGEST_QUERY
 from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.store.artifacts import Artifact
@@ -24,8 +25,6 @@ from pipelines.store.recipes import digest
 
 Qrels = Mapping[str, Mapping[str, int]]
 """Query id to document id to grade."""
-LONGEST_QUERY = 1000
-"""Characters of a query in a file; a longer line is refused."""
 
 
 def human_qrels(corpus: Artifact) -> Qrels:
@@ -118,9 +117,7 @@ def queries_of_file(path: Path, most: int) -> list[str]:
         with path.open(encoding="utf-8-sig") as file:
             while len(texts) < most and (line := file.readline(LONGEST_QUERY + 2)):
                 if len(line.rstrip("\n")) > LONGEST_QUERY:
-                    raise InputError(
-                        f"{path}: {line[:40]!r}…", f"queries of at most {LONGEST_QUERY:,} characters", "one a line"
-                    )
+                    raise InputError(f"{path}: {line[:40]!r}…", f"queries of at most {LONGEST_QUERY} characters", "one a line")
                 if query := " ".join(line.split()):
                     texts[query] = None
     except (OSError, UnicodeDecodeError) as error:

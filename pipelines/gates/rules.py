@@ -32,7 +32,7 @@ SPLIT_QUERIES = {"test": "queries", "train": "train queries", "all": "train and 
 
 
 class Rule(BaseModel):
-    """How a gate is armed. The step `gate` declares what each option means, its bounds and its default."""
+    """The measure that decides, and by which margin, confidence and power: options that the step `gate` declares."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

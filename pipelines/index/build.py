@@ -18,7 +18,7 @@ from pipelines.store.artifacts import Artifact, load_exactly
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How an index is to be made. The step `index` declares what each option means, its bounds and its default."""
+    """How to make an index; the step `index` declares the options with their bounds and defaults."""
 
     algorithm: str
     recall: float

@@ -49,7 +49,7 @@ class PoolResult(Result):
 def pool(params: PoolParams) -> PoolResult:
     """Write a CSV of documents to judge: for each query the best of a release, of BM25 and of a second release, in no order."""
     from pipelines.collections import POOL, write_sheet
-    from pipelines.gates.pool import pool_queries, human_qrels
+    from pipelines.gates.pool import human_qrels, pool_queries
     from pipelines.wording import clipped
 
     store = open_store()

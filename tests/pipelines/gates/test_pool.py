@@ -268,7 +268,7 @@ def test_bad_input(home, tmp_path, arguments, words):
     [
         (None, r"No such file"),
         (b"caf\xe9\n", "not UTF-8"),
-        (b"x" * 5000, "queries of at most 1,000 characters"),
+        (b"x" * 5000, "queries of at most 512 characters"),
         (b"\n \n", "which has no query by a person"),
     ],
 )
