@@ -1,24 +1,21 @@
-"""Collections in any format become documents, queries and judgments.
+"""Collections in any format become documents, queries and judgments; other packages import only what is listed here."""
 
-This is the one door: nothing outside imports what lies behind it.
-"""
-
-from pipelines.collections.collection import Collection, IngestOptions, look, stage, write_corpus
-from pipelines.collections.csv_safe import POOL, taken, write_sheet
-from pipelines.collections.query_file import read_asked
-from pipelines.collections.recognition.layout import shown
+from pipelines.collections.collection import Collection, IngestOptions, read_layout, stage, write_corpus
+from pipelines.collections.csv_safe import POOL, file_exists_error, write_safe_csv
+from pipelines.collections.query_file import read_query_file
 from pipelines.collections.record import FIELDS
+from pipelines.collections.schema.inspection import describe_layout
 
 __all__ = [
     "FIELDS",
     "POOL",
     "Collection",
     "IngestOptions",
-    "look",
-    "read_asked",
-    "shown",
+    "describe_layout",
+    "file_exists_error",
+    "read_layout",
+    "read_query_file",
     "stage",
-    "taken",
     "write_corpus",
-    "write_sheet",
+    "write_safe_csv",
 ]

@@ -1,4 +1,4 @@
-"""CSV files that people open in a spreadsheet: no cell runs as a formula, none is rewritten, and all are read back exactly.
+"""CSV files that are safe to open in a spreadsheet: no cell runs as a formula or is rewritten, and all are read back exactly.
 
 A text that a spreadsheet would take for something else is marked by an apostrophe in front, as spreadsheets themselves write
 a text that is no formula. Where the list separator is a semicolon, a comma-separated line is one cell up to the next
@@ -33,7 +33,7 @@ def escaped(cell: str) -> str:
     >>> escaped("=1+1"), escaped("'=1+1"), escaped("007"), escaped("red;=1+1"), escaped("red")
     ("'=1+1", "''=1+1", "'007", "red;'=1+1", 'red')
     """
-    return ("'" if _taken(cell) else "") + INSIDE.sub("'", cell)
+    return ("'" if _is_rewritten(cell) else "") + INSIDE.sub("'", cell)
 
 
 def unescaped(cell: str) -> str:
@@ -43,10 +43,10 @@ def unescaped(cell: str) -> str:
     ('=1+1', "'red", '=1+1', '007')
     """
     text = MARKED_INSIDE.sub("", cell)
-    return text[1:] if text.startswith("'") and _taken(text) else text
+    return text[1:] if text.startswith("'") and _is_rewritten(text) else text
 
 
-def _taken(cell: str) -> bool:
+def _is_rewritten(cell: str) -> bool:
     """Whether a spreadsheet takes the cell for something else than its text."""
     return bool(FORMULA.match(cell) or REWRITTEN.fullmatch(cell))
 
@@ -68,8 +68,8 @@ def restored(record: Record) -> Record:
     return replace(record, fields=cells)
 
 
-def write_sheet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
-    """Write a file that is not there yet, all at once; returns how many rows.
+def write_safe_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """Write a new file in one piece; returns the number of rows.
 
     One with other than ASCII signs begins with a byte-order mark, without which Excel takes UTF-8 for another encoding.
 
@@ -78,10 +78,10 @@ def write_sheet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]
     """
     count, ascii_only = 0, True
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as draft:
-        sheet = csv.writer(draft)
-        sheet.writerow(columns)
+        writer = csv.writer(draft)
+        writer.writerow(columns)
         for row in rows:
-            sheet.writerow([escaped(cell) for cell in row])
+            writer.writerow([escaped(cell) for cell in row])
             ascii_only = ascii_only and all(cell.isascii() for cell in row)
             count += 1
         draft.seek(0)
@@ -89,10 +89,10 @@ def write_sheet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]
             with path.open("x", encoding="utf-8" if ascii_only else "utf-8-sig", newline="") as file:
                 shutil.copyfileobj(draft, file)
         except FileExistsError:
-            raise taken(path) from None
+            raise file_exists_error(path) from None
     return count
 
 
-def taken(path: Path) -> InputError:
-    """The refusal to write over a file."""
+def file_exists_error(path: Path) -> InputError:
+    """The error that a file exists and is not overwritten."""
     return InputError(f"{path}, which is there already", "a file that is not: it may hold judgments", "give another name")

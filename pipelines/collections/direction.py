@@ -1,4 +1,4 @@
-"""Whether grades point where they are said to: better documents should not rank below worse ones under BM25."""
+"""Whether the direction of the grades agrees with BM25: better documents should not rank below worse ones."""
 
 import hashlib
 import math
@@ -9,7 +9,7 @@ from pipelines.retrieval.lexical import bm25_run
 from pipelines.statistics.intervals import interval
 
 QUERIES = 500
-"""Queries that are asked, chosen by hash."""
+"""Queries that are ranked, sampled by the hash of their ids."""
 DOCUMENTS = 200
 """Judged documents of a query that are ranked."""
 CONFIDENCE = 0.99
@@ -17,7 +17,7 @@ CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True)
-class Direction:
+class GradeDirection:
     """The mean over queries of Kendall's tau-b between grades and BM25's scores, with its interval."""
 
     queries: int
@@ -31,7 +31,7 @@ class Direction:
         return self.high is not None and self.high < 0
 
 
-def direction_of(db: sqlite3.Connection) -> Direction:
+def grade_direction(db: sqlite3.Connection) -> GradeDirection:
     """How grades and BM25 agree over the judged documents of each query that has two grades or more.
 
     BM25 ranks the judged documents alone: memory depends on the judgments asked, not on the corpus. Kendall's tau-b
@@ -40,36 +40,36 @@ def direction_of(db: sqlite3.Connection) -> Direction:
     Args:
         db: the staging file, with `documents`, `queries` and `qrels` filled.
     """
-    asked = _asked(db)
-    chosen = "SELECT document, grade FROM qrels WHERE query = ? ORDER BY document LIMIT ?"
-    grades = {query: dict(db.execute(chosen, (query, DOCUMENTS))) for query in asked}
+    queries = _graded_queries(db)
+    judgments = "SELECT document, grade FROM qrels WHERE query = ? ORDER BY document LIMIT ?"
+    grades = {query: dict(db.execute(judgments, (query, DOCUMENTS))) for query in queries}
     names = sorted({document for judged in grades.values() for document in judged})
     texts = {name: db.execute("SELECT text FROM documents WHERE id = ?", (name,)).fetchone()[0] for name in names}
-    taus = _taus(asked, grades, texts)
+    taus = _taus_by_query(queries, grades, texts)
     if not taus:
-        return Direction(0)
-    found = interval(taus, CONFIDENCE)
-    return Direction(found.n, found.mean, found.low, found.high)
+        return GradeDirection(0)
+    estimate = interval(taus, CONFIDENCE)
+    return GradeDirection(estimate.n, estimate.mean, estimate.low, estimate.high)
 
 
-def _asked(db: sqlite3.Connection) -> dict[str, str]:
+def _graded_queries(db: sqlite3.Connection) -> dict[str, str]:
     """Queries by id with more than one grade among their judgments: the first by the hash of their ids."""
     mixed = "SELECT query FROM qrels GROUP BY query HAVING min(grade) < max(grade)"
-    db.create_function("hashed", 1, lambda one: hashlib.sha256(one.encode()).hexdigest(), deterministic=True)
+    db.create_function("hashed", 1, lambda query: hashlib.sha256(query.encode()).hexdigest(), deterministic=True)
     rows = db.execute(f"SELECT id, text FROM queries WHERE id IN ({mixed}) ORDER BY hashed(id) LIMIT ?", (QUERIES,))  # noqa: S608
     return dict(rows.fetchall())
 
 
-def _taus(asked: dict[str, str], grades: dict[str, dict[str, int]], texts: dict[str, str]) -> list[float]:
+def _taus_by_query(queries: dict[str, str], grades: dict[str, dict[str, int]], texts: dict[str, str]) -> list[float]:
     from scipy.stats import kendalltau
 
-    if not asked:
+    if not queries:
         return []
     taus = []
-    for query, ranking in bm25_run(texts, asked, len(texts)).items():
+    for query, ranking in bm25_run(texts, queries, len(texts)).items():
         scores = dict(ranking)
         judged = grades[query]
-        tau = float(kendalltau(list(judged.values()), [scores.get(one, 0.0) for one in judged]).statistic)
+        tau = float(kendalltau(list(judged.values()), [scores.get(document, 0.0) for document in judged]).statistic)
         if not math.isnan(tau):  # not a number where no document shares a word with the query
             taus.append(tau)
     return taus

@@ -1,7 +1,7 @@
-"""From judgments as they were written to qrels: grades on one scale, one judgment for a pair, the sides of the split."""
+"""From judgments as written to qrels: grades on one scale, one judgment per pair, and the split of each query."""
 
-from pipelines.collections.recognition.grades import Scale, seen
 from pipelines.collections.record import BadRow
+from pipelines.collections.schema.grades import Scale, infer_scale
 from pipelines.collections.staging import Staging
 from pipelines.corpus.documents import split_of
 from pipelines.errors import InputError
@@ -10,7 +10,7 @@ MOST_GRADES = 1000
 """More different grades than this are no grades."""
 
 
-def settle_judgments(staging: Staging, declared: str) -> Scale | None:
+def grade_judgments(staging: Staging, declared: str) -> Scale | None:
     """Give every judgment its grade, 0 being the worst; None: there are no judgments.
 
     Args:
@@ -29,14 +29,14 @@ def settle_judgments(staging: Staging, declared: str) -> Scale | None:
             "a few",
             "name the column of grades: --column qrels.grade=COLUMN",
         )
-    scale = Scale.parse(declared) if declared else seen(words)
+    scale = Scale.parse(declared) if declared else infer_scale(words)
     rows = staging.db.execute("SELECT query, document, grade, file, line FROM judged ORDER BY rowid")
     for query, document, grade, file, line in rows:
-        _judge(staging, scale, (query, document, grade), file, line)
+        _grade_judgment(staging, scale, (query, document, grade), file, line)
     return scale
 
 
-def _judge(staging: Staging, scale: Scale, judged: tuple[str, str, str], file: str, line: int) -> None:
+def _grade_judgment(staging: Staging, scale: Scale, judged: tuple[str, str, str], file: str, line: int) -> None:
     query, document, written = judged
     grade = scale.grade_of(written)
     if grade is None:
@@ -49,8 +49,8 @@ def _judge(staging: Staging, scale: Scale, judged: tuple[str, str, str], file: s
             staging.quarantine.add("qrels", BadRow(file, line, "a second judgment with another grade", f"{query} {document}"))
 
 
-def settle_splits(staging: Staging, held_out: bool) -> None:
-    """Give every query its side: what its row or its judgments' file says, else by its text.
+def assign_splits(staging: Staging, held_out: bool) -> None:
+    """Set the split of each query: as its row or its judgments' file says, else by the hash of its text.
 
     Args:
         staging: with `queries` and `judged` filled.

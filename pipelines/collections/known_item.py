@@ -1,4 +1,4 @@
-"""Known-item queries: what a person might type who looks for one certain document. Synthetic, and good for a smoke test only.
+"""Known-item queries: what a person might type to find one certain document. Synthetic, for a smoke test only.
 
 A search that does not find a document by its own title is broken; one that does may still be a poor search (Azzopardi, de
 Rijke and Balog, "Building simulated queries for known-item topics", SIGIR 2007). So nothing is promoted by them.
@@ -24,11 +24,11 @@ def known_items(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
         db: the staging file, with `documents` filled.
         most: how many.
     """
-    db.create_function("hashed", 1, lambda one: hashlib.sha256(one.encode()).hexdigest(), deterministic=True)
-    asked_for = "coalesce(nullif(known, ''), nullif(title, ''), text)"
-    rows = db.execute(f"SELECT id, {asked_for} FROM documents ORDER BY hashed(id) LIMIT ?", (2 * most,)).fetchall()  # noqa: S608
-    asked = [(" ".join(text.split()[:WORDS]), document) for document, text in rows]
+    db.create_function("hashed", 1, lambda document: hashlib.sha256(document.encode()).hexdigest(), deterministic=True)
+    query_text = "coalesce(nullif(known, ''), nullif(title, ''), text)"
+    rows = db.execute(f"SELECT id, {query_text} FROM documents ORDER BY hashed(id) LIMIT ?", (2 * most,)).fetchall()  # noqa: S608
+    pairs = [(" ".join(text.split()[:WORDS]), document) for document, text in rows]
     times: dict[str, int] = {}
-    for query, _ in asked:
+    for query, _ in pairs:
         times[query.lower()] = times.get(query.lower(), 0) + 1
-    yield from [pair for pair in asked if times[pair[0].lower()] == 1 and not query_too_long(pair[0])][:most]
+    yield from [pair for pair in pairs if times[pair[0].lower()] == 1 and not query_too_long(pair[0])][:most]

@@ -60,10 +60,10 @@ def next_items(
     for index in INDEXES:
         db.execute(index)
     least = float("-inf") if min_value is None else min_value
-    asked = {"cutoff": cutoff, "least": least, "longest": longest}
-    for user, rows in groupby(db.execute(NEXT, asked), key=lambda row: str(row[0])):
-        relevant = _first(rows)
-        history = [str(row[0]) for row in db.execute(HISTORY, {**asked, "user": user})][::-1]
+    parameters = {"cutoff": cutoff, "least": least, "longest": longest}
+    for user, rows in groupby(db.execute(NEXT, parameters), key=lambda row: str(row[0])):
+        relevant = _earliest_documents(rows)
+        history = [str(row[0]) for row in db.execute(HISTORY, {**parameters, "user": user})][::-1]
         if history:
             query = Query(id=user, text=_titles(db, history), split="test", history=tuple(history), time=cutoff)
             yield query, [Qrel(query=user, document=document, grade=1) for document in relevant]
@@ -95,14 +95,13 @@ def split_facts(
     }  # fmt: skip
 
 
-def _first(rows: Iterator[tuple[str, int, str]]) -> list[str]:
-    """The distinct documents of the earliest time."""
+def _earliest_documents(rows: Iterator[tuple[str, int, str]]) -> list[str]:
     _, earliest = next(groupby(rows, key=lambda row: row[1]))
     return list(dict.fromkeys(str(row[2]) for row in earliest))
 
 
 def _titles(db: sqlite3.Connection, history: list[str]) -> str:
-    """What people read, and BM25 is asked with: the titles of the last documents, a text's beginning where there is none."""
+    """The text of a next-item query, for people and BM25: the titles of the last documents, or how their texts begin."""
     titles = []
     for document in history[-TITLES:]:
         title, text = db.execute("SELECT title, text FROM documents WHERE id = ?", (document,)).fetchone()

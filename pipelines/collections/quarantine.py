@@ -24,8 +24,8 @@ class Quarantine:
 
     def __post_init__(self) -> None:
         self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-        self._sheet = csv.writer(self._file)
-        self._sheet.writerow(("role", "file", "line", "reason", "given"))
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(("role", "file", "line", "reason", "given"))
 
     def add(self, role: Role, bad: BadRow) -> None:
         """Put one row aside."""
@@ -33,7 +33,7 @@ class Quarantine:
         shown = self.first.setdefault(role, [])
         if len(shown) < FIRST:
             shown.append(bad)
-        self._sheet.writerow((role, escaped(bad.file), bad.line, escaped(bad.reason), escaped(bad.given[:CUT])))
+        self._writer.writerow((role, escaped(bad.file), bad.line, escaped(bad.reason), escaped(bad.given[:CUT])))
 
     def of(self, role: Role) -> int:
         """How many rows of a role are bad."""

@@ -1,4 +1,4 @@
-"""A file of queries, or of users with their histories, becomes one Parquet file in which each stands once.
+"""A file of queries, or of users with their histories, becomes one Parquet file without duplicates.
 
 Rows are staged in SQLite, so memory stays flat and duplicates are found, however many there are.
 """
@@ -15,8 +15,8 @@ from pipelines.collections.quarantine import Quarantine
 from pipelines.collections.reading import readers
 from pipelines.collections.reading.sources import open_source
 from pipelines.collections.record import BadRow, Record, Sampled
-from pipelines.collections.rows import Unfit, id_of, text_of
-from pipelines.collections.staging import HOPELESS, PRAGMAS, refused
+from pipelines.collections.rows import InvalidRow, id_value, text_value
+from pipelines.collections.staging import MOSTLY_BAD, PRAGMAS, bad_row_of
 from pipelines.corpus.text_rules import LONGEST_HISTORY, one_line
 from pipelines.errors import InputError
 from pipelines.store.recipes import canonical
@@ -29,12 +29,12 @@ NAMES = {
 """What the columns may be called where nobody says; the first that is there is taken."""
 SLICE = 10_000
 LONGEST_TEXT = 1 << 16
-Row = tuple[str, str, str]
+QueryRow = tuple[str, str, str]
 Columns = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Counted:
+class QueryFileCounts:
     """What became of the rows of a file of queries: rows = queries + repeated + bad."""
 
     rows: int
@@ -42,10 +42,10 @@ class Counted:
     repeated: int
     bad: int
     digest: str
-    """sha256 over the queries in their order: the identity of what is asked."""
+    """sha256 over the queries in their order: the identity of the set."""
 
 
-def read_asked(source: str, columns: Sequence[str], most_bad: float, scratch: Path, folder: Path) -> Counted:
+def read_query_file(source: str, columns: Sequence[str], most_bad: float, scratch: Path, folder: Path) -> QueryFileCounts:
     """Write `queries.parquet` (query_id, query, history; in the file's order) and `quarantine.csv` into `folder`.
 
     A row is a query (text) or a user (history: ids of documents, the latest last), or both. Equal rows count once. Without
@@ -61,56 +61,56 @@ def read_asked(source: str, columns: Sequence[str], most_bad: float, scratch: Pa
     Raises:
         InputError: it can't be read, has no such column, too much of it is bad, or nothing is asked.
     """
-    wished = _wishes(columns)
+    overrides = _column_overrides(columns)
     samples, _ = readers.samples(list(open_source(source, scratch / "source")))
-    plans = [(sample, _columns(sample, wished)) for sample in samples]
-    staged = _Staged(_database(scratch / "asked.db"), Quarantine(folder / "quarantine.csv"), most_bad)
-    for sample, found in plans:
-        staged.load(readers.read(sample.file), found)
+    plans = [(sample, _columns(sample, overrides)) for sample in samples]
+    staged = _QueryStaging(_database(scratch / "asked.db"), Quarantine(folder / "quarantine.csv"), most_bad)
+    for sample, field_columns in plans:
+        staged.load(readers.read(sample.file), field_columns)
     staged.check(source)
     staged.quarantine.close()
     queries, content = _write(staged.db, folder / "queries.parquet")
     staged.db.close()
-    return Counted(staged.rows, queries, staged.repeated, staged.quarantine.total, content)
+    return QueryFileCounts(staged.rows, queries, staged.repeated, staged.quarantine.total, content)
 
 
-def _wishes(options: Sequence[str]) -> dict[str, str]:
-    """The columns that options name."""
-    wished = {}
+def _column_overrides(options: Sequence[str]) -> dict[str, str]:
+    overrides = {}
     for option in options:
         name, sign, column = option.partition("=")
         if not sign or not column or name not in NAMES:
             raise InputError(
                 f"--column {option[:80]!r}", f"FIELD=COLUMN, a field: {', '.join(NAMES)}", "pass --column text=q, say"
             )
-        wished[name] = column
-    return wished
+        overrides[name] = column
+    return overrides
 
 
-def _columns(sample: Sampled, wished: dict[str, str]) -> Columns:
-    """Field to columns of one file, as wished or as they are called; a row's first that is there is taken.
+def _columns(sample: Sampled, overrides: dict[str, str]) -> Columns:
+    """Field to columns of one file, as the user names them or by their names; a row's first that is there is taken.
 
     Of JSON, a field that only later rows have is not among the first ones: it may be called anything that it may be.
     """
     there = sample.columns
     if not there and sample.bad:  # nothing to judge by; the rows themselves are told
         return {}
-    for name, column in wished.items():
+    for name, column in overrides.items():
         if column not in there:
             raise InputError(
-                f"--column {name}={column}, which {sample.file.name} does not have", f"one of {', '.join(there)}",
+                f"--column {name}={column}, which {sample.file.name} does not have",
+                f"one of {', '.join(there)}",
                 "name one of these",
-            )  # fmt: skip
+            )
     lower = {column.lower(): column for column in reversed(there)}
-    guessed = {name: lower[one] for name, known in NAMES.items() for one in reversed(known) if one in lower}
-    found = {name: (column,) for name, column in (guessed | wished).items()}
-    if not {"text", "history"} & found.keys():
+    guessed = {name: lower[alias] for name, known in NAMES.items() for alias in reversed(known) if alias in lower}
+    field_columns = {name: (column,) for name, column in (guessed | overrides).items()}
+    if not {"text", "history"} & field_columns.keys():
         raise InputError(
             f"{sample.file.name} with the columns {', '.join(there) or 'none'}",
             f"a column of queries ({', '.join(NAMES['text'])}) or of histories ({', '.join(NAMES['history'])})",
             "pass --column text=COLUMN",
         )
-    return {"text": NAMES["text"], "history": NAMES["history"], **found}
+    return {"text": NAMES["text"], "history": NAMES["history"], **field_columns}
 
 
 def _database(path: Path) -> sqlite3.Connection:
@@ -123,7 +123,7 @@ def _database(path: Path) -> sqlite3.Connection:
 
 
 @dataclass
-class _Staged:
+class _QueryStaging:
     """The rows so far, in the order of the file, each id once."""
 
     db: sqlite3.Connection
@@ -136,76 +136,77 @@ class _Staged:
         """Stage the rows of one file; where far too many are bad, the rest is not read."""
         for record in records:
             self.rows += 1
-            self._take(record, columns)
-            if self.rows % SLICE == 0 and self.quarantine.total > max(HOPELESS, self.most_bad) * self.rows:
+            self._stage_record(record, columns)
+            if self.rows % SLICE == 0 and self.quarantine.total > max(MOSTLY_BAD, self.most_bad) * self.rows:
                 return
 
-    def _take(self, record: Record | BadRow, columns: Columns) -> None:
+    def _stage_record(self, record: Record | BadRow, columns: Columns) -> None:
         if isinstance(record, BadRow):
             self.quarantine.add("queries", record)
             return
         try:
-            self._insert(row_of(record, columns))
-        except Unfit as error:
-            self.quarantine.add("queries", refused(record, str(error)))
+            self._insert(query_file_row(record, columns))
+        except InvalidRow as error:
+            self.quarantine.add("queries", bad_row_of(record, str(error)))
         except UnicodeEncodeError:  # half a surrogate pair
-            self.quarantine.add("queries", refused(record, "invalid Unicode"))
+            self.quarantine.add("queries", bad_row_of(record, "invalid Unicode"))
 
-    def _insert(self, row: Row) -> None:
+    def _insert(self, row: QueryRow) -> None:
         if self.db.execute("INSERT OR IGNORE INTO asked VALUES (?, ?, ?)", row).rowcount:
             return
         if self.db.execute("SELECT text, history FROM asked WHERE id = ?", row[:1]).fetchone() != row[1:]:
-            raise Unfit("id used again with another query")
+            raise InvalidRow("id used again with another query")
         self.repeated += 1
 
     def check(self, source: str) -> None:
-        """Refuse a file of which too much is bad, or that asks nothing."""
+        """Refuse a file with too many bad rows, or without queries."""
         bad = self.quarantine.total
         if bad > self.most_bad * self.rows:
-            first = "; ".join(f"{one.file} line {one.line}: {one.reason}" for one in self.quarantine.first["queries"])
+            first = "; ".join(f"{row.file} line {row.line}: {row.reason}" for row in self.quarantine.first["queries"])
             raise InputError(
                 f"{bad:,} of {self.rows:,} rows that can't be asked ({bad / self.rows:.1%}): {first}",
-                f"at most {self.most_bad:.1%}", "correct them, or pass --max-bad-fraction",
-            )  # fmt: skip
+                f"at most {self.most_bad:.1%}",
+                "correct them, or pass --max-bad-fraction",
+            )
         if self.rows == bad:
             raise InputError(f"{source} without queries", "at least one", "check the file")
 
 
-def row_of(record: Record, columns: Columns) -> Row:
+def query_file_row(record: Record, columns: Columns) -> QueryRow:
     """id, text, history as JSON.
 
     Raises:
         Unfit: nothing is asked, or what the server would refuse.
     """
     fields = record.fields
-    values = {name: next((fields[one] for one in known if one in fields), None) for name, known in columns.items()}
-    text, history = text_of(values.get("text"), "query", LONGEST_TEXT), history_of(values.get("history"))
+    values = {name: next((fields[column] for column in known if column in fields), None) for name, known in columns.items()}
+    text, history = text_value(values.get("text"), "query", LONGEST_TEXT), history_of(values.get("history"))
     if not text and not history:
-        raise Unfit("empty query")
+        raise InvalidRow("empty query")
     try:
         text = one_line(text) if text else ""
     except ValueError as error:
-        raise Unfit(f"no {error}") from None
+        raise InvalidRow(f"no {error}") from None
     made = "q-" + sha256(canonical([text, history])).hexdigest()[:20]
-    return (id_of(values["id"], "query id") if "id" in columns else made, text, json.dumps(history, ensure_ascii=False))
+    return (id_value(values["id"], "query id") if "id" in columns else made, text, json.dumps(history, ensure_ascii=False))
 
 
-def history_of(given: Any) -> list[str]:
+def history_of(value: Any) -> list[str]:
     """Ids of documents: a list, a JSON list, or ids between blanks.
 
     >>> history_of("a b"), history_of('["a"]'), history_of(None)
     (['a', 'b'], ['a'], [])
     """
-    if isinstance(given, str):
+    if isinstance(value, str):
         try:
-            given = json.loads(given) if given.lstrip().startswith("[") else given.split()
+            value = json.loads(value) if value.lstrip().startswith("[") else value.split()
         except ValueError:
-            raise Unfit("history that is no JSON") from None
-    if given is not None and not isinstance(given, (list, tuple)):
-        raise Unfit("history of a wrong type")
-    ids = [id_of(one, "document id") for one in given or []]
+            raise InvalidRow("history that is no JSON") from None
+    if value is not None and not isinstance(value, (list, tuple)):
+        raise InvalidRow("history of a wrong type")
+    ids = [id_value(item, "document id") for item in value or []]
     if len(ids) > LONGEST_HISTORY:
-        raise Unfit(f"history of more than {LONGEST_HISTORY} documents")
+        raise InvalidRow(f"history of more than {LONGEST_HISTORY} documents")
     return ids
 
 
@@ -220,7 +221,7 @@ def _write(db: sqlite3.Connection, path: Path) -> tuple[int, str]:
     cursor = db.execute("SELECT id, text, history FROM asked ORDER BY rowid")
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         while some := cursor.fetchmany(SLICE):
-            rows = [{"query_id": one, "query": words, "history": json.loads(history)} for one, words, history in some]
+            rows = [{"query_id": query_id, "query": query, "history": json.loads(history)} for query_id, query, history in some]
             content.update(canonical(rows))
             count += len(rows)
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))

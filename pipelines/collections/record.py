@@ -1,4 +1,4 @@
-"""What reading a source gives: rows as they are, rows that could not be read, and how files become parts of a corpus."""
+"""Records, bad rows, and the layout: which file has which role, and which column is which field."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +77,7 @@ class Sampled:
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """One file in one role. A file that holds documents, queries and judgments in each row is three parts."""
 
     role: Role
@@ -96,12 +96,12 @@ class Layout:
 
     name: str
     """What it was taken for, such as "BEIR folder", "one table of documents", "MovieLens"."""
-    parts: tuple[Part, ...]
+    parts: tuple[FilePart, ...]
     notes: tuple[str, ...] = ()
     """What was guessed and could be wrong, or was left aside, a sentence each."""
     grades: str = ""
     """The grades from worst to best as the layout knows them, `0..3` or `Irrelevant,Partial,Exact`; empty: to be seen."""
 
-    def of(self, role: Role) -> list[Part]:
+    def of(self, role: Role) -> list[FilePart]:
         """The parts in one role."""
         return [part for part in self.parts if part.role == role]

@@ -39,7 +39,7 @@ def check_references(staging: Staging) -> None:
     for reference in REFERENCES:
         if staging.count(reference.table):
             _check_overlap(staging.db, reference)
-            _set_aside(staging, reference)
+            _quarantine_unknown(staging, reference)
 
 
 def _check_overlap(db: sqlite3.Connection, reference: Reference) -> None:
@@ -49,23 +49,23 @@ def _check_overlap(db: sqlite3.Connection, reference: Reference) -> None:
     if known >= LEAST_KNOWN * count:
         return
     unknown = f"SELECT n.id FROM ({named}) n LEFT JOIN {target} t ON t.id = n.id WHERE t.id IS NULL ORDER BY n.id LIMIT 1000"  # noqa: S608
-    theirs = [str(row[0]) for row in db.execute(unknown)]
+    unknown_ids = [str(row[0]) for row in db.execute(unknown)]
     there = [str(row[0]) for row in db.execute(f"SELECT id FROM {target} ORDER BY id LIMIT 3")]  # noqa: S608
-    how = differing(theirs, lambda one: _there(db, target, one))
+    how = numbering_difference(unknown_ids, lambda id_: _has_id(db, target, id_))
     raise InputError(
         f"{role} that name {count:,} {target}, of which {known:,} are there: "
-        f"{', '.join(theirs[:3])} beside {', '.join(there) or 'none'}{', ' + how if how else ''}",
+        f"{', '.join(unknown_ids[:3])} beside {', '.join(there) or 'none'}{', ' + how if how else ''}",
         f"one numbering, with at least {LEAST_KNOWN:.0%} of the ids in both",
         f"give the {target} that belong to these {role}, or name the column of the ids with --column",
     )
 
 
-def _there(db: sqlite3.Connection, target: Role, one: str) -> bool:
-    return db.execute(f"SELECT 1 FROM {target} WHERE id = ?", (one,)).fetchone() is not None  # noqa: S608  # our own names
+def _has_id(db: sqlite3.Connection, target: Role, id_: str) -> bool:
+    return db.execute(f"SELECT 1 FROM {target} WHERE id = ?", (id_,)).fetchone() is not None  # noqa: S608  # our own names
 
 
-def _digits(one: str) -> str:
-    return re.sub(r"\D", "", one)
+def _digits(id_: str) -> str:
+    return re.sub(r"\D", "", id_)
 
 
 NUMBERINGS: tuple[tuple[str, Callable[[str], list[str]]], ...] = (
@@ -81,20 +81,20 @@ NUMBERINGS: tuple[tuple[str, Callable[[str], list[str]]], ...] = (
 """How two files may number the same things, tried in this order."""
 
 
-def differing(unknown: list[str], there: Callable[[str], bool]) -> str:
+def numbering_difference(unknown: list[str], there: Callable[[str], bool]) -> str:
     """How unknown ids seem to differ from those that are there; empty: in no way that is known.
 
-    >>> differing(["301.0", "302.0"], {"301", "302"}.__contains__)
+    >>> numbering_difference(["301.0", "302.0"], {"301", "302"}.__contains__)
     'which look like the same ids written as floats'
     """
     for words, others in NUMBERINGS:
-        found = sum(any(other and there(other) for other in others(one)) for one in unknown)
-        if found > LEAST_KNOWN * len(unknown):
+        matching = sum(any(other and there(other) for other in others(id_)) for id_ in unknown)
+        if matching > LEAST_KNOWN * len(unknown):
             return f"which look like the same ids {words}"
     return ""
 
 
-def _set_aside(staging: Staging, reference: Reference) -> None:
+def _quarantine_unknown(staging: Staging, reference: Reference) -> None:
     table, column, target, role = reference
     unknown = f"{column} NOT IN (SELECT id FROM {target})"  # noqa: S608  # our own names
     noun = {"queries": "query", "documents": "document"}[target]

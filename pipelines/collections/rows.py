@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
-from pipelines.collections.record import Part, Record, Role
+from pipelines.collections.record import FilePart, Record, Role
 from pipelines.corpus.documents import query_id
 from pipelines.corpus.text_rules import CONTROL_CHARACTERS, LONGEST_ID, LONGEST_QUERY, WHITE_SPACE, query_too_long
 
@@ -20,34 +20,36 @@ Row = tuple[Any, ...]
 Values = Callable[[str], Any]
 
 
-class Unfit(Exception):
+class InvalidRow(Exception):
     """A row that can't be used; says why in a few words that don't vary with the row."""
 
 
 def document_row(values: Values, longest: int) -> Row:
     """id, text, title, segment, picture, known: the last is a held-out text that known-item queries are made from."""
-    text = text_of(values("text"), "text", longest)
+    text = text_value(values("text"), "text", longest)
     if not text:
-        raise Unfit("empty text")
-    title, segment, picture, known = (text_of(values(name), name, longest) for name in ("title", "segment", "picture", "known"))
-    given = values("id")
-    return (made_id("d-", text) if given is None else id_of(given), text, title, segment, picture, known)
+        raise InvalidRow("empty text")
+    title, segment, picture, known = (
+        text_value(values(name), name, longest) for name in ("title", "segment", "picture", "known")
+    )
+    value = values("id")
+    return (id_from_text("d-", text) if value is None else id_value(value), text, title, segment, picture, known)
 
 
 def query_row(values: Values, longest: int) -> Row:
     """id, text, split; a query without an id gets one from its text."""
     text = query_text(values("text"), "text", longest)
-    given = values("id")
-    return (query_id(text) if given is None else id_of(given), text, split_named(values("split")))
+    value = values("id")
+    return (query_id(text) if value is None else id_value(value), text, split_value(values("split")))
 
 
-def query_text(given: Any, name: str, longest: int) -> str:
+def query_text(value: Any, name: str, longest: int) -> str:
     """The text of a query that the server would answer, as the file has it."""
-    text = text_of(given, name, longest)
+    text = text_value(value, name, longest)
     if not text:
-        raise Unfit(f"empty {name}")
+        raise InvalidRow(f"empty {name}")
     if query_too_long(text):
-        raise Unfit(f"query of more than {LONGEST_QUERY} characters, which the server refuses")
+        raise InvalidRow(f"query of more than {LONGEST_QUERY} characters, which the server refuses")
     return text
 
 
@@ -56,22 +58,22 @@ def qrel_row(values: Values, longest: int) -> Row:
 
     Where queries or documents have no id, their text names them by the id that is made from it.
     """
-    given = values("query")
-    query = query_id(query_text(values("query_text"), "query", longest)) if given is None else id_of(given, "query id")
+    value = values("query")
+    query = query_id(query_text(values("query_text"), "query", longest)) if value is None else id_value(value, "query id")
     named, grade = values("document"), values("grade")
     if named is None:
-        document = made_id("d-", text_of(values("document_text"), "text", longest))
+        document = id_from_text("d-", text_value(values("document_text"), "text", longest))
     else:
-        document = id_of(named, "document id")
-    return (query, document, "1" if grade is None else text_of(grade, "grade", 100),
-            split_named(values("split")))  # fmt: skip
+        document = id_value(named, "document id")
+    written = "1" if grade is None else text_value(grade, "grade", 100)
+    return (query, document, written, split_value(values("split")))
 
 
 def interaction_row(values: Values, longest: int) -> Row:  # noqa: ARG001  # one signature for all roles
     """user, document, time in seconds since 1970 (UTC), value."""
-    user, document = id_of(values("user"), "user id"), id_of(values("document"), "document id")
+    user, document = id_value(values("user"), "user id"), id_value(values("document"), "document id")
     value = values("value")
-    return (user, document, seconds_of(values("time")), 1.0 if value in (None, "") else number_of(value, "value"))
+    return (user, document, seconds_of(values("time")), 1.0 if value in (None, "") else number_value(value, "value"))
 
 
 ROWS: dict[Role, Callable[[Values, int], Row]] = {
@@ -83,7 +85,7 @@ ROWS: dict[Role, Callable[[Values, int], Row]] = {
 """How a row of each role is made; a user's is made of the whole record."""
 
 
-def row_of(part: Part, record: Record, longest: int) -> Row:
+def role_row(part: FilePart, record: Record, longest: int) -> Row:
     """The row that `part` makes of a record.
 
     Raises:
@@ -95,113 +97,113 @@ def row_of(part: Part, record: Record, longest: int) -> Row:
         if not columns:
             return None
         if len(columns) == 1:
-            found = record.fields.get(columns[0])
-            return "" if found is None else found  # None is left to say that the layout has no such column
+            value = record.fields.get(columns[0])
+            return "" if value is None else value  # None is left to say that the layout has no such column
         return [record.fields.get(column) for column in columns]
 
     return user_row(part, record, longest) if part.role == "users" else ROWS[part.role](values, longest)
 
 
-def user_row(part: Part, record: Record, longest: int) -> Row:
+def user_row(part: FilePart, record: Record, longest: int) -> Row:
     """id, and as JSON what is known of the user by name."""
-    given = record.fields.get(part.columns["id"][0], "")
+    value = record.fields.get(part.columns["id"][0], "")
     named = part.columns.get("fields") or tuple(name for name in record.fields if name not in part.columns["id"])
-    known = {name: text_of(record.fields.get(name), name, longest) for name in named}
-    return (id_of(given, "user id"), json.dumps(known, sort_keys=True, ensure_ascii=False))
+    known = {name: text_value(record.fields.get(name), name, longest) for name in named}
+    return (id_value(value, "user id"), json.dumps(known, sort_keys=True, ensure_ascii=False))
 
 
-def id_of(given: Any, name: str = "id") -> str:
+def id_value(value: Any, name: str = "id") -> str:
     """An id as text, without the blanks around it.
 
-    >>> id_of(" a7 "), id_of(12)
+    >>> id_value(" a7 "), id_value(12)
     ('a7', '12')
     """
-    if isinstance(given, float):
-        raise Unfit(f"{name} is a float")  # 1e16 and 1e16 + 1 are one float: such ids can't be told apart
-    if isinstance(given, bool) or not isinstance(given, (str, int, type(None))):
-        raise Unfit(f"{name} of a wrong type")
-    found = "" if given is None else str(given).strip()
-    if not found:
-        raise Unfit(f"missing {name}")
-    if len(found) > LONGEST_ID:
-        raise Unfit(f"{name} too long")
-    if WHITE_SPACE.search(found) or CONTROL_CHARACTERS.search(found):
-        raise Unfit(f"{name} with white space or control characters")
-    return found
+    if isinstance(value, float):
+        raise InvalidRow(f"{name} is a float")  # 1e16 and 1e16 + 1 are one float: such ids can't be told apart
+    if isinstance(value, bool) or not isinstance(value, (str, int, type(None))):
+        raise InvalidRow(f"{name} of a wrong type")
+    text = "" if value is None else str(value).strip()
+    if not text:
+        raise InvalidRow(f"missing {name}")
+    if len(text) > LONGEST_ID:
+        raise InvalidRow(f"{name} too long")
+    if WHITE_SPACE.search(text) or CONTROL_CHARACTERS.search(text):
+        raise InvalidRow(f"{name} with white space or control characters")
+    return text
 
 
-def made_id(prefix: str, text: str) -> str:
+def id_from_text(prefix: str, text: str) -> str:
     """An id from a text, for documents that have none.
 
-    >>> made_id("d-", "red shoe")
+    >>> id_from_text("d-", "red shoe")
     'd-6e4f1f24b6a7'
     """
     return prefix + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def text_of(given: Any, name: str, longest: int) -> str:
+def text_value(value: Any, name: str, longest: int) -> str:
     """A value as text: nothing is empty, a list's items are joined by a space.
 
-    >>> text_of(["red", None, 7, float("nan")], "text", 100)
+    >>> text_value(["red", None, 7, float("nan")], "text", 100)
     'red 7'
     """
-    if isinstance(given, str):
-        found = given.strip()
-    elif given is None or (isinstance(given, float) and math.isnan(given)):
+    if isinstance(value, str):
+        text = value.strip()
+    elif value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    elif isinstance(given, (list, tuple)):
-        found = " ".join(filter(None, (text_of(one, name, longest) for one in given)))
-    elif isinstance(given, (dict, bytes)):
-        raise Unfit(f"{name} of a wrong type")
+    elif isinstance(value, (list, tuple)):
+        text = " ".join(filter(None, (text_value(item, name, longest) for item in value)))
+    elif isinstance(value, (dict, bytes)):
+        raise InvalidRow(f"{name} of a wrong type")
     else:
-        found = str(given)
-    if len(found) > longest:
-        raise Unfit(f"{name} too long")
-    return found
+        text = str(value)
+    if len(text) > longest:
+        raise InvalidRow(f"{name} too long")
+    return text
 
 
-def split_named(given: Any) -> str:
+def split_value(value: Any) -> str:
     """The side of the split that a row names; empty: none, or a word that is none.
 
-    >>> split_named("Dev"), split_named(None)
+    >>> split_value("Dev"), split_value(None)
     ('train', '')
     """
-    return SPLITS.get(str(given).strip().lower(), "") if given else ""
+    return SPLITS.get(str(value).strip().lower(), "") if value else ""
 
 
-def number_of(given: Any, name: str) -> float:
+def number_value(value: Any, name: str) -> float:
     """A finite number.
 
-    >>> number_of("4.5", "value")
+    >>> number_value("4.5", "value")
     4.5
     """
     try:
-        found = float(given)
+        number = float(value)
     except (TypeError, ValueError):
-        raise Unfit(f"{name} that is no number") from None
-    if not math.isfinite(found):
-        raise Unfit(f"{name} that is no number")
-    return found
+        raise InvalidRow(f"{name} that is no number") from None
+    if not math.isfinite(number):
+        raise InvalidRow(f"{name} that is no number")
+    return number
 
 
-def seconds_of(given: Any) -> int:
+def seconds_of(value: Any) -> int:
     """Seconds since 1970 (UTC), of a number (of seconds or smaller parts) or an ISO time; without an offset it is UTC.
 
     >>> seconds_of("874965758"), seconds_of(1577836800000), seconds_of("2020-01-01T01:00:00+01:00")
     (874965758, 1577836800, 1577836800)
     """
-    if isinstance(given, str) and not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", given.strip()):
-        given = _moment(given.strip())
-    if isinstance(given, date) and not isinstance(given, datetime):
-        given = datetime(given.year, given.month, given.day, tzinfo=UTC)
-    if isinstance(given, datetime):
-        return int((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp())
-    if given is None or given == "":
-        raise Unfit("missing time")
-    found = number_of(given, "time")
-    while abs(found) >= MILLISECONDS:
-        found /= 1000
-    return int(found)
+    if isinstance(value, str) and not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", value.strip()):
+        value = _moment(value.strip())
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if isinstance(value, datetime):
+        return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
+    if value is None or value == "":
+        raise InvalidRow("missing time")
+    seconds = number_value(value, "time")
+    while abs(seconds) >= MILLISECONDS:
+        seconds /= 1000
+    return int(seconds)
 
 
 def _moment(text: str) -> datetime | None:
@@ -210,4 +212,4 @@ def _moment(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(re.sub(r"\s*(UTC|GMT)$", "+00:00", text))
     except ValueError:
-        raise Unfit("time that is no time") from None
+        raise InvalidRow("time that is no time") from None

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pipelines.collections.csv_safe import restored
 from pipelines.collections.quarantine import CUT, Quarantine
-from pipelines.collections.record import BadRow, Part, Record, Role
-from pipelines.collections.rows import Row, Unfit, row_of
+from pipelines.collections.record import BadRow, FilePart, Record, Role
+from pipelines.collections.rows import InvalidRow, Row, role_row
 from pipelines.logs import EVERY_S, log
 
 SCHEMA = """
@@ -37,7 +37,7 @@ KEYED: dict[Role, str] = {"documents": "text", "queries": "text", "users": "fiel
 MASKED: dict[Role, tuple[int, ...]] = {"documents": (1, 2, 5), "queries": (1,)}
 """The places of texts in which personal data may stand. Ids that are made from a text are made before."""
 
-HOPELESS = 0.5
+MOSTLY_BAD = 0.5
 """Where more than this part of the first 10,000 rows or more is bad, the rest is not read."""
 
 
@@ -55,46 +55,46 @@ class Staging:
     """The part of a role's rows that may be bad."""
     rows: Counter[Role] = field(default_factory=Counter)
     unjudged: int = 0
-    """Rows of judgments whose grade is empty: somebody was asked and has not judged."""
+    """Rows of judgments with an empty grade: pairs that wait for a judgment."""
 
-    def load(self, part: Part, records: Iterable[Record | BadRow]) -> None:
+    def load(self, part: FilePart, records: Iterable[Record | BadRow]) -> None:
         """Stage the rows of one part; bad ones go to the quarantine."""
-        told = time.monotonic()
+        logged = time.monotonic()
         for record in records:
             self.rows[part.role] += 1
-            self._take(part, record)
+            self._stage_record(part, record)
             if self.rows[part.role] % 10_000 == 0:
-                if self.hopeless(part.role):
+                if self.mostly_bad(part.role):
                     return
-                if time.monotonic() - told >= EVERY_S:
-                    told = time.monotonic()
+                if time.monotonic() - logged >= EVERY_S:
+                    logged = time.monotonic()
                     log().info("progress", noun=part.role, file=part.file.name, done=self.rows[part.role])
 
-    def hopeless(self, role: Role) -> bool:
-        """Whether so much of a role is bad that reading on would only fill the quarantine."""
-        return self.most_bad < 1 and self.quarantine.of(role) > max(HOPELESS, self.most_bad) * max(self.rows[role], 10_000)
+    def mostly_bad(self, role: Role) -> bool:
+        """Whether so many rows of a role are bad that the rest is not read."""
+        return self.most_bad < 1 and self.quarantine.of(role) > max(MOSTLY_BAD, self.most_bad) * max(self.rows[role], 10_000)
 
     def count(self, table: str) -> int:
         """Rows in a table."""
         return int(self.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608  # our own names
 
-    def _take(self, part: Part, record: Record | BadRow) -> None:
+    def _stage_record(self, part: FilePart, record: Record | BadRow) -> None:
         if isinstance(record, BadRow):
-            self._refuse(part, record)
+            self._quarantine(part, record)
             return
         try:
-            self._insert(part, record, row_of(part, restored(record), self.longest))
-        except Unfit as error:
-            self._refuse(part, refused(record, str(error)))
+            self._insert(part, record, role_row(part, restored(record), self.longest))
+        except InvalidRow as error:
+            self._quarantine(part, bad_row_of(record, str(error)))
         except (UnicodeEncodeError, OverflowError):  # half a surrogate pair, or a number of more than 64 bits
-            self._refuse(part, refused(record, "invalid Unicode or number"))
+            self._quarantine(part, bad_row_of(record, "invalid Unicode or number"))
 
-    def _refuse(self, part: Part, bad: BadRow) -> None:
-        """Put a row into the quarantine, which must not show what the corpus must not."""
+    def _quarantine(self, part: FilePart, bad: BadRow) -> None:
+        """Quarantine a row, masked as the corpus is."""
         masked = replace(bad, given=self.mask(bad.given[: 2 * CUT])) if self.mask and bad.given else bad
         self.quarantine.add(part.role, masked)
 
-    def _insert(self, part: Part, record: Record, row: Row) -> None:
+    def _insert(self, part: FilePart, record: Record, row: Row) -> None:
         if self.mask and part.role in MASKED:
             row = tuple(self.mask(value) if place in MASKED[part.role] and value else value for place, value in enumerate(row))
         if part.role in KEYED:
@@ -105,20 +105,20 @@ class Staging:
         else:
             self.db.execute(INSERTS[part.role], (*row, record.file, record.line))
 
-    def _check_repeated(self, part: Part, row: Row) -> None:
+    def _check_repeated(self, part: FilePart, row: Row) -> None:
         """Let a row pass whose id is there already, where rows repeat and it says the same.
 
         Raises:
             Unfit: it says something else, or rows don't repeat here.
         """
         if part.columns.get("id") and not part.repeats:
-            raise Unfit("duplicate id")
+            raise InvalidRow("duplicate id")
         query = f"SELECT {KEYED[part.role]} FROM {part.role} WHERE id = ?"  # noqa: S608  # our own names
         if self.db.execute(query, row[:1]).fetchone()[0] != row[1]:
-            raise Unfit("id used again with another text")
+            raise InvalidRow("id used again with another text")
 
 
-def refused(record: Record, reason: str) -> BadRow:
+def bad_row_of(record: Record, reason: str) -> BadRow:
     """A record as the quarantine keeps it."""
     given = json.dumps(record.fields, ensure_ascii=False, default=str)
     return BadRow(record.file, record.line, reason, given)

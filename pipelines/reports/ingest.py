@@ -19,11 +19,11 @@ def ingest_report(collection: Collection) -> Report:
     """The report. Its verdict is `read`, `read, some rows refused`, or `refused` if there is no corpus."""
     bad = collection.staging.quarantine.total
     verdict = "refused" if collection.problem else "read, some rows refused" if bad else "read"
-    provenance = {"source": collection.wanted.source, "layout": collection.layout.name}
-    provenance |= {name: value for name in ("queries", "qrels", "grades") if (value := getattr(collection.wanted, name))}
+    provenance = {"source": collection.options.source, "layout": collection.layout.name}
+    provenance |= {name: value for name in ("queries", "qrels", "grades") if (value := getattr(collection.options, name))}
     return Report(
         "ingest",
-        f"ingest of {Path(collection.wanted.source).name}",
+        f"ingest of {Path(collection.options.source).name}",
         verdict,
         _sentence(collection),
         _pictures(collection),
@@ -109,7 +109,7 @@ def _first_documents(collection: Collection) -> list[ReportTable]:
 
 
 def _method(collection: Collection) -> list[str]:
-    wanted = collection.wanted
+    wanted = collection.options
     lines = [
         f"Above {wanted.max_bad_fraction:.1%} of refused rows in one role nothing is ingested.",
         "Ids are unique; texts are not empty; judgments and interactions name what exists; grades lie on their scale.",

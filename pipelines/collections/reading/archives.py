@@ -1,4 +1,4 @@
-"""Archives: the files in a zip or tar, none of which can leave its place."""
+"""Archives: the members of a zip or tar, none of which can be written outside the target folder."""
 
 import re
 import stat
@@ -66,26 +66,24 @@ def zip_members(path: Path, name: str) -> Iterator[tuple[zipfile.ZipInfo, str]]:
         yield member, "a link" if linked else ""
 
 
-class _Damage(Exception):
-    """A tar header that is none: the module takes some of these for the end."""
+class _DamagedHeader(Exception):
+    """A damaged tar header, which tarfile may take for the end of the archive."""
 
 
 class _Header(tarfile.TarInfo):
-    """A header that is read strictly."""
-
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         if len(buf) < tarfile.BLOCKSIZE:
             raise EOFError
         try:
-            found = super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if buf.count(b"\0") == tarfile.BLOCKSIZE:
                 raise
-            raise _Damage(str(error)) from None
-        if found.type in HEADER_TYPES and found.size > MAX_HEADER:
-            raise _Damage("a header longer than any name")
-        return found
+            raise _DamagedHeader(str(error)) from None
+        if header.type in HEADER_TYPES and header.size > MAX_HEADER:
+            raise _DamagedHeader("a header longer than any name")
+        return header
 
 
 def tar_members(stream: Readable, name: str, size: int, target: Path) -> Iterator[tuple[str, Path | None, str]]:
@@ -117,12 +115,11 @@ def tar_members(stream: Readable, name: str, size: int, target: Path) -> Iterato
                     yield member.name, None, "a link" if member.islnk() or member.issym() else "a special file"
         while stream.read(CHUNK):
             pass
-    except (tarfile.TarError, EOFError, ValueError, _Damage) as error:
+    except (tarfile.TarError, EOFError, ValueError, _DamagedHeader) as error:
         raise damaged(name, EOFError() if "unexpected end" in str(error) else error) from None
 
 
 def _written(member: IO[bytes] | None, path: Path) -> Path:
-    """Copy a member, in chunks, to a name of our own."""
     assert member is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:

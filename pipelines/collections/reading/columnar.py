@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.collections.reading.delimited import repeated
 from pipelines.collections.reading.json_rows import flattened
-from pipelines.collections.reading.lines import LONGEST, given
+from pipelines.collections.reading.lines import LONGEST, excerpt
 from pipelines.collections.record import BadRow, Record, SourceFile
 from pipelines.errors import InputError
 
@@ -29,11 +29,11 @@ def read_parquet(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | 
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # its own keeps what it freed: a quarter more, growing with the rows
     name, number = file.name, 0
     options = {"buffer_size": BUFFER, "pre_buffer": False, "page_checksum_verification": True}
-    with _said(name), pyarrow.parquet.ParquetFile(file.path, **options) as table:
+    with _arrow_errors(name), pyarrow.parquet.ParquetFile(file.path, **options) as table:
         columns = tuple(table.schema_arrow.names)
         repeated(name, columns)
         for batch in table.iter_batches(batch_size=batch_rows(name, table.metadata), use_threads=False):
-            for values in _rows(batch, longest):
+            for values in _batch_rows(batch, longest):
                 number += 1
                 yield _record(name, number, columns, values)
 
@@ -60,37 +60,36 @@ def _record(name: str, number: int, columns: tuple[str, ...], values: tuple[Any,
         try:
             row = flattened(row)
         except ValueError:
-            return BadRow(name, number, "a key given twice", given(str(row)))
+            return BadRow(name, number, "a key given twice", excerpt(str(row)))
     return Record(name, number, row)
 
 
 @contextmanager
-def _said(name: str) -> Iterator[None]:
-    """What pyarrow says of a file, as a sentence."""
+def _arrow_errors(name: str) -> Iterator[None]:
     import pyarrow
 
     try:
         yield
     except (pyarrow.ArrowException, OSError) as error:
-        said = str(error).partition("\n")[0].rstrip(".")
-        raise InputError(f"{name}: {said}", "a whole Parquet file", "write it once more, or export it as CSV") from None
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise InputError(f"{name}: {reason}", "a whole Parquet file", "write it once more, or export it as CSV") from None
 
 
-def _rows(batch: Any, longest: int) -> Iterator[tuple[Any, ...] | str]:
+def _batch_rows(batch: Any, longest: int) -> Iterator[tuple[Any, ...] | str]:
     """The rows of a batch, or what is wrong with one; only a batch that holds such is looked at row by row."""
     try:
-        if not any(_suspect(column, longest) for column in batch.columns):
-            yield from list(zip(*(plain(column) for column in batch.columns), strict=True))
+        if not any(_is_suspect(column, longest) for column in batch.columns):
+            yield from list(zip(*(python_values(column) for column in batch.columns), strict=True))
             return
     except (UnicodeDecodeError, OverflowError):
         pass
     for place in range(batch.num_rows):
-        yield _single(batch.slice(place, 1), longest)
+        yield _single_row(batch.slice(place, 1), longest)
 
 
-def _single(row: Any, longest: int) -> tuple[Any, ...] | str:
+def _single_row(row: Any, longest: int) -> tuple[Any, ...] | str:
     try:
-        values = tuple(plain(column)[0] for column in row.columns)
+        values = tuple(python_values(column)[0] for column in row.columns)
     except (UnicodeDecodeError, OverflowError) as error:
         return FLAWS[type(error)]
     texts = [value for value in values if isinstance(value, str)]
@@ -99,8 +98,8 @@ def _single(row: Any, longest: int) -> tuple[Any, ...] | str:
     return "a NUL character" if any("\0" in text for text in texts) else values
 
 
-def _suspect(column: Any, longest: int) -> bool:
-    """Whether a column of text holds what no text may, or too much."""
+def _is_suspect(column: Any, longest: int) -> bool:
+    """Whether a column of text has a NUL character or a value that is too long."""
     import pyarrow
     from pyarrow import compute
 
@@ -111,42 +110,41 @@ def _suspect(column: Any, longest: int) -> bool:
     return most > longest or bool(compute.any(compute.match_substring(column, "\0")).as_py())
 
 
-def plain(column: Any) -> list[Any]:
+def python_values(column: Any) -> list[Any]:
     """A column's values as Python has them: text, int, float, bool, date, datetime, time, Decimal, list, dict or None."""
-    kind = column.type
-    for fits, values in _kinds():
-        if fits(kind):
+    type_ = column.type
+    for fits, values in _conversions():
+        if fits(type_):
             return values(column)
-    found: list[Any] = column.to_pylist()
-    return found
+    unconverted: list[Any] = column.to_pylist()
+    return unconverted
 
 
-def _kinds() -> list[tuple[Callable[[Any], bool], Callable[[Any], list[Any]]]]:
-    """The types whose values are not plain as they come."""
+def _conversions() -> list[tuple[Callable[[Any], bool], Callable[[Any], list[Any]]]]:
     from pyarrow import types
 
     return [
-        (types.is_dictionary, lambda column: plain(column.dictionary_decode())),
-        (lambda kind: types.is_timestamp(kind) and kind.unit == "ns", _microseconds),
-        (lambda kind: types.is_duration(kind) and kind.unit == "ns", _microseconds),
-        (lambda kind: types.is_decimal(kind) and kind.scale <= 0, lambda column: _each(column, int)),
-        (types.is_binary, lambda column: _each(column, _decoded)),
-        (types.is_large_binary, lambda column: _each(column, _decoded)),
-        (types.is_fixed_size_binary, lambda column: _each(column, _decoded)),
+        (types.is_dictionary, lambda column: python_values(column.dictionary_decode())),
+        (lambda type_: types.is_timestamp(type_) and type_.unit == "ns", _microseconds),
+        (lambda type_: types.is_duration(type_) and type_.unit == "ns", _microseconds),
+        (lambda type_: types.is_decimal(type_) and type_.scale <= 0, lambda column: _converted(column, int)),
+        (types.is_binary, lambda column: _converted(column, _decoded)),
+        (types.is_large_binary, lambda column: _converted(column, _decoded)),
+        (types.is_fixed_size_binary, lambda column: _converted(column, _decoded)),
     ]
 
 
 def _microseconds(column: Any) -> list[Any]:
     import pyarrow
 
-    kind = column.type
-    target = pyarrow.timestamp("us", kind.tz) if pyarrow.types.is_timestamp(kind) else pyarrow.duration("us")
-    found: list[Any] = column.cast(target, safe=False).to_pylist()
-    return found
+    type_ = column.type
+    target = pyarrow.timestamp("us", type_.tz) if pyarrow.types.is_timestamp(type_) else pyarrow.duration("us")
+    values: list[Any] = column.cast(target, safe=False).to_pylist()
+    return values
 
 
-def _each(column: Any, made: Callable[[Any], Any]) -> list[Any]:
-    return [None if value is None else made(value) for value in column.to_pylist()]
+def _converted(column: Any, convert: Callable[[Any], Any]) -> list[Any]:
+    return [None if value is None else convert(value) for value in column.to_pylist()]
 
 
 def _decoded(value: bytes) -> str | bytes:

@@ -1,4 +1,4 @@
-"""Compressed files read as a stream: bounded, in flat memory, and never taken for complete when they are not."""
+"""Compressed files read as a stream: bounded, in flat memory; a truncated file is an error."""
 
 import bz2
 import lzma
@@ -54,11 +54,11 @@ def compression_of(name: str, head: bytes) -> Compression:
     >>> compression_of("corpus.jsonl", bytes.fromhex("1f8b0800"))
     'gzip'
     """
-    found = next((kind for magic, kind in MAGIC if magic.match(head)), None)
+    detected = next((kind for magic, kind in MAGIC if magic.match(head)), None)
     meant = SUFFIXES.get(Path(name).suffix.lower(), "")
-    if found is None and meant and head:
+    if detected is None and meant and head:
         raise InputError(f"{name}, which does not begin as a {meant} file does", f"a {meant} file", ANOTHER)
-    return found or ""
+    return detected or ""
 
 
 class Expanded:
@@ -84,14 +84,14 @@ class Expanded:
 
     def first(self, size: int) -> bytes:
         """The first `size` bytes, fewer only where the file has fewer."""
-        found = b""
-        while len(found) < size and (chunk := self.read(size - len(found))):
-            found += chunk
-        return found
+        start = b""
+        while len(start) < size and (chunk := self.read(size - len(start))):
+            start += chunk
+        return start
 
 
 def check_bounds(name: str, expanded: int, compressed: int) -> None:
-    """Refuse what expands beyond all measure.
+    """Refuse a zip bomb.
 
     Raises:
         InputError: more than MAX_EXPANDED bytes and more than MAX_RATIO times what they were read from.
@@ -122,11 +122,11 @@ class _Streams:
         while True:
             if self._stream.eof and not self._another():
                 return b""
-            given = self._given()
-            found: bytes = self._stream.decompress(given, size)
-            if found:
-                return found
-            if not given and not self._stream.eof and getattr(self._stream, "needs_input", True):
+            compressed = self._given()
+            chunk: bytes = self._stream.decompress(compressed, size)
+            if chunk:
+                return chunk
+            if not compressed and not self._stream.eof and getattr(self._stream, "needs_input", True):
                 raise EOFError
 
     def _given(self) -> bytes:
@@ -138,7 +138,6 @@ class _Streams:
         return kept or self._file.read(CHUNK)
 
     def _another(self) -> bool:
-        """Begin the stream that follows, if one does."""
         rest = self._stream.unused_data.lstrip(b"\0")
         while not rest:
             chunk = self._file.read(CHUNK)
@@ -165,8 +164,8 @@ class _Zstd:
         self._stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(file, mode="r"), "zstd")
 
     def read(self, size: int, /) -> bytes:
-        found: bytes = self._stream.read(size)
-        return found
+        chunk: bytes = self._stream.read(size)
+        return chunk
 
 
 @contextmanager
@@ -255,9 +254,9 @@ def open_member(path: Path, name: str, member: str) -> Iterator[tuple[BinaryIO, 
     """A member's expanded bytes as a stream, and its compressed size."""
     archive = open_archive(path, name)
     try:
-        given = archive.getinfo(member)
-        file = archive.open(given)
+        info = archive.getinfo(member)
+        file = archive.open(info)
     except (OSError, EOFError, LookupError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise damaged(name, error) from None
     with file:
-        yield file, min(given.compress_size, path.stat().st_size)  # type: ignore[misc]  # typeshed calls it IO[bytes]
+        yield file, min(info.compress_size, path.stat().st_size)  # type: ignore[misc]  # typeshed calls it IO[bytes]

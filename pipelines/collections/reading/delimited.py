@@ -1,4 +1,4 @@
-"""CSV and its kin: rows of cells between delimiters, quoted as RFC 4180 says.
+"""CSV and other delimited text: rows of cells between delimiters, quoted as RFC 4180 says.
 
 A quote that never closes costs one row and a bounded look ahead: reading goes on with the next physical line.
 """
@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
 from pipelines.collections.reading.compression import expanded
-from pipelines.collections.reading.lines import LONGEST, Flawed, Lines, given
+from pipelines.collections.reading.lines import LONGEST, FlawedLine, Lines, excerpt
 from pipelines.collections.record import BadRow, Record, SourceFile
 from pipelines.errors import InputError
 
@@ -58,7 +58,7 @@ class Rows:
                     yield number, cells
 
     def _parsed(self, number: int, line: str) -> tuple[int, list[str]] | tuple[int, str, str]:
-        """A row that begins with `line` and may go on over further lines; what was taken in vain is given back."""
+        """A row that begins with `line` and may span several; lines that do not belong to it are read again."""
         self._taken, self._used, self._room = [line], 0, LOOK_AHEAD
         try:
             cells = next(self._parser)
@@ -67,16 +67,16 @@ class Rows:
             many = len(self._taken) > 1
             self._taken = [line]
             return number, self._reason(line, str(error), many), line
-        reason = next((one.reason for one in self._taken if isinstance(one, Flawed)), "")
+        reason = next((taken.reason for taken in self._taken if isinstance(taken, FlawedLine)), "")
         return (number, reason, line) if reason else (number, cells)
 
     @staticmethod
-    def _reason(line: str, said: str, many: bool) -> str:
-        if isinstance(line, Flawed):
+    def _reason(line: str, message: str, many: bool) -> str:
+        if isinstance(line, FlawedLine):
             return line.reason
-        if many or "unexpected end" in said:
+        if many or "unexpected end" in message:
             return UNCLOSED
-        return "a line break outside quotes" if "new-line" in said else "text after a closing quote"
+        return "a line break outside quotes" if "new-line" in message else "text after a closing quote"
 
     def following(self) -> str:
         """The next line that the parser asks for: the row's first, or one further within the look ahead."""
@@ -93,14 +93,14 @@ class Rows:
         if self._room <= 0:
             raise StopIteration
         line = self._ahead.popleft() if self._ahead else next(self._lines)
-        if isinstance(line, Flawed) and line.reason == "too long":
+        if isinstance(line, FlawedLine) and line.reason == "too long":
             self._ahead.appendleft(line)
             raise StopIteration
         return line
 
 
 class _Feed:
-    """What the csv module reads from; unlike a generator it goes on after it ended."""
+    """The csv module's input; unlike a generator it can go on after StopIteration."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -126,12 +126,12 @@ def read_delimited(file: SourceFile, longest: int = LONGEST) -> Iterator[Record 
         width = len(columns)
         for row in rows:
             if len(row) == 3:
-                yield BadRow(name, row[0], row[1], given(row[2]))
+                yield BadRow(name, row[0], row[1], excerpt(row[2]))
             elif len(row[1]) == width:
                 yield Record(name, row[0], dict(zip(columns, row[1], strict=True)))
             else:
                 cells = row[1]
-                yield BadRow(name, row[0], f"{len(cells)} cells for {width} columns", given(file.delimiter.join(cells)))
+                yield BadRow(name, row[0], f"{len(cells)} cells for {width} columns", excerpt(file.delimiter.join(cells)))
 
 
 def header_of(name: str, rows: "Iterator[tuple[int, list[str]] | tuple[int, str, str]]") -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Files that are no data: which are left aside, by their names and first bytes, and why."""
+"""Files without data: which are skipped, by their names and first bytes, and why."""
 
 import re
 
@@ -48,7 +48,7 @@ PICKLE = re.compile(rb"\x80[\x02-\x05](\x95|[}\]c(K])")
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a file or folder lies where tools keep what is theirs.
+    """Whether a path lies in a folder that tools keep for themselves, such as .git.
 
     >>> is_hidden("a/.git/config"), is_hidden("./a.csv")
     (True, False)
@@ -71,10 +71,10 @@ def aside_by_name(path: str) -> str:
 
 
 def unread_format(head: bytes) -> str:
-    """What a file is that no reader takes, by its first bytes; empty: it may be data.
+    """The name of a format that no reader takes, by the first bytes; empty: it may be data.
 
     >>> unread_format(b"SQLite format 3" + bytes(1))
     'an SQLite database'
     """
-    found = next((reason for magic, reason in UNREAD if head.startswith(magic)), "")
-    return found or ("a pickle, which would run what it says" if PICKLE.match(head) else "")
+    reason = next((reason for magic, reason in UNREAD if head.startswith(magic)), "")
+    return reason or ("a pickle, which would run what it says" if PICKLE.match(head) else "")

@@ -1,4 +1,4 @@
-"""One JSON document that holds rows in a list or by key, walked with one value in memory, however large it is."""
+"""One JSON document that holds rows in a list or by key, parsed with one value in memory at a time."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any
 
 from pipelines.collections.reading.compression import expanded
-from pipelines.collections.reading.json_rows import DECODER, row_of, settled
-from pipelines.collections.reading.lines import LONGEST, decoded, given, is_text
+from pipelines.collections.reading.json_rows import DECODER, checked_row, parse_row
+from pipelines.collections.reading.lines import LONGEST, decoded, excerpt, is_text
 from pipelines.collections.record import BadRow, Record, SourceFile
 from pipelines.errors import InputError
 
@@ -41,7 +41,7 @@ class Element:
         """The row that it is, or what is wrong with it."""
         if self.flaw:
             return self.flaw
-        return row_of(self.text) if self.value is None else settled(self.value, self.text)
+        return parse_row(self.text) if self.value is None else checked_row(self.value, self.text)
 
 
 @dataclass
@@ -66,7 +66,7 @@ class JsonDocument:
         self._text, self._at = "", 0
 
     def peek(self) -> str:
-        """The next sign that is no space; empty: the end."""
+        """The next character that is no space; empty: the end."""
         while True:
             match = SPACE.match(self._text, self._at)
             self._at = match.end() if match else self._at
@@ -76,19 +76,17 @@ class JsonDocument:
                 return ""
 
     def _more(self) -> bool:
-        """Forget what was walked over and read on; False at the end."""
         block = next(self._blocks, None)
         self._text, self._at = self._text[self._at :] + (block or ""), 0
         return block is not None
 
     def take(self, sign: str) -> None:
-        """Walk over a sign that must come next."""
+        """Walk over a character that must come next."""
         if self.peek() != sign:
             raise self.broken(f"{sign!r} is missing" if sign else "something follows its end")
         self._at += len(sign)
 
     def holds_objects(self) -> bool:
-        """Whether a list of objects comes next."""
         if self.peek() and len(self._text) - self._at < 1000:
             self._more()
         return bool(LIST_OF_OBJECTS.match(self._text, self._at))
@@ -103,7 +101,6 @@ class JsonDocument:
         self.take("}")
 
     def elements(self) -> Iterator[Element]:
-        """The values of the list that begins here."""
         self.take("[")
         while self.peek() != "]":
             self.item += 1
@@ -123,7 +120,6 @@ class JsonDocument:
         raise self.broken("a key is no text")
 
     def element(self) -> Element:
-        """The value that comes next."""
         if self.peek() == "{":
             with suppress(ValueError, RecursionError):  # cut off by the block's end, or bad: the scan tells which
                 value, end = DECODER.raw_decode(self._text, self._at)
@@ -150,7 +146,7 @@ class JsonDocument:
 
     def broken(self, reason: str) -> InputError:
         """The error that the document can't be walked further."""
-        near = given(self._text[max(0, self._at - 40) : self._at + 40])
+        near = excerpt(self._text[max(0, self._at - 40) : self._at + 40])
         where = f"{self.name} item {self.item:,}" if self.item else self.name
         return InputError(
             f"{where}: {reason} (near {near!r})", "a whole JSON document", "correct it, or write one object a line as JSONL"
@@ -197,28 +193,28 @@ def shape_of(name: str, beginning: str) -> Shape:
     document = JsonDocument(name, iter([beginning]))
     if document.peek() == "[":
         return Shape("list")
-    found = _entries(document)
-    lists = [path for path, kind in found if kind == "rows"]
-    if lists and not IDS & {path[0] for path, kind in found if kind == "scalar"}:
+    entries = _entries(document)
+    lists = [path for path, kind in entries if kind == "rows"]
+    if lists and not IDS & {path[0] for path, kind in entries if kind == "scalar"}:
         if len(lists) > 1:
             raise _several(name, lists)
         return Shape("list", lists[0])
-    return Shape("map" if all(kind == "object" for _, kind in found) else "one")
+    return Shape("map" if all(kind == "object" for _, kind in entries) else "one")
 
 
 def _entries(document: JsonDocument, within: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
     """The values of an object by path, each known for what it is; those that the beginning holds."""
-    found: list[tuple[tuple[str, ...], str]] = []
+    entries: list[tuple[tuple[str, ...], str]] = []
     with suppress(InputError):
         for key in document.members():
             path, sign = (*within, key), document.peek()
             if sign == "{" and not within and key in NESTED:
                 inner = [entry for entry in _entries(document, path) if entry == ((key, NESTED[key]), "rows")]
-                found += inner or [(path, "object")]
+                entries += inner or [(path, "object")]
                 continue
-            found.append((path, "rows" if document.holds_objects() else {"{": "object", "[": "list"}.get(sign, "scalar")))
+            entries.append((path, "rows" if document.holds_objects() else {"{": "object", "[": "list"}.get(sign, "scalar")))
             document.element()
-    return found
+    return entries
 
 
 def _several(name: str, lists: list[tuple[str, ...]]) -> InputError:
@@ -237,27 +233,26 @@ def read_document(file: SourceFile, longest: int = LONGEST) -> Iterator[Record |
         blocks = decoded(stream, file.encoding)
         first = list(islice(blocks, PEEK))
         shape = shape_of(file.name, "".join(first))
-        document = JsonDocument(file.name, _chained(first, blocks), longest)
-        for number, (key, element) in enumerate(_found(document, shape), 1):
+        document = JsonDocument(file.name, _blocks(first, blocks), longest)
+        for number, (key, element) in enumerate(_row_elements(document, shape), 1):
             row = element.row
             if isinstance(row, str):
-                yield BadRow(file.name, number, row, given(element.text))
+                yield BadRow(file.name, number, row, excerpt(element.text))
             else:
                 yield Record(file.name, number, row if not key or "id" in row else {"id": key, **row})
         document.take("")
 
 
-def _chained(first: list[str], blocks: Iterator[str]) -> Iterator[str]:
-    """Blocks, those of the beginning let go as they are read."""
+def _blocks(first: list[str], blocks: Iterator[str]) -> Iterator[str]:
     while first:
         yield first.pop(0)
     yield from blocks
 
 
-def _found(document: JsonDocument, shape: Shape) -> Iterator[tuple[str, Element]]:
+def _row_elements(document: JsonDocument, shape: Shape) -> Iterator[tuple[str, Element]]:
     """The elements that are rows, each with its key where it has one."""
     if shape.kind == "list":
-        yield from (("", element) for element in _listed(document, shape.path))
+        yield from (("", element) for element in _list_elements(document, shape.path))
     elif shape.kind == "map":
         for key in document.members():
             document.item += 1
@@ -268,14 +263,14 @@ def _found(document: JsonDocument, shape: Shape) -> Iterator[tuple[str, Element]
             yield "", document.element()
 
 
-def _listed(document: JsonDocument, path: tuple[str, ...]) -> Iterator[Element]:
+def _list_elements(document: JsonDocument, path: tuple[str, ...]) -> Iterator[Element]:
     """The elements of the list at `path`; what lies beside it must not be another."""
     if not path:
         yield from document.elements()
         return
     for key in document.members():
         if key == path[0]:
-            yield from _listed(document, path[1:])
+            yield from _list_elements(document, path[1:])
         elif document.holds_objects():
             raise _several(document.name, [path, (key,)])
         else:

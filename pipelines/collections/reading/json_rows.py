@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.collections.reading.compression import expanded
-from pipelines.collections.reading.lines import LONGEST, Flawed, Lines, given, is_text
+from pipelines.collections.reading.lines import LONGEST, FlawedLine, Lines, excerpt, is_text
 from pipelines.collections.record import BadRow, Record, SourceFile
 
 SUSPECT = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
 
 
-class _Twice(ValueError):
+class _DuplicateKey(ValueError):
     """A key stands twice in one object."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _Twice
-    return found
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise _DuplicateKey
+    return row
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=_object)
@@ -35,25 +35,25 @@ def flattened(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     >>> flattened({"id": 1, "meta": {"year": 1999, "tags": ["a"]}})
     {'id': 1, 'meta.year': 1999, 'meta.tags': ['a']}
     """
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in row.items():
         inner = flattened(value, f"{prefix}{key}.") if type(value) is dict and value else {prefix + key: value}
-        if not found.keys().isdisjoint(inner):
-            raise _Twice
-        found.update(inner)
-    return found
+        if not flat.keys().isdisjoint(inner):
+            raise _DuplicateKey
+        flat.update(inner)
+    return flat
 
 
-def row_of(text: str) -> dict[str, Any] | str:
+def parse_row(text: str) -> dict[str, Any] | str:
     """The row that a JSON text is, or what is wrong with it.
 
-    >>> row_of('{"id": 1}'), row_of('[1]'), row_of('{"id": 1, "id": 2}'), row_of('{"id"')
+    >>> parse_row('{"id": 1}'), parse_row('[1]'), parse_row('{"id": 1, "id": 2}'), parse_row('{"id"')
     ({'id': 1}, 'not an object', 'a key given twice', 'not JSON')
     """
     try:
-        found = DECODER.decode(text)
-        return settled(found, text) if type(found) is dict else "not an object"
-    except _Twice:
+        value = DECODER.decode(text)
+        return checked_row(value, text) if type(value) is dict else "not an object"
+    except _DuplicateKey:
         return "a key given twice"
     except RecursionError:
         return "nested too deep"
@@ -61,27 +61,26 @@ def row_of(text: str) -> dict[str, Any] | str:
         return "not JSON"
 
 
-def settled(found: dict[str, Any], text: str) -> dict[str, Any] | str:
+def checked_row(row: dict[str, Any], text: str) -> dict[str, Any] | str:
     """A decoded object as a row, unless its text hid what no text may hold."""
-    if any(type(value) is dict for value in found.values()):
+    if any(type(value) is dict for value in row.values()):
         try:
-            found = flattened(found)
-        except _Twice:
+            row = flattened(row)
+        except _DuplicateKey:
             return "a key given twice"
-    if SUSPECT.search(text) and (reason := _unfit(found)):
+    if SUSPECT.search(text) and (reason := _flaw_in(row)):
         return reason
-    return found
+    return row
 
 
-def _unfit(found: dict[str, Any]) -> str:
-    texts = list(_texts(found))
+def _flaw_in(row: dict[str, Any]) -> str:
+    texts = list(_texts(row))
     if not all(map(is_text, texts)):
         return "half a character"
     return "a NUL character" if any("\0" in text for text in texts) else ""
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a value, keys as well."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -98,8 +97,8 @@ def read_lines(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | Ba
     name = file.name
     with expanded(file.path, name, file.compression, file.member) as stream:
         for number, line in enumerate(Lines(stream, file.encoding, longest), 1):
-            if isinstance(line, Flawed):
-                yield BadRow(name, number, line.reason, given(line))
+            if isinstance(line, FlawedLine):
+                yield BadRow(name, number, line.reason, excerpt(line))
             elif line and not line.isspace():
-                row = row_of(line)
-                yield BadRow(name, number, row, given(line)) if isinstance(row, str) else Record(name, number, row)
+                row = parse_row(line)
+                yield BadRow(name, number, row, excerpt(line)) if isinstance(row, str) else Record(name, number, row)

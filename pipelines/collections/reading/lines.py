@@ -1,4 +1,4 @@
-"""The physical lines of a text, in flat memory however long one is, each known for what is wrong with it."""
+"""The physical lines of a text, in flat memory however long one is; lines with flaws are marked."""
 
 import codecs
 from collections.abc import Iterator
@@ -20,35 +20,35 @@ BOMS: tuple[tuple[bytes, Encoding], ...] = (
 )
 
 
-class Flawed(str):
+class FlawedLine(str):
     """A line that can't be used as it is."""
 
     __slots__ = ("reason",)
     reason: str
 
 
-def flawed(line: str, reason: str) -> Flawed:
-    """Mark a line; the text stays for the quarantine and for what must be known of it to go on."""
-    found = Flawed(line)
-    found.reason = reason
-    return found
+def mark_flawed(line: str, reason: str) -> FlawedLine:
+    """Mark a line as flawed; its text stays for the quarantine and the quote parser."""
+    marked = FlawedLine(line)
+    marked.reason = reason
+    return marked
 
 
-def given(text: str) -> str:
-    r"""What a bad row shows of itself: printable in any encoding, and short.
+def excerpt(text: str) -> str:
+    r"""The beginning of a bad row, printable in any encoding.
 
-    >>> given("caf\udce9")
+    >>> excerpt("caf\udce9")
     'caf\\xe9'
     """
     return text[:GIVEN].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")[:GIVEN]
 
 
-def judged(line: str) -> str:
+def marked_if_flawed(line: str) -> str:
     """The line, marked where it is no text."""
     if "\0" in line:
-        return flawed(line, "a NUL character")
+        return mark_flawed(line, "a NUL character")
     if not is_text(line):
-        return flawed(line, "invalid UTF-8")
+        return mark_flawed(line, "invalid UTF-8")
     return line
 
 
@@ -61,7 +61,7 @@ def is_text(text: str) -> bool:
     return True
 
 
-def text_of(stream: Readable, encoding: Encoding, size: int) -> Iterator[bytes]:
+def text_blocks(stream: Readable, encoding: Encoding, size: int) -> Iterator[bytes]:
     """A stream's text as blocks of UTF-8 (or latin-1) bytes, without its byte order mark."""
     if encoding == "utf-16":
         yield from _transcoded(stream, size)
@@ -83,7 +83,7 @@ def _transcoded(stream: Readable, size: int) -> Iterator[bytes]:
 def decoded(stream: Readable, encoding: Encoding) -> Iterator[str]:
     """Blocks of text, in which a byte that is no UTF-8 stands as a lone surrogate."""
     decoder = codecs.getincrementaldecoder("latin-1" if encoding == "latin-1" else "utf-8")("surrogateescape")
-    for block in text_of(stream, encoding, BLOCK):
+    for block in text_blocks(stream, encoding, BLOCK):
         yield decoder.decode(block)
     yield decoder.decode(b"", final=True)
 
@@ -100,7 +100,7 @@ class Lines:
 
     def __init__(self, stream: Readable, encoding: Encoding = "utf-8", longest: int = LONGEST) -> None:
         self._longest, self._codec = longest, "latin-1" if encoding == "latin-1" else "utf-8"
-        blocks = text_of(stream, encoding, min(BLOCK, longest))  # so that no line within one block is too long
+        blocks = text_blocks(stream, encoding, min(BLOCK, longest))  # so that no line within one block is too long
         first = next(blocks, b"")
         self.separator = "\r" if b"\r" in first[:-1] and b"\n" not in first else "\n"
         self._blocks = chain([first], blocks)
@@ -124,7 +124,6 @@ class Lines:
             yield [self._finished()]
 
     def _keep(self, part: bytes) -> None:
-        """Add to the line whose end has not come yet."""
         if self._over:
             return
         self._kept += part
@@ -133,15 +132,13 @@ class Lines:
             del self._kept[4 * GIVEN :]
 
     def _finished(self) -> str:
-        """The line that was kept, whose end has come."""
         kept, over = bytes(self._kept), self._over
         self._kept, self._over = bytearray(), False
         if over:
-            return flawed(kept.decode(self._codec, "surrogateescape"), "too long")
+            return mark_flawed(kept.decode(self._codec, "surrogateescape"), "too long")
         return self._decoded(kept)[0]
 
     def _decoded(self, block: bytes) -> list[str]:
-        """The lines of a block; only where it holds something that is no text each is looked at."""
         try:
             text = block.decode(self._codec)
         except UnicodeDecodeError:
@@ -149,4 +146,4 @@ class Lines:
         else:
             if "\0" not in text:
                 return text.split(self.separator)
-        return [judged(line) for line in text.split(self.separator)]
+        return [marked_if_flawed(line) for line in text.split(self.separator)]

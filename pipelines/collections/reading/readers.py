@@ -8,7 +8,7 @@ from pipelines.collections.reading.json_document import read_document
 from pipelines.collections.reading.json_rows import read_lines
 from pipelines.collections.reading.lines import LONGEST, Encoding
 from pipelines.collections.reading.sniffing import NoRows, sniff
-from pipelines.collections.reading.sources import Aside, Opened
+from pipelines.collections.reading.sources import LocalFile, SkippedFile
 from pipelines.collections.reading.trec import read_documents, read_qrels, read_topics
 from pipelines.collections.record import BadRow, Format, Record, Sampled, SourceFile
 
@@ -38,7 +38,7 @@ def read(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:
     return READERS[file.format](file, longest)
 
 
-def sample(file: Opened | SourceFile, rows: int = 200, encoding: Encoding | None = None) -> Sampled:
+def sample(file: LocalFile | SourceFile, rows: int = 200, encoding: Encoding | None = None) -> Sampled:
     """The first rows of a file.
 
     Args:
@@ -49,7 +49,7 @@ def sample(file: Opened | SourceFile, rows: int = 200, encoding: Encoding | None
     Raises:
         InputError: it is none of the formats, or damaged.
     """
-    source = sniff(file, encoding) if isinstance(file, Opened) else file
+    source = sniff(file, encoding) if isinstance(file, LocalFile) else file
     records: list[Record] = []
     bad: list[BadRow] = []
     size = 0
@@ -64,19 +64,21 @@ def sample(file: Opened | SourceFile, rows: int = 200, encoding: Encoding | None
     return Sampled(source, records, bad)
 
 
-def samples(files: Sequence[Opened], rows: int = 200, encoding: Encoding | None = None) -> tuple[list[Sampled], list[Aside]]:
+def samples(
+    files: Sequence[LocalFile], rows: int = 200, encoding: Encoding | None = None
+) -> tuple[list[Sampled], list[SkippedFile]]:
     """The first rows of several files, and those of them that are none of the formats, which are left aside.
 
     Raises:
         InputError: one is damaged, or none is of the formats.
     """
-    found: list[Sampled] = []
-    aside: list[Aside] = []
+    sampled: list[Sampled] = []
+    skipped: list[SkippedFile] = []
     for file in files:
         try:
-            found.append(sample(file, rows, encoding))
+            sampled.append(sample(file, rows, encoding))
         except NoRows as error:
-            if len(aside) + 1 == len(files):
+            if len(skipped) + 1 == len(files):
                 raise
-            aside.append(Aside(file.name, error.given.removeprefix(f"{file.name}, ")))
-    return found, aside
+            skipped.append(SkippedFile(file.name, error.given.removeprefix(f"{file.name}, ")))
+    return sampled, skipped

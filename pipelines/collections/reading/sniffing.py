@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from pipelines.collections.reading.compression import SUFFIXES, Expanded, expanded
 from pipelines.collections.reading.delimited import ATOMIC, Rows
 from pipelines.collections.reading.lines import Encoding, Lines
-from pipelines.collections.reading.sources import FORMS, Opened
+from pipelines.collections.reading.sources import FORMS, LocalFile
 from pipelines.collections.reading.trec import QRELS, TOPIC_LINE
 from pipelines.collections.record import SourceFile
 from pipelines.errors import InputError
@@ -71,10 +71,10 @@ class Head:
 
     def lines(self) -> list[str]:
         """Its whole lines that are not blank."""
-        found = list(Lines(io.BytesIO(self.bytes), self.encoding))
-        if not self.whole and len(found) > 1:
-            del found[-1]
-        return found
+        lines = list(Lines(io.BytesIO(self.bytes), self.encoding))
+        if not self.whole and len(lines) > 1:
+            del lines[-1]
+        return lines
 
 
 def _base(name: str) -> str:
@@ -83,7 +83,7 @@ def _base(name: str) -> str:
     return path.stem if path.suffix in SUFFIXES else path.name
 
 
-def sniff(opened: Opened, encoding: Encoding | None = None) -> SourceFile:
+def sniff(opened: LocalFile, encoding: Encoding | None = None) -> SourceFile:
     """What a file is and how it is to be read.
 
     Args:
@@ -112,18 +112,18 @@ def _head(name: str, stream: Expanded, encoding: Encoding | None) -> Head:
     Raises:
         NoRows: all are.
     """
-    found = stream.first(HEAD)
-    utf16 = found[:2] if found.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else b""
-    mark = codecs.BOM_UTF8 if found.startswith(codecs.BOM_UTF8) else utf16
-    rest = found[len(mark) :]
-    whole = len(found) < HEAD
+    start = stream.first(HEAD)
+    utf16 = start[:2] if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else b""
+    mark = codecs.BOM_UTF8 if start.startswith(codecs.BOM_UTF8) else utf16
+    rest = start[len(mark) :]
+    whole = len(start) < HEAD
     while not rest.strip(BLANK) and not whole:
         rest = stream.first(HEAD)
         whole = len(rest) < HEAD
     if not rest.strip(BLANK):
         raise NoRows(f"{name}, in which all lines are blank", "rows", "check whether this is the right file")
-    chosen: Encoding = "utf-16" if utf16 else "latin-1" if _is_latin(name, rest) else "utf-8"
-    return Head(name, mark + rest, whole, encoding or chosen)
+    detected: Encoding = "utf-16" if utf16 else "latin-1" if _is_latin(name, rest) else "utf-8"
+    return Head(name, mark + rest, whole, encoding or detected)
 
 
 def _is_latin(name: str, head: bytes) -> bool:
@@ -229,9 +229,9 @@ def _table(file: SourceFile, head: Head, lines: list[str]) -> SourceFile:
 
 def _are_topics(lines: list[str]) -> bool:
     """Whether each line is `id:text`, and no id is there twice."""
-    found = [TOPIC_LINE.fullmatch(line) for line in lines[:ROWS]]
-    ids = {match[1] for match in found if match and any(map(str.isdigit, match[1]))}
-    return len(ids) == len(found)
+    matches = [TOPIC_LINE.fullmatch(line) for line in lines[:ROWS]]
+    ids = {match[1] for match in matches if match and any(map(str.isdigit, match[1]))}
+    return len(ids) == len(matches)
 
 
 def _rows(lines: list[str], delimiter: str, quoted: bool, separator: str) -> Iterator[list[str]]:
@@ -247,7 +247,7 @@ def _delimiter(head: Head, lines: list[str]) -> tuple[str, bool]:
         quoted = delimiter in ALWAYS_QUOTED or _are_quoted(lines, delimiter, head.separator)
         scores[delimiter] = (*_score(list(_rows(lines, delimiter, quoted, head.separator))), quoted)
     sure = [delimiter for delimiter in NEVER_IN_TEXT if scores[delimiter][0] >= MOST]
-    best = sure[0] if sure else max(DELIMITERS, key=lambda one: (round(scores[one][0], 1), scores[one][1]))
+    best = sure[0] if sure else max(DELIMITERS, key=lambda delimiter: (round(scores[delimiter][0], 1), scores[delimiter][1]))
     if scores[best][0] < SOME:
         best = "\t" if head.suffix in TABBED and scores["\t"][1] > 1 else "," if head.suffix == ".csv" else ""
     return best, scores[best][2] if best else False
@@ -288,7 +288,6 @@ def is_header(first: list[str], rest: list[list[str]]) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    """Whether a cell can't be the name of a column."""
     number = NUMBER.fullmatch(cell) and not YEAR.fullmatch(cell)
     return bool(number or ADDRESS.fullmatch(cell)) or len(cell) > LONG or len(cell.split()) >= 8
 

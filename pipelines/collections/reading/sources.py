@@ -20,7 +20,7 @@ FORMS = "CSV, JSONL, JSON, Parquet or TREC, as it is or as gz, bz2, xz, zst, zip
 
 
 @dataclass(frozen=True)
-class Opened:
+class LocalFile:
     """A local file to read."""
 
     path: Path
@@ -32,7 +32,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Aside:
+class SkippedFile:
     """A file that was left aside, and why."""
 
     name: str
@@ -43,10 +43,10 @@ class Aside:
 class Source:
     """The files of a source in the order of their names."""
 
-    files: tuple[Opened, ...]
-    aside: tuple[Aside, ...] = ()
+    files: tuple[LocalFile, ...]
+    skipped: tuple[SkippedFile, ...] = ()
 
-    def __iter__(self) -> Iterator[Opened]:
+    def __iter__(self) -> Iterator[LocalFile]:
         return iter(self.files)
 
 
@@ -62,29 +62,29 @@ def open_source(uri: str, scratch: Path, endpoint: str | None = None) -> Source:
         InputError: nothing that can be read lies there, or something that is damaged, encrypted, a bomb or leads elsewhere.
         TryAgain: the S3 server did not answer.
     """
-    opening = _Opening(scratch)
+    opening = _SourceBuilder(scratch)
     if uri.startswith("s3://"):
         for name, path, reason in download(uri, scratch / "fetched", endpoint, MOST_FILES, aside_by_name):
             opening.add(name, path, reason)
     else:
         path = local_path(uri)
-        for found, name, reason in _listed(path, uri):
-            opening.add(name, found, reason)
+        for file, name, reason in _files_at(path, uri):
+            opening.add(name, file, reason)
     if not opening.files:
-        raise _nothing(uri, opening.aside)
-    return Source(tuple(opening.files), tuple(opening.aside))
+        raise _nothing_readable(uri, opening.skipped)
+    return Source(tuple(opening.files), tuple(opening.skipped))
 
 
-def shown(name: str) -> str:
+def printable_name(name: str) -> str:
     r"""A file's name as it can be printed and stored.
 
-    >>> shown("caf\udce9.csv")
+    >>> printable_name("caf\udce9.csv")
     'caf\\udce9.csv'
     """
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
 
 
-def check_whole(opened: Opened) -> None:
+def check_whole(opened: LocalFile) -> None:
     """Expand a file once before a row of it is read: damage, a missing end and a bomb are told at once.
 
     What lies beyond the first MAX_EXPANDED bytes is checked as it is read.
@@ -97,7 +97,7 @@ def check_whole(opened: Opened) -> None:
             pass
 
 
-def _listed(path: Path, uri: str) -> Iterator[tuple[Path, str, str]]:
+def _files_at(path: Path, uri: str) -> Iterator[tuple[Path, str, str]]:
     """The file, or the files of the folder: path, name, and why one is left aside."""
     try:
         status = path.stat()
@@ -112,12 +112,11 @@ def _listed(path: Path, uri: str) -> Iterator[tuple[Path, str, str]]:
 
 
 def _walked(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """The files below a folder in the order of their names. No link is followed and nothing but files is opened."""
-    waiting = _inside(folder, str(folder))
+    waiting = _entries(folder, str(folder))
     while waiting:
         path = waiting.pop()
         name = path.relative_to(folder).as_posix()
-        kind = _kind(path, name)
+        kind = _file_mode(path, name)
         if stat.S_ISLNK(kind):
             yield path, name, _link(path, folder)
         elif not stat.S_ISDIR(kind):
@@ -125,19 +124,17 @@ def _walked(folder: Path) -> Iterator[tuple[Path, str, str]]:
         elif is_hidden(name):
             yield path, name, "hidden"
         else:
-            waiting += _inside(path, name)
+            waiting += _entries(path, name)
 
 
-def _kind(path: Path, name: str) -> int:
-    """What a name in a folder stands for, without following a link."""
+def _file_mode(path: Path, name: str) -> int:
     try:
         return path.lstat().st_mode
     except OSError as error:
         raise unreadable(name, error) from None
 
 
-def _inside(folder: Path, name: str) -> list[Path]:
-    """What lies directly in a folder, the last name first."""
+def _entries(folder: Path, name: str) -> list[Path]:
     try:
         return sorted((Path(entry.path) for entry in os.scandir(folder)), reverse=True)
     except OSError as error:
@@ -145,7 +142,6 @@ def _inside(folder: Path, name: str) -> list[Path]:
 
 
 def _link(path: Path, folder: Path) -> str:
-    """Why a link is left aside."""
     try:
         inside = path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError):
@@ -153,64 +149,64 @@ def _link(path: Path, folder: Path) -> str:
     return "a link to a place in the folder, which is read there" if inside else "leads out of the folder"
 
 
-def _nothing(uri: str, aside: list[Aside]) -> InputError:
-    first = "; ".join(f"{shown(one.name)}: {one.reason}" for one in aside[:5])
-    more = f" and {len(aside) - 5:,} more" if len(aside) > 5 else ""
-    given = f"{uri}, where nothing was found that can be read" + (f" ({first}{more})" if aside else "")
+def _nothing_readable(uri: str, skipped: list[SkippedFile]) -> InputError:
+    first = "; ".join(f"{printable_name(file.name)}: {file.reason}" for file in skipped[:5])
+    more = f" and {len(skipped) - 5:,} more" if len(skipped) > 5 else ""
+    given = f"{uri}, where nothing was found that can be read" + (f" ({first}{more})" if skipped else "")
     return InputError(given, FORMS, "check the path, or export the data as CSV")
 
 
 @dataclass
-class _Opening:
+class _SourceBuilder:
     """Files on their way in: each is looked into, and archives are taken apart."""
 
     scratch: Path
-    files: list[Opened] = field(default_factory=list)
-    aside: list[Aside] = field(default_factory=list)
+    files: list[LocalFile] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
     unpacked: int = 0
 
     def add(self, name: str, path: Path, reason: str) -> None:
         """Take one file in, or leave it aside for `reason`."""
-        name = shown(name)
+        name = printable_name(name)
         if reason:
-            self._leave(name, reason)
+            self._set_aside(name, reason)
         else:
-            self._look(path, name)
+            self._inspect(path, name)
 
-    def _leave(self, name: str, reason: str) -> None:
-        self.aside.append(Aside(name, reason))
+    def _set_aside(self, name: str, reason: str) -> None:
+        self.skipped.append(SkippedFile(name, reason))
         self._count()
 
-    def _take(self, opened: Opened) -> None:
+    def _accept(self, opened: LocalFile) -> None:
         self.files.append(opened)
         self._count()
 
     def _count(self) -> None:
-        if len(self.files) + len(self.aside) > MOST_FILES:
+        if len(self.files) + len(self.skipped) > MOST_FILES:
             given = f"more than {MOST_FILES:,} files"
             raise InputError(given, "a folder of data", "check the path, or put the rows into fewer files")
 
-    def _look(self, path: Path, name: str, archive: str = "") -> None:
+    def _inspect(self, path: Path, name: str, archive: str = "") -> None:
         """A file on disk: data, or something that holds data. What lies in an archive must not be another."""
         with expanded(path, name) as file:
             head = file.first(512)
         compression = compression_of(name, head)
         if not compression:
-            self._judge(Opened(path, name), head, archive)
+            self._classify(LocalFile(path, name), head, archive)
         elif compression != "zip":
             with expanded(path, name, compression) as file:
                 inner = file.first(512)
-            self._judge(Opened(path, name, compression), inner, archive)
+            self._classify(LocalFile(path, name, compression), inner, archive)
         elif archive:
             raise _nested(name)
         else:
             self._unzip(path, name)
 
-    def _judge(self, opened: Opened, head: bytes, archive: str) -> None:
+    def _classify(self, opened: LocalFile, head: bytes, archive: str) -> None:
         """Decide by the first bytes, expanded, what becomes of a file."""
         reason = unread_format(head) if head else "empty"
         if reason:
-            self._leave(opened.name, reason)
+            self._set_aside(opened.name, reason)
         elif is_tar(head) or opened.name.lower().endswith(".tar"):
             if archive:
                 raise _nested(opened.name)
@@ -218,42 +214,41 @@ class _Opening:
         elif opened.compression and compression_of("", head):
             raise _nested(opened.name)
         elif opened.compression and head.startswith(b"PAR1"):
-            self._take(Opened(self._unpack(opened), opened.name))  # Parquet is read from its end
+            self._accept(LocalFile(self._unpack(opened), opened.name))  # Parquet is read from its end
         else:
             if opened.compression:
                 check_whole(opened)
-            self._take(opened)
+            self._accept(opened)
 
     def _unzip(self, path: Path, name: str) -> None:
         if is_office(path, name):
-            self._leave(name, "a spreadsheet, text or program")
+            self._set_aside(name, "a spreadsheet, text or program")
             return
         for member, linked in zip_members(path, name):
-            opened = Opened(path, f"{name}/{shown(member.filename)}", "zip", member.filename)
+            opened = LocalFile(path, f"{name}/{printable_name(member.filename)}", "zip", member.filename)
             if reason := linked or aside_by_name(member.filename):
-                self._leave(opened.name, reason)
+                self._set_aside(opened.name, reason)
                 continue
             with expanded(path, opened.name, "zip", opened.member) as file:
                 head = file.first(512)
             if compression_of(opened.name, head):  # a compressed member is unpacked and then looked into
-                self._look(self._unpack(opened), opened.name, name)
+                self._inspect(self._unpack(opened), opened.name, name)
             else:
-                self._judge(opened, head, name)
+                self._classify(opened, head, name)
 
-    def _untar(self, opened: Opened) -> None:
+    def _untar(self, opened: LocalFile) -> None:
         self.unpacked += 1
         target = self.scratch / "unpacked" / f"{self.unpacked:06}"
         with expanded(opened.path, opened.name, opened.compression) as stream:
             for member, path, special in tar_members(stream, opened.name, opened.path.stat().st_size, target):
-                name = f"{opened.name}/{shown(member)}"
+                name = f"{opened.name}/{printable_name(member)}"
                 reason = special or aside_by_name(member)
                 if reason or path is None:
-                    self._leave(name, reason)
+                    self._set_aside(name, reason)
                 else:
-                    self._look(path, name, opened.name)
+                    self._inspect(path, name, opened.name)
 
-    def _unpack(self, opened: Opened) -> Path:
-        """Write a file's expanded bytes into the scratch folder."""
+    def _unpack(self, opened: LocalFile) -> Path:
         self.unpacked += 1
         path = self.scratch / "unpacked" / f"{self.unpacked:06}"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipelines.collections.reading.compression import expanded
-from pipelines.collections.reading.lines import LONGEST, Flawed, Lines, decoded, given, is_text
+from pipelines.collections.reading.lines import LONGEST, FlawedLine, Lines, decoded, excerpt, is_text
 from pipelines.collections.record import BadRow, Record, SourceFile
 
 TAG = re.compile(r"<(/?)([A-Za-z][\w.:-]*)((?:\s[^<>]*)?)>")
@@ -32,7 +32,7 @@ QRELS = {
 
 
 @dataclass(frozen=True)
-class Tagged:
+class TaggedElement:
     """What lies between an opening tag and its end."""
 
     line: int
@@ -56,16 +56,16 @@ class Elements:
         self._tag = re.compile(rf"<(/?)(?:{tag})(\s[^<>]*)?>", re.IGNORECASE)
         self._text, self._at, self._line = "", 0, 1
 
-    def __iter__(self) -> Iterator[Tagged]:
+    def __iter__(self) -> Iterator[TaggedElement]:
         opening: tuple[int, str] | None = None
         while True:
             line, (between, over), tag = self._line, *self._until()
             if opening:
                 ended = tag is not None and tag[1] == "/"
                 flaw = "too long" if over else "" if ended else f"a {self._noun} that never ends"
-                yield Tagged(*opening, between, flaw)
+                yield TaggedElement(*opening, between, flaw)
             elif words := re.sub(r"<[^<>]*>", " ", between).strip():
-                yield Tagged(line, "", words, f"text outside a {self._noun}")
+                yield TaggedElement(line, "", words, f"text outside a {self._noun}")
             if tag is None:
                 return
             opening = None if tag[1] else (self._line, (tag[2] or "")[:ATTRIBUTES_WITHIN])
@@ -95,7 +95,6 @@ class Elements:
         return block is not None
 
     def _walk(self, end: int) -> str:
-        """Walk on to `end`; returns what lay between."""
         between, self._at = self._text[self._at : end], end
         self._line += between.count("\n")
         return between
@@ -107,22 +106,22 @@ def parts_of(body: str) -> dict[str, str]:
     >>> parts_of("<DOCNO> d1 </DOCNO><TEXT>A <b>big</b> one</TEXT><DATE>1994")
     {'docno': 'd1', 'text': 'A <b>big</b> one', 'date': '1994'}
     """
-    found: dict[str, list[str]] = {}
+    texts_by_tag: dict[str, list[str]] = {}
     loose: list[str] = []
     at = 0
-    for name, begin, start, end, after in _spans(body):
+    for name, begin, start, end, after in _part_spans(body):
         loose.append(body[at:begin])
         at = after
         if name:
-            found.setdefault(name, []).append(body[start:end])
+            texts_by_tag.setdefault(name, []).append(body[start:end])
         if name == "dochdr":
             break  # a page follows, as it was fetched
-    parts = {name: "\n".join(filter(None, map(cleaned, texts))) for name, texts in found.items()}
+    parts = {name: "\n".join(filter(None, map(cleaned, texts))) for name, texts in texts_by_tag.items()}
     between = "\n".join(filter(None, map(cleaned, [*loose, body[at:]])))
     return parts | ({"text": "\n".join(filter(None, [parts.get("text", ""), between]))} if between else {})
 
 
-def _spans(body: str) -> Iterator[tuple[str, int, int, int, int]]:
+def _part_spans(body: str) -> Iterator[tuple[str, int, int, int, int]]:
     """The parts as (name, begin of its tag, begin and end of its text, where it goes on); a stray closing tag has no name."""
     tags = list(TAG.finditer(body))
     closing: dict[str, list[int]] = {}
@@ -154,7 +153,7 @@ def cleaned(text: str) -> str:
     if "<" in text:
         text = MARKUP.sub(" ", text)
     if "&" in text:
-        text = ENTITY.sub(lambda found: html.unescape(found[0]), text)
+        text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     return text.strip()
 
 
@@ -180,10 +179,10 @@ def _read(file: SourceFile, tag: str, noun: str, longest: int) -> Iterator[Recor
         for element in Elements(decoded(stream, file.encoding), tag, noun, longest):
             reason = element.flaw or _flaw(element.attributes + element.body)
             if reason:
-                yield BadRow(file.name, element.line, reason, given(element.body.strip()))
+                yield BadRow(file.name, element.line, reason, excerpt(element.body.strip()))
                 continue
             fields = attributes_of(element.attributes) | parts_of(element.body)
-            yield Record(file.name, element.line, _plain(fields) if noun == "topic" else fields)
+            yield Record(file.name, element.line, _topic_fields(fields) if noun == "topic" else fields)
 
 
 def _flaw(text: str) -> str:
@@ -192,7 +191,7 @@ def _flaw(text: str) -> str:
     return "a NUL character" if "\0" in text else ""
 
 
-def _plain(fields: dict[str, str]) -> dict[str, str]:
+def _topic_fields(fields: dict[str, str]) -> dict[str, str]:
     """A topic's parts on one line each, without the words that they begin with."""
     return {name: " ".join(_unlabelled(name, text).split()) for name, text in fields.items()}
 
@@ -204,11 +203,11 @@ def _unlabelled(name: str, text: str) -> str:
 
 def _topic_lines(file: SourceFile, longest: int) -> Iterator[Record | BadRow]:
     for number, line in _lines(file, longest):
-        found = TOPIC_LINE.fullmatch(line)
-        if isinstance(line, Flawed) or not found:
-            yield BadRow(file.name, number, line.reason if isinstance(line, Flawed) else "not id:text", given(line))
+        match = TOPIC_LINE.fullmatch(line)
+        if isinstance(line, FlawedLine) or not match:
+            yield BadRow(file.name, number, line.reason if isinstance(line, FlawedLine) else "not id:text", excerpt(line))
         else:
-            yield Record(file.name, number, {"num": found[1], "title": found[2]})
+            yield Record(file.name, number, {"num": match[1], "title": match[2]})
 
 
 def read_qrels(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:
@@ -217,10 +216,10 @@ def read_qrels(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | Ba
     width = len(columns)
     for number, line in _lines(file, longest):
         cells = line.split()
-        if isinstance(line, Flawed):
-            yield BadRow(file.name, number, line.reason, given(line))
+        if isinstance(line, FlawedLine):
+            yield BadRow(file.name, number, line.reason, excerpt(line))
         elif len(cells) != width:
-            yield BadRow(file.name, number, f"{len(cells)} cells for {width} columns", given(line))
+            yield BadRow(file.name, number, f"{len(cells)} cells for {width} columns", excerpt(line))
         else:
             yield Record(file.name, number, dict(zip(columns, cells, strict=True)))
 

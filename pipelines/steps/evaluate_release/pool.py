@@ -48,7 +48,7 @@ class PoolResult(Result):
 
 def pool(params: PoolParams) -> PoolResult:
     """Write a CSV of documents to judge: for each query the best of a release, of BM25 and of a second release, in no order."""
-    from pipelines.collections import POOL, write_sheet
+    from pipelines.collections import POOL, write_safe_csv
     from pipelines.gates.pool import human_qrels, pool_queries
     from pipelines.wording import clipped
 
@@ -68,7 +68,7 @@ def pool(params: PoolParams) -> PoolResult:
     rows = (
         (query, texts[query], document.id, document.title, clipped(document.text, CELL), "") for query, document in unjudged
     )
-    write_sheet(path, POOL, rows)
+    write_safe_csv(path, POOL, rows)
     log().info(f"fill in the column grade (0: not relevant), then: ingest … --qrels {path}", pairs=len(unjudged))
     return PoolResult(
         file=str(path),
@@ -82,11 +82,11 @@ def pool(params: PoolParams) -> PoolResult:
 
 
 def _free_path(file: str) -> Path:
-    from pipelines.collections import taken
+    from pipelines.collections import file_exists_error
 
     path = Path(file)
     if path.exists() or path.is_symlink():
-        raise taken(path)
+        raise file_exists_error(path)
     if "://" in file or not path.parent.is_dir():
         raise InputError(f"--file {file}", "a file in a folder that exists", "create the folder, or pass another path")
     return path

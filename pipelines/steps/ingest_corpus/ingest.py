@@ -59,17 +59,17 @@ def ingest(params: IngestParams) -> IngestResult:
         return _from_files(params, Path(scratch), Path(target)) if params.source else _from_icons(params, Path(target))
 
 
-def _wanted(params: IngestParams) -> "IngestOptions":
+def _options(params: IngestParams) -> "IngestOptions":
     from pipelines.collections import IngestOptions
 
-    asked = params.model_dump(exclude={"inspect", "mask", "folder", "text"})
-    return IngestOptions(**{**asked, "column": tuple(params.column), "source": params.inspect or params.source})
+    given = params.model_dump(exclude={"inspect", "mask", "folder", "text"})
+    return IngestOptions(**{**given, "column": tuple(params.column), "source": params.inspect or params.source})
 
 
 def _inspect(params: IngestParams, scratch: Path) -> IngestResult:
-    from pipelines.collections import look, shown
+    from pipelines.collections import describe_layout, read_layout
 
-    print(shown(*look(_wanted(params), scratch)), file=sys.stderr)
+    print(describe_layout(*read_layout(_options(params), scratch)), file=sys.stderr)
     return IngestResult(corpus="", report="", documents=0, queries=0, judgments=0, bad_rows=0, found=False)
 
 
@@ -78,7 +78,7 @@ def _from_files(params: IngestParams, scratch: Path, target: Path) -> IngestResu
     from pipelines.quality.personal import Masker
 
     masker = Masker() if params.mask else None
-    collection = stage(_wanted(params), scratch, masker)
+    collection = stage(_options(params), scratch, masker)
     collection.masked |= masker.counts if masker else {}
     report = _report(collection, scratch)
     if problem := collection.problem:
@@ -116,4 +116,4 @@ def _report(collection: "Collection", scratch: Path) -> Artifact:
     kept.mkdir()
     (scratch / "quarantine.csv").rename(kept / "quarantine.csv")
     write_ingest_report(kept, collection)
-    return _commit(kept, {"about": "ingest", "source": collection.wanted.source}, "report")
+    return _commit(kept, {"about": "ingest", "source": collection.options.source}, "report")

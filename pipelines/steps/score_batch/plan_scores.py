@@ -61,11 +61,11 @@ def plan_scores(params: PlanScoresParams, tuning: PlanScoresTuning) -> PlanScore
 
 
 def _read_queries(store: Store, params: PlanScoresParams, scratch: Path) -> Artifact:
-    from pipelines.collections import read_asked
+    from pipelines.collections import read_query_file
 
     written = scratch / "written"
     written.mkdir()
-    counted = read_asked(params.source, params.column, params.max_bad_fraction, scratch, written)
+    counted = read_query_file(params.source, params.column, params.max_bad_fraction, scratch, written)
     inputs = {"queries": counted.digest, "quarantine.csv": digest_file(written / "quarantine.csv")}
     facts = {"rows": counted.rows, "distinct": counted.queries, "repeated": counted.repeated, "bad_rows": counted.bad}
 

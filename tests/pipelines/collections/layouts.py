@@ -8,8 +8,9 @@ from typing import Any
 
 from pipelines.collections.reading import readers
 from pipelines.collections.reading.sources import open_source
-from pipelines.collections.recognition.layout import Overrides, parse_columns, recognize
 from pipelines.collections.record import Layout, Role, Sampled
+from pipelines.collections.schema.layout import infer_layout
+from pipelines.collections.schema.overrides import Overrides, parse_columns
 
 THINGS = (
     "red blue small large garden kitchen wooden steel lamp chair table knife bowl paint brush shelf winter summer cotton"
@@ -44,7 +45,7 @@ def sampled(files: dict[str, str | bytes], folder: Path) -> list[Sampled]:
 def laid_out(
     samples: list[Sampled], columns: Iterable[str] = (), grades: str = "", roles: dict[str, Role] | None = None
 ) -> Layout:
-    return recognize(samples, Overrides(parse_columns(columns), grades, roles or {}))
+    return infer_layout(samples, Overrides(parse_columns(columns), grades, roles or {}))
 
 
 def told(layout: Layout) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.collections.recognition.grades import Scale, seen
+from pipelines.collections.schema.grades import Scale, infer_scale
 from pipelines.errors import InputError
 
 
@@ -52,7 +52,7 @@ def test_what_is_no_scale_is_refused(text):
     ],
 )
 def test_a_scale_is_seen_in_what_was_written(written, shown, grades):
-    scale = seen(written)
+    scale = infer_scale(written)
     assert scale.shown == shown
     assert [scale.grade_of(one) for one in written] == grades
 
@@ -72,7 +72,7 @@ def test_a_scale_is_seen_in_what_was_written(written, shown, grades):
 )
 def test_what_has_no_order_is_asked_for(written):
     with pytest.raises(InputError, match="--"):
-        seen(written)
+        infer_scale(written)
 
 
 @pytest.mark.parametrize("text", ["0..3", "3..0", "Irrelevant,Partial,Exact", "0,0.5,1"])

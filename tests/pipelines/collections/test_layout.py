@@ -1,4 +1,4 @@
-"""Layouts: collections as strangers lay them out, read by the real readers, and what they are taken for."""
+"""Layouts: collections in many layouts, read by the real readers, and what they are taken for."""
 
 from pathlib import Path
 
@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from pipelines.collections.reading import readers
 from pipelines.collections.reading.sources import open_source
-from pipelines.collections.recognition.layout import recognize, shown
-from pipelines.collections.recognition.overrides import Overrides
 from pipelines.collections.record import Record, Sampled, SourceFile
+from pipelines.collections.schema.inspection import describe_layout
+from pipelines.collections.schema.layout import infer_layout
+from pipelines.collections.schema.overrides import Overrides
 from pipelines.errors import InputError
+from tests.pipelines.collections.layout_cases import CASES, PRODUCTS, PRODUCTS_CSV, REFUSED, judged
 from tests.pipelines.collections.layouts import laid_out, lines, rows, sampled, told, words
-from tests.pipelines.collections.strangers import CASES, PRODUCTS, PRODUCTS_CSV, REFUSED, judged
 
 CHORUS = Path(__file__).parents[4] / "shared/data/chorus"
 
@@ -69,7 +70,7 @@ def test_electronics(tmp_path):
 
 def test_what_is_shown_says_all_of_it(tmp_path):
     samples = sampled({"my.csv": PRODUCTS_CSV, "rated.csv": rows("query docid rating", judged())}, tmp_path)
-    text = shown(laid_out(samples), samples)
+    text = describe_layout(laid_out(samples), samples)
     expected = (
         "Taken for: documents, queries and judgments in 2 files",
         "documents     my.csv  (csv, commas)",
@@ -90,7 +91,7 @@ def test_what_is_shown_obeys_nothing(tmp_path):
     file = SourceFile(Path("/x"), "\x1b]0;x\x07.csv", "csv")
     columns = {"id": "n", "\x1b[2Jname": hostile, "text\r\n": hostile + "\ud800"}
     samples = [Sampled(file, [Record(file.name, n, {**columns, "id": f"d{n}"}) for n in range(20)])]
-    text = shown(recognize(samples, Overrides()), samples)
+    text = describe_layout(infer_layout(samples, Overrides()), samples)
     assert all(char.isprintable() or char == "\n" for char in text)
     assert "\\x1b[31m" in text
     text.encode()
@@ -142,7 +143,7 @@ def test_nothing_in_rows_breaks_it(tables):
         file = SourceFile(Path("/x"), f"{place}{name}", "jsonl")
         samples.append(Sampled(file, [Record(file.name, line, row) for line, row in enumerate(found)]))
     try:
-        text = shown(recognize(samples, Overrides()), samples)
+        text = describe_layout(infer_layout(samples, Overrides()), samples)
     except InputError as error:
         text = str(error)
     assert all(char.isprintable() or char == "\n" for char in text)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.collections.recognition.overrides import Overrides, parse_columns
+from pipelines.collections.schema.overrides import Overrides, parse_columns
 from pipelines.errors import InputError
 
 

@@ -30,7 +30,7 @@ from pipelines.collections.reading.json_rows import flattened
 from pipelines.collections.reading.lines import Lines
 from pipelines.collections.reading.readers import read, sample, samples, sniff
 from pipelines.collections.reading.sniffing import Head, NoRows
-from pipelines.collections.reading.sources import Opened, open_source
+from pipelines.collections.reading.sources import LocalFile, open_source
 from pipelines.collections.record import BadRow, Record, SourceFile
 from pipelines.errors import InputError
 from tests.conftest import PROJECT
@@ -54,7 +54,7 @@ def write(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
-        return sniff(Opened(path, name))
+        return sniff(LocalFile(path, name))
 
     return made
 
@@ -250,7 +250,7 @@ def test_quotes_that_never_close_cost_no_more_than_the_file_is_long(tmp_path, mo
         return further(self)
 
     monkeypatch.setattr(Rows, "_further", counted)
-    found = rows(sniff(Opened(path, "a.csv")))
+    found = rows(sniff(LocalFile(path, "a.csv")))
     assert {reason for _, reason in found} == {"a quote that never closes"}
     assert len(found) == 5000
     assert taken < 3 * 5000
@@ -305,7 +305,7 @@ def test_a_file_that_is_all_latin1_is_not_guessed_at(write):
     body = "id,text\n" + "".join(f"{number},café {number}\n" for number in range(50))
     file = write("a.csv", body, "latin-1")
     assert set(fields(file)) == {"invalid UTF-8"}
-    named = sniff(Opened(file.path, file.name), "latin-1")
+    named = sniff(LocalFile(file.path, file.name), "latin-1")
     assert fields(named)[0] == {"id": "0", "text": "café 0"}
 
 
@@ -665,7 +665,7 @@ def test_parquet_values_are_plain(tmp_path, write):
         "n": pyarrow.array([2**62, None]),
     })  # fmt: skip
     pyarrow.parquet.write_table(table, tmp_path / "made.parquet")
-    found = rows(sniff(Opened(tmp_path / "made.parquet", "made.parquet")))
+    found = rows(sniff(LocalFile(tmp_path / "made.parquet", "made.parquet")))
     assert found == [
         (1, {
             "id": 7, "price": decimal.Decimal("1.50"), "day": moment.date(), "at": moment, "kind": "a", "old": "café",
@@ -684,7 +684,7 @@ def test_parquet_rows_with_bad_values_are_bad_alone(tmp_path):
     column = pyarrow.array(texts, pyarrow.binary()).view(pyarrow.string())
     far = pyarrow.array([0, 0, 0, 0, 10**18], pyarrow.timestamp("us"))
     pyarrow.parquet.write_table(pyarrow.table({"text": column, "at": far}), tmp_path / "a.parquet")
-    found = rows(sniff(Opened(tmp_path / "a.parquet", "a.parquet")), 40)
+    found = rows(sniff(LocalFile(tmp_path / "a.parquet", "a.parquet")), 40)
     assert [line for line, _ in found] == [1, 2, 3, 4, 5]
     assert found[0][1]["text"] == "ok"
     assert [reason for _, reason in found[1:]] == ["invalid UTF-8", "a NUL character", "too long", "a time out of range"]
@@ -692,7 +692,7 @@ def test_parquet_rows_with_bad_values_are_bad_alone(tmp_path):
 
 def test_parquet_texts_that_are_too_long_are_bad_alone(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"id": [1, 2, 3], "text": ["a", "x" * 50, "c"]}), tmp_path / "a.parquet")
-    file = sniff(Opened(tmp_path / "a.parquet", "a.parquet"))
+    file = sniff(LocalFile(tmp_path / "a.parquet", "a.parquet"))
     assert rows(file, 40) == [(1, {"id": 1, "text": "a"}), (2, "too long"), (3, {"id": 3, "text": "c"})]
 
 
@@ -711,7 +711,7 @@ def test_parquet_that_can_not_be_read_is_a_sentence(harm, tmp_path):
     }[harm]
     path.write_bytes(harmed)
     with pytest.raises(InputError, match=r"a\.parquet"):
-        rows(sniff(Opened(path, "a.parquet")))
+        rows(sniff(LocalFile(path, "a.parquet")))
 
 
 def test_parquet_with_rows_that_no_memory_holds_is_refused(monkeypatch, tmp_path):
@@ -720,7 +720,7 @@ def test_parquet_with_rows_that_no_memory_holds_is_refused(monkeypatch, tmp_path
     pyarrow.parquet.write_table(pyarrow.table({"text": ["x" * 10_000]}), tmp_path / "a.parquet", compression="none")
     monkeypatch.setattr(columnar, "LONGEST", 1000)
     with pytest.raises(InputError, match="bytes on average"):
-        rows(sniff(Opened(tmp_path / "a.parquet", "a.parquet")))
+        rows(sniff(LocalFile(tmp_path / "a.parquet", "a.parquet")))
 
 
 # TREC

@@ -20,7 +20,7 @@ import pytest
 
 from pipelines.collections.reading import compression, foreign, sources
 from pipelines.collections.reading.compression import expanded
-from pipelines.collections.reading.sources import Opened, open_source
+from pipelines.collections.reading.sources import LocalFile, open_source
 from pipelines.errors import InputError, TryAgain
 from tests.services import S3
 
@@ -53,7 +53,7 @@ def tarred(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
     return path
 
 
-def content(file: Opened) -> bytes:
+def content(file: LocalFile) -> bytes:
     with expanded(file.path, file.name, file.compression, file.member) as stream:
         return b"".join(iter(lambda: stream.read(1 << 16), b""))
 
@@ -63,7 +63,7 @@ def contents(uri: Path | str, scratch: Path) -> dict[str, bytes]:
 
 
 def asides(uri: Path | str, scratch: Path) -> dict[str, str]:
-    return {one.name: one.reason for one in open_source(str(uri), scratch).aside}
+    return {one.name: one.reason for one in open_source(str(uri), scratch).skipped}
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_folder_is_walked_in_order_and_says_what_it_leaves_aside(folder, scrat
     (folder / "photo").write_bytes(b"\x89PNG\r\n\x1a\n")
     source = open_source(str(folder), scratch)
     assert [file.name for file in source] == ["a/b/c.csv", "a/z.csv", "b.csv"]
-    assert {one.name: one.reason for one in source.aside} == {
+    assert {one.name: one.reason for one in source.skipped} == {
         ".git": "hidden",
         "LICENSE": "a text about the data",
         "README.md": "a text about the data",

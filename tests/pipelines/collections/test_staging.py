@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.collections.direction import direction_of
-from pipelines.collections.judgments import settle_judgments, settle_splits
+from pipelines.collections.direction import grade_direction
+from pipelines.collections.judgments import assign_splits, grade_judgments
 from pipelines.collections.known_item import known_items
-from pipelines.collections.record import BadRow, Part, Record, SourceFile
+from pipelines.collections.record import BadRow, FilePart, Record, SourceFile
 from pipelines.collections.references import check_references
 from pipelines.collections.rows import seconds_of
 from pipelines.collections.staging import Staging, open_staging
 from pipelines.errors import InputError
 
 FILE = SourceFile(Path("given.csv"), "given.csv", "csv")
-DOCUMENTS = Part("documents", FILE, {"id": ("id",), "text": ("name", "about"), "title": ("name",)})
-QUERIES = Part("queries", FILE, {"id": ("id",), "text": ("text",)})
-QRELS = Part("qrels", FILE, {"query": ("q",), "document": ("d",), "grade": ("g",)})
+DOCUMENTS = FilePart("documents", FILE, {"id": ("id",), "text": ("name", "about"), "title": ("name",)})
+QUERIES = FilePart("queries", FILE, {"id": ("id",), "text": ("text",)})
+QRELS = FilePart("qrels", FILE, {"query": ("q",), "document": ("d",), "grade": ("g",)})
 
 
 @pytest.fixture
@@ -74,21 +74,21 @@ def test_values_become_texts(staging):
 
 def test_hostile_text_is_kept_as_it_is(staging):
     hostile = "<script>alert(1)</script>'; DROP TABLE documents; --"
-    load(staging, Part("documents", FILE, {"id": ("id",), "text": ("t",)}), {"id": "');--", "t": "=cmd|'/c calc'!A1"})
+    load(staging, FilePart("documents", FILE, {"id": ("id",), "text": ("t",)}), {"id": "');--", "t": "=cmd|'/c calc'!A1"})
     load(staging, QUERIES, {"id": "q", "text": hostile[:50]})
     assert staging.db.execute("SELECT id, text FROM documents").fetchall() == [("');--", "=cmd|'/c calc'!A1")]
     assert staging.db.execute("SELECT text FROM queries").fetchall() == [(hostile[:50].strip(),)]
 
 
 def test_documents_without_ids_get_them_from_their_text(staging):
-    part = Part("documents", FILE, {"text": ("t",)})
+    part = FilePart("documents", FILE, {"text": ("t",)})
     load(staging, part, {"t": "red shoe"}, {"t": "red shoe"}, {"t": "blue"})
     assert staging.db.execute("SELECT id FROM documents ORDER BY id").fetchall() == [("d-16477688c0e0",), ("d-6e4f1f24b6a7",)]
     assert not staging.quarantine.total, "an equal text is the same document"
 
 
 def test_rows_that_repeat_must_say_the_same(staging):
-    part = Part("documents", FILE, {"id": ("id",), "text": ("t",)}, repeats=True)
+    part = FilePart("documents", FILE, {"id": ("id",), "text": ("t",)}, repeats=True)
     load(staging, part, {"id": "a", "t": "red"}, {"id": "a", "t": "red"}, {"id": "a", "t": "blue"})
     assert reasons(staging) == {"id used again with another text": 1}
 
@@ -136,15 +136,15 @@ def test_numberings_that_differ_stop_the_ingest(staging, there, named, how):
         check_references(staging)
 
 
-def settled(staging, declared=""):
-    scale = settle_judgments(staging, declared)
+def graded(staging, declared=""):
+    scale = grade_judgments(staging, declared)
     rows = staging.db.execute("SELECT query, document, grade FROM qrels ORDER BY query, document").fetchall()
     return scale, rows
 
 
 def test_grades_are_put_on_their_scale(staging):
     judged(staging, ("q", "a", "Exact"), ("q", "b", "Irrelevant"), ("q", "c", "Partial"), ("q", "d", ""), ("q", "e", "?"))
-    scale, rows = settled(staging, "Irrelevant,Partial,Exact")
+    scale, rows = graded(staging, "Irrelevant,Partial,Exact")
     assert rows == [("q", "a", 2), ("q", "b", 0), ("q", "c", 1)]
     assert scale.shown == "Irrelevant < Partial < Exact"
     assert (staging.unjudged, reasons(staging)) == (1, {"grade outside the scale Irrelevant < Partial < Exact": 1})
@@ -152,17 +152,17 @@ def test_grades_are_put_on_their_scale(staging):
 
 def test_a_second_judgment_must_agree(staging):
     judged(staging, ("q", "a", "1"), ("q", "a", "1.0"), ("q", "a", "0"))
-    _, rows = settled(staging)
+    _, rows = graded(staging)
     assert rows == [("q", "a", 1)]
     assert reasons(staging) == {"a second judgment with another grade": 1}
 
 
 def test_a_split_is_what_the_files_say_else_by_the_text(staging):
     load(staging, QUERIES, *({"id": one, "text": one} for one in ("house", "beach", "given")))
-    test = Part("qrels", FILE, QRELS.columns, split="test")
+    test = FilePart("qrels", FILE, QRELS.columns, split="test")
     staging.load(test, [Record("test.tsv", 1, {"q": "given", "d": "d", "g": "1"})])
     staging.db.execute("UPDATE judged SET split = 'test' WHERE query = 'given'")
-    settle_splits(staging, held_out=False)
+    assign_splits(staging, held_out=False)
     assert dict(staging.db.execute("SELECT id, split FROM queries")) == {"house": "train", "beach": "test", "given": "test"}
 
 
@@ -181,7 +181,7 @@ def graded_by_words(staging, turned):
 @pytest.mark.parametrize("turned", [True, False])
 def test_grades_that_point_the_wrong_way_are_seen(staging, turned):
     graded_by_words(staging, turned)
-    found = direction_of(staging.db)
+    found = grade_direction(staging.db)
     assert (found.queries, found.reversed) == (40, turned)
     assert found.tau is not None
     assert (found.tau < 0) is turned
@@ -191,12 +191,12 @@ def test_one_grade_has_no_direction(staging):
     documents(staging, "d1", "d2")
     load(staging, QUERIES, {"id": "q", "text": "thing"})
     staging.db.executemany("INSERT INTO qrels VALUES ('q', ?, 1)", [("d1",), ("d2",)])
-    assert direction_of(staging.db).tau is None
+    assert grade_direction(staging.db).tau is None
 
 
 def test_known_items_ask_for_one_document_each(staging):
     load(staging, DOCUMENTS, {"id": "a", "name": "Same"}, {"id": "b", "name": "same"}, {"id": "c", "name": "Other"})
-    part = Part("documents", FILE, {"id": ("id",), "text": ("t",), "known": ("k",)})
+    part = FilePart("documents", FILE, {"id": ("id",), "text": ("t",), "known": ("k",)})
     load(staging, part, {"id": "d", "t": "many words", "k": "held out"}, {"id": "e", "t": " ".join(map(str, range(20)))})
     found = dict(known_items(staging.db, 10))
     assert found == {"Other": "c", "held out": "d", " ".join(map(str, range(12))): "e"}

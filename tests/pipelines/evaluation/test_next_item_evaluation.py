@@ -26,7 +26,7 @@ from tests.pipelines.collections.movielens import (
 from tests.pipelines.evaluation.test_evaluate import corpus_of, graded, rescored, serve
 
 __all__ = ["graded", "ml_100k"]
-SIDES = {"release": "run.trec", "popularity": "popularity.trec", "bm25": "bm25.trec"}
+SPLIT_NAMES = {"release": "run.trec", "popularity": "popularity.trec", "bm25": "bm25.trec"}
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_three_sides_each_with_its_run(shop):
     summary, rows = artifact.json("measures.json"), [json.loads(line) for line in artifact.text("per_query.jsonl").splitlines()]
     assert summary[BASELINES] == ["popularity", "BM25"]
     assert summary["queries"] == len(rows) > 20
-    for side, run in SIDES.items():
+    for side, run in SPLIT_NAMES.items():
         assert {row["query"]: row[side] for row in rows} == rescored(artifact, run)
         assert summary["measures"]["nDCG@10"][side]["n"] == len(rows)
     ours, theirs, apart = (summary["measures"]["AP"][side]["mean"] for side in ("release", "popularity", "difference"))
@@ -69,7 +69,7 @@ def test_no_ranking_holds_what_was_seen(shop):
     seen = before(small_ratings(), next(iter(queries.values())).time)
     assert any(len(seen[query]) > len(queries[query].history) for query in queries), "more was seen than a history holds"
     artifact = measured(shop[1])
-    for run in SIDES.values():
+    for run in SPLIT_NAMES.values():
         for query, documents in ranked(artifact, run).items():
             assert not set(documents) & seen[query], (run, query)
 

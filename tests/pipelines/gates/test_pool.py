@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.collections.csv_safe import POOL, escaped, is_pool, unescaped, write_sheet
+from pipelines.collections.csv_safe import POOL, escaped, is_pool, unescaped, write_safe_csv
 from pipelines.corpus.documents import Document, Query, queries, query_id
 from pipelines.corpus.exposure import Exposure, ShownDocument
 from pipelines.errors import InputError, NothingToDo
@@ -209,7 +209,7 @@ def test_judgments_are_never_written_over(shop, tmp_path):
     with pytest.raises(InputError, match=r"pool.csv, which is there already.*may hold judgments"):
         call("pool", file=str(path))
     with pytest.raises(InputError, match="which is there already"):  # it appeared while the pool was made
-        write_sheet(path, POOL, [])
+        write_safe_csv(path, POOL, [])
     assert path.read_text() == "precious"
     (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere.csv")
     with pytest.raises(InputError, match="which is there already"):
@@ -294,7 +294,7 @@ def test_every_cell_survives_the_mark(cell):
 def test_every_sheet_survives_the_file(rows):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sheet.csv"
-        write_sheet(path, POOL, rows)
+        write_safe_csv(path, POOL, rows)
         assert read(path) == [dict(zip(POOL, row, strict=True)) for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""Text for a terminal: on one line, cut to its width, and with nothing in it that a terminal obeys."""
+"""Text for a terminal: on one line, clipped, without control sequences."""
 
 import unicodedata
 
@@ -6,12 +6,12 @@ WIDTH = 100
 
 
 def clean(text: str, width: int = WIDTH) -> str:
-    r"""A text on one line, cut to a width, with nothing in it that a terminal obeys.
+    r"""A text on one line, clipped to a width, control characters escaped.
 
     >>> clean("red\n\x1b[31mshoe", 20), clean("abcdef", 4)
     ('red \\x1b[31mshoe', 'abc…')
     """
-    signs = [one if one.isprintable() else _escaped(one) for one in " ".join(text[: 4 * width].split())]
+    signs = [char if char.isprintable() else _escaped(char) for char in " ".join(text[: 4 * width].split())]
     widths = [sum(map(_width, sign)) for sign in signs]
     if sum(widths) <= width:
         return "".join(signs)
@@ -26,7 +26,6 @@ def _escaped(char: str) -> str:
 
 
 def _width(char: str) -> int:
-    """The cells of a terminal that a sign takes."""
     return 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 

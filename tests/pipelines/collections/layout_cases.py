@@ -1,4 +1,4 @@
-"""Collections as strangers lay them out, and what each is to be taken for."""
+"""Collections in many layouts, and what each is to be taken for."""
 
 import json
 from dataclasses import dataclass, field

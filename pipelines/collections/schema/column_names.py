@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
-from pipelines.collections.recognition.name_lists import (
+from pipelines.collections.schema.name_lists import (
     ALIASES,
     ATTRIBUTES,
     CODES,
@@ -14,7 +14,7 @@ from pipelines.collections.recognition.name_lists import (
     LANGUAGES,
     OTHERS,
     PERSONS,
-    SIDES,
+    SPLIT_NAMES,
     STATES,
     SUBJECTS,
     Attribute,
@@ -86,14 +86,14 @@ def _attribute(words: tuple[str, ...], known: set[str], subject: Subject) -> Att
         return "key" if known & OTHERS and not known & CODES else "id"
     if known & STATES and subject != "query":
         return "state"
-    found = next((attribute for attribute, vocabulary in ATTRIBUTES.items() if known & vocabulary), "")
-    return "person" if found == "title" and known & PERSONS else found
+    attribute_ = next((attribute for attribute, vocabulary in ATTRIBUTES.items() if known & vocabulary), "")
+    return "person" if attribute_ == "title" and known & PERSONS else attribute_
 
 
-def side_of(path: str) -> str:
+def split_of_path(path: str) -> str:
     """The side of a split that a path names: train, dev, test, or none.
 
-    >>> side_of("qrels/test.tsv"), side_of("queries.dev.tsv"), side_of("testimonials.csv"), side_of("u1.base")
-    ('test', 'dev', '', '')
+    >>> [split_of_path(path) for path in ("qrels/test.tsv", "queries.dev.tsv", "testimonials.csv", "u1.base")]
+    ['test', 'dev', '', '']
     """
-    return next((SIDES[word] for word in reversed(re.findall(r"[a-z]+", path.lower())) if word in SIDES), "")
+    return next((SPLIT_NAMES[word] for word in reversed(re.findall(r"[a-z]+", path.lower())) if word in SPLIT_NAMES), "")

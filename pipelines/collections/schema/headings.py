@@ -1,12 +1,12 @@
-"""Tables without a header line: the names that their columns get, by the file's name or the look of the values."""
+"""Names for the columns of tables without a header line, by the file's name or the values."""
 
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipelines.collections.recognition.columns import Column
-from pipelines.collections.recognition.terminal import clean
 from pipelines.collections.record import Record, Sampled
+from pipelines.collections.schema.columns import SampleColumn
+from pipelines.collections.schema.terminal import clean
 
 NUMBERED = re.compile(r"column \d+")
 RATINGS = ("user_id", "item_id", "rating", "timestamp")
@@ -14,7 +14,7 @@ GENRES = (
     "Action Adventure Animation Children Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical Mystery Romance Sci-Fi"
     " Thriller War Western"
 )
-KNOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
+KNOWN_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"u\.data|u[1-5ab]\.(base|test)", RATINGS),
     (r"u\.item", ("item_id", "title", "release_date", "video_release_date", "imdb_url", "genre_unknown", *GENRES.split())),
     (r"u\.user", ("user_id", "age", "gender", "occupation", "zip_code")),
@@ -27,7 +27,7 @@ KNOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Files that many people have and that name no columns: the pattern of the file's name, and its columns."""
 
 
-def headed(sample: Sampled) -> tuple[Sampled, str]:
+def name_columns(sample: Sampled) -> tuple[Sampled, str]:
     """The sample with names for its columns, and a sentence about it where they were made up here.
 
     Only a file without a header line, whose columns the reader has numbered, gets any.
@@ -35,33 +35,34 @@ def headed(sample: Sampled) -> tuple[Sampled, str]:
     columns = sample.file.columns
     if sample.file.format != "csv" or not sample.records or not columns or not all(map(NUMBERED.fullmatch, columns)):
         return sample, ""
-    return _named(sample, sample.records)
+    return _with_names(sample, sample.records)
 
 
-def _named(sample: Sampled, records: list[Record]) -> tuple[Sampled, str]:
+def _with_names(sample: Sampled, records: list[Record]) -> tuple[Sampled, str]:
     count = max(len(record.fields) for record in records)
     rows = [list(record.fields.values()) for record in records]
-    columns = [Column("", tuple(row[place] for row in rows if place < len(row)), len(rows)) for place in range(count)]
+    columns = [SampleColumn("", tuple(row[place] for row in rows if place < len(row)), len(rows)) for place in range(count)]
     base = re.split(r"[/\\]", sample.file.name)[-1].lower()
-    known = next((names for pattern, names in KNOWN if re.search(rf"(^|[^a-z0-9]){pattern}(\.\w+)?$", base)), ())
-    names = known if len(known) == count else _guessed(columns)
-    renamed = [Record(one.file, one.line, dict(zip(names, row, strict=False))) for one, row in zip(records, rows, strict=True)]
+    known = next((names for pattern, names in KNOWN_FILES if re.search(rf"(^|[^a-z0-9]){pattern}(\.\w+)?$", base)), ())
+    names = known if len(known) == count else _infer_names(columns)
+    renamed = [
+        Record(record.file, record.line, dict(zip(names, row, strict=False))) for record, row in zip(records, rows, strict=True)
+    ]
     whose = "as files of this name have them" if names is known else "guessed from the values"
     called = f"{', '.join(names[:8])}{', …' if count > 8 else ''}"
     note = f"{clean(sample.file.name, 80)} has no header line; its columns are called {called}, {whose}."
     return replace(sample, file=replace(sample.file, columns=tuple(names)), records=renamed), note
 
 
-def _guessed(columns: list[Column]) -> tuple[str, ...]:
-    """Names by what the values look like."""
-    shape = "".join(map(_kind, columns))
+def _infer_names(columns: list[SampleColumn]) -> tuple[str, ...]:
+    shape = "".join(map(_shape_letter, columns))
     for pattern, names in SHAPES:
         if re.fullmatch(pattern, shape):
             return names(columns) if callable(names) else names
-    return _by_kind(columns, shape)
+    return _names_by_shape(columns, shape)
 
 
-def _kind(column: Column) -> str:
+def _shape_letter(column: SampleColumn) -> str:
     """One letter: e(mpty), t(ime), 0 (always the same number or Q0), g(rade), c(ode), w(ords), p(rose), x (anything else)."""
     grade = column.numbers > 0.98 and len(column.different) <= 12 and all(len(text) <= 4 for text in column.different)
     tests: tuple[tuple[str, bool], ...] = (
@@ -76,13 +77,12 @@ def _kind(column: Column) -> str:
     return next((kind for kind, true in tests if true), "x")
 
 
-def _texts(columns: list[Column]) -> tuple[str, ...]:
-    """Title and text, or text and title: the longer one is the text."""
+def _title_and_text(columns: list[SampleColumn]) -> tuple[str, ...]:
     ahead = ("id",) if len(columns) == 3 else ()
     return (*ahead, "title", "text") if columns[-1].length >= columns[-2].length else (*ahead, "text", "title")
 
 
-SHAPES: tuple[tuple[str, tuple[str, ...] | Callable[[list[Column]], tuple[str, ...]]], ...] = (
+SHAPES: tuple[tuple[str, tuple[str, ...] | Callable[[list[SampleColumn]], tuple[str, ...]]], ...] = (
     (r"[cgw]0[cgw][0g]", ("query_id", "iteration", "document_id", "grade")),
     (r"[cg][cg][gc]t", RATINGS),
     (r"[cg][cg]t[gc]", ("user_id", "item_id", "timestamp", "rating")),
@@ -91,14 +91,14 @@ SHAPES: tuple[tuple[str, tuple[str, ...] | Callable[[list[Column]], tuple[str, .
     (r"[wp]c[0g]", ("query", "document_id", "grade")),
     (r"[wp]", ("text",)),
     (r"[cgtx][wp]", ("id", "text")),
-    (r"[wp][wp]", _texts),
-    (r"[cgtx][wp][wp]", _texts),
+    (r"[wp][wp]", _title_and_text),
+    (r"[cgtx][wp][wp]", _title_and_text),
     (r"[cw]0c.*[cg].*", ("query_id", "iteration", "document_id", "rank", "score", "run")),
 )
 """Letters of `_kind`, a column each, and the names that fit them."""
 
 
-def _by_kind(columns: list[Column], shape: str) -> tuple[str, ...]:
+def _names_by_shape(columns: list[SampleColumn], shape: str) -> tuple[str, ...]:
     """The first unique code is the id, the longest prose the text, the first other words that hardly repeat the title."""
     names = [f"column {place}" for place in range(1, len(columns) + 1)]
     ids = [place for place, kind in enumerate(shape) if kind in "ct" and columns[place].unique >= 0.99]

@@ -1,4 +1,4 @@
-"""What a user says of a collection's layout: which column is which field, how grades are ordered, what a file is."""
+"""What the user says of a layout: which column is which field, how grades are ordered, what a file is."""
 
 import difflib
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ EXPECTED = "FIELD=COLUMN or ROLE.FIELD=COLUMN"
 
 @dataclass(frozen=True)
 class Overrides:
-    """Everything that need not be guessed."""
+    """What need not be inferred."""
 
     columns: dict[str, list[str]] = field(default_factory=dict)
     """`id` or `qrels.grade` to the columns it is taken from; an empty list: the field is not there."""
@@ -22,7 +22,7 @@ class Overrides:
     """By the name of a file."""
 
     def of(self, role: Role) -> dict[str, tuple[str, ...]]:
-        """The wished columns of one role, by field."""
+        """The columns that the user named for one role, by field."""
         plain = {name: columns for name, columns in self.columns.items() if "." not in name and role in homes(name)}
         named = {name.partition(".")[2]: columns for name, columns in self.columns.items() if name.startswith(f"{role}.")}
         return {name: tuple(columns) for name, columns in (plain | named).items()}
@@ -46,20 +46,20 @@ def parse_columns(options: Iterable[str]) -> dict[str, list[str]]:
     Raises:
         InputError: an option is none, or names an unknown role or field.
     """
-    found: dict[str, list[str]] = {}
+    columns_by_field: dict[str, list[str]] = {}
     for option in options:
         name, sign, column = option.partition("=")
         name = name.strip()
         _check(option, name if sign else "", column)
-        columns = found.setdefault(name, [])
+        columns = columns_by_field.setdefault(name, [])
         columns += [column] if column and column not in columns else []
-    return found
+    return columns_by_field
 
 
 def _check(option: str, name: str, column: str) -> None:
     role, dot, plain = name.rpartition(".")
     given = f"--column {option[:80]!r}"
-    fields = list(dict.fromkeys(one for fields in FIELDS.values() for one in fields))
+    fields = list(dict.fromkeys(field_ for fields in FIELDS.values() for field_ in fields))
     if not name:
         raise InputError(given, EXPECTED, "pass --column id=sku, say, or --column qrels.grade=label")
     if dot and role not in FIELDS:

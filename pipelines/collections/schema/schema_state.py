@@ -1,141 +1,139 @@
-"""What is known of a collection while its layout is worked out: tables and their kinds, what the user says, what was noted."""
+"""The state of schema inference: tables and their kinds, the user's overrides, notes."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipelines.collections.recognition.column_features import Kind, kind_of
-from pipelines.collections.recognition.columns import Table
-from pipelines.collections.recognition.fields import Fields
-from pipelines.collections.recognition.groups import Group
-from pipelines.collections.recognition.headings import headed
-from pipelines.collections.recognition.overrides import Overrides, homes
-from pipelines.collections.recognition.terminal import clean
-from pipelines.collections.record import Part, Role, Sampled
+from pipelines.collections.record import FilePart, Role, Sampled
+from pipelines.collections.schema.column_features import Kind, kind_of
+from pipelines.collections.schema.columns import SampleTable
+from pipelines.collections.schema.fields import Fields
+from pipelines.collections.schema.groups import TableGroup
+from pipelines.collections.schema.headings import name_columns
+from pipelines.collections.schema.overrides import Overrides, homes
+from pipelines.collections.schema.terminal import clean
 from pipelines.errors import InputError
 
-WISHED: tuple[Role, ...] = ("qrels", "interactions", "users", "queries", "documents")
-"""In which order a table is asked for the columns that were named with a role: one of judgments may be others as well."""
+OVERRIDE_ORDER: tuple[Role, ...] = ("qrels", "interactions", "users", "queries", "documents")
+"""The order in which roles claim a table by the columns that the user named for them: judgments may have other roles beside."""
 
 
 @dataclass
 class SchemaState:
-    """The state of the work."""
+    """The tables, parts and notes so far."""
 
-    wishes: Overrides
-    groups: list[Group] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
+    overrides: Overrides
+    groups: list[TableGroup] = field(default_factory=list)
+    parts: list[FilePart] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     headings: dict[str, str] = field(default_factory=dict)
     """What was made up for the columns of files without a header line, by file; told of those that are used."""
 
-    def of(self, kind: Kind) -> list[Group]:
+    def of(self, kind: Kind) -> list[TableGroup]:
         return [group for group in self.groups if group.kind == kind]
 
     def note(self, *sentences: str) -> None:
         self.notes += [sentence for sentence in sentences if sentence and sentence not in self.notes]
 
-    def aside(self, group: Group, why: str) -> None:
-        """Leave files aside and say why."""
+    def aside(self, group: TableGroup, why: str) -> None:
         self.note(f"{group.names} {'is' if len(group.table.files) == 1 else 'are'} left aside: {why}.")
 
-    def wished(self, role: Role, fields: Fields, table: Table) -> Fields:
+    def with_overrides(self, role: Role, fields: Fields, table: SampleTable) -> Fields:
         """The fields with what the user says of them; a field without columns is not there, except that ids are then made.
 
         Raises:
             InputError: the table has not all of the columns.
         """
-        for name, columns in self.wishes.of(role).items():
+        for name, columns in self.overrides.of(role).items():
             missing = [column for column in columns if column not in table.columns]
-            if missing and len(homes(name)) > 1 and f"{role}.{name}" not in self.wishes.columns:
+            if missing and len(homes(name)) > 1 and f"{role}.{name}" not in self.overrides.columns:
                 continue  # said without a role, and so perhaps of another table
             if missing:
                 raise unknown_column(name, missing[0], table.columns, table.name)
             fields = {**fields, name: columns}
         held = fields.get("known", ())
-        if held and "text" not in self.wishes.of(role):
+        if held and "text" not in self.overrides.of(role):
             fields = {**fields, "text": tuple(column for column in fields["text"] if column not in held)}
         return {name: columns for name, columns in fields.items() if columns or name == "id"}
 
     def add(
         self,
         role: Role,
-        table: Table,
+        table: SampleTable,
         fields: Fields,
         side: dict[str, Literal["", "train", "test"]] | None = None,
         repeats: bool = False,
     ) -> None:
-        """A part for each file of a table."""
         for file in table.files:
-            self.parts.append(Part(role, file, fields, (side or {}).get(file.name, ""), repeats))
+            self.parts.append(FilePart(role, file, fields, (side or {}).get(file.name, ""), repeats))
 
 
-def gather(samples: Sequence[Sampled], finding: SchemaState) -> list[Group]:
+def group_samples(samples: Sequence[Sampled], state: SchemaState) -> list[TableGroup]:
     """A group for each file with rows, of the kind that the user says or it says itself.
 
     Raises:
         InputError: there is none, or a file or column that the user named is not there.
     """
     names = [sample.file.name for sample in samples]
-    roles = _roles_of(names, finding.wishes.roles)
-    found = (_group(sample, finding, roles.get(sample.file.name)) for sample in samples)
-    groups = [group for group in found if group is not None]
+    roles = _roles_by_file(names, state.overrides.roles)
+    candidates = (_group_of(sample, state, roles.get(sample.file.name)) for sample in samples)
+    groups = [group for group in candidates if group is not None]
     if not groups:
         raise InputError(
             f"no row that could be read in {listed(names) or 'the source'}", "at least one file with rows", "check the source"
         )
-    _check_columns(finding.wishes, [group.table for group in groups])
+    _check_columns(state.overrides, [group.table for group in groups])
     return groups
 
 
-def _roles_of(names: list[str], given: dict[str, Role]) -> dict[str, Role]:
+def _roles_by_file(names: list[str], overrides: dict[str, Role]) -> dict[str, Role]:
     """The roles that the user gave, by file; a file is named whole, or by the end of its path where none is called so."""
-    found: dict[str, Role] = {}
-    for said, role in given.items():
-        meant = [said] if said in names else [name for name in names if name.endswith("/" + said)]
+    by_file: dict[str, Role] = {}
+    for ending, role in overrides.items():
+        meant = [ending] if ending in names else [name for name in names if name.endswith("/" + ending)]
         if not meant:
-            raise InputError(f"{clean(said, 80)} as {role}", f"one of the files: {listed(names)}", "check the file's name")
-        found |= dict.fromkeys(meant, role)
-    return found
+            raise InputError(f"{clean(ending, 80)} as {role}", f"one of the files: {listed(names)}", "check the file's name")
+        by_file |= dict.fromkeys(meant, role)
+    return by_file
 
 
-def _group(sample: Sampled, finding: SchemaState, role: Role | None) -> Group | None:
-    named, note = headed(sample)
-    table = Table((named.file,), named.records)
+def _group_of(sample: Sampled, state: SchemaState, role: Role | None) -> TableGroup | None:
+    named, note = name_columns(sample)
+    table = SampleTable((named.file,), named.records)
     if not any(column.texts for column in table.columns.values()):
-        finding.note(f"{clean(sample.file.name, 80)} is left aside: there is no row with a value in it.")
+        state.note(f"{clean(sample.file.name, 80)} is left aside: there is no row with a value in it.")
         return None
-    finding.headings[sample.file.name] = note
-    return Group(role or _wished_kind(finding.wishes, table) or kind_of(table), table, role is not None)
+    state.headings[sample.file.name] = note
+    return TableGroup(role or _overridden_kind(state.overrides, table) or kind_of(table), table, role is not None)
 
 
-def _wished_kind(wishes: Overrides, table: Table) -> Kind:
-    """The role of which a column was wished that this table has; a role whose file the user named is not looked for here."""
-    for role in (role for role in WISHED if role not in wishes.roles.values()):
-        wanted = {column for name, columns in wishes.columns.items() if name.startswith(f"{role}.") for column in columns}
-        if wanted and wanted <= set(table.columns):
+def _overridden_kind(overrides: Overrides, table: SampleTable) -> Kind:
+    """The role for which the user named a column of this table; a role whose file the user named is not looked for here."""
+    for role in (role for role in OVERRIDE_ORDER if role not in overrides.roles.values()):
+        named = {column for name, columns in overrides.columns.items() if name.startswith(f"{role}.") for column in columns}
+        if named and named <= set(table.columns):
             return role
     return ""
 
 
-def _check_columns(wishes: Overrides, tables: list[Table]) -> None:
+def _check_columns(overrides: Overrides, tables: list[SampleTable]) -> None:
     there = dict.fromkeys(name for table in tables for name in table.columns)
-    for name, columns in wishes.columns.items():
+    for name, columns in overrides.columns.items():
         for column in columns:
             if column not in there:
                 raise unknown_column(name, column, there, tables[0].name if len(tables) == 1 else f"the {len(tables)} files")
 
 
-def check_used(finding: SchemaState) -> None:
+def check_used(state: SchemaState) -> None:
     """Refuse what the user said of a role that no file has.
 
     Raises:
         InputError: names the field.
     """
-    there = {part.role for part in finding.parts}
-    for name, columns in finding.wishes.columns.items():
-        roles = _roles(name)
+    there = {part.role for part in state.parts}
+    for name, columns in state.overrides.columns.items():
+        roles = _roles_of_field(name)
         if columns and not there & set(roles):
             raise InputError(
                 f"--column {clean(name, 40)}={clean(columns[0], 80)} where no file is taken for {' or '.join(roles)}",
@@ -144,7 +142,7 @@ def check_used(finding: SchemaState) -> None:
             )
 
 
-def _roles(name: str) -> list[str]:
+def _roles_of_field(name: str) -> list[str]:
     role, dot, _ = name.partition(".")
     return [role] if dot else [str(role) for role in homes(name)]
 
@@ -162,5 +160,5 @@ def unknown_column(name: str, column: str, there: Iterable[str], where: str) -> 
 
 def listed(names: Iterable[str], most: int = 30) -> str:
     """Names for a message: clipped, without control characters, and not too many."""
-    found = [clean(name, 60) for name in names]
-    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+    cleaned = [clean(name, 60) for name in names]
+    return ", ".join(cleaned[:most]) + (f" and {len(cleaned) - most} more" if len(cleaned) > most else "")

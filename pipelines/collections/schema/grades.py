@@ -1,11 +1,11 @@
-"""Grades: how people wrote them, and which number each of them is; 0 is the worst."""
+"""Grades: from words or numbers as written to a scale from 0, the worst."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.collections.recognition.terminal import clean
+from pipelines.collections.schema.terminal import clean
 from pipelines.errors import InputError
 
 MOST = 1000
@@ -57,8 +57,8 @@ class Scale:
             InputError: it is no scale.
         """
         ends = re.fullmatch(r"\s*(-?\d{1,9})\s*\.\.\s*(-?\d{1,9})\s*", text)
-        names = _between(int(ends[1]), int(ends[2])) if ends else [word.strip() for word in text.split(",")]
-        places = {plain(name): place for place, name in enumerate(names)}
+        names = _integers_between(int(ends[1]), int(ends[2])) if ends else [word.strip() for word in text.split(",")]
+        places = {normalized_grade(name): place for place, name in enumerate(names)}
         if not 2 <= len(names) == len(places) <= MOST or "" in places or (".." in text and not ends):
             raise InputError(
                 f"--grades {text[:80]!r}",
@@ -82,9 +82,9 @@ class Scale:
     def _numbered(self) -> bool:
         return all(re.fullmatch(r"-?\d+", name) for name in self.names)
 
-    def grade_of(self, given: Any) -> int | None:
+    def grade_of(self, value: Any) -> int | None:
         """The grade of a value as it was written; None: it is not on the scale."""
-        return self.places.get(plain(given))
+        return self.places.get(normalized_grade(value))
 
     @property
     def shown(self) -> str:
@@ -98,65 +98,65 @@ class Scale:
         return " < ".join(self.names)
 
 
-def _between(first: int, last: int) -> list[str]:
+def _integers_between(first: int, last: int) -> list[str]:
     if abs(last - first) >= MOST:
         return []
     step = 1 if last >= first else -1
     return [str(number) for number in range(first, last + step, step)]
 
 
-def plain(given: Any) -> str:
-    """A grade without what does not matter in it.
+def normalized_grade(value: Any) -> str:
+    """A grade without case, blanks and trailing zeros.
 
-    >>> plain("2.0"), plain(" Not_Relevant "), plain(True)
+    >>> normalized_grade("2.0"), normalized_grade(" Not_Relevant "), normalized_grade(True)
     ('2', 'not relevant', 'true')
     """
-    number = _number(given)
+    number = _number(value)
     if number is None:
-        return " ".join(re.split(r"[\s_-]+", str(given).casefold()[:200])).strip()
+        return " ".join(re.split(r"[\s_-]+", str(value).casefold()[:200])).strip()
     return str(int(number)) if number.is_integer() else repr(number)
 
 
-def _number(given: Any) -> float | None:
-    text = str(given).strip()
+def _number(value: Any) -> float | None:
+    text = str(value).strip()
     return float(text) if re.fullmatch(r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)", text) else None
 
 
-def seen(written: Iterable[Any]) -> Scale:
+def infer_scale(written: Iterable[Any]) -> Scale:
     """The scale that grades seem to be on, when nobody declared one; a larger number is taken to be better.
 
     Whole numbers keep their value, because 0 says "not at all" and files often hold the relevant documents alone. From 1 to 4
     or more they are answers on a scale whose worst is 1. Numbers below 0 count as 0, as TREC counts them. A word that most
     others don't go with is not on the scale.
 
-    >>> seen(["3", "0"]).shown, seen(["1", "5"]).grade_of("1"), seen(["E", "I"]).shown
+    >>> infer_scale(["3", "0"]).shown, infer_scale(["1", "5"]).grade_of("1"), infer_scale(["E", "I"]).shown
     ('0..3, 3 is the best', 0, 'I < C < S < E')
 
     Raises:
         InputError: they have no order that is known.
     """
-    words = sorted({plain(word): str(word).strip()[:40] for word in written if plain(word)}.items())
+    words = sorted({normalized_grade(word): str(word).strip()[:40] for word in written if normalized_grade(word)}.items())
     numbers = sorted(number for number in (_number(word) for word, _ in words) if number is not None)
     if numbers and 2 * len(numbers) >= len(words):
-        return _in_numbers(numbers)
-    found = _known([word for word, _ in words], dict(words))
-    if found is None:
+        return _numeric_scale(numbers)
+    scale = _known_scale([word for word, _ in words], dict(words))
+    if scale is None:
         raise InputError(
             f"grades {clean(', '.join(name for _, name in words)) or 'that are all empty'}",
             "whole numbers, or words whose order is known, such as Irrelevant, Partial, Exact",
             "say them from worst to best: --grades worst,…,best, or name another column: --column qrels.grade=COLUMN",
         )
-    return found
+    return scale
 
 
-def _in_numbers(numbers: list[float]) -> Scale:
+def _numeric_scale(numbers: list[float]) -> Scale:
     """One fraction among many whole numbers is a slip; a quarter of them are a scale."""
     whole = [int(number) for number in numbers if number.is_integer()]
     fractions = len(numbers) - len(whole)
     if 4 * fractions < len(numbers) and max(*whole, 0) - min(*whole, 0) < MOST:
-        return _whole(min(whole), max(whole))
+        return _integer_scale(min(whole), max(whole))
     if fractions and 2 <= len(numbers) <= FRACTIONS:
-        return Scale.parse(",".join(plain(number) for number in numbers))
+        return Scale.parse(",".join(normalized_grade(number) for number in numbers))
     raise InputError(
         f"{len(numbers)} different grades from {numbers[0]:g} to {numbers[-1]:g}",
         f"whole numbers below {MOST}, or at most {FRACTIONS} fractions",
@@ -164,14 +164,14 @@ def _in_numbers(numbers: list[float]) -> Scale:
     )
 
 
-def _whole(low: int, high: int) -> Scale:
+def _integer_scale(low: int, high: int) -> Scale:
     first = 1 if low == 1 and high >= LIKERT else 0
     names = [str(number) for number in range(first, max(high, 1) + 1)]
     places = {name: place for place, name in enumerate(names)} | {str(number): 0 for number in range(low, 0)}
     return Scale(tuple(names), places)
 
 
-def _known(words: list[str], written: dict[str, str]) -> Scale | None:
+def _known_scale(words: list[str], written: dict[str, str]) -> Scale | None:
     """The shortest of the known scales that most of the words are on, in the spelling that was seen."""
     fitting: list[tuple[int, int, int, Scale]] = []
     for known in KNOWN:
@@ -180,13 +180,13 @@ def _known(words: list[str], written: dict[str, str]) -> Scale | None:
         here = sum(word in places for word in words)
         if here and 2 * here >= len(words) and (here > 1 or len(words) == 1):
             names = tuple(
-                next((written[word] for word in level if word in written), _spelled(level, written)) for level in levels
+                next((written[word] for word in level if word in written), _unseen_name(level, written)) for level in levels
             )
             fitting.append((-here, len(levels), len(fitting), Scale(names, places)))
-    return min(fitting, key=lambda one: one[:3])[3] if fitting else None
+    return min(fitting, key=lambda fit: fit[:3])[3] if fitting else None
 
 
-def _spelled(level: list[str], written: dict[str, str]) -> str:
+def _unseen_name(level: list[str], written: dict[str, str]) -> str:
     """A grade that was not seen, spelled as the others are."""
     if all(len(word) == 1 for word in written):
         return level[0].upper()

@@ -1,4 +1,4 @@
-"""What the values of a column look like, in the first rows of a file."""
+"""Statistics of the values of a column in the first rows of a file."""
 
 import math
 import re
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pipelines.collections.recognition.column_names import Meaning, meaning
 from pipelines.collections.record import Record, SourceFile
+from pipelines.collections.schema.column_names import Meaning, meaning
 
 LONGEST = 2000
 """Characters of a value that are looked at."""
@@ -23,7 +23,7 @@ UNSPACED = re.compile("[\u0e00-\u0e7f\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u34
 
 
 @dataclass(frozen=True)
-class Column:
+class SampleColumn:
     """The values of one column; all shares are of the rows that have one, `filled` is of all rows."""
 
     name: str
@@ -37,7 +37,7 @@ class Column:
     @cached_property
     def texts(self) -> list[str]:
         """The values as texts without blanks around them; a list's items are joined, a nested object is none."""
-        return [text for text in map(text_of, self.values) if text]
+        return [text for text in map(cell_text, self.values) if text]
 
     @cached_property
     def filled(self) -> float:
@@ -45,7 +45,6 @@ class Column:
 
     @cached_property
     def different(self) -> list[str]:
-        """The different values in their order."""
         return list(dict.fromkeys(self.texts))
 
     @cached_property
@@ -54,12 +53,10 @@ class Column:
 
     @cached_property
     def listed(self) -> bool:
-        """Whether values are lists or objects."""
         return any(isinstance(value, (list, tuple, dict)) for value in self.values)
 
     @cached_property
     def words(self) -> float:
-        """Words in a value on average."""
         return _mean(len(text.split()) + len(UNSPACED.findall(text)) / 2 for text in self.texts)
 
     @cached_property
@@ -105,7 +102,7 @@ class Column:
     @cached_property
     def objects(self) -> float:
         """The part of the values that are objects, as they are or written as text."""
-        return _mean(isinstance(value, dict) or text_of(value).startswith(("{", "[{")) for value in self.values)
+        return _mean(isinstance(value, dict) or cell_text(value).startswith(("{", "[{")) for value in self.values)
 
     @property
     def code(self) -> bool:
@@ -128,19 +125,19 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class SampleTable:
     """Files of one kind with the rows that were seen of them."""
 
     files: tuple[SourceFile, ...]
     records: list[Record]
 
     @cached_property
-    def columns(self) -> dict[str, Column]:
+    def columns(self) -> dict[str, SampleColumn]:
         values: dict[str, list[Any]] = {}
         for record in self.records:
             for name, value in record.fields.items():
                 values.setdefault(name, []).append(value)
-        return {name: Column(name, tuple(found), len(self.records)) for name, found in values.items()}
+        return {name: SampleColumn(name, tuple(cells), len(self.records)) for name, cells in values.items()}
 
     @property
     def name(self) -> str:
@@ -156,23 +153,23 @@ class Table:
         first: dict[str, str] = {}
         same = []
         for record in self.records:
-            given, value = text_of(record.fields.get(key)), text_of(record.fields.get(column))
-            if given in first:
-                same.append(first[given] == value)
-            elif given:
-                first[given] = value
+            id_, value = cell_text(record.fields.get(key)), cell_text(record.fields.get(column))
+            if id_ in first:
+                same.append(first[id_] == value)
+            elif id_:
+                first[id_] = value
         return _mean(same) if len(same) >= 5 else None
 
-    def pairs(self, one: str, other: str) -> float:
+    def pairs(self, first: str, second: str) -> float:
         """The part of the rows with another pair of values than all rows before."""
-        found = [(text_of(record.fields.get(one)), text_of(record.fields.get(other))) for record in self.records]
-        return len(set(found)) / len(found) if found else 0.0
+        pairs = [(cell_text(record.fields.get(first)), cell_text(record.fields.get(second))) for record in self.records]
+        return len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
-def text_of(value: Any) -> str:
-    """A value as a text to look at.
+def cell_text(value: Any) -> str:
+    """A value as text, clipped.
 
-    >>> text_of(["red", None, 7]), text_of({"a": 1}), text_of(" x "), text_of(float("nan"))
+    >>> cell_text(["red", None, 7]), cell_text({"a": 1}), cell_text(" x "), cell_text(float("nan"))
     ('red 7', '', 'x', '')
     """
     if isinstance(value, str):
@@ -180,10 +177,10 @@ def text_of(value: Any) -> str:
     if value is None or isinstance(value, (dict, bytes)) or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)):
-        return " ".join(filter(None, map(text_of, value[:50])))[:LONGEST]
+        return " ".join(filter(None, map(cell_text, value[:50])))[:LONGEST]
     return str(value)[:LONGEST].strip()
 
 
 def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found) if found else 0.0
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else 0.0

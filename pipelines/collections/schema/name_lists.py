@@ -1,7 +1,7 @@
 """The words that columns and files are called by, in English, German, French, Spanish and a little more."""
 
 Subject = str
-"""`query`, `user`, `document`, or empty; `asked` where a word may name a query or a part of a document, such as "question"."""
+"""`query`, `user`, `document`, or empty; `question` where a word may name a query or a part of a document."""
 Attribute = str
 """`id`, `key` (the id of something else), `title`, `text`, `segment`, `grade`, `time`, `split`, `event`, `link`, `measure`,
 `person`, `state`, or empty."""
@@ -13,7 +13,7 @@ def _set(words: str) -> frozenset[str]:
 
 SUBJECTS: dict[Subject, frozenset[str]] = {
     "query": _set("query queries qry suchanfrage suchbegriff suchwort anfrage requete consulta busqueda utterance"),
-    "asked": _set(
+    "question": _set(
         "question questions topic topics term keyword keywords phrase prompt claim search frage pregunta recherche suche"
     ),
     "user": _set(
@@ -125,7 +125,7 @@ FILES: dict[str, frozenset[str]] = {
     | _set("collection catalog catalogue katalog sortiment feed inventory meta metadata posts papers listings faqs"),
 }
 """Words in the names of files and folders, by the kind of table that they speak for."""
-SIDES = {
+SPLIT_NAMES = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "heldout": "test",
     "dev": "dev", "devel": "dev", "valid": "dev", "validation": "dev", "val": "dev",
 }  # fmt: skip

@@ -1,24 +1,14 @@
-"""What the columns of one table speak of: queries, documents, users, grades, times; and so what kind of table it is."""
+"""Features of a table's columns: which name queries, documents, users, grades or times, and so which kind of table it is."""
 
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from pipelines.collections.recognition.column_names import words_of
-from pipelines.collections.recognition.columns import Column, Table
-from pipelines.collections.recognition.grades import seen
-from pipelines.collections.recognition.name_lists import (
-    AGREED,
-    ATTRIBUTES,
-    CODES,
-    FILES,
-    GLUE,
-    QUESTIONS,
-    RATERS,
-    RELEVANCE,
-    VALUES,
-)
+from pipelines.collections.schema.column_names import words_of
+from pipelines.collections.schema.columns import SampleColumn, SampleTable
+from pipelines.collections.schema.grades import infer_scale
+from pipelines.collections.schema.name_lists import AGREED, ATTRIBUTES, CODES, FILES, GLUE, QUESTIONS, RATERS, RELEVANCE, VALUES
 from pipelines.errors import InputError
 
 Kind = Literal["documents", "queries", "qrels", "interactions", "users", "texts", ""]
@@ -27,53 +17,55 @@ MOST_GRADES = 15
 """Different values that a column of grades may have."""
 
 
-def named(table: Table, kind: str) -> bool:
+def file_name_says(table: SampleTable, kind: str) -> bool:
     """Whether the table's file or folder is called as such tables are."""
     return bool(set(words_of(re.sub(r"[./\\]", " ", table.name)[-200:])) & FILES[kind])
 
 
-def like_id(column: Column) -> bool:
+def looks_like_id(column: SampleColumn) -> bool:
     """Whether the values are ids rather than words: in one piece, and with digits."""
     return column.spaced <= 0.02 and column.digits >= 0.8 and not column.listed
 
 
 @dataclass(frozen=True)
 class ColumnFeatures:
-    """The columns of a table by whom they speak of."""
+    """The columns of a table by their subject."""
 
-    table: Table
+    table: SampleTable
 
     @property
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[SampleColumn]:
         return [column for column in self.table.columns.values() if column.texts]
 
     @cached_property
-    def usual(self) -> list[Column]:
+    def usual(self) -> list[SampleColumn]:
         """Those that half of the rows fill: what every row must have, such as an id, is among them."""
         return [column for column in self.columns if column.filled >= 0.5]
 
-    def _about(self, subject: str) -> list[Column]:
+    def _about(self, subject: str) -> list[SampleColumn]:
         return [column for column in self.usual if column.meaning.subject == subject]
 
     @cached_property
-    def asked(self) -> str:
-        """Whether columns speak of a query: `query` for sure, `asked` perhaps."""
-        return next((subject for subject in ("query", "asked") if self._about(subject)), "")
+    def query_subject(self) -> str:
+        """Whether columns name a query: `query` for sure, `question` perhaps."""
+        return next((subject for subject in ("query", "question") if self._about(subject)), "")
 
     @cached_property
     def query_id(self) -> str:
         """The column of the queries' ids."""
-        about = self._about(self.asked) if self.asked else []
+        about = self._about(self.query_subject) if self.query_subject else []
         ids = [column for column in about if column.meaning.attribute == "id" and column.spaced <= 0.02]
-        bare = [column for column in about if column.meaning.attribute in ("", "segment") and like_id(column)]
+        bare = [column for column in about if column.meaning.attribute in ("", "segment") and looks_like_id(column)]
         return next((column.name for column in [*ids, *bare]), "")
 
     @cached_property
     def query_text(self) -> str:
         """The column of the queries' texts."""
-        about = self._about(self.asked) if self.asked else []
-        fit = [column for column in about if column.name != self.query_id and not like_id(column) and column.letters >= 0.3]
-        order = ("", "text", "title", "segment") if self.asked == "asked" else ("", "text", "title")
+        about = self._about(self.query_subject) if self.query_subject else []
+        fit = [
+            column for column in about if column.name != self.query_id and not looks_like_id(column) and column.letters >= 0.3
+        ]
+        order = ("", "text", "title", "segment") if self.query_subject == "question" else ("", "text", "title")
         ranked = [column for attribute in order for column in fit if column.meaning.attribute == attribute]
         return ranked[0].name if ranked else ""
 
@@ -144,14 +136,14 @@ class ColumnFeatures:
         return next((column.name for column in self.usual if column.meaning.attribute == "event"), "")
 
     @cached_property
-    def texts(self) -> list[Column]:
+    def texts(self) -> list[SampleColumn]:
         """Columns of the table's own texts: no query's, no user's."""
         about = ("query", "user")
-        asked = (self.query_id, self.query_text) if self.asked == "query" else ()
+        query_subject = (self.query_id, self.query_text) if self.query_subject == "query" else ()
         return [
             column
             for column in self.columns
-            if column.prose and column.meaning.subject not in about and column.name not in asked
+            if column.prose and column.meaning.subject not in about and column.name not in query_subject
         ]
 
     @property
@@ -166,20 +158,19 @@ class ColumnFeatures:
         return bool(self.query and not self.grades and any("rank" in column.meaning.words for column in self.columns))
 
 
-def _document_rank(column: Column) -> float:
-    """How surely a column names a document; 0: it does not."""
-    said = column.meaning
-    if column.spaced > 0.1 or column.listed or said.subject in ("query", "user"):
+def _document_rank(column: SampleColumn) -> float:
+    meaning = column.meaning
+    if column.spaced > 0.1 or column.listed or meaning.subject in ("query", "user"):
         return 0
-    if said.attribute == "id":
-        certain = said.subject == "document" or set(said.words) & CODES - {"uid"}
-        return 3 - min(said.unknown, 2) / 4 if certain else 2 if said.unknown else 1  # of wine_id, say, and id
-    if said.subject == "document" and said.attribute in ("", "text") and column.code:
+    if meaning.attribute == "id":
+        certain = meaning.subject == "document" or set(meaning.words) & CODES - {"uid"}
+        return 3 - min(meaning.unknown, 2) / 4 if certain else 2 if meaning.unknown else 1  # of wine_id, say, and id
+    if meaning.subject == "document" and meaning.attribute in ("", "text") and column.code:
         return 2.5
-    return 0.5 if said.attribute == "link" and column.links > 0.8 else 0
+    return 0.5 if meaning.attribute == "link" and column.links > 0.8 else 0
 
 
-def _grade_rank(column: Column) -> float:
+def _grade_rank(column: SampleColumn) -> float:
     words = set(column.meaning.words)
     if not words & ATTRIBUTES["grade"] or column.meaning.attribute in ("id", "key", "time", "text"):
         return 0
@@ -190,70 +181,77 @@ def _grade_rank(column: Column) -> float:
     if (not few or column.filled < 0.5) and not judged:
         return 0
     rank = 2.0 + judged + 2 * bool(words & AGREED) - 1.5 * bool(words & RATERS)
-    return rank + (_ordered(column) if few else -0.5)
+    return rank + (_order_rank(column) if few else -0.5)
 
 
-def _ordered(column: Column) -> float:
+def _order_rank(column: SampleColumn) -> float:
     try:
-        seen(column.different)
+        infer_scale(column.different)
     except InputError:
         return -1 if column.words < 3 else -9
     return 1
 
 
-def kind_of(table: Table) -> Kind:
+def kind_of(table: SampleTable) -> Kind:
     """What kind of table this is, as far as it says so itself."""
     form = table.files[0].format
     if form.startswith("trec "):
         return {"trec documents": "documents", "trec topics": "queries", "trec qrels": "qrels"}[form]  # type: ignore[return-value]
-    clues = ColumnFeatures(table)
-    if clues.ranked or clues.keyed:
+    features = ColumnFeatures(table)
+    if features.ranked or features.keyed:
         return ""
-    for kind, true in (("interactions", _interactions), ("qrels", _judged), ("users", _users), ("queries", _queries)):
-        if true(clues):
+    for kind, true in (
+        ("interactions", _is_interactions),
+        ("qrels", _is_judgments),
+        ("users", _is_users),
+        ("queries", _is_queries),
+    ):
+        if true(features):
             return kind  # type: ignore[return-value]
-    texts = [column for column in clues.columns if column.wordy]
+    texts = [column for column in features.columns if column.wordy]
     called = ATTRIBUTES["title"] | ATTRIBUTES["text"]
     return "texts" if any(column.words >= 1.2 or called & set(column.meaning.words) for column in texts) else ""
 
 
-def _interactions(clues: ColumnFeatures) -> bool:
+def _is_interactions(features: ColumnFeatures) -> bool:
     """Users and documents in each row; but a listing that names its seller is a document."""
-    if not clues.users or not clues.document or clues.asked == "query":
+    if not features.users or not features.document or features.query_subject == "query":
         return False
-    if named(clues.table, "users") and clues.table.columns[clues.users[0]].unique > 0.99:
+    if file_name_says(features.table, "users") and features.table.columns[features.users[0]].unique > 0.99:
         return False
-    once = clues.table.columns[clues.document].unique > 0.95
-    own = [column for column in clues.texts if set(column.meaning.words) & {"description", "body"}]
-    return not (once and clues.texts) if not clues.time else bool(clues.value or clues.event) or not (once and own)
+    once = features.table.columns[features.document].unique > 0.95
+    own = [column for column in features.texts if set(column.meaning.words) & {"description", "body"}]
+    return not (once and features.texts) if not features.time else bool(features.value or features.event) or not (once and own)
 
 
-def _judged(clues: ColumnFeatures) -> bool:
+def _is_judgments(features: ColumnFeatures) -> bool:
     """Queries and documents in each row; where the query is called by a word of many meanings, a grade must say so."""
-    if clues.asked == "query" and clues.grades and clues.texts and not clues.users:
+    if features.query_subject == "query" and features.grades and features.texts and not features.users:
         return True
-    if not clues.query or not clues.documents or clues.users:
-        return _by_name(clues)
-    if clues.asked == "query":
-        return bool(clues.document or clues.grades)
-    repeated = clues.table.columns[clues.query].unique < 0.9
-    own = clues.texts and not set(words_of(clues.query_text)) & QUESTIONS
-    return bool(clues.grades and clues.document and repeated and not own)
+    if not features.query or not features.documents or features.users:
+        return _is_judgments_by_name(features)
+    if features.query_subject == "query":
+        return bool(features.document or features.grades)
+    repeated = features.table.columns[features.query].unique < 0.9
+    own = features.texts and not set(words_of(features.query_text)) & QUESTIONS
+    return bool(features.grades and features.document and repeated and not own)
 
 
-def _by_name(clues: ColumnFeatures) -> bool:
+def _is_judgments_by_name(features: ColumnFeatures) -> bool:
     """A file called as judgments are, with two ids and a few numbers in a row."""
-    codes = [column for column in clues.columns if column.code or column.meaning.attribute == "id"]
-    return named(clues.table, "qrels") and len(codes) >= 2 and bool(clues.grades) and not clues.texts
+    codes = [column for column in features.columns if column.code or column.meaning.attribute == "id"]
+    return file_name_says(features.table, "qrels") and len(codes) >= 2 and bool(features.grades) and not features.texts
 
 
-def _users(clues: ColumnFeatures) -> bool:
-    if clues.document or clues.texts:
+def _is_users(features: ColumnFeatures) -> bool:
+    if features.document or features.texts:
         return False
-    called = named(clues.table, "users")
-    ids = [column for column in clues.usual if column.name in clues.users or (called and column.meaning.attribute == "id")]
-    return any(column.unique > 0.99 for column in ids) and (called or not clues.time)
+    called = file_name_says(features.table, "users")
+    ids = [
+        column for column in features.usual if column.name in features.users or (called and column.meaning.attribute == "id")
+    ]
+    return any(column.unique > 0.99 for column in ids) and (called or not features.time)
 
 
-def _queries(clues: ColumnFeatures) -> bool:
-    return clues.asked == "query" and bool(clues.query_text) and not clues.texts
+def _is_queries(features: ColumnFeatures) -> bool:
+    return features.query_subject == "query" and bool(features.query_text) and not features.texts
