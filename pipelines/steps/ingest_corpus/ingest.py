@@ -41,9 +41,9 @@ class IngestParams(Params):
 
 class IngestResult(Result):
     corpus: str
-    """Empty where it was only looked at."""
+    """Empty if the files were only inspected."""
     report: str
-    """What was guessed, counted and refused; empty for the icons."""
+    """The report on the schema, the counts and the bad rows; empty for the icons."""
     documents: int
     queries: int
     judgments: int
@@ -59,17 +59,17 @@ def ingest(params: IngestParams) -> IngestResult:
         return _from_files(params, Path(scratch), Path(target)) if params.source else _from_icons(params, Path(target))
 
 
-def _wanted(params: IngestParams) -> "IngestOptions":
+def _options(params: IngestParams) -> "IngestOptions":
     from pipelines.collections import IngestOptions
 
-    asked = params.model_dump(exclude={"inspect", "mask", "folder", "text"})
-    return IngestOptions(**{**asked, "column": tuple(params.column), "source": params.inspect or params.source})
+    options = params.model_dump(exclude={"inspect", "mask", "folder", "text"})
+    return IngestOptions(**{**options, "column": tuple(params.column), "source": params.inspect or params.source})
 
 
 def _inspect(params: IngestParams, scratch: Path) -> IngestResult:
     from pipelines.collections import look, shown
 
-    print(shown(*look(_wanted(params), scratch)), file=sys.stderr)
+    print(shown(*look(_options(params), scratch)), file=sys.stderr)
     return IngestResult(corpus="", report="", documents=0, queries=0, judgments=0, bad_rows=0, found=False)
 
 
@@ -78,7 +78,7 @@ def _from_files(params: IngestParams, scratch: Path, target: Path) -> IngestResu
     from pipelines.quality.personal import Masker
 
     masker = Masker() if params.mask else None
-    collection = stage(_wanted(params), scratch, masker)
+    collection = stage(_options(params), scratch, masker)
     collection.masked |= masker.counts if masker else {}
     report = _report(collection, scratch)
     if problem := collection.problem:
@@ -109,11 +109,11 @@ def _commit(written: Path, facts: dict[str, Any], kind: Literal["corpus", "repor
 
 
 def _report(collection: "Collection", scratch: Path) -> Artifact:
-    """What was guessed, counted and refused, with the quarantine: kept also where no corpus comes of it."""
+    """Store the report and the quarantine, also where no corpus is made."""
     from pipelines.reports.ingest import write_ingest_report
 
-    kept = scratch / "report"
-    kept.mkdir()
-    (scratch / "quarantine.csv").rename(kept / "quarantine.csv")
-    write_ingest_report(kept, collection)
-    return _commit(kept, {"about": "ingest", "source": collection.wanted.source}, "report")
+    folder = scratch / "report"
+    folder.mkdir()
+    (scratch / "quarantine.csv").rename(folder / "quarantine.csv")
+    write_ingest_report(folder, collection)
+    return _commit(folder, {"about": "ingest", "source": collection.wanted.source}, "report")
