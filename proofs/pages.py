@@ -21,7 +21,7 @@ TEMPLATES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701  # Markdown, of our own figures
+    autoescape=False,  # Markdown, of our own figures
 )
 TEMPLATES.filters["f"] = format
 

@@ -4,4 +4,4 @@ They keep their spelling, so that a store written by an earlier version stays re
 """
 
 BASELINES = "yardsticks"
-"""Key of `measures.json`; the field: baselines, the names of what ranked the same queries beside the release, in their order."""
+"""Key of `measures.json`; the field: baselines, the names of those that ranked the same queries, in their order."""

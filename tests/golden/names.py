@@ -38,7 +38,7 @@ def setting_names() -> dict[str, str]:
         alias = field.validation_alias
         return [str(one) for one in alias.choices] if alias else [f"RATCHET_{name.upper()}"]
 
-    return dict(sorted((" ".join(names(name, field)), shown(field)) for name, field in Settings.model_fields.items()))
+    return {" ".join(names(name, field)): shown(field) for name, field in Settings.model_fields.items()}
 
 
 def log_keys() -> dict[str, list[str]]:
@@ -78,7 +78,7 @@ def dag_names(bag: Any) -> dict[str, Any]:
             "starts_on": sorted(asset.name for asset in dag.schedule) if isinstance(dag.schedule, list) else [],
             "tells_of": sorted({outlet.name for task in dag.tasks for outlet in task.outlets}),
         }
-        for _, dag in sorted(bag.dags.items())
+        for dag in bag.dags.values()
     }
 
 
@@ -100,12 +100,12 @@ def public_names(bag: Any) -> dict[str, Any]:
 def main() -> None:
     from tests import airflow_home
 
-    print(f"Airflow is set up in {airflow_home.HOME}")  # its environment is set before the first import of Airflow
+    print(f"Airflow's home is {airflow_home.HOME}")  # it must be set before the first import of Airflow
     from airflow.dag_processing.dagbag import DagBag
     from airflow.utils.db import initdb
 
     initdb()
-    NAMES.write_text(json.dumps(public_names(DagBag()), indent=1) + "\n")
+    NAMES.write_text(json.dumps(public_names(DagBag()), indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

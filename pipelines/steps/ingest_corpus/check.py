@@ -88,7 +88,7 @@ def _examine(inputs: "CheckInputs", folder: Path) -> dict[str, Any]:
 
 
 def _failure(report: Artifact, inputs: "CheckInputs") -> InputError:
-    from pipelines.quality.examination import counted
+    from pipelines.wording import counted
 
     subject = f"corpus {inputs.corpus.id}" if inputs.corpus else f"logs in {inputs.events}"
     named, more = report.facts["failures"][:NAMED], report.facts["failed"] - NAMED

@@ -30,9 +30,10 @@ class ProposeResult(Result):
 
 def propose(params: ProposeParams) -> ProposeResult:
     """Profile a corpus and write the checks that it suggests; none counts before somebody has reviewed it."""
-    from pipelines.quality.examination import counted, stage
+    from pipelines.quality.examination import stage
     from pipelines.quality.profile import proposed_suite
     from pipelines.quality.suite import parse_suite
+    from pipelines.wording import counted
 
     target = Path(params.suite)
     if target.exists() and not params.overwrite:
