@@ -6,9 +6,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 DEMO := airflow,steps,quality,serve,demo,cpu
 ALL := $(DEMO),openvino,test
 COMPOSE ?= docker compose
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test lint bench proof-spine proof-gate proof-data test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-data test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +41,14 @@ train: install ## The same train in one process, without Airflow
 doctor: install ## Say what this machine lacks, and the fix
 	@$(RUN) -m pipelines doctor
 
-test: install-test ## Run every test (at most 30 minutes on 2 cores)
-	@$(RUN) -m pytest
+test: install-test ## Run every test, on all cores; writes build/bench/tests.json (at most 10 minutes on 2 fast cores)
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --write-figures bench/tests
+
+coverage: install-test ## The same, with what no test touches: a table, and build/coverage/index.html
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --cov=pipelines --cov=plugins --cov=images/serve --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+test-fast: install-test ## The tests that need no service and no training, for the inner loop
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup -m "not services"
 
 lint: install-test ## Style, types, the doors between folders, the workflow file
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
@@ -78,6 +85,9 @@ proof-first-release: install-test ## docs/kubernetes.md from a clone to a search
 
 proof-embeddings: install-test ## Kills during a refresh and the icons' real history; writes build/proof/embeddings.json
 	@$(RUN) -m proofs.embeddings
+
+figures: install-test ## Make the tables of figures in README and docs from docs/figures
+	@$(RUN) -m proofs.pages
 
 images: ## Build the images with Docker: TARGETS='serve steps' (docs/images.md)
 	@images/build.sh $(TARGETS)

@@ -1,17 +1,10 @@
-"""The table of docs/scale.md: the cost of 100 M documents, extrapolated from the bench's figures.
+"""What 100 M documents cost, computed from the figures of `make bench-embeddings`, for docs/scale.md.
 
-`python -m benches.scale` rewrites it. The speed of a GPU is assumed, not measured.
+The rate of a GPU is assumed, not measured.
 """
 
-import json
-import re
 from typing import Any
 
-from tests.conftest import PROJECT
-
-PAGE = PROJECT / "docs/scale.md"
-FIGURES = PROJECT / "docs/figures/bench-embeddings.json"
-BLOCK = re.compile(r"(<!-- measured -->\n).*(<!-- end -->)", re.DOTALL)
 DOCUMENTS = 100_000_000
 SHARDS = 100
 PODS = (1, 10, 100)
@@ -60,11 +53,3 @@ def span(hours: float, decimals: int) -> str:
     """
     shown = f"{hours:,.{decimals}f}"
     return f"{shown} h" if float(shown.replace(",", "")) else f"{hours * 60:.1f} min"
-
-
-def main() -> None:
-    PAGE.write_text(BLOCK.sub(lambda match: match[1] + block(json.loads(FIGURES.read_text())) + match[2], PAGE.read_text()))
-
-
-if __name__ == "__main__":
-    main()

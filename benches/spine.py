@@ -92,13 +92,13 @@ def search_ratios() -> tuple[float, float]:
 
     Both sides encode with the server's number of threads; the client is the standard library's, which has the least overhead.
     """
-    from images.serve.__main__ import THREADS_A_SEARCH
+    from images.serve.__main__ import THREADS_PER_SEARCH
     from pipelines.corpus.documents import queries
     from pipelines.retrieval.release import load_release
     from tests.images.serve.server import running_server
 
     store = open_store()
-    release = load_release(store, str(Journal(store).routing.champion), THREADS_A_SEARCH)
+    release = load_release(store, str(Journal(store).routing.champion), THREADS_PER_SEARCH)
     texts = [query.text for query in queries(load_exactly(store, "corpus", release.card.corpus), "test")][:SEARCHES]
     bare, served = [], []
     with running_server(Path(os.environ["RATCHET_HOME"])) as server:
@@ -125,14 +125,14 @@ def ratio(above: list[float], below: list[float], percentile: int) -> float:
 
 def no_change_chain_s() -> float:
     """Seconds of the chain of DAGs in a real Airflow when nothing changed, from the trigger to the end of the last dag run."""
-    from demo.__main__ import chain
+    from demo.__main__ import run_chain
     from demo.services import Services
 
     services = Services()
     try:
         services.up(told=lambda _: None)
-        chain(services, {})
-        return timed(lambda: chain(services, {}))
+        run_chain(services, {})
+        return timed(lambda: run_chain(services, {}))
     finally:
         services.down(told=lambda _: None)
 

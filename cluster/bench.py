@@ -19,8 +19,8 @@ from typing import Any
 
 from cluster.local import Cluster, NoCluster, airflow_environment, cluster
 from cluster.parity import chain
-from cluster.platform import SEED, Platform, _connection, _environment, platform
-from demo.services import _healthy
+from cluster.platform import SEED, Platform, airflow_connection, environment_with, platform
+from demo.services import is_healthy
 from tests.conftest import PROJECT
 from tests.figures import write_figures
 from tests.services import free_ports
@@ -34,13 +34,13 @@ SERVE = f"ratchet/serve:{tomllib.loads((PROJECT / 'pyproject.toml').read_text())
 def pod_overhead_s(p: Platform) -> dict[str, float]:
     """StepOperator's pod over `kubectl run` of the same image and command, medians of alternating runs of a short step.
 
-    Neither waits for the pod's deletion: the operator asks for it and goes on, and `kubectl` is not asked to remove it.
+    Neither waits for the pod's deletion: the operator requests it and goes on, and `kubectl` does not remove its pod.
     """
     from tests.airflow_home import HOME, task_context  # isort: skip  # Airflow's home comes before Airflow
 
     settings = {**airflow_environment(p.cluster, Path(HOME), p.cluster.kubeconfig), "RATCHET_RUNTIME": "kubernetes"}
-    settings |= _connection(p.s3, str(p.store.endpoint))
-    with _environment(settings):
+    settings |= airflow_connection(p.s3, str(p.store.endpoint))
+    with environment_with(settings):
         sys.path.insert(0, str(Path(HOME) / "config"))
         from kubernetes.client import ApiClient
         from operators.step import StepOperator
@@ -55,13 +55,13 @@ def pod_overhead_s(p: Platform) -> dict[str, float]:
             operator = StepOperator(step=history, task_id="history")
             operator.prepare_pod(context)
             spec = ApiClient().sanitize_for_serialization(operator.build_pod_request_obj(context))["spec"]
-            base = spec["containers"][0]  # the operator's Secret goes with its pod; this one is given the same by value
+            base = spec["containers"][0]  # without the operator's Secret the credentials are passed by value
             base |= {"envFrom": [], "env": base["env"] + [{"name": name, "value": value} for name, value in account.items()]}
             bare.append(_kubectl_run(p.cluster, f"bare-{number}", spec))
             with redirect_stdout(StringIO()):
-                operated.append(_timed(lambda made=operator, given=context: made.execute(given)))
-    found = statistics.median(operated), statistics.median(bare)
-    return {"pod_overhead_s": found[0] - found[1], "pod_s": found[0], "kubectl_run_s": found[1]}
+                operated.append(_timed(lambda operator=operator, context=context: operator.execute(context)))
+    pod_s, kubectl_run_s = statistics.median(operated), statistics.median(bare)
+    return {"pod_overhead_s": pod_s - kubectl_run_s, "pod_s": pod_s, "kubectl_run_s": kubectl_run_s}
 
 
 def _timed(action: Any) -> float:
@@ -70,15 +70,27 @@ def _timed(action: Any) -> float:
     return time.monotonic() - started
 
 
-def _kubectl_run(found: Cluster, name: str, spec: dict[str, Any]) -> float:
+def _kubectl_run(cluster: Cluster, name: str, spec: dict[str, Any]) -> float:
     """Seconds of `kubectl run --attach` with this specification, to its end."""
     spec["containers"][0]["name"] = name
     command = [
-        "kubectl", "--kubeconfig", str(found.kubeconfig), "--namespace", found.namespace, "run", name, "--image", found.image,
-        "--restart=Never", "--attach", "--quiet", "--overrides", json.dumps({"apiVersion": "v1", "spec": spec}),
-    ]  # fmt: skip
+        "kubectl",
+        "--kubeconfig",
+        str(cluster.kubeconfig),
+        "--namespace",
+        cluster.namespace,
+        "run",
+        name,
+        "--image",
+        cluster.image,
+        "--restart=Never",
+        "--attach",
+        "--quiet",
+        "--overrides",
+        json.dumps({"apiVersion": "v1", "spec": spec}),
+    ]
     seconds = _timed(lambda: _run(command))
-    found.api.delete_namespaced_pod(name, found.namespace, grace_period_seconds=0)
+    cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=0)
     return seconds
 
 
@@ -97,15 +109,15 @@ def no_change_chain_s(p: Platform) -> float:
 def server() -> dict[str, float]:
     """The image's size in MB, and the median of seconds from `docker run` to its first answer; empty without the image."""
     docker = shutil.which("docker")
-    size = _said(docker, "image", "inspect", "--format", "{{.Size}}", SERVE) if docker else ""
+    size = _output(docker, "image", "inspect", "--format", "{{.Size}}", SERVE) if docker else ""
     if not size:
         print(f"no image {SERVE} in Docker (make images TARGETS=serve): its size and start are left out")
         return {}
     return {"serve_image_mb": int(size) / 1e6, "serve_start_s": statistics.median(_start_s(str(docker)) for _ in range(STARTS))}
 
 
-def _said(*command: str | None) -> str:
-    answer = subprocess.run([str(one) for one in command], capture_output=True, text=True, check=False)
+def _output(*command: str | None) -> str:
+    answer = subprocess.run([str(argument) for argument in command], capture_output=True, text=True, check=False)
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
@@ -113,7 +125,7 @@ def _start_s(docker: str) -> float:
     port = free_ports(1)[0]
     started = time.monotonic()
     with _container(docker, port):
-        while not _healthy(f"http://127.0.0.1:{port}/healthz"):
+        while not is_healthy(f"http://127.0.0.1:{port}/healthz"):
             if time.monotonic() - started > 60:
                 raise RuntimeError(f"{SERVE} did not answer within a minute")
             time.sleep(0.02)
@@ -132,10 +144,10 @@ def _container(docker: str, port: int) -> Iterator[None]:
 
 
 def main() -> int:
-    """Measure and write."""
+    """Measure and write the figures."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with cluster() as found, platform(found) as p:
+        with cluster() as started, platform(started) as p:
             figures: dict[str, Any] = {**pod_overhead_s(p), "no_change_chain_s": no_change_chain_s(p), **server()}
     except NoCluster as reason:
         print(f"error: given {reason}; expected a cluster; next: set KUBECONFIG", file=sys.stderr)

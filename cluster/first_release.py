@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx
 from kubernetes import client, config
 
-from cluster.local import NoCluster, _host, find_kubeconfig
+from cluster.local import NoCluster, find_kubeconfig, node_address
 from cluster.parity import follow
 from cluster.platform import SEED
 from cluster.relay import relay
@@ -43,8 +43,8 @@ NO_BUDGET = """  - patch: |
 
 def commands(page: str) -> list[str]:
     """The shell blocks of the page's four parts, in order."""
-    found = re.split(r"^(?=## )", page, flags=re.MULTILINE)
-    parts = [part for part in found if part.startswith(PARTS)]
+    sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    parts = [part for part in sections if part.startswith(PARTS)]
     return ["\n".join(re.findall(r"^```bash\n(.*?)^```", part, re.MULTILINE | re.DOTALL)) for part in parts]
 
 
@@ -61,9 +61,9 @@ def filled(text: str, registry: str, bucket: str, s3: S3, endpoint: str, old: bo
         "port-forward service/serve 8089 &": "port-forward service/serve 8089 > /dev/null &\nsleep 3",
         search: f'--fail --silent {search} > "$HOME/found.json"',
     }
-    for given, value in names.items():
-        assert text.count(given) >= 1, f"{PAGE} no longer says {given!r}"
-        text = text.replace(given, value)
+    for placeholder, value in names.items():
+        assert text.count(placeholder) >= 1, f"{PAGE} no longer says {placeholder!r}"
+        text = text.replace(placeholder, value)
     return text
 
 
@@ -75,8 +75,8 @@ def registry(folder: Path) -> Iterator[str]:
         raise NoCluster("no docker, or no docker-registry (Debian's package of that name)")
     address = f"127.0.0.1:{free_ports(1)[0]}"
     folder.mkdir()
-    given = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(folder / "images")}}, "http": {"addr": address}}
-    (folder / "config.json").write_text(json.dumps(given))  # JSON is YAML too
+    config = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(folder / "images")}}, "http": {"addr": address}}
+    (folder / "config.json").write_text(json.dumps(config))  # JSON is YAML too
     with running([program, "serve", str(folder / "config.json")], folder, lambda: answers(f"http://{address}/v2/")):
         try:
             yield address
@@ -110,7 +110,7 @@ def walk(folder: Path) -> dict[str, Any]:
     """From a clone in a home of its own to the answer to a search."""
     kubeconfig = find_kubeconfig(build=True)
     api = client.CoreV1Api(config.new_client_from_config(str(kubeconfig)))
-    if NAMESPACE in {one.metadata.name for one in api.list_namespace().items}:
+    if NAMESPACE in {namespace.metadata.name for namespace in api.list_namespace().items}:
         raise NoCluster(f"a cluster that has a namespace {NAMESPACE} already, which this would take for its own")
     home, clone, python = folder / "home", folder / "clone", sys.executable
     (home / ".kube").mkdir(parents=True)
@@ -119,9 +119,9 @@ def walk(folder: Path) -> dict[str, Any]:
     version = client.VersionApi(api.api_client).get_code()
     with registry(folder / "registry") as images, seaweedfs(folder / "s3") as s3:
         inner = urlsplit(s3.endpoint)
-        with relay(_host(api), (str(inner.hostname), int(inner.port or 0))) as network:
+        with relay(node_address(api), (str(inner.hostname), int(inner.port or 0))) as network:
             text = "\n".join(commands((clone / PAGE).read_text()))
-            endpoint = f"http://{_host(api)}:{network.port}"
+            endpoint = f"http://{node_address(api)}:{network.port}"
             old = int(re.sub(r"\D", "", version.minor)) < 21
             text = filled(text, images, s3.create_bucket("ratchet"), s3, endpoint, old)
             watched = f"cd {PROJECT} && {python} -m cluster.first_release {clone}"
@@ -134,8 +134,8 @@ def walk(folder: Path) -> dict[str, Any]:
                 with contextlib.suppress(client.ApiException):
                     api.delete_namespace(NAMESPACE, grace_period_seconds=0)
     chain = json.loads((clone / "build/chain.json").read_text())
-    found = json.loads((home / "found.json").read_text())["results"]
-    return {"walk_s": time.monotonic() - started, **chain, "results": len(found)}
+    results = json.loads((home / "found.json").read_text())["results"]
+    return {"walk_s": time.monotonic() - started, **chain, "results": len(results)}
 
 
 def _bash(script: str, clone: Path, home: Path) -> None:
@@ -150,16 +150,16 @@ def _bash(script: str, clone: Path, home: Path) -> None:
     child = subprocess.Popen(["bash", str(home / "walk.sh")], cwd=clone, env=environment, start_new_session=True)
     try:
         if child.wait(3600):
-            said = (home / "airflow.log").read_text()[-2000:] if (home / "airflow.log").exists() else ""
-            raise RuntimeError(f"the walk ended with {child.returncode}; its last command is above. Airflow said: {said}")
+            log = (home / "airflow.log").read_text()[-2000:] if (home / "airflow.log").exists() else ""
+            raise RuntimeError(f"the walk ended with {child.returncode}; its last command is above; Airflow's log: {log}")
     finally:
         _end(child)
 
 
-def main(asked: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Walk and write; with a clone's folder only the part in Airflow's UI."""
-    if asked:
-        clone = Path(asked[0])
+    if arguments:
+        clone = Path(arguments[0])
         seconds = first_release(clone)
         (clone / "build").mkdir(exist_ok=True)
         (clone / "build/chain.json").write_text(json.dumps({"chain_s": seconds}))

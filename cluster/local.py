@@ -1,4 +1,4 @@
-"""A real cluster for tests: the one KUBECONFIG names, else the local one, with a namespace of the test's own.
+"""A real cluster for tests: the one that KUBECONFIG names, otherwise the local one, with a namespace of its own.
 
 Pods run the image that K8S_IMAGE names; without it they run this machine's Python and this project, mounted read-only, which
 needs no image build and works only where the cluster's node is this machine. K8S_HOST is this machine's address as pods see it.
@@ -31,12 +31,12 @@ START_S = 900
 
 
 class NoCluster(Exception):
-    """There is no cluster to be had here; says why."""
+    """No cluster is available; the message says why."""
 
 
 @dataclass
 class Cluster:
-    """A namespace of a cluster, and what its pods need to know of this machine."""
+    """A namespace of a cluster, and the address of this machine as its pods see it."""
 
     kubeconfig: Path
     namespace: str
@@ -47,20 +47,24 @@ class Cluster:
     def pods(self, **labels: str) -> list[Any]:
         """The pods there are now, oldest first."""
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
-        found = self.api.list_namespaced_pod(self.namespace, label_selector=selector).items
-        return sorted(found, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
+        pods = self.api.list_namespaced_pod(self.namespace, label_selector=selector).items
+        return sorted(pods, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
 
     def pod_when(self, ready: Callable[[Any], bool], timeout_s: float = 120, **labels: str) -> Any:
-        """The first pod that is as asked."""
-        return until(lambda: next((pod for pod in self.pods(**labels) if ready(pod)), None), timeout_s, "a pod as asked")
+        """The first pod for which `ready` is true.
+
+        Raises:
+            AssertionError: there is none within `timeout_s` seconds.
+        """
+        return until(lambda: next((pod for pod in self.pods(**labels) if ready(pod)), None), timeout_s, "such pod")
 
     def log(self, pod: str) -> str:
-        """What a pod said so far; empty: nothing, or it does not run yet."""
+        """A pod's log so far; empty: it wrote nothing, or does not run yet."""
         try:
             answer = self.api.read_namespaced_pod_log(pod, self.namespace, container="base", _preload_content=False)
         except ApiException:
             return ""
-        return str(answer.data.decode(errors="replace"))  # as it is: the client would parse a line of JSON
+        return str(answer.data.decode(errors="replace"))  # undecoded by the client, which would parse a line of JSON
 
     def server(self) -> tuple[str, int]:
         """Where the cluster's API listens."""
@@ -68,25 +72,25 @@ class Cluster:
         return str(parts.hostname), parts.port or 443
 
     def through(self, port: int, folder: Path) -> Path:
-        """A kubeconfig that goes to this machine's `port` and still checks the server's certificate."""
-        known = yaml.safe_load(self.kubeconfig.read_text())
-        for one in known["clusters"]:
-            one["cluster"] |= {"server": f"https://127.0.0.1:{port}", "tls-server-name": self.server()[0]}
+        """A kubeconfig that connects to this machine's `port` and still verifies the server's certificate."""
+        config = yaml.safe_load(self.kubeconfig.read_text())
+        for entry in config["clusters"]:
+            entry["cluster"] |= {"server": f"https://127.0.0.1:{port}", "tls-server-name": self.server()[0]}
         path = folder / "kubeconfig"
         path.touch(mode=0o600)
-        path.write_text(yaml.safe_dump(known))
+        path.write_text(yaml.safe_dump(config))
         return path
 
 
-def until(found: Callable[[], Any], timeout_s: float, what: str) -> Any:
-    """What `found` gives as soon as it is true.
+def until(probe: Callable[[], Any], timeout_s: float, what: str) -> Any:
+    """Call `probe` until its value is true; returns the value.
 
     Raises:
-        AssertionError: it was not in time.
+        AssertionError: it is not true within `timeout_s` seconds.
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        value = found()
+        value = probe()
         if value:
             return value
         time.sleep(0.2)
@@ -94,7 +98,7 @@ def until(found: Callable[[], Any], timeout_s: float, what: str) -> Any:
 
 
 def find_kubeconfig(build: bool) -> Path:
-    """The kubeconfig to use; starts the local cluster where there is the means.
+    """The kubeconfig to use; starts the local cluster if this machine can.
 
     Args:
         build: whether Kubernetes may be built first, which takes minutes.
@@ -102,9 +106,9 @@ def find_kubeconfig(build: bool) -> Path:
     Raises:
         NoCluster: there is none.
     """
-    named = os.environ.get("KUBECONFIG", "")
-    if named:
-        return Path(named)
+    kubeconfig = os.environ.get("KUBECONFIG", "")
+    if kubeconfig:
+        return Path(kubeconfig)
     if not UP.exists() or os.geteuid() != 0:
         raise NoCluster("no KUBECONFIG, and no ../shared/k8s/up.sh to start a local cluster as root")
     if not build and not (K8S_HOME / "bin" / "kube-apiserver").exists():
@@ -112,14 +116,14 @@ def find_kubeconfig(build: bool) -> Path:
     try:
         subprocess.run([str(UP)], check=True, capture_output=True, text=True, timeout=START_S)
     except (subprocess.SubprocessError, OSError) as error:
-        said = str(getattr(error, "stderr", "") or error).strip()[-300:]
-        raise NoCluster(f"{UP.name} could not start a cluster: {said}") from None
+        reason = str(getattr(error, "stderr", "") or error).strip()[-300:]
+        raise NoCluster(f"{UP.name} could not start a cluster: {reason}") from None
     return K8S_HOME / "admin.kubeconfig"
 
 
 @contextlib.contextmanager
 def cluster(build: bool = True) -> Iterator[Cluster]:
-    """A fresh namespace, gone with everything in it when the block ends.
+    """A fresh namespace, deleted with everything in it when the block ends.
 
     Raises:
         NoCluster: there is no cluster, or its pods can't run this project.
@@ -134,45 +138,49 @@ def cluster(build: bool = True) -> Iterator[Cluster]:
     try:
         until(lambda: api.list_namespaced_service_account(namespace).items, 60, "service account")
         image = os.environ.get("K8S_IMAGE", MOUNTED)
-        found = Cluster(kubeconfig, namespace, os.environ.get("K8S_HOST") or _host(api), image, api)
-        _probe(found)
-        yield found
+        started = Cluster(kubeconfig, namespace, os.environ.get("K8S_HOST") or node_address(api), image, api)
+        _check_pods_can_run(started)
+        yield started
     finally:
         api.delete_namespace(namespace, grace_period_seconds=0)
 
 
-def _probe(found: Cluster) -> None:
-    """Whether a pod can run this project at all.
+def _check_pods_can_run(cluster: Cluster) -> None:
+    """Run a pod that imports this project.
 
     Raises:
-        NoCluster: it can't; says what the pod said.
+        NoCluster: it can't; the message has the pod's log.
     """
     container = client.V1Container(
-        name="base", image=found.image, command=["python", "-c", "import pipelines.artifacts"], env=[], volume_mounts=[],
+        name="base",
+        image=cluster.image,
+        command=["python", "-c", "import pipelines.store.artifacts"],
+        env=[],
+        volume_mounts=[],
         security_context=client.V1SecurityContext(run_as_user=10001),
-    )  # fmt: skip
+    )
     spec = client.V1PodSpec(containers=[container], volumes=[], restart_policy="Never")
     pod = client.V1Pod(metadata=client.V1ObjectMeta(name="probe"), spec=spec)
     changes: dict[str, Any] = {}
-    exec(local_settings(found.image), changes)  # our own text, as Airflow runs it
+    exec(local_settings(cluster.image), changes)  # the hook that Airflow runs
     changes["pod_mutation_hook"](pod)
-    until(lambda: _created(found, pod), 60, "account for pods")
+    until(lambda: _created(cluster, pod), 60, "account for pods")
     over = ("Succeeded", "Failed")
     try:
-        ended = found.pod_when(lambda one: one.status.phase in over, 180)
+        ended = cluster.pod_when(lambda known: known.status.phase in over, 180)
     except AssertionError:
         raise NoCluster("a cluster whose pods do not start within 3 minutes") from None
-    said = found.log("probe")
-    found.api.delete_namespaced_pod("probe", found.namespace, grace_period_seconds=0)
-    until(lambda: not found.pods(), 60, "end of the probe")
+    log = cluster.log("probe")
+    cluster.api.delete_namespaced_pod("probe", cluster.namespace, grace_period_seconds=0)
+    until(lambda: not cluster.pods(), 60, "end of the probe")
     if ended.status.phase == "Failed":
-        raise NoCluster(f"a cluster whose pods can't run this project: {said.strip()[-300:]}")
+        raise NoCluster(f"a cluster whose pods can't run this project: {log.strip()[-300:]}")
 
 
-def _created(found: Cluster, pod: client.V1Pod) -> bool:
-    """Whether the cluster took the pod; a namespace a moment old may have no token for its account yet."""
+def _created(cluster: Cluster, pod: client.V1Pod) -> bool:
+    """Whether the cluster accepted the pod; a new namespace may have no token for its service account yet."""
     try:
-        found.api.create_namespaced_pod(found.namespace, pod)
+        cluster.api.create_namespaced_pod(cluster.namespace, pod)
     except ApiException as error:
         if "retry after" in str(error.body):
             return False
@@ -180,9 +188,9 @@ def _created(found: Cluster, pod: client.V1Pod) -> bool:
     return True
 
 
-def _host(api: client.CoreV1Api) -> str:
+def node_address(api: client.CoreV1Api) -> str:
     """The node's address, which is this machine's where the cluster is local."""
-    addresses = [one for node in api.list_node().items for one in node.status.addresses if one.type == "InternalIP"]
+    addresses = [address for node in api.list_node().items for address in node.status.addresses if address.type == "InternalIP"]
     return str(addresses[0].address)
 
 
@@ -202,7 +210,7 @@ def pod_mutation_hook(pod):
         base.command = [PYTHON, *base.command[1:]]
         base.env += [k8s.V1EnvVar(name="PYTHONPATH", value=PROJECT), k8s.V1EnvVar(name="HOME", value="/tmp")]
     if "sidecar" in pod.metadata.name:
-        base_mounts = [one for one in base.volume_mounts if one.name.startswith("host-")]
+        base_mounts = [mount for mount in base.volume_mounts if mount.name.startswith("host-")]
         killed = [base.command[0], "-c", "import sys, time; time.sleep(6); sys.exit(137)"]
         pod.spec.containers.append(
             k8s.V1Container(name="airflow-xcom-sidecar", image=base.image, command=killed, volume_mounts=base_mounts)
@@ -220,15 +228,15 @@ def local_settings(image: str) -> str:
     return HOOK.format(mounts=mounts, python=sys.executable if mounted else "", project=str(PROJECT), image=image)
 
 
-def airflow_environment(one: Cluster, folder: Path, kubeconfig: Path) -> dict[str, str]:
-    """What an Airflow whose home is `folder` needs, so that its steps become pods in this namespace."""
+def airflow_environment(cluster: Cluster, folder: Path, kubeconfig: Path) -> dict[str, str]:
+    """The environment of an Airflow whose home is `folder` and whose steps run as pods in this namespace."""
     local = folder / "config" / "airflow_local_settings.py"
     local.parent.mkdir(parents=True, exist_ok=True)
-    local.write_text(local_settings(one.image))
+    local.write_text(local_settings(cluster.image))
     connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(kubeconfig), "in_cluster": False}}
     return {
-        "RATCHET_NAMESPACE": one.namespace,
-        "RATCHET_IMAGE": one.image,
+        "RATCHET_NAMESPACE": cluster.namespace,
+        "RATCHET_IMAGE": cluster.image,
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(connection),
         "KUBECONFIG": "",
     }

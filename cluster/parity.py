@@ -1,4 +1,4 @@
-"""`make proof-parity`: the whole chain once as processes and once as pods, on the same collection; are they one?
+"""`make proof-parity`: runs the chain once as processes and once as pods on the same collection, and compares the stores.
 
 Writes build/proof/parity.json. The collection is electronics where ../shared/data/chorus is, else icons.
 """
@@ -47,7 +47,7 @@ def follow(api: AirflowApi, conf: dict[str, Any], last: str = "deploy_release") 
     """Start `ingest_corpus` and wait for the whole chain, which must reach the `last` DAG; how many seconds it took."""
     started = time.monotonic()
     ended = api.follow("ingest_corpus", api.trigger("ingest_corpus", conf), lambda task: _tell(task, started))
-    states = {one["dag_id"]: one["state"] for one in ended}
+    states = {run["dag_id"]: run["state"] for run in ended}
     assert set(states.values()) == {"success"}, states
     assert last in states, f"the chain ended early: {states}"
     return time.monotonic() - started
@@ -61,13 +61,13 @@ def _tell(task: dict[str, Any], started: float) -> None:
 
 def artifacts(store: Store) -> dict[tuple[str, str], Artifact]:
     """Every artifact of the chain by kind and id."""
-    found: dict[tuple[str, str], Artifact] = {}
+    by_key: dict[tuple[str, str], Artifact] = {}
     for kind in KINDS:
         for name in store.names(f"{kind}/"):
-            one = find(store, kind, name)
-            if one is not None:
-                found[kind, name] = one
-    return found
+            artifact = find(store, kind, name)
+            if artifact is not None:
+                by_key[kind, name] = artifact
+    return by_key
 
 
 def compared(a: Store, b: Store) -> dict[str, Any]:
@@ -78,14 +78,14 @@ def compared(a: Store, b: Store) -> dict[str, Any]:
     files = [(key, name) for key in both for name in first[key].manifest.files]
     equal = [pair for pair in files if _same(first[pair[0]], second[pair[0]], pair[1])]
     release = [Journal(store).routing.champion for store in (a, b)]
-    embedded = [load_exactly(store, "embeddings", _only(found, "embeddings")) for store, found in ((a, first), (b, second))]
+    embedded = [load_exactly(store, "embeddings", _only(by_key, "embeddings")) for store, by_key in ((a, first), (b, second))]
     return {
         "artifacts": len(ids[0]),
         "artifacts_of_one_side": len(ids[0] ^ ids[1]),
         "files": len(files),
         "files_equal": len(equal),
         "files_differ": ", ".join(sorted({name for key, name in files if (key, name) not in equal})),
-        "vectors_max_abs_difference": _largest(*map(vectors, embedded)),
+        "vectors_max_abs_difference": _max_abs_difference(*map(vectors, embedded)),
         "top10_equal_ratio": _top10(first, second, a, b),
         "verdict_equal": int(_verdicts(first) == _verdicts(second)),
         "champion_equal": int(release[0] == release[1] and release[0] is not None),
@@ -94,48 +94,48 @@ def compared(a: Store, b: Store) -> dict[str, Any]:
     }
 
 
-def _same(one: Artifact, other: Artifact, name: str) -> bool:
-    return one.manifest.files[name].sha256 == other.manifest.files[name].sha256
+def _same(artifact: Artifact, other: Artifact, name: str) -> bool:
+    return artifact.manifest.files[name].sha256 == other.manifest.files[name].sha256
 
 
-def _only(found: dict[tuple[str, str], Artifact], kind: str) -> str:
-    (name,) = [name for one, name in found if one == kind]
+def _only(by_key: dict[tuple[str, str], Artifact], kind: str) -> str:
+    (name,) = [name for known, name in by_key if known == kind]
     return name
 
 
-def _largest(one: Any, other: Any) -> float:
-    return float(np.abs(np.asarray(one) - np.asarray(other)).max())
+def _max_abs_difference(a: Any, b: Any) -> float:
+    return float(np.abs(np.asarray(a) - np.asarray(b)).max())
 
 
-def _verdicts(found: dict[tuple[str, str], Artifact]) -> list[Any]:
-    return [one.facts["sentence"] for (kind, _), one in sorted(found.items(), key=lambda pair: pair[0]) if kind == "verdict"]
+def _verdicts(by_key: dict[tuple[str, str], Artifact]) -> list[Any]:
+    return [by_key[key].facts["sentence"] for key in sorted(by_key) if key[0] == "verdict"]
 
 
 def _top10(first: dict[Any, Artifact], second: dict[Any, Artifact], a: Store, b: Store) -> float:
-    """Of how many queries both indexes give the same ten documents, where scores that differ by 1e-5 or less are ties."""
+    """The share of queries for which both indexes give the same top 10; scores that differ by at most 1e-5 are ties."""
     corpus, encoder = first["corpus", _only(first, "corpus")], first["encoder", _only(first, "encoder")]
     texts = [query.text for query in queries(corpus)]
-    asked = load_encoder(encoder, "onnx-fp32").encode(texts, "query")
+    query_vectors = load_encoder(encoder, "onnx-fp32").encode(texts, "query")
     ranked = [
-        load_index(load_exactly(store, "index", _only(found, "index"))).search(asked, 20)
-        for store, found in ((a, first), (b, second))
+        load_index(load_exactly(store, "index", _only(by_key, "index"))).search(query_vectors, 20)
+        for store, by_key in ((a, first), (b, second))
     ]
-    return sum(_tied(one, other) for one, other in zip(*ranked, strict=True)) / len(texts)
+    return sum(_tied(ranking, other) for ranking, other in zip(*ranked, strict=True)) / len(texts)
 
 
-def _tied(one: list[tuple[str, float]], other: list[tuple[str, float]]) -> bool:
-    """Whether each document of the one's ten is among the other's, or scores as much as the other's tenth."""
+def _tied(ranking: list[tuple[str, float]], other: list[tuple[str, float]]) -> bool:
+    """Whether each document of the top 10 is among the other's, or ties with the other's tenth."""
     last = other[min(9, len(other) - 1)][1]
     scores = dict(other)
-    return all(scores.get(document, -1.0) >= last - TIES for document, _ in one[:10])
+    return all(scores.get(document, -1.0) >= last - TIES for document, _ in ranking[:10])
 
 
 def main() -> int:
     """Run both chains and compare what they left."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with cluster() as found:
-            figures = _both(found)
+        with cluster() as started:
+            figures = _run_both(started)
     except NoCluster as reason:
         print(f"error: given {reason}; expected a cluster; next: set KUBECONFIG", file=sys.stderr)
         return 2
@@ -143,14 +143,14 @@ def main() -> int:
     return 0
 
 
-def _both(found: Cluster) -> dict[str, Any]:
+def _run_both(cluster: Cluster) -> dict[str, Any]:
     """The chain as processes, then as pods with the same encoder; both stores stay until they are compared."""
-    with platform(found, runtime="process", **SHARED) as one:
-        seconds = {"process_s": round(chain(one, _source(one)))}
-        encoder = load_exactly(one.store, "encoder", one.encoder)
-        with platform(found, encoder, **SHARED) as other:
-            seconds["cluster_s"] = round(chain(other, _source(other)))
-            return {**compared(one.store, other.store), **seconds}
+    with platform(cluster, runtime="process", **SHARED) as processes:
+        seconds = {"process_s": round(chain(processes, _source(processes)))}
+        encoder = load_exactly(processes.store, "encoder", processes.encoder)
+        with platform(cluster, encoder, **SHARED) as pods:
+            seconds["cluster_s"] = round(chain(pods, _source(pods)))
+            return {**compared(processes.store, pods.store), **seconds}
 
 
 def _source(p: Platform) -> str:
@@ -159,7 +159,7 @@ def _source(p: Platform) -> str:
         return ""
     bucket = p.store.uri.removesuffix("/store")
     store = Store(bucket, p.store.endpoint)
-    for path in sorted(one for one in CHORUS.rglob("*") if one.is_file()):
+    for path in sorted(file for file in CHORUS.rglob("*") if file.is_file()):
         obstore.put(store.backend, f"electronics/{path.relative_to(CHORUS)}", path)
     return f"{bucket}/electronics"
 

@@ -1,4 +1,4 @@
-"""A TCP relay that can cut what passes through it, or be silent for a while: a network that fails on demand."""
+"""A TCP relay that simulates network failures: it can close its connections, and refuse new ones for a while."""
 
 import contextlib
 import selectors
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class Relay:
-    """Listens at `host` and passes every connection on to `target`, until it is told to cut or to close."""
+    """Listens on `host` and forwards every connection to `target` until `cut` or `close`."""
 
     def __init__(self, host: str, target: tuple[str, int]) -> None:
         self.target, self.cuts = target, 0
@@ -20,7 +20,7 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> int:
-        """Break every connection that is open now; how many."""
+        """Close every open connection; returns their number."""
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
             _close(*pair)
@@ -28,12 +28,12 @@ class Relay:
         return len(pairs)
 
     def shut(self, seconds: float) -> None:
-        """Break everything, and refuse whoever comes within `seconds`."""
+        """Close every connection and refuse new ones for `seconds`."""
         self._shut_until = time.monotonic() + seconds
         self.cut()
 
     def close(self) -> None:
-        """Stop listening and break everything."""
+        """Stop listening and close every connection."""
         self._listener.close()
         self.cut()
 
@@ -51,36 +51,36 @@ class Relay:
                     continue
                 self._pairs = [pair for pair in self._pairs if pair[0].fileno() >= 0]
                 self._pairs.append((client, server))
-                threading.Thread(target=_pass_on, args=(client, server), daemon=True).start()
+                threading.Thread(target=_forward, args=(client, server), daemon=True).start()
 
 
-def _pass_on(client: socket.socket, server: socket.socket) -> None:
+def _forward(client: socket.socket, server: socket.socket) -> None:
     other = {client: server, server: client}
     with contextlib.suppress(OSError, ValueError), selectors.DefaultSelector() as ready:
-        for one in other:
-            ready.register(one, selectors.EVENT_READ)
+        for connection in other:
+            ready.register(connection, selectors.EVENT_READ)
         while True:
             for key, _ in ready.select():
-                one = key.fileobj
-                body = one.recv(1 << 16)  # type: ignore[union-attr]
+                source = key.fileobj
+                body = source.recv(1 << 16)  # type: ignore[union-attr]
                 if not body:
                     raise ConnectionResetError
-                other[one].sendall(body)  # type: ignore[index]
+                other[source].sendall(body)  # type: ignore[index]
     _close(client, server)
 
 
 def _close(*sockets: socket.socket) -> None:
-    for one in sockets:
+    for connection in sockets:
         with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
-        one.close()
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
 
 @contextlib.contextmanager
 def relay(host: str, target: tuple[str, int]) -> Iterator[Relay]:
     """A relay until the block ends."""
-    made = Relay(host, target)
+    listening = Relay(host, target)
     try:
-        yield made
+        yield listening
     finally:
-        made.close()
+        listening.close()

@@ -1,4 +1,4 @@
-"""Who saw which pod encode what: what every pod says is read while it lives, since pods that end are deleted."""
+"""Records which pod encoded which shard: the logs of all pods are read while they run, since finished pods are deleted."""
 
 import json
 import threading
@@ -12,8 +12,8 @@ from cluster.local import Cluster
 from pipelines.store.objects import Store
 
 EVERY_S = 0.5
-EXACT_TO = timedelta(seconds=1)
-"""A manifest tells its time in whole seconds."""
+PRECISION = timedelta(seconds=1)
+"""The time in a manifest is in whole seconds."""
 
 
 class Witness:
@@ -32,11 +32,11 @@ class Witness:
         self._over.set()
         self._pool.shutdown()
         if error is None:
-            self._watching.result()  # a witness that failed has seen nothing
+            self._watching.result()  # without this an error in the thread would look like an empty record
 
     def encodings(self) -> list[dict[str, Any]]:
-        """The lines with which pods told that they began to encode a shard, and how much of it."""
-        return [line for log in self.logs.values() for line in told(log) if line["event"] == "encoding"]
+        """The log entries `encoding`, with the shard and the number of texts that a pod began to encode."""
+        return [line for log in self.logs.values() for line in log_entries(log) if line["event"] == "encoding"]
 
     def _watch(self) -> None:
         while not self._over.wait(EVERY_S):
@@ -44,20 +44,22 @@ class Witness:
                 self.logs[pod.metadata.name] = self.cluster.log(pod.metadata.name) or self.logs.get(pod.metadata.name, "")
 
 
-def told(log: str) -> Iterable[dict[str, Any]]:
-    """The structured lines of a step's log."""
+def log_entries(log: str) -> Iterable[dict[str, Any]]:
+    """The JSON lines of a step's log that are log entries."""
     for text in log.splitlines():
         try:
-            line = json.loads(text)
+            entry = json.loads(text)
         except ValueError:
             continue
-        if isinstance(line, dict) and "event" in line:
-            yield line
+        if isinstance(entry, dict) and "event" in entry:
+            yield entry
 
 
 def redone(store: Store, encodings: Iterable[dict[str, Any]]) -> list[str]:
-    """The shards that a pod began to encode although they were committed by then."""
-    return [one["shard"] for one in encodings if one["texts"] and _was_committed(store, one["shard"], one["timestamp"])]
+    """The shards that a pod began to encode after they had been committed."""
+    return [
+        entry["shard"] for entry in encodings if entry["texts"] and _was_committed(store, entry["shard"], entry["timestamp"])
+    ]
 
 
 def _was_committed(store: Store, shard: str, then: str) -> bool:
@@ -65,4 +67,4 @@ def _was_committed(store: Store, shard: str, then: str) -> bool:
         manifest = json.loads(store.read(f"shard/{shard}/manifest.json"))
     except FileNotFoundError:
         return False
-    return datetime.fromisoformat(then) > datetime.fromisoformat(manifest["provenance"]["at"]) + EXACT_TO
+    return datetime.fromisoformat(then) > datetime.fromisoformat(manifest["provenance"]["at"]) + PRECISION

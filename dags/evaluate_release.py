@@ -3,6 +3,15 @@
 Assembles encoder, embeddings and index into a **release**, measures it on the judged queries beside BM25 and beside the
 champion, and writes a **verdict**. A passing verdict starts `promote_release`. A "no" is an answer, not a failure: the run
 is green, its note says REJECTED and why, and nothing follows.
+
+## When it is red
+
+- Red is never a bad release: that is a green run with the note REJECTED. Read the last line of the red task's log.
+- `assemble`: the parts were not made from each other. Pass the ids that the message names, or leave them empty in the form.
+- `evaluate`: the message names the artifact or file that can't be read; do what stands behind `next:`, then clear it.
+- `gate`: the champion changed while it ran. Clear `evaluate` and `gate`: both releases are compared again.
+- Clearing is safe: what was measured before is found by its recipe, and no release serves by this DAG.
+- Never widen `margin` or lower `confidence` to turn a verdict; to serve a release that nobody judged there is a waiver.
 """
 
 from airflow.sdk import DAG

@@ -3,6 +3,15 @@
 Leaves a **corpus**: documents, queries and judgments. Rows that can't be used are in the quarantine of the ingest's report;
 a failed check of the suite stops here. The same content gives the same corpus, whenever it is read. A new corpus starts
 `refresh_embeddings`. With `wait_for`, or an Airflow variable `ingest_wait_for`, the run first waits until that S3 key is there.
+
+## When it is red
+
+- The last line of the red task's log says what was given, what was expected and what to do next; a report's id is in it.
+- `wait_for`: the key did not appear within a day, or the connection `aws_default` may not read it. Correct it, clear the task.
+- `ingest`: open `/ratchet/reports/report/ID`, correct the source or the form's columns, start a new dag run.
+- `check`: open its report. Correct the data and start a new dag run, or have the suite changed and clear `check`.
+- Clearing any task is safe: a corpus that exists already is found by its recipe, and until all checks pass nothing follows.
+- Never correct a file inside the store: every artifact that names it would be refused as corrupt.
 """
 
 from airflow.sdk import DAG, Param

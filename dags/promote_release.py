@@ -2,6 +2,14 @@
 
 Writes the journal's next entry and shows it in MLflow. Refuses a verdict that did not pass, or that compared with a release
 that is no longer the champion. A challenger starts `deploy_release`, also when an earlier run named it; a champion does not.
+
+## When it is red
+
+- `promote`, verdict refused: start `evaluate_release` with the release's index; it is judged against today's champion.
+- `promote` skipped, not red: the release was rolled back before. The page Releases says why; `again` promotes it anyway.
+- `reconcile`: MLflow does not answer or was changed by hand. The journal holds; clear `reconcile` once MLflow is back.
+- Clearing is safe: a cleared `promote` finds the journal entry that its dag run wrote and writes no second one.
+- Never edit or delete a file of `journal/`, and never move an MLflow alias by hand: the next `reconcile` moves it back.
 """
 
 from airflow.sdk import DAG

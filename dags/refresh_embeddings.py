@@ -4,6 +4,15 @@ Compares the corpus with the champion's embeddings, encodes only what was added 
 and commits all vectors at once, if every document has exactly one. Nothing changed: nothing is encoded. Leaves an
 **index**, which starts `evaluate_release`. A dry run ends after `plan`: the dag run's note says what would be encoded and
 how long that takes.
+
+## When it is red
+
+- `embed`: the log of the red map index names node, memory or image. Clear that task instance: it goes on from its checkpoints.
+- Out of memory twice: lower `batch_tokens` in the DAG or raise the profile's memory (`RATCHET_PROFILES`), then clear it.
+- `commit_embeddings`: an integrity check failed, with counts and five ids. Start a new dag run with mode `full`.
+- `plan`, `index`: the last line of the log says what to correct; then clear the task and those after it.
+- Clearing is safe: finished shards, embeddings and indexes are found by their recipes, and the champion serves on meanwhile.
+- Never delete `checkpoints/` or artifacts by hand: `python -m pipelines gc` knows what is still in use.
 """
 
 from airflow.sdk import DAG

@@ -2,6 +2,15 @@
 
 One journal entry, timed until the server follows. Started by hand: the form may name another earlier champion, and asks
 why, which the journal keeps.
+
+## When it is red
+
+- `rollback`, no release to go back to: the message lists the earlier champions; start again with one of them in `to`.
+- `rollback`, a part of the release can't be read: roll back to another champion by `to`; the message names the file.
+- `rollback`, the server does not follow: the entry stays. Read the server's log and `/readyz`, then clear the task.
+- `reconcile`: only MLflow lags behind. Clear it once MLflow answers.
+- Clearing is safe: a cleared `rollback` finds its own entry and only waits again for the server.
+- Never edit or delete a file of `journal/` to undo an entry: deploy or roll back once more.
 """
 
 from airflow.sdk import DAG

@@ -1,1 +1,1 @@
-"""The platform on one machine: installs, starts the services, runs the train, plants the harms."""
+"""The platform on one machine: installs it, starts the services, runs the chain of DAGs, plants harms."""

@@ -1,4 +1,4 @@
-"""`make demo`: a real corpus becomes a judged, promoted, served release, and you see how; with DATA=my.csv yours does."""
+"""`make demo`: takes a real corpus through to a judged, promoted, served release; with DATA=my.csv it takes yours."""
 
 import json
 import sys
@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 
 from demo.airflow_api import AirflowApi
-from demo.own import asked, own_home, questions
+from demo.own import demo_queries, ingest_params, use_own_home
 from demo.services import Services
 from pipelines import logs
 from pipelines.contract import load_step
 from pipelines.errors import StepError, TryAgain
-from pipelines.evaluation.record import yardsticks
+from pipelines.evaluation.record import baseline_names
 from pipelines.settings import settings
 from pipelines.store.artifacts import Artifact, committed, load_exactly
 from pipelines.store.journal import Journal
@@ -26,18 +26,18 @@ MEASURES = ["nDCG@10", "RR@10", "R@100", "AP", "P@10", "Judged@10"]
 
 
 def demo(conf: dict[str, Any]) -> None:
-    """Start the services, run the chain of DAGs, show what came out.
+    """Start the services, run the chain of DAGs, print the release, its measures and some search results.
 
     Args:
-        conf: ingest's params; empty: the icons.
+        conf: params of `ingest`; empty: the icons.
 
     Raises:
-        StepError: a service or a step failed; says which log to read.
+        StepError: a service or a step failed; the message names the log to read.
     """
     started = time.monotonic()
     if conf:
         print(f"0. Look at {conf['source']}; its store and services are in {settings().home}")
-        quietly("ingest", **{**conf, "inspect": conf["source"]})
+        run_quietly("ingest", **{**conf, "inspect": conf["source"]})
     services = Services()
     store = open_store(services.settings)
     Journal(store)
@@ -45,45 +45,45 @@ def demo(conf: dict[str, Any]) -> None:
     print("1. Start Airflow, MLflow and the search server")
     services.up()
     print("2. Export the encoder all-MiniLM-L6-v2 to ONNX (once)")
-    exported = quietly("export_encoder")
+    exported = run_quietly("export_encoder")
     print(f"  encoder {exported.encoder}, max-abs deviation from the original weights {exported.deviation:.1e}")
     print("3. Run the train in Airflow: each DAG starts the next by an asset")
-    runs = chain(services, conf)
+    dag_runs = run_chain(services, conf)
     if Journal(store).routing.champion is None:
-        waive(services, runs)
-    show(services, store)
+        promote_by_waiver(services, dag_runs)
+    print_release(services, store)
     passes = forward_passes(store) - before
     following = f"{services.shell}, then python -m pipelines" if conf else "make demo-break"
     print(f"\nDone in {time.monotonic() - started:.0f} s with {passes} forward passes of the encoder. Next: {following}")
 
 
-def waive(services: Services, runs: list[dict[str, Any]]) -> None:
-    """Let what nobody has judged be looked at: an entry in the journal says who promoted it without a verdict, and why.
+def promote_by_waiver(services: Services, dag_runs: list[dict[str, Any]]) -> None:
+    """Promote a release that has no judgments, by a waiver that the journal keeps with name and reason.
 
     Raises:
-        TryAgain: the gate said something else.
+        TryAgain: the verdict is not "not run", so a waiver is not allowed.
     """
     airflow = AirflowApi(services.running["airflow"].url, services.token())
-    run = next((run["dag_run_id"] for run in runs if run["dag_id"] == "evaluate_release"), "")
-    said = airflow.result("evaluate_release", run, "gate") or {}
-    if said.get("outcome") != "not run":
-        given = f"a train that ended with {said.get('sentence', 'no verdict')}"
+    run = next((run["dag_run_id"] for run in dag_runs if run["dag_id"] == "evaluate_release"), "")
+    verdict = airflow.result("evaluate_release", run, "gate") or {}
+    if verdict.get("outcome") != "not run":
+        given = f"a train that ended with {verdict.get('sentence', 'no verdict')}"
         raise TryAgain(given, "a release to show", "read the gate's report")
     print(
         "  So this demo promotes it by a waiver, with its name and reason in the journal: you can look, nobody vouches for it."
     )
-    conf = {"verdict": said["verdict"], "waive": True, "why": "a first look by make demo, nobody has judged it"}
+    conf = {"verdict": verdict["verdict"], "waive": True, "why": "a first look by make demo, nobody has judged it"}
     follow(airflow, "promote_release", conf)
 
 
-def quietly(step: str, **values: Any) -> Any:
+def run_quietly(step: str, **values: Any) -> Any:
     """Run a step in this process; only its warnings are shown."""
     logs.configure(settings().model_copy(update={"log_level": "warning"}), step)
     return load_step(step).call(values)
 
 
-def chain(services: Services, conf: dict[str, Any]) -> list[dict[str, Any]]:
-    """Start ingest_corpus and follow the chain, a line for each task.
+def run_chain(services: Services, conf: dict[str, Any]) -> list[dict[str, Any]]:
+    """Start ingest_corpus and follow the chain of DAGs; prints a line for each task.
 
     Raises:
         TryAgain: a dag run failed.
@@ -94,12 +94,12 @@ def chain(services: Services, conf: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def follow(airflow: AirflowApi, dag: str, conf: dict[str, Any]) -> list[dict[str, Any]]:
-    """Start a DAG and follow the chain from there; the dag runs in the order they ended.
+    """Start a DAG and follow the chain from there; returns the dag runs in the order they ended.
 
     Raises:
         TryAgain: a dag run failed.
     """
-    runs = airflow.follow(dag, airflow.trigger(dag, conf), _tell_task)
+    runs = airflow.follow(dag, airflow.trigger(dag, conf), _print_task)
     for run in runs:
         if run["state"] == "failed":
             link = f"{airflow.url}/dags/{run['dag_id']}/runs/{run['dag_run_id']}"
@@ -109,7 +109,7 @@ def follow(airflow: AirflowApi, dag: str, conf: dict[str, Any]) -> list[dict[str
     return runs
 
 
-def _tell_task(task: dict[str, Any]) -> None:
+def _print_task(task: dict[str, Any]) -> None:
     if "progress" in task:
         print(f"  ...   {task['dag_id']:<19} {task['task_id']:<18} {task['progress']}", flush=True)
         return
@@ -118,14 +118,14 @@ def _tell_task(task: dict[str, Any]) -> None:
 
 
 def forward_passes(store: Store) -> int:
-    """How many batches encoders have run for all that lies in the store."""
+    """How many batches encoders have run for all shards and evaluations in the store."""
     kinds = ("shard", "evaluation")
     artifacts = [load_exactly(store, kind, name) for kind in kinds for name in committed(store, kind)]  # type: ignore[arg-type]
     return sum(int(artifact.facts.get("forward_passes", 0)) for artifact in artifacts)
 
 
-def show(services: Services, store: Store) -> None:
-    """The champion's figures, its verdict, some answers, and where to click."""
+def print_release(services: Services, store: Store) -> None:
+    """Print the champion's measures, its verdict, some search results, and links."""
     journal = Journal(store)
     champion = journal.routing.champion
     if champion is None:
@@ -141,21 +141,20 @@ def show(services: Services, store: Store) -> None:
     print_measures(evaluation)
     print(f"  verdict: {verdict.facts['sentence']}\n")
     wait_until_served(services, champion)
-    print_answers(services, store, champion)
+    print_results(services, store, champion)
     reports = [save_report(services.home, artifact) for artifact in (evaluation, verdict)]
-    link = ask(services, "POST", "/v1/signin-links").json()["url"]
+    link = request(services, "POST", "/v1/signin-links").json()["url"]
     print(f"\n  search    {link}  (opens once)")
     print(f"  airflow   {services.running['airflow'].url}  (admin, password in {services.password_file})")
-    print(
-        f"  mlflow    {services.running['mlflow'].url}/#/models/release  (version {registered(services, champion)} is champion)"
-    )
+    version = registered_version(services, champion)
+    print(f"  mlflow    {services.running['mlflow'].url}/#/models/release  (version {version} is champion)")
     for report in reports:
         print(f"  report    file://{report}")
     print(f"  shell     {services.shell}  (then python -m pipelines history, or any other step)")
 
 
-def registered(services: Services, champion: str) -> str:
-    """The version of the champion in MLflow.
+def registered_version(services: Services, champion: str) -> str:
+    """The champion's version in MLflow's model registry.
 
     Raises:
         TryAgain: MLflow's alias is not on the champion.
@@ -171,7 +170,7 @@ def registered(services: Services, champion: str) -> str:
 
 
 def print_measures(evaluation: Artifact) -> None:
-    """The measures with their intervals, one a line."""
+    """Print the measures with their intervals, one a line."""
     summary = evaluation.json("measures.json")
     if not summary["queries"]:
         print("  not measured: nobody has judged anything")
@@ -180,13 +179,17 @@ def print_measures(evaluation: Artifact) -> None:
         print(f"  On {summary['queries']:,} synthetic known-item queries, a smoke test that says nothing of the quality:")
     for name in MEASURES:
         sides = summary["measures"][name]
-        ours = sides["release"]
-        beside = "  ".join(f"{one} {sides[one.lower()]['mean']:.3f}" for one in yardsticks(summary))
-        print(f"  {name:<9} {ours['mean']:.3f}  95 % interval {ours['low']:.3f} to {ours['high']:.3f}  {beside}")
+        release = sides["release"]
+        beside = "  ".join(f"{baseline} {sides[baseline.lower()]['mean']:.3f}" for baseline in baseline_names(summary))
+        print(f"  {name:<9} {release['mean']:.3f}  95 % interval {release['low']:.3f} to {release['high']:.3f}  {beside}")
 
 
 def wait_until_served(services: Services, champion: str, timeout_s: float = 60) -> None:
-    """Until the server says that it serves `champion`."""
+    """Wait until the server serves `champion`.
+
+    Raises:
+        TryAgain: it does not within `timeout_s` seconds.
+    """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         answer = httpx.get(f"{services.running['server'].url}/readyz", timeout=5).json()
@@ -196,14 +199,14 @@ def wait_until_served(services: Services, champion: str, timeout_s: float = 60) 
     raise TryAgain(f"a server that serves {answer}", champion, f"read {services.running['server'].log}")
 
 
-def print_answers(services: Services, store: Store, champion: str) -> None:
-    """The top 5 of three queries, from the server."""
-    for query in questions(store, champion):
-        answer = ask(services, "GET", "/v1/search", params={**query.asked, "k": 5, "user": "demo"}).json()
-        print(f"  {query.shown:<6} → {', '.join(clipped(result['title'], 40) for result in answer['results'])}")
+def print_results(services: Services, store: Store, champion: str) -> None:
+    """Print the server's top 5 for three queries."""
+    for query in demo_queries(store, champion):
+        answer = request(services, "GET", "/v1/search", params={**query.parameters, "k": 5, "user": "demo"}).json()
+        print(f"  {query.label:<6} → {', '.join(clipped(result['title'], 40) for result in answer['results'])}")
 
 
-def ask(services: Services, method: str, path: str, **options: Any) -> httpx.Response:
+def request(services: Services, method: str, path: str, **options: Any) -> httpx.Response:
     """A request to the search server with its key."""
     key = Path(services.environment()["RATCHET_SERVER_KEY_FILE"]).read_text()
     headers = {"Authorization": f"Bearer {key}"}
@@ -212,7 +215,7 @@ def ask(services: Services, method: str, path: str, **options: Any) -> httpx.Res
 
 
 def save_report(home: Path, artifact: Artifact) -> Path:
-    """A copy of the artifact's report that a browser opens by name."""
+    """Copy the artifact's report into `home/reports`, where a browser can open it."""
     target = home / "reports" / f"{artifact.kind}-{artifact.id}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(artifact.path("report.html").read_bytes())
@@ -221,10 +224,10 @@ def save_report(home: Path, artifact: Artifact) -> Path:
 
 if __name__ == "__main__":
     try:
-        given_source = asked(sys.argv[1:])
-        if given_source:
-            own_home(given_source["source"])
-        demo(given_source)
+        conf_of_source = ingest_params(sys.argv[1:])
+        if conf_of_source:
+            use_own_home(conf_of_source["source"])
+        demo(conf_of_source)
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

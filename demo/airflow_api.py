@@ -1,4 +1,4 @@
-"""Airflow's REST API as the demo needs it: start a DAG, follow the chain of DAGs that its assets start."""
+"""A client of Airflow's REST API: starts a DAG and follows the chain of DAGs that its assets start."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ import httpx
 from pipelines.errors import InputError, TryAgain
 
 OVER = ("success", "failed")
-SETTLE_S = 1.5
-"""How long after a run's end the runs that its assets start may still appear."""
-PATIENCE_S = 10
-"""How long a task may run before it is asked how far it is, and again."""
+ASSET_DELAY_S = 1.5
+"""How long after a dag run's end the dag runs that its assets start may still appear."""
+PROGRESS_EVERY_S = 10
+"""Seconds between two reports of the progress of a running task."""
 
 
 class AirflowApi:
-    """A client of one Airflow with one account's token."""
+    """A client with one account's bearer token."""
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
@@ -29,10 +29,10 @@ class AirflowApi:
         )
 
     def wait_for_dags(self, names: list[str], timeout_s: float = 120) -> None:
-        """Until Airflow has parsed the DAGs.
+        """Wait until Airflow has parsed the DAGs.
 
         Raises:
-            TryAgain: it has not in time; says the import errors.
+            TryAgain: some are missing after `timeout_s` seconds; the message has their import errors.
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -44,7 +44,7 @@ class AirflowApi:
         raise TryAgain(f"DAGs {sorted(set(names) - known)} missing {errors}", "all DAGs parsed", "read Airflow's log")
 
     def trigger(self, dag: str, conf: dict[str, Any]) -> str:
-        """Start a DAG by hand; returns the run's id. SQLite may be busy for a moment."""
+        """Start a DAG; returns the dag run's id. Server errors are retried, since SQLite may be locked for a moment."""
         body = {"logical_date": None, "conf": conf}
         for pause in (1, 2, 4, 0):
             answer = self.client.post(f"/dags/{dag}/dagRuns", json=body)
@@ -55,28 +55,29 @@ class AirflowApi:
             raise InputError(f"{dag} with {conf}", "values that its form allows", answer.text[:300])
         return str(answer.raise_for_status().json()["dag_run_id"])
 
-    def follow(self, dag: str, run: str, told: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
-        """Wait for a run and all runs that its assets start; `told` hears of every finished task once, of long ones sooner.
+    def follow(self, dag: str, run: str, on_task: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+        """Wait for a dag run and all dag runs that its assets start; returns them in the order they ended.
 
-        Returns the dag runs in the order they ended. Asset events coalesce, so the chain is walked, never counted.
+        `on_task` is called once for every finished task, and every 10 s for a running one, which has a key `progress` then.
+        Asset events coalesce, so the chain is followed by the dag runs that events created, not by counting events.
         """
         ended, waiting = [], [(dag, run)]
         while waiting:
             dag, run = waiting.pop(0)
-            ended.append(self._until_over(dag, run, told))
-            waiting += [child for child in self._children(dag, run) if child not in [*waiting, *_ids(ended)]]
+            ended.append(self._wait_for_dag_run(dag, run, on_task))
+            waiting += [child for child in self._children(dag, run) if child not in [*waiting, *_keys(ended)]]
         return ended
 
     def result(self, dag: str, run: str, task: str) -> Any:
-        """What a task returned, None if nothing."""
+        """The return value of a task, None if it has none."""
         path = f"/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances/{task}/xcomEntries/return_value"
         answer = self.client.get(path, params={"deserialize": "true"})
         return answer.json().get("value") if answer.is_success else None
 
-    def _until_over(self, dag: str, run: str, told: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    def _wait_for_dag_run(self, dag: str, run: str, on_task: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         seen: set[tuple[str, int]] = set()
         path = f"/dags/{dag}/dagRuns/{quote(run, safe='')}"
-        asked = time.monotonic()
+        reported = time.monotonic()
         while True:
             state = self._get(path)
             tasks = self._get(f"{path}/taskInstances", order_by="end_date")["task_instances"]
@@ -84,25 +85,25 @@ class AirflowApi:
                 key = (task["task_id"], task["map_index"])
                 if task["end_date"] and task["state"] not in (None, "up_for_retry", "running") and key not in seen:
                     seen.add(key)
-                    told(task)
+                    on_task(task)
             if state["state"] in OVER:
                 return state
-            if time.monotonic() - asked > PATIENCE_S:
-                asked = time.monotonic()
+            if time.monotonic() - reported > PROGRESS_EVERY_S:
+                reported = time.monotonic()
                 for task in tasks:
                     if task["state"] == "running":
-                        told(task | {"progress": self._progress(path, task)})
+                        on_task(task | {"progress": self._progress(path, task)})
             time.sleep(0.3)
 
     def _progress(self, path: str, task: dict[str, Any]) -> str:
-        """The last line in which a running task said how far it is; empty: it has not."""
+        """The last progress line in a running task's log; empty: there is none."""
         log = f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
         answer = self.client.get(log, params={"map_index": task["map_index"]}, headers={"Accept": "application/json"})
         lines = [str(line.get("event", "")) for line in answer.json()["content"]] if answer.is_success else []
         return next((line for line in reversed(lines) if line.startswith("progress ")), "").removeprefix("progress ")
 
     def _children(self, dag: str, run: str) -> list[tuple[str, str]]:
-        time.sleep(SETTLE_S)
+        time.sleep(ASSET_DELAY_S)
         events = self._get("/assets/events", source_dag_id=dag, source_run_id=run)["asset_events"]
         return [(child["dag_id"], child["run_id"]) for event in events for child in event["created_dagruns"]]
 
@@ -111,5 +112,5 @@ class AirflowApi:
         return answer
 
 
-def _ids(runs: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    return ((run["dag_id"], run["dag_run_id"]) for run in runs)
+def _keys(dag_runs: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    return ((run["dag_id"], run["dag_run_id"]) for run in dag_runs)

@@ -1,6 +1,6 @@
-"""`make demo-break`: three planted harms, one after another; each must be refused.
+"""`make demo-break`: plants three harms, one after another; each must be refused.
 
-The first two are planted in a copy of the store, the third goes the whole way through Airflow.
+The first two are planted in a copy of the store, the third goes through the whole chain in Airflow.
 """
 
 import json
@@ -14,8 +14,7 @@ from typing import Any
 
 import httpx
 
-from demo.__main__ import chain, save_report
-from demo.__main__ import quietly as call
+from demo.__main__ import run_chain, run_quietly, save_report
 from demo.services import Services
 from pipelines.corpus.icons import installed_icons
 from pipelines.embeddings.layout import rows, vectors
@@ -29,39 +28,39 @@ WORSE_TEXT = "label+category"
 
 
 def refusal(step: str, **values: Any) -> str:
-    """The sentence with which a step refuses.
+    """The message with which a step refuses its inputs.
 
     Raises:
-        AssertionError: it did not refuse.
+        AssertionError: it did not refuse them.
     """
     try:
-        answer = call(step, **values)
+        answer = run_quietly(step, **values)
     except InputError as error:
         return str(error)
     raise AssertionError(f"{step} accepted it: {answer}")
 
 
 def swapped_tokenizer(store: Store, scratch: Path) -> str:
-    """An encoder whose tokenizer numbers its words otherwise is put beside the champion's embeddings and index."""
+    """Assemble the champion's embeddings and index with an encoder whose tokenizer has other token ids; returns the refusal."""
     champion = _champion(store)
     encoder = load_exactly(store, "encoder", champion.inputs["encoder"])
     tokenizer = encoder.json("tokenizer.json")
-    words = tokenizer["model"]["vocab"]
-    ordinary = [word for word in words if word.isalpha()]
-    shifted = dict(zip(ordinary, [words[word] for word in ordinary[1:] + ordinary[:1]], strict=True))
-    tokenizer["model"]["vocab"] = {**words, **shifted}
+    vocabulary = tokenizer["model"]["vocab"]
+    words = [word for word in vocabulary if word.isalpha()]
+    shifted = dict(zip(words, [vocabulary[word] for word in words[1:] + words[:1]], strict=True))
+    tokenizer["model"]["vocab"] = {**vocabulary, **shifted}
     (scratch / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    harmed = call("export_encoder", tokenizer=str(scratch)).encoder
+    harmed = run_quietly("export_encoder", tokenizer=str(scratch)).encoder
     return refusal("assemble", index=champion.inputs["index"], embeddings=champion.inputs["embeddings"], encoder=harmed)
 
 
 def lost_vectors(store: Store, scratch: Path) -> str:
-    """A corpus with one more icon is embedded anew; the shard comes back with 1 % of its vectors missing, and no error."""
+    """Commit a shard that lacks 1 % of its vectors, for a corpus with one more icon; returns the refusal."""
     champion = _champion(store)
-    corpus = call("ingest", folder=str(_one_more_icon(scratch))).corpus
-    planned = call("plan", corpus=corpus, encoder=champion.inputs["encoder"], mode="full")
+    corpus = run_quietly("ingest", folder=str(_one_more_icon(scratch))).corpus
+    planned = run_quietly("plan", corpus=corpus, encoder=champion.inputs["encoder"], mode="full")
     parts = {"corpus": corpus, "encoder": planned.encoder}
-    whole = load_exactly(store, "shard", call("embed", **parts, shard=planned.shards[0]).shard)
+    whole = load_exactly(store, "shard", run_quietly("embed", **parts, shard=planned.shards[0]).shard)
     recipe = Recipe(
         kind="shard",
         step="embed",
@@ -92,30 +91,32 @@ def _lose_one_percent(whole: Artifact, folder: Path) -> dict[str, Any]:
     return {"documents": len(kept)}
 
 
-def worse_ranking(run_chain: Callable[[dict[str, Any]], Any], store: Store) -> str:
-    """A well-meant change, the categories added to what is searched, goes the whole way and ranks worse."""
+def worse_ranking(run: Callable[[dict[str, Any]], Any], store: Store) -> str:
+    """Run the chain with categories added to the documents' text, which ranks worse; returns the verdict's sentence."""
     before = Journal(store).routing
-    run_chain({"text": WORSE_TEXT})
+    run({"text": WORSE_TEXT})
     assert Journal(store).routing == before, "the worse release changed what serves"
     return refused_verdict(store).facts["sentence"]  # type: ignore[no-any-return]
 
 
 def refused_verdict(store: Store) -> Artifact:
-    """The verdict that rejects the worse ranking against the champion of today.
+    """The verdict that rejects the worse ranking against the current champion.
 
     Raises:
         AssertionError: there is none.
     """
     champion = Journal(store).routing.champion
     verdicts = [load_exactly(store, "verdict", name) for name in committed(store, "verdict")]
-    rejected = [one for one in verdicts if (one.facts["outcome"], one.facts["champion"]) == ("rejected", champion)]
-    ours = [one for one in rejected if _text_of(store, one.facts["release"]) == WORSE_TEXT]
-    assert ours, "no verdict rejects the worse ranking"
-    return max(ours, key=lambda verdict: str(verdict.manifest.provenance["at"]))
+    rejected = [
+        verdict for verdict in verdicts if (verdict.facts["outcome"], verdict.facts["champion"]) == ("rejected", champion)
+    ]
+    worse = [verdict for verdict in rejected if _text_param(store, verdict.facts["release"]) == WORSE_TEXT]
+    assert worse, "no verdict rejects the worse ranking"
+    return max(worse, key=lambda verdict: str(verdict.manifest.provenance["at"]))
 
 
-def _text_of(store: Store, release: str) -> str:
-    """What of a document the release searches."""
+def _text_param(store: Store, release: str) -> str:
+    """The `text` param of the release's corpus: which fields of a document are searched."""
     corpus = load_exactly(store, "release", release).inputs["corpus"]
     return str(load_exactly(store, "corpus", corpus).facts["text"])
 
@@ -144,22 +145,22 @@ def _link(source: str, target: str) -> None:
 
 
 def main() -> None:
-    """Plant the three harms and say how each was refused; exit 1 if one was not."""
+    """Plant the three harms and print how each was refused."""
     services = Services()
     _champion(open_store(services.settings))
-    services.up(told=lambda _: None)
-    given = dict(os.environ)
+    services.up(report=lambda _: None)
+    environment = dict(os.environ)
     store = open_store(services.settings)
-    print("Harm 1: the encoder's tokenizer is swapped for one that numbers its words otherwise", flush=True)
+    print("Harm 1: the encoder's tokenizer is swapped for one with other token ids", flush=True)
     with tempfile.TemporaryDirectory(prefix="ratchet-harm-", dir=services.home) as folder:
         copy = copied_store(services.home, Path(folder))
         print(f"  REFUSED by assemble: {swapped_tokenizer(copy, Path(folder))}")
         print("\nHarm 2: 1 % of the vectors are lost on the way", flush=True)
         print(f"  REFUSED by commit_embeddings: {lost_vectors(copy, Path(folder))}")
     os.environ.clear()
-    os.environ.update(given)
+    os.environ.update(environment)
     print("\nHarm 3: a challenger that ranks worse goes through the DAGs", flush=True)
-    sentence = worse_ranking(lambda conf: chain(services, conf), store)
+    sentence = worse_ranking(lambda conf: run_chain(services, conf), store)
     print(f"  REFUSED by gate: {sentence}")
     print(f"\n3 harms planted, 3 refused; {_champion(store).id} still serves.")
     print(f"  report    file://{save_report(services.home, refused_verdict(store))}")

@@ -1,6 +1,6 @@
 """Airflow, MLflow and the search server as background processes of this machine: `python -m demo.services up|down`.
 
-Ports: the usual one when it is free, else any; AIRFLOW_PORT, MLFLOW_PORT and SERVER_PORT insist on one.
+Ports: the default one if it is free, otherwise any; AIRFLOW_PORT, MLFLOW_PORT and SERVER_PORT require a certain one.
 """
 
 import fcntl
@@ -30,12 +30,12 @@ from pipelines.store.objects import open_store
 
 HOST = "127.0.0.1"
 PORTS = {"airflow": 8080, "mlflow": 5000, "server": 8089}
-HEALTHY_S = 180
+HEALTH_TIMEOUT_S = 180
 
 
 @dataclass(frozen=True)
 class Service:
-    """A process that was started here: its group's leader, when it was born, where it answers and logs."""
+    """A background process: pid of its group's leader, start time in seconds since 1970, URL and log file."""
 
     pid: int
     born: float
@@ -44,7 +44,7 @@ class Service:
 
     @property
     def process(self) -> psutil.Process | None:
-        """The live process, None once it ended (its number may be another's by then)."""
+        """The running process, None if it has ended; a start time other than `born` means that the pid was reused."""
         try:
             process = psutil.Process(self.pid)
             alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.born) < 1
@@ -54,66 +54,66 @@ class Service:
 
 
 class Services:
-    """The services of one home; `home/services.json` remembers them between commands."""
+    """The services of one home; `home/services.json` keeps their pids between commands."""
 
-    def __init__(self, given: Settings | None = None) -> None:
-        self.settings = given or settings()
+    def __init__(self, config: Settings | None = None) -> None:
+        self.settings = config or settings()
         self.home = self.settings.home.absolute()
         self.file = self.home / "services.json"
-        self._recall()
+        self._read_file()
 
-    def _recall(self) -> None:
-        known = json.loads(self.file.read_text()) if self.file.exists() else {}
-        services = {name: Service(**fields) for name, fields in known.items()}
+    def _read_file(self) -> None:
+        recorded = json.loads(self.file.read_text()) if self.file.exists() else {}
+        services = {name: Service(**fields) for name, fields in recorded.items()}
         self.running = {name: service for name, service in services.items() if service.process}
         self.urls = {name: service.url for name, service in services.items()}
 
     @contextmanager
-    def _alone(self, told: Callable[[str], None]) -> Iterator[None]:
-        """One command at a time starts or stops the services of a home; the next sees what it left."""
+    def _locked(self, report: Callable[[str], None]) -> Iterator[None]:
+        """Let one command at a time start or stop the services of a home; the next one reads what it left."""
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "services.lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                told(f"  waiting for another command that starts or stops the services of {self.home}")
+                report(f"  waiting for another command that starts or stops the services of {self.home}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            self._recall()
+            self._read_file()
             yield
 
-    def up(self, told: Callable[[str], None] = print) -> dict[str, Service]:
-        """Start what does not run and wait until all answer.
+    def up(self, report: Callable[[str], None] = print) -> dict[str, Service]:
+        """Start the services that do not run and wait until all are healthy.
 
         Raises:
-            InputError: a port that was asked for is taken.
-            TryAgain: a service did not get healthy in time; says where its log is.
+            InputError: a required port is taken.
+            TryAgain: a service is not healthy in time; the message names its log.
         """
-        with self._alone(told):
+        with self._locked(report):
             started = time.monotonic()
-            for name in self._place():
+            for name in self._assign_urls():
                 self._start(name)
             for name, check in (("server", "/healthz"), ("mlflow", "/health"), ("airflow", "/api/v2/monitor/health")):
                 self._wait(name, check)
                 service = self.running[name]
-                told(f"  {name:<8} {service.url}  ({time.monotonic() - started:.0f} s)  log {service.log}")
+                report(f"  {name:<8} {service.url}  ({time.monotonic() - started:.0f} s)  log {service.log}")
             self._write_environment()
         return self.running
 
-    def down(self, told: Callable[[str], None] = print) -> None:
+    def down(self, report: Callable[[str], None] = print) -> None:
         """Stop every service with all its children: SIGTERM, and SIGKILL after 15 s."""
         if self.home.is_dir():
-            with self._alone(told):
+            with self._locked(report):
                 for name, service in self.running.items():
-                    told(f"  stopping {name}, process {service.pid}")
+                    report(f"  stopping {name}, process {service.pid}")
                     _stop_group(service)
                 self.file.unlink(missing_ok=True)
         if not self.running:
-            told(f"  nothing was running in {self.home}")
+            report(f"  nothing was running in {self.home}")
 
-    def _place(self) -> list[str]:
-        """Give every service that must start its URL, before any starts: each is told of the others.
+    def _assign_urls(self) -> list[str]:
+        """Set the URL of each service that must start, before any starts, since each gets the URLs of the others; their names.
 
-        Airflow knows the others' URLs since it started, so it starts anew when one of them has moved.
+        Airflow got the URLs when it started, so it is restarted if one of them has changed.
         """
         before = dict(self.urls)
         missing = [name for name in PORTS if name not in self.running]
@@ -133,14 +133,14 @@ class Services:
             "RATCHET_SERVER_URL": self.urls.get("server", ""),
             "RATCHET_SERVER_KEY_FILE": str(self._secret("server.key")),
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nobody asks for jobs; six idle processes less
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # without jobs MLflow needs six processes fewer
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT),
         }
 
     @property
     def shell(self) -> str:
-        """The command after which a shell's `python -m pipelines` works on this home, with these services."""
+        """The shell command that sets the environment for `python -m pipelines` with this home and these services."""
         return f". {shlex.quote(str(self.home / 'services.env'))}"
 
     def token(self) -> str:
@@ -162,9 +162,14 @@ class Services:
         command, extra = getattr(self, f"_{name}")(port)
         with log.open("ab") as stream:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True, cwd=PROJECT,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                cwd=PROJECT,
                 env={**os.environ, **self.environment(), **extra},
-            )  # fmt: skip
+            )
         born = psutil.Process(process.pid).create_time()
         self.running[name] = Service(process.pid, born, self.urls[name], str(log))
         self.file.write_text(json.dumps({name: asdict(service) for name, service in self.running.items()}, indent=1))
@@ -208,13 +213,16 @@ class Services:
             "LOGGING__TRIGGER_LOG_SERVER_PORT": _any_port(),
         }
         variables = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
-        # A kubeconfig in Airflow's environment breaks deferrable pods; the connection alone names it.
+        # A kubeconfig in Airflow's environment breaks deferrable pods: only the connection may name it.
         return [sys.executable, "-m", "airflow", "standalone"], {
-            **variables, "AIRFLOW_HOME": str(folder), "KUBECONFIG": "", "PYTHONWARNINGS": "ignore",
-        }  # fmt: skip
+            **variables,
+            "AIRFLOW_HOME": str(folder),
+            "KUBECONFIG": "",
+            "PYTHONWARNINGS": "ignore",
+        }
 
     def _secret(self, name: str) -> Path:
-        """A file that only this account may read, filled with something random the first time."""
+        """A file that only this account may read; created with a random value."""
         path = self.home / "secrets" / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -225,9 +233,9 @@ class Services:
 
     def _wait(self, name: str, check: str) -> None:
         service = self.running[name]
-        deadline = time.monotonic() + HEALTHY_S
+        deadline = time.monotonic() + HEALTH_TIMEOUT_S
         while time.monotonic() < deadline and service.process:
-            if _healthy(service.url + check):
+            if is_healthy(service.url + check):
                 return
             time.sleep(0.3)
         raise TryAgain(
@@ -239,7 +247,8 @@ class Services:
         (self.home / "services.env").write_text("".join(lines))
 
 
-def _healthy(url: str) -> bool:
+def is_healthy(url: str) -> bool:
+    """Whether the health check at `url` answers with success; for Airflow's monitor, whether its components are healthy."""
     try:
         answer = httpx.get(url, timeout=5)
     except httpx.HTTPError:
@@ -248,8 +257,8 @@ def _healthy(url: str) -> bool:
         return False
     if "monitor" not in url:
         return True
-    parts: dict[str, Any] = answer.json()
-    return all(parts[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+    components: dict[str, Any] = answer.json()
+    return all(components[component]["status"] == "healthy" for component in ("metadatabase", "scheduler", "dag_processor"))
 
 
 def _any_port() -> int:
@@ -259,28 +268,28 @@ def _any_port() -> int:
 
 
 def _free_port(name: str, before: str = "") -> int:
-    """The port that was asked for, else the one it had, else the usual one; when that is taken, any.
+    """The required port, otherwise the service's last one, otherwise the default; if that is taken, any free one.
 
     Raises:
-        InputError: the port that was asked for is none, or taken.
+        InputError: the required port is invalid or taken.
     """
-    asked = os.environ.get(f"{name.upper()}_PORT", "")
-    if asked and not (asked.isdecimal() and 0 < int(asked) < 65536):
-        raise InputError(f"{name.upper()}_PORT={asked}", "a port number from 1 to 65535", "correct it, or leave it out")
-    wanted = int(asked or urlsplit(before).port or PORTS[name])
+    required = os.environ.get(f"{name.upper()}_PORT", "")
+    if required and not (required.isdecimal() and 0 < int(required) < 65536):
+        raise InputError(f"{name.upper()}_PORT={required}", "a port number from 1 to 65535", "correct it, or leave it out")
+    port = int(required or urlsplit(before).port or PORTS[name])
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, wanted))
+            probe.bind((HOST, port))
         except OSError:
-            if asked:
+            if required:
                 raise InputError(
-                    f"port {wanted} for {name}, which is taken",
+                    f"port {port} for {name}, which is taken",
                     "a free port",
                     f"set {name.upper()}_PORT to another, or leave it out",
                 ) from None
             return _any_port()
-    return wanted
+    return port
 
 
 def _stop_group(service: Service) -> None:
@@ -290,13 +299,13 @@ def _stop_group(service: Service) -> None:
     family = [process, *process.children(recursive=True)]
     os.killpg(service.pid, signal.SIGTERM)
     _, alive = psutil.wait_procs(family, timeout=15)
-    for left in alive:
-        left.kill()
+    for survivor in alive:
+        survivor.kill()
     psutil.wait_procs(alive, timeout=5)
 
 
 def main(command: str) -> None:
-    """`up` or `down`; with `up`, say where everything is."""
+    """Run the command `up` or `down`; `up` prints where everything is."""
     if command == "down":
         for home in (settings().home, *sorted((settings().home / "collections").glob("*"))):
             Services(settings().model_copy(update={"home": home})).down()

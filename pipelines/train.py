@@ -1,4 +1,4 @@
-"""The whole train in one process, without Airflow, from the same steps: `python -m pipelines.train`.
+"""The whole chain of steps in one process, without Airflow, from the same steps: `python -m pipelines.train`.
 
 In a notebook: `from pipelines.train import train; train(text="label")`.
 """
@@ -9,11 +9,14 @@ from typing import Any
 import click
 
 from pipelines.cli.commands import guarded, parse_values, run_step
-from pipelines.settings import settings
+from pipelines.logs import log
+from pipelines.settings import install_command, missing_packages, settings
 
 
 def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any]:
-    """Ingest, embed, index, evaluate, gate, and if the gate passes promote and deploy.
+    """Ingest, check, embed, index, evaluate, gate, and if the gate passes promote and deploy.
+
+    Without the extra `quality` the data is not checked, and a log line says so.
 
     Args:
         margin: how much worse than the champion a release may be, in nDCG@10.
@@ -24,12 +27,16 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
         The gate's result; `served` says whether the release is the champion now.
 
     Raises:
-        StepError: a step could not do its work.
+        StepError: a step could not do its work, or a check of level fail failed.
     """
     corpus = run_step("ingest", **ingest).corpus
+    if missing := missing_packages("quality"):
+        log().warning("data is not checked", missing=missing, fix=install_command("quality"))
+    else:
+        run_step("check", corpus=corpus)
     encoder = run_step("export_encoder").encoder
     planned = run_step("plan", corpus=corpus, encoder=encoder)
-    parts = {"corpus": corpus, "encoder": encoder, "base": planned.base}
+    parts = {"corpus": corpus, "encoder": encoder, "variant": planned.variant, "base": planned.base}
     shards = [run_step("embed", **parts, shard=shard).shard for shard in planned.shards]
     embeddings = run_step("commit_embeddings", **parts, shards=shards).embeddings
     release = run_step("assemble", index=run_step("index", embeddings=embeddings).index).release

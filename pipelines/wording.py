@@ -1,7 +1,13 @@
-"""The one frame of all reports: verdict, one sentence, pictures, numbers, method, provenance; as HTML and as JSON.
+"""How messages, reports and verdicts write values: counts with their noun, measures, differences, cut and escaped texts."""
 
-The page is one file without scripts or outside resources; every text that is not ours is escaped.
-"""
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, whose plural takes an s.
+
+    >>> counted(1, "check"), counted(1200, "check")
+    ('1 check', '1,200 checks')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def clipped(text: str, longest: int) -> str:
@@ -13,8 +19,18 @@ def clipped(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def printable(text: object, longest: int = 64) -> str:
+    """A text from outside on one line, cut to `longest` characters: unprintable characters are escaped.
+
+    >>> print(printable("a\\nb\\u2028c \\x1b[31m é"))
+    a\\nb\\u2028c \\x1b[31m é
+    """
+    escaped = repr(str(text)[: longest + 1])[1:-1].replace("\\\\", "\\")
+    return clipped(escaped, longest)
+
+
 def value(number: float | None) -> str:
-    """A measure's value with three digits.
+    """A measure's value with three digits; a dash for none.
 
     >>> value(0.3572), value(None)
     ('0.357', '–')
@@ -23,7 +39,7 @@ def value(number: float | None) -> str:
 
 
 def signed(number: float | None) -> str:
-    """A difference with its sign, three digits and a real minus.
+    """A difference with its sign, three digits and a minus sign instead of a hyphen; a dash for none.
 
     >>> signed(-0.0312), signed(0.0312), signed(0.0), signed(None)
     ('−0.031', '+0.031', '0.000', '–')

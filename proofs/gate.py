@@ -1,7 +1,7 @@
-"""`make proof-gate`: how often the gate errs, simulated with a known truth; writes build/proof/gate.json, exit 1 beyond bounds.
+"""`make proof-gate`: the gate's error rates, simulated with a known truth. Writes build/proof/gate.json; exit 1 beyond bounds.
 
-A query's difference is 0, a gain or a loss, as when one release is compared with another: most queries are equal, the rest is
-bounded and skewed. "balanced" has the zeros (53 %) and the spread (0.28) seen between two texts of the icons.
+The difference of a query is 0, a gain or a loss, as between two releases: 0 for most queries, bounded and skewed for the rest.
+"balanced" has the share of zeros (53 %) and the standard deviation (0.28) measured between two texts of the icons.
 """
 
 import sys
@@ -20,25 +20,25 @@ Floats = NDArray[np.float64]
 Bounds = tuple[Floats, Floats]
 CONFIDENCE, POWER = 0.95, 0.8
 SIZES = (50, 116, 1300)
-ERRORS = 3.0
-"""Standard errors of a simulated share that it may be off."""
+STANDARD_ERRORS = 3.0
+"""How far a simulated share may be off, in its standard errors."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Share of zeros, and the beta distributions of gains and losses."""
+    """A distribution of differences: the share of zeros, and the beta distributions of gains and losses."""
 
     zeros: float
     gains: tuple[float, float]
     losses: tuple[float, float]
 
-    def draw(self, seed: np.random.Generator, size: tuple[int, int], mean: float) -> Floats:
-        """Differences whose true mean is `mean`, by the share of losses among what changed."""
+    def draw(self, random: np.random.Generator, size: tuple[int, int], mean: float) -> Floats:
+        """Differences with a true mean of `mean`, which sets the share of losses among those that are not 0."""
         average = {side: a / (a + b) for side, (a, b) in (("gains", self.gains), ("losses", self.losses))}
         gaining = (mean / (1 - self.zeros) + average["losses"]) / (average["gains"] + average["losses"])
         assert 0 <= gaining <= 1, "no share of losses gives this mean"
-        changed = np.where(seed.random(size) < gaining, seed.beta(*self.gains, size), -seed.beta(*self.losses, size))
-        return np.where(seed.random(size) < self.zeros, 0.0, changed)
+        changed = np.where(random.random(size) < gaining, random.beta(*self.gains, size), -random.beta(*self.losses, size))
+        return np.where(random.random(size) < self.zeros, 0.0, changed)
 
 
 CASES = {
@@ -51,31 +51,32 @@ CASES = {
 
 def tolerance(share: float, runs: int) -> float:
     """How far a simulated share may lie from the true one."""
-    return ERRORS * float(np.sqrt(share * (1 - share) / runs))
+    return STANDARD_ERRORS * float(np.sqrt(share * (1 - share) / runs))
 
 
 def simulate(case: Case, size: int, runs: int, seed: int, method: Callable[[Floats], Bounds]) -> dict[str, float]:
-    """Shares of runs: interval holds the truth, an equal challenger is rejected or passes, a harmful one passes.
+    """Shares of runs: interval covers the truth, an equal challenger is rejected or passes, a harmful one passes.
 
-    The equal challenger meets the margin that its own differences arm; the harmful one is worse by the median of these margins.
+    The margin of an equal challenger is the least that its own differences can detect; the harmful one is worse by the median
+    of these margins.
     """
-    source = np.random.default_rng(seed)
-    equal = case.draw(source, (runs, size), 0.0)
+    random = np.random.default_rng(seed)
+    equal = case.draw(random, (runs, size), 0.0)
     low, high = method(equal)
-    armed = detectable(equal, CONFIDENCE, POWER) + bounds(equal, CONFIDENCE)[0] - low  # of this method's lower bound
-    margin = float(np.median(armed))
-    harmful = case.draw(source, (runs, size), -margin)
+    margins = detectable(equal, CONFIDENCE, POWER) + bounds(equal, CONFIDENCE)[0] - low  # with this method's lower bound
+    margin = float(np.median(margins))
+    harmful = case.draw(random, (runs, size), -margin)
     return {
         "coverage": float(np.mean((low <= 0) & (high >= 0))),
         "false_reject": float(np.mean(high < 0)),
-        "power": float(np.mean(low > -armed)),
+        "power": float(np.mean(low > -margins)),
         "false_pass": float(np.mean(method(harmful)[0] > -margin)),
         "margin": margin,
     }
 
 
-def ours(values: Floats) -> Bounds:
-    """The gate's interval."""
+def gate_interval(values: Floats) -> Bounds:
+    """The gate's interval: the wider of Student's t and Hall's transformed t on each side."""
     return bounds(values, CONFIDENCE)
 
 
@@ -106,8 +107,8 @@ def bca(values: Floats) -> Bounds:
     def at(probability: float) -> Floats:
         shifted = bias + ndtri(probability)
         quantile = ndtr(bias + shifted / (1 - acceleration * shifted))
-        chosen: Floats = np.take_along_axis(sampled, np.rint(quantile * (count - 1)).astype(int)[:, None], -1)[:, 0]
-        return chosen
+        bound: Floats = np.take_along_axis(sampled, np.rint(quantile * (count - 1)).astype(int)[:, None], -1)[:, 0]
+        return bound
 
     return at((1 - CONFIDENCE) / 2), at((1 + CONFIDENCE) / 2)
 
@@ -118,17 +119,21 @@ def _resampled(values: Floats, samples: int = 2000) -> Floats:
     return (weights.astype(np.float32) @ values.T.astype(np.float32)).T.astype(float)
 
 
+METHODS = {"ours": gate_interval, "student_t": student_t, "percentile": percentile, "bca": bca}
+"""By the word that names of figures begin with; committed figures have "ours" for the gate's interval."""
+
+
 def proof(runs: int, seed: int) -> dict[str, Any]:
-    """Flat figures of every case, size and method, and the worst of the gate's own."""
+    """Flat figures of every case, size and method, and the worst of the gate's interval."""
     figures: dict[str, Any] = {}
     for name, case in CASES.items():
         for size in SIZES:
-            for method in (ours, student_t, percentile, bca):
-                found = simulate(case, size, runs, seed, method)
-                figures |= {f"{method.__name__}_{name}_{size}_{key}": round(share, 4) for key, share in found.items()}
+            for prefix, method in METHODS.items():
+                shares = simulate(case, size, runs, seed, method)
+                figures |= {f"{prefix}_{name}_{size}_{key}": round(share, 4) for key, share in shares.items()}
     for key, worst in (("coverage", min), ("power", min), ("false_reject", max), ("false_pass", max)):
         figures[f"worst_{key}"] = worst(
-            given for name, given in figures.items() if name.startswith("ours_") and name.endswith(key)
+            figure for name, figure in figures.items() if name.startswith("ours_") and name.endswith(key)
         )
     return figures
 
@@ -144,18 +149,18 @@ def main() -> int:
 
 
 def beyond(figures: dict[str, Any], runs: int) -> list[str]:
-    """The figures of the gate that are worse than stated."""
+    """The figures of the gate's interval that are worse than stated by more than chance."""
     error = (1 - CONFIDENCE) / 2
     most, least = error + tolerance(error, runs), POWER - tolerance(POWER, runs)
     covered = CONFIDENCE - tolerance(CONFIDENCE, runs)
     return [
-        f"{name} {given}"
-        for name, given in figures.items()
+        f"{name} {figure}"
+        for name, figure in figures.items()
         if name.startswith("ours_")
         and (
-            (name.endswith("false_pass") and given > most)
-            or (name.endswith("power") and given < least)
-            or (name.endswith("coverage") and given < covered)
+            (name.endswith("false_pass") and figure > most)
+            or (name.endswith("power") and figure < least)
+            or (name.endswith("coverage") and figure < covered)
         )
     ]
 

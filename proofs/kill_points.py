@@ -184,17 +184,22 @@ def _victim(sandbox: Sandbox, name: str, point: int) -> None:
     os._exit(0)
 
 
-def kill_points(sandbox_for: Callable[[str], Sandbox]) -> tuple[int, int]:
-    """End a run before and after every operation; returns the number of kills and of those that it survived."""
-    points = passed = 0
+def kill_points(sandbox_for: Callable[[str], Sandbox], every: int = 1) -> tuple[int, int]:
+    """End a run before and after its operations until one completes; how many kills there were and how many left no harm.
+
+    Args:
+        sandbox_for: makes a store of its own for a name.
+        every: kill at each point (1), or only at each so manieth.
+    """
+    point = kills = passed = 0
     while True:
-        name = f"point-{points}"
-        child = victim(sandbox_for(name), name, points)
+        name = f"point-{point}"
+        child = victim(sandbox_for(name), name, point)
         child.join(PATIENCE_S)
         if child.exitcode == 0:
-            return points, passed
+            return kills, passed
         assert child.exitcode == 9
-        points += 1
+        kills, point = kills + 1, point + every
         passed += survives(sandbox_for(name), name)
 
 

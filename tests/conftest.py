@@ -14,10 +14,9 @@ from pipelines.contract import load_step
 from pipelines.corpus.icons import installed_icons
 from pipelines.store.objects import Store, open_store
 from tests.services import S3, seaweedfs
+from tests.sharing import built_once
 
 PROJECT = Path(__file__).resolve().parents[1]
-collect_ignore = ["cluster/dags"]
-"""DAGs that only an Airflow with profiles of its own can parse."""
 
 
 def call(step: str, **values: Any) -> Any:
@@ -65,12 +64,15 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 @pytest.fixture(scope="session")
 def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RATCHET_HOME", str(folder))
-        corpus = call("ingest").corpus
-        encoder = call("export_encoder").encoder
-        return embedded_release(folder, corpus, encoder)
+    def build(folder: Path) -> dict[str, str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_HOME", str(folder))
+            corpus = call("ingest").corpus
+            encoder = call("export_encoder").encoder
+            return {key: str(value) for key, value in vars(embedded_release(folder, corpus, encoder)).items()}
+
+    folder, ids = built_once(tmp_path_factory, "trained", build)
+    return Trained(**{**ids, "home": folder})
 
 
 def embedded_release(folder: Path, corpus: str, encoder: str) -> Trained:

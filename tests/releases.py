@@ -16,6 +16,7 @@ from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 from tests.conftest import Trained, call, embedded_release
+from tests.sharing import built_once
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,17 @@ def some_icons(folder: Path, first: int, count: int) -> Path:
 
 @pytest.fixture(scope="session")
 def _releases_once(_trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> Releases:
-    folder = tmp_path_factory.mktemp("releases")
-    shutil.copytree(_trained_once.home, folder / "home", copy_function=os.link)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RATCHET_HOME", str(folder / "home"))
-        ids = []
-        for number in range(3):
-            corpus = call("ingest", folder=str(some_icons(folder / str(number), 12 * number, 12))).corpus
-            ids.append(embedded_release(folder / "home", corpus, _trained_once.encoder).release)
+    def build(folder: Path) -> list[str]:
+        shutil.copytree(_trained_once.home, folder / "home", copy_function=os.link)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_HOME", str(folder / "home"))
+            made = []
+            for number in range(3):
+                corpus = call("ingest", folder=str(some_icons(folder / str(number), 12 * number, 12))).corpus
+                made.append(embedded_release(folder / "home", corpus, _trained_once.encoder).release)
+        return made
+
+    folder, ids = built_once(tmp_path_factory, "releases", build)
     assert len(set(ids)) == 3
     return Releases(folder / "home", _trained_once.encoder, *ids)
 

@@ -2,12 +2,18 @@
 
 import re
 import subprocess
+import tomllib
+from pathlib import PurePosixPath
 
 import pytest
 
 from tests.conftest import PROJECT
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ARCHITECTURE = (PROJECT / "docs/architecture.md").read_text()
+FOLDERS = ("dags", "plugins", "images", "pipelines", "demo", "proofs", "benches", "cluster", "tests", "docs")
+"""The folders at the top that the tree names."""
+PAGES = [*(PROJECT / name for name in ("README.md", "CONTRIBUTING.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
 
 
 def blocks(name):
@@ -35,7 +41,94 @@ def test_decision_is_a_page_and_says_what_violates_it(path):
     assert "A change violates this when" in text
 
 
-@pytest.mark.parametrize("path", [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path):
     links = re.findall(r"\]\((?!http|#)([^)#]+)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_paths_that_a_page_names_exist(path):
+    text = path.read_text()
+    made = set(re.findall(r"^```python file=(\S+)", text, re.MULTILINE))
+    named = {
+        name.rstrip(".") for name in re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./-]*\.(?:py|md|sh|yaml)\b", text)
+    }
+    assert [name for name in sorted(named - made) if not (PROJECT / name).exists()] == []
+
+
+def fenced(language):
+    """The one block of architecture.md in this language."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+    return block
+
+
+def tree():
+    """The paths that the tree names: each line's name below the last line that is indented less."""
+    paths, parents = [], []
+    for line in fenced("text").splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0].rstrip("/")
+        parents[depth:] = [name]
+        paths.append("/".join(parents))
+    return paths
+
+
+def test_paths_of_the_architecture_exist():
+    paths = {name for name in re.findall(r"`([\w./-]+\.(?:py|toml)|[\w-]+/)`", ARCHITECTURE) if name != "__init__.py"}
+    paths -= {"adr/", "figures/"}  # named within the line of docs/
+    assert [name for name in sorted(paths | set(tree())) if not (PROJECT / name).exists()] == []
+
+
+def test_tree_names_every_room_once():
+    paths = tree()
+    assert len(paths) == len(set(paths))
+    packages = {
+        str(path.parent.relative_to(PROJECT))
+        for folder in ("pipelines", "plugins", "images")
+        for path in (PROJECT / folder).rglob("__init__.py")
+    }
+    modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "pipelines").glob("*.py") if path.name != "__init__.py"}
+    assert {*FOLDERS, *packages, *modules} - set(paths) == set()
+
+
+def test_tree_names_every_step_in_its_folder():
+    for line in fenced("text").splitlines():
+        name = line.split()[0].rstrip("/")
+        folder = PROJECT / "pipelines/steps" / name
+        if line.startswith("    ") and folder.is_dir():
+            steps = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+            assert steps <= set(re.findall(r"\w+", line)), name
+
+
+def test_layers_are_those_of_the_contract():
+    contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    assert fenced("layers").splitlines() == layers
+
+
+def test_walk_goes_from_source_to_search_and_never_turns_back():
+    walk = re.findall(r"^(\d+)\. `([\w/.]+)`: \S", ARCHITECTURE, re.MULTILINE)
+    files = [name for _, name in walk]
+    assert [int(number) for number, _ in walk] == list(range(1, len(walk) + 1))
+    assert [name for name in files if not (PROJECT / name).is_file()] == []
+    assert len(files) == len(set(files))
+    chain = (
+        "ingest",
+        "plan",
+        "embed",
+        "commit_embeddings",
+        "index",
+        "assemble",
+        "evaluate",
+        "gate",
+        "promote",
+        "deploy",
+        "app",
+    )
+    assert [PurePosixPath(name).stem for name in files if PurePosixPath(name).stem in chain] == list(chain)
+
+
+def test_glossary_has_each_word_once():
+    words = [word for word, _ in re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", ARCHITECTURE, re.MULTILINE) if word != "word"]
+    assert len(words) == len(set(words)) > 30

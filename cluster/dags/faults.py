@@ -1,4 +1,4 @@
-"""DAGs that faults are made in: real steps, on pods of profiles with little room."""
+"""DAGs for the fault tests: real steps on pods with small resource profiles."""
 
 from datetime import timedelta
 
@@ -37,6 +37,6 @@ ALONE = {
     "wants_a_gpu": {"profile": "gpu"},
     "bad_image": {"image": "127.0.0.1:9/nothing:1", "retries": 1},
 }
-for name, asked in ALONE.items():
+for name, arguments in ALONE.items():
     with DAG(name, schedule=None, params=form(EmbedParams, EmbedTuning)):
-        StepOperator(**SHARD, **asked)
+        StepOperator(**SHARD, **arguments)

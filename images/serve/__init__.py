@@ -1,1 +1,1 @@
-"""The search server: answers queries with the release that the journal routes to. Read `watcher`, then `app`."""
+"""The search server: answers queries with the release that the journal routes to. Start reading with `watcher`, then `app`."""

@@ -1,7 +1,6 @@
-"""The HTTP interface: search, clicks, pictures, health. The search page is in `pages`."""
+"""The HTTP API: search, clicks, pictures, health. The search page is in `pages`."""
 
 import asyncio
-import unicodedata
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -16,26 +15,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from images.serve import pages
 from images.serve.auth import Auth
 from images.serve.dependencies import Caller, Dependencies, Deps
-from images.serve.errors import NotHere, answer_errors
-from images.serve.exposure_log import EventLog
+from images.serve.errors import NotFound, add_error_handlers
+from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import State, Watcher, id_of
 from pipelines.corpus.documents import Document
 from pipelines.corpus.exposure import Click, Exposure, Policy, ShownDocument
-from pipelines.corpus.text_rules import LONGEST_HISTORY, one_line
+from pipelines.corpus.text_rules import LONGEST_HISTORY, LONGEST_ID, document_id, one_line
 from pipelines.errors import InputError, TryAgain
 from pipelines.retrieval.release import Release
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
-LONGEST_ID = 512
 router = APIRouter()
-
-
-def _document_id(text: str) -> str:
-    if not 1 <= len(text) <= LONGEST_ID or any(unicodedata.category(sign)[0] == "Z" or sign.isspace() for sign in text):
-        raise ValueError(f"ids of 1 to {LONGEST_ID} characters without blanks")
-    if any(unicodedata.category(sign) == "Cc" for sign in text):
-        raise ValueError("ids without control characters")
-    return text
 
 
 def _history(ids: list[str]) -> list[str]:
@@ -44,110 +34,117 @@ def _history(ids: list[str]) -> list[str]:
     return ids
 
 
-class _Asked(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SearchRequest(_Asked):
-    """The parameters of a search: words, or documents that the results shall be like."""
+class SearchRequest(_StrictModel):
+    """The parameters of a search: a query text, or ids of documents to find similar ones for."""
 
     q: Annotated[str, AfterValidator(one_line)] | None = None
-    like: Annotated[list[Annotated[str, AfterValidator(_document_id)]], AfterValidator(_history)] = []
+    like: Annotated[list[Annotated[str, AfterValidator(document_id)]], AfterValidator(_history)] = []
     k: int = Field(10, ge=1, le=100)
     user: str = Field("", max_length=128)
     release: Policy = "champion"
 
 
-class ClickRequest(_Asked):
+class ClickRequest(_StrictModel):
     """The body of a click."""
 
     request_id: str = Field(min_length=1, max_length=64)
-    document: str = Field(min_length=1, max_length=512)
+    document: str = Field(min_length=1, max_length=LONGEST_ID)
     position: int = Field(ge=1, le=100)
 
 
 @router.get("/healthz")
 async def healthz() -> Response:
-    """The process lives."""
+    """Liveness: the process runs."""
     return JSONResponse({"status": "ok"})
 
 
 @router.get("/readyz")
-async def readyz(request: Request, service: Deps) -> Response:
-    """200 while the champion that serves is the one the journal routes to; what is wrong, in full only with the key."""
-    state = service.watcher.state
-    known = service.access.holds_key(request.headers.get("authorization", ""))
-    said = {
+async def readyz(request: Request, dependencies: Deps) -> Response:
+    """Readiness: 200 while the serving champion is the one the journal routes to. The full problem only with the key."""
+    state = dependencies.watcher.state
+    has_key = dependencies.auth.has_key(request.headers.get("authorization", ""))
+    status = {
         "ready": state.ready,
         "entry": state.entry,
         "champion": id_of(state.champion),
         "challenger": id_of(state.challenger),
         "warm": list(state.warm),
-        "problem": state.problem and (state.problem.sentence if known else state.problem.short),
+        "problem": state.problem and (state.problem.sentence if has_key else state.problem.short),
     }
-    return JSONResponse(said, 200 if state.ready else 503)
+    return JSONResponse(status, 200 if state.ready else 503)
 
 
 @router.get("/v1/search")
-async def search(asked: Annotated[SearchRequest, Query()], service: Deps, caller: Caller) -> Response:
-    """The k best documents for the words q, or the k that are most like the documents `like`."""
-    _check_asked(asked)
-    user = service.access.pseudonym(asked.user or caller)
-    answering = asyncio.get_running_loop().run_in_executor(service.pool, _answer, service, asked, user)
-    return JSONResponse(await answering)
+async def search(parameters: Annotated[SearchRequest, Query()], dependencies: Deps, caller: Caller) -> Response:
+    """The top k documents for the query q, or the k most similar to the documents `like`."""
+    _check_query_or_like(parameters)
+    user = dependencies.auth.pseudonym(parameters.user or caller)
+    loop = asyncio.get_running_loop()
+    return JSONResponse(await loop.run_in_executor(dependencies.pool, _search, dependencies, parameters, user))
 
 
-def _answer(service: Dependencies, asked: SearchRequest, user: str) -> dict[str, Any]:
-    state = service.watcher.state
-    release = _release(state, asked.release)
-    words, liked = asked.q or "", _known(release, asked.like)
-    ranked = (release.search_like([liked], asked.k) if liked else release.search([words], asked.k))[0]
+def _search(dependencies: Dependencies, parameters: SearchRequest, user: str) -> dict[str, Any]:
+    state = dependencies.watcher.state
+    release = _routed_release(state, parameters.release)
+    query, history = parameters.q or "", _known_ids(release, parameters.like)
+    rankings = release.search_like([history], parameters.k) if history else release.search([query], parameters.k)
     exposure = Exposure(
-        request_id=uuid.uuid4().hex, at=datetime.now(UTC), user=user, query=words, history=tuple(liked),
-        release=release.id, policy=asked.release, entry=state.entry, results=tuple(_shown(ranked)),
-    )  # fmt: skip
-    service.events.exposed(exposure)
+        request_id=uuid.uuid4().hex,
+        at=datetime.now(UTC),
+        user=user,
+        query=query,
+        history=tuple(history),
+        release=release.id,
+        policy=parameters.release,
+        entry=state.entry,
+        results=tuple(_shown(rankings[0])),
+    )
+    dependencies.exposure_log.log_exposure(exposure)
     results = [_result(release, shown) for shown in exposure.results]
-    like = [{"id": one, "title": _title(release.documents[one])} for one in liked]
-    return {"request_id": exposure.request_id, "release": release.id, "query": words, "like": like, "results": results}
+    like = [{"id": document_id, "title": _title(release.documents[document_id])} for document_id in history]
+    return {"request_id": exposure.request_id, "release": release.id, "query": query, "like": like, "results": results}
 
 
-def _check_asked(asked: SearchRequest) -> None:
-    if bool(asked.q) == bool(asked.like):
-        given = "q and like together" if asked.q else "q nothing, like nothing"
-        raise InputError(given, "either words (q) or ids of documents (like)", "correct it and ask again")
+def _check_query_or_like(parameters: SearchRequest) -> None:
+    if bool(parameters.q) == bool(parameters.like):
+        given = "q and like together" if parameters.q else "q nothing, like nothing"
+        raise InputError(given, "either a query (q) or ids of documents (like)", "correct it and ask again")
 
 
-def _known(release: Release, ids: list[str]) -> list[str]:
-    """Those of the ids that the release has, the latest last; others were taken out since, or never were.
+def _known_ids(release: Release, ids: list[str]) -> list[str]:
+    """The ids that the release has, the latest last; others were removed from the corpus, or never in it.
 
     Raises:
-        NotHere: there are ids, and none is known.
+        NotFound: there are ids, and the release has none of them.
     """
     known = release.known(ids)
     if ids and not known:
-        raise NotHere(
-            f"like {', '.join(ids)[:80]!r}", f"a document of release {release.id[:8]}", "take an id that a search answered"
+        raise NotFound(
+            f"like {', '.join(ids)[:80]!r}", f"a document of release {release.id[:8]}", "take an id from a search's results"
         )
     return known
 
 
-def _release(state: State, policy: Policy) -> Release:
+def _routed_release(state: State, policy: Policy) -> Release:
     if state.champion is None:
         short = state.problem.short if state.problem else "loading"
         raise TryAgain(f"a search ({short})", "a champion to answer it", "ask again later; /readyz tells more with the key")
     if policy == "champion":
         return state.champion
     if state.challenger is None:
-        raise NotHere("release=challenger", "a challenger beside the champion", "leave it out, or promote a release")
+        raise NotFound("release=challenger", "a challenger beside the champion", "leave it out, or promote a release")
     return state.challenger
 
 
-def _shown(ranked: list[tuple[str, float]]) -> list[ShownDocument]:
-    """The ranking as it is shown; nothing is left to chance, so each propensity is 1."""
+def _shown(ranking: list[tuple[str, float]]) -> list[ShownDocument]:
+    """The ranking as the exposure log records it. The ranking is deterministic, so each propensity is 1."""
     return [
         ShownDocument(document=document, position=position, score=score, propensity=1.0)
-        for position, (document, score) in enumerate(ranked, 1)
+        for position, (document, score) in enumerate(ranking, 1)
     ]
 
 
@@ -168,32 +165,33 @@ def _title(document: Document) -> str:
 
 
 @router.get("/v1/pictures/{release_id}/{document_id:path}")
-async def picture(release_id: str, document_id: str, service: Deps, caller: Caller) -> Response:  # noqa: ARG001
-    """A document's SVG, as an image in which no script can run."""
-    release = service.watcher.state.warm.get(release_id)
+async def picture(release_id: str, document_id: str, dependencies: Deps, caller: Caller) -> Response:  # noqa: ARG001
+    """A document's SVG, under a policy that lets no script in it run."""
+    release = dependencies.watcher.state.warm.get(release_id)
     document = release.documents.get(document_id) if release else None
     if document is None or not document.picture:
-        raise NotHere(
-            f"picture {document_id[:64]!r} of release {release_id[:64]!r}", "one that a search answered", "search again"
+        raise NotFound(
+            f"picture {document_id[:64]!r} of release {release_id[:64]!r}", "a picture from a search's results", "search again"
         )
     headers = {"content-security-policy": PICTURE_POLICY, "cache-control": "private, max-age=31536000, immutable"}
     return Response(document.picture, media_type="image/svg+xml", headers=headers)
 
 
 @router.post("/v1/clicks")
-async def click(chosen: ClickRequest, service: Deps, caller: Caller) -> Response:  # noqa: ARG001
-    """A document was chosen from an exposure."""
-    event = Click(**chosen.model_dump(), at=datetime.now(UTC))
-    await asyncio.get_running_loop().run_in_executor(service.pool, service.events.clicked, event)
-    return JSONResponse(chosen.model_dump(), 201)
+async def click(body: ClickRequest, dependencies: Deps, caller: Caller) -> Response:  # noqa: ARG001
+    """Log a click on a result of an earlier search."""
+    event = Click(**body.model_dump(), at=datetime.now(UTC))
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(dependencies.pool, dependencies.exposure_log.log_click, event)
+    return JSONResponse(body.model_dump(), 201)
 
 
-def build_app(watcher: Watcher, events: EventLog, access: Auth, workers: int) -> FastAPI:
-    """The application; the caller runs the watcher."""
+def build_app(watcher: Watcher, exposure_log: ExposureLog, auth: Auth, workers: int) -> FastAPI:
+    """The application. The caller runs the watcher; `workers` threads search and write logs."""
     app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.service = Dependencies(watcher, events, access, ThreadPoolExecutor(workers, "search"))
+    app.state.dependencies = Dependencies(watcher, exposure_log, auth, ThreadPoolExecutor(workers, "search"))
     app.include_router(router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=pages.PAGE / "static"))
-    answer_errors(app)
+    add_error_handlers(app)
     return app

@@ -1,53 +1,53 @@
-"""Who may ask: holders of the key, and browsers that came by a one-time link."""
+"""Authentication: callers with the server's key, and browsers that signed in by a one-time link."""
 
 import hmac
 import secrets
 import time
 from hashlib import sha256
 
-LINK_LASTS_S = 15 * 60
-SESSION_LASTS_S = 12 * 3600
-LINKS = 1000
+LINK_TTL_S = 15 * 60
+SESSION_TTL_S = 12 * 3600
+MAX_LINKS = 1000
 COOKIE = "ratchet_session"
 
 
 class Auth:
-    """Checks keys, one-time links and sessions. Links live in this process; sessions are signed with the key."""
+    """Checks keys, one-time links and sessions. Links are in memory; session cookies are signed with the key by HMAC-SHA256."""
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
         self._links: dict[str, float] = {}
 
-    def holds_key(self, authorization: str) -> bool:
-        """Whether the header `Authorization` carries the key."""
-        scheme, _, given = authorization.partition(" ")
-        return hmac.compare_digest(given.strip().encode("latin-1", "replace"), self._key) and scheme.lower() == "bearer"
+    def has_key(self, authorization: str) -> bool:
+        """Whether the `Authorization` header has the key as bearer token."""
+        scheme, _, key = authorization.partition(" ")
+        return hmac.compare_digest(key.strip().encode("latin-1", "replace"), self._key) and scheme.lower() == "bearer"
 
     def link_token(self) -> str:
-        """A token that signs in once, within 15 minutes. Beyond 1,000 unused ones the oldest is dropped."""
+        """A token that signs in once, within 15 minutes. Of more than 1,000 unused tokens the oldest is dropped."""
         token = secrets.token_urlsafe(24)
-        self._links[_hashed(token)] = time.monotonic() + LINK_LASTS_S
-        while len(self._links) > LINKS:
+        self._links[_token_hash(token)] = time.monotonic() + LINK_TTL_S
+        while len(self._links) > MAX_LINKS:
             del self._links[next(iter(self._links))]
         return token
 
     def redeem(self, token: str) -> str | None:
-        """The session that a link's token buys; None if it is spent, too old or was never given."""
-        until = self._links.pop(_hashed(token), 0.0)
+        """A session cookie in exchange for a link's token; None if the token was used, is too old or was never issued."""
+        until = self._links.pop(_token_hash(token), 0.0)
         if time.monotonic() > until:
             return None
-        session = f"{int(time.time()) + SESSION_LASTS_S}.{secrets.token_urlsafe(12)}"
+        session = f"{int(time.time()) + SESSION_TTL_S}.{secrets.token_urlsafe(12)}"
         return f"{session}.{self._sign('session', session)}"
 
     def session(self, cookie: str) -> str | None:
-        """The session's name, None if the cookie is not one of ours or too old."""
+        """The session's name, None if the cookie's signature is wrong or the session has expired."""
         session, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", session).encode()):
             return None
         return session if int(session.partition(".")[0]) > time.time() else None
 
     def pseudonym(self, user: str) -> str:
-        """What stands for a user in the logs: equal for the same user as long as the key is.
+        """A user's pseudonym in the logs, HMAC-SHA256 of the name: equal for the same user as long as the key stays.
 
         >>> Auth("a").pseudonym("ann") == Auth("a").pseudonym("ann") != Auth("b").pseudonym("ann")
         True
@@ -58,6 +58,6 @@ class Auth:
         return hmac.new(self._key, f"{purpose}:{text}".encode(), sha256).hexdigest()
 
 
-def _hashed(token: str) -> str:
-    """Links are kept as hashes, so that looking one up tells nothing about it by its timing."""
+def _token_hash(token: str) -> str:
+    """Links are stored by their hash, so that the time of a look-up reveals nothing about a token."""
     return sha256(token.encode()).hexdigest()

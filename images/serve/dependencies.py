@@ -1,4 +1,4 @@
-"""What the routes work with, and who may call them."""
+"""FastAPI dependencies of the routes: the objects they use, and the checks of who calls."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -7,45 +7,47 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from images.serve.auth import COOKIE, Auth
-from images.serve.errors import NotAllowed
-from images.serve.exposure_log import EventLog
+from images.serve.errors import NotAuthenticated
+from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import Watcher
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the routes work with; `pool` does what would keep the event loop waiting."""
+    """The objects that routes use; `pool` runs what would block the event loop."""
 
     watcher: Watcher
-    events: EventLog
-    access: Auth
+    exposure_log: ExposureLog
+    auth: Auth
     pool: ThreadPoolExecutor
 
 
-async def _service(request: Request) -> Dependencies:
-    service: Dependencies = request.app.state.service
-    return service
+async def _dependencies(request: Request) -> Dependencies:
+    dependencies: Dependencies = request.app.state.dependencies
+    return dependencies
 
 
 async def _caller(request: Request) -> str:
-    """The caller's own name: empty for a holder of the key, the session's for a browser.
+    """The caller's name: empty with the key, the session's name for a browser.
 
     Raises:
-        NotAllowed: neither, or a session's cookie sent by another site's page.
+        NotAuthenticated: neither key nor session, or a session cookie sent by another site's page.
     """
-    access = request.app.state.service.access
-    if access.holds_key(request.headers.get("authorization", "")):
+    auth = request.app.state.dependencies.auth
+    if auth.has_key(request.headers.get("authorization", "")):
         return ""
-    session: str | None = access.session(request.cookies.get(COOKIE, ""))
+    session: str | None = auth.session(request.cookies.get(COOKIE, ""))
     if session is None:
-        raise NotAllowed("no valid key", "the header 'Authorization: Bearer KEY', or a session", "send the server's key")
-    if not _own_page(request):
-        raise NotAllowed("a session's cookie with a request of another site", "the search page's own", "open the page itself")
+        raise NotAuthenticated("no valid key", "the header 'Authorization: Bearer KEY', or a session", "send the server's key")
+    if not _is_same_origin(request):
+        raise NotAuthenticated(
+            "a session's cookie with a request of another site", "the search page's own", "open the page itself"
+        )
     return session
 
 
-def _own_page(request: Request) -> bool:
-    """Whether a browser says that the server's own page asks; what changes something must come with such a word."""
+def _is_same_origin(request: Request) -> bool:
+    """Whether Sec-Fetch-Site or Origin name the server's own page as sender; without these headers only a GET passes."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin" or (site == "none" and request.method == "GET")
@@ -55,15 +57,15 @@ def _own_page(request: Request) -> bool:
     return request.method == "GET"
 
 
-async def key_holder(request: Request) -> None:
-    """Let holders of the key pass.
+async def require_key(request: Request) -> None:
+    """Let only callers with the key pass.
 
     Raises:
-        NotAllowed: the caller is none; a session is not enough.
+        NotAuthenticated: the caller has no key; a session is not enough.
     """
-    if not request.app.state.service.access.holds_key(request.headers.get("authorization", "")):
-        raise NotAllowed("no valid key", "the header 'Authorization: Bearer KEY'", "send the server's key")
+    if not request.app.state.dependencies.auth.has_key(request.headers.get("authorization", "")):
+        raise NotAuthenticated("no valid key", "the header 'Authorization: Bearer KEY'", "send the server's key")
 
 
-Deps = Annotated[Dependencies, Depends(_service)]
+Deps = Annotated[Dependencies, Depends(_dependencies)]
 Caller = Annotated[str, Depends(_caller)]

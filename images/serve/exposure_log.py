@@ -1,4 +1,4 @@
-"""Exposures and clicks: one line each, written before the answer leaves."""
+"""The exposure log: exposures and clicks as JSON lines, each written before the request is answered."""
 
 import fcntl
 import os
@@ -11,23 +11,23 @@ from pydantic import BaseModel
 from pipelines.corpus.exposure import Click, Exposure
 from pipelines.errors import InputError, StepError, TryAgain
 
-REMEMBERED = 10_000
+MAX_RECENT = 10_000
 
 
 class UnknownExposure(InputError):
-    """A click on something that was not shown lately."""
+    """A click for a request that is none of the latest exposures."""
 
 
-class EventLog:
-    """The two files, and the latest exposures in memory, so that a click can be checked against what was shown."""
+class ExposureLog:
+    """The files `exposures.jsonl` and `clicks.jsonl`, and the latest exposures in memory, against which clicks are checked."""
 
-    def __init__(self, folder: Path, remembered: int = REMEMBERED) -> None:
-        self.folder, self._remembered = folder, remembered
+    def __init__(self, folder: Path, max_recent: int = MAX_RECENT) -> None:
+        self.folder, self._max_recent = folder, max_recent
         self._recent: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def exposed(self, exposure: Exposure) -> None:
-        """Write an exposure down.
+    def log_exposure(self, exposure: Exposure) -> None:
+        """Append an exposure.
 
         Raises:
             TryAgain: it could not be written; the search must not be answered then.
@@ -35,11 +35,11 @@ class EventLog:
         self._append("exposures.jsonl", exposure)
         with self._lock:
             self._recent[exposure.request_id] = tuple(shown.document for shown in exposure.results)
-            while len(self._recent) > self._remembered:
+            while len(self._recent) > self._max_recent:
                 self._recent.popitem(last=False)
 
-    def clicked(self, click: Click) -> None:
-        """Write a click down.
+    def log_click(self, click: Click) -> None:
+        """Append a click.
 
         Raises:
             UnknownExposure: its request is none of the latest.
@@ -50,7 +50,7 @@ class EventLog:
             shown = self._recent.get(click.request_id)
         if shown is None:
             raise UnknownExposure(
-                f"request_id {click.request_id[:64]!r}", f"one of the last {self._remembered} searches", "search again"
+                f"request_id {click.request_id[:64]!r}", f"one of the last {self._max_recent} searches", "search again"
             )
         if shown[click.position - 1 : click.position] != (click.document,):
             raise InputError(
@@ -65,13 +65,13 @@ class EventLog:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             append_line(self.folder / name, event.model_dump_json().encode())
         except OSError as error:
-            raise _unwritten(self.folder / name, error) from error
+            raise _write_error(self.folder / name, error) from error
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append one line in one write; after a line that was cut off (a full disk, a crash) begin on a new one.
+    """Append one line in one write. After a truncated line (a full disk, a crash) it starts on a new line.
 
-    The file is locked meanwhile: a long line grows page by page, and who looks at it half-way would take it for one cut off.
+    The file is locked meanwhile: a long line is written page by page, and another writer would take it for a truncated one.
 
     Raises:
         OSError: it could not be written, or not all of it.
@@ -80,16 +80,18 @@ def append_line(path: Path, line: bytes) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         size = os.fstat(file).st_size
-        cut_off = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-        body = (b"\n" if cut_off else b"") + line + b"\n"
+        truncated = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        body = (b"\n" if truncated else b"") + line + b"\n"
         if os.write(file, body) != len(body):
             raise OSError("only a part of the line could be written")
     finally:
         os.close(file)
 
 
-def _unwritten(path: Path, error: OSError) -> StepError:
+def _write_error(path: Path, error: OSError) -> StepError:
     reason = error.strerror or str(error)
     return TryAgain(
-        f"{path}: {reason}", "a log that takes what is shown before it is shown", "make room on its disk or set RATCHET_EVENTS"
+        f"{path}: {reason}",
+        "an exposure log that can be written before the answer",
+        "make room on its disk or set RATCHET_EVENTS",
     )

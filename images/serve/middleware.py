@@ -1,4 +1,4 @@
-"""What every answer wears and no request may exceed: security headers and a bound on bodies."""
+"""Middleware: security headers on every response, and a limit on request bodies."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
@@ -20,28 +20,28 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """ASGI middleware, kept bare: it runs for every search."""
+    """Plain ASGI middleware, since it runs for every search: sets the headers, answers 413 to large bodies."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        if scope["type"] == "http" and not _bounded(scope):
-            refusal = f"given a body of unknown or too great length; expected at most {BODY_LIMIT} bytes; next: send less"
-            await JSONResponse({"error": refusal}, 413)(scope, receive, dressed)
+        if scope["type"] == "http" and not _has_small_body(scope):
+            message = f"given a body of unknown or too great length; expected at most {BODY_LIMIT} bytes; next: send less"
+            await JSONResponse({"error": message}, 413)(scope, receive, send_with_headers)
         else:
-            await self.app(scope, receive, dressed)
+            await self.app(scope, receive, send_with_headers)
 
 
-def _bounded(scope: Scope) -> bool:
-    """Whether the request says that its body is small, or has none."""
+def _has_small_body(scope: Scope) -> bool:
+    """Whether the request declares a body of at most `BODY_LIMIT` bytes, or none; a chunked body has no length."""
     headers = dict(scope["headers"])
     length = headers.get(b"content-length", b"0")
     return b"transfer-encoding" not in headers and length.isdigit() and int(length) <= BODY_LIMIT

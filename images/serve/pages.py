@@ -1,40 +1,42 @@
-"""The search page and the one-time links that lead to it."""
+"""The search page and the one-time links that sign a browser in."""
 
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
-from images.serve.auth import COOKIE, LINK_LASTS_S, SESSION_LASTS_S
-from images.serve.dependencies import Deps, key_holder
+from images.serve.auth import COOKIE, LINK_TTL_S, SESSION_TTL_S
+from images.serve.dependencies import Deps, require_key
 
 PAGE = Path(__file__).parent / "page"
 router = APIRouter()
 
 
-@router.post("/v1/signin-links", dependencies=[Depends(key_holder)])
-async def signin_link(request: Request, service: Deps) -> Response:
+@router.post("/v1/signin-links", dependencies=[Depends(require_key)])
+async def signin_link(request: Request, dependencies: Deps) -> Response:
     """A link that opens the search page once, within 15 minutes."""
-    return JSONResponse({"url": f"{request.base_url}signin?token={service.access.link_token()}", "lasts_s": LINK_LASTS_S}, 201)
+    return JSONResponse({"url": f"{request.base_url}signin?token={dependencies.auth.link_token()}", "lasts_s": LINK_TTL_S}, 201)
 
 
 @router.get("/signin")
-async def signin(request: Request, service: Deps, token: str = "") -> Response:
-    """Spend a one-time link. The answer goes on to the page by itself: a redirect would lose the strict cookie of
-    who came by a link on another site's page.
+async def signin(request: Request, dependencies: Deps, token: str = "") -> Response:
+    """Exchange a one-time link for a session cookie.
+
+    The response is a page that goes on to `/` by itself: with a redirect the browser would withhold the strict cookie from
+    visitors who followed a link on another site.
     """
-    cookie = service.access.redeem(token)
+    cookie = dependencies.auth.redeem(token)
     if cookie is None:
         return FileResponse(PAGE / "spent.html", 403)
     answer = HTMLResponse((PAGE / "signed-in.html").read_text(encoding="utf-8"))
     secure = request.url.scheme == "https"
-    answer.set_cookie(COOKIE, cookie, max_age=SESSION_LASTS_S, httponly=True, samesite="strict", secure=secure)
+    answer.set_cookie(COOKIE, cookie, max_age=SESSION_TTL_S, httponly=True, samesite="strict", secure=secure)
     return answer
 
 
 @router.get("/")
-async def page(request: Request, service: Deps) -> Response:
-    """The search page; without a session, how to get one."""
-    if service.access.session(request.cookies.get(COOKIE, "")) is None:
+async def page(request: Request, dependencies: Deps) -> Response:
+    """The search page; without a session, a page that says how to sign in."""
+    if dependencies.auth.session(request.cookies.get(COOKIE, "")) is None:
         return FileResponse(PAGE / "sign-in.html", 401)
     return FileResponse(PAGE / "search.html")

@@ -1,4 +1,7 @@
-"""Collections in any format become documents, queries and judgments. This is the one door: nothing outside imports what lies behind it."""
+"""Collections in any format become documents, queries and judgments.
+
+This is the one door: nothing outside imports what lies behind it.
+"""
 
 from pipelines.collections.collection import Collection, IngestOptions, look, stage, write_corpus
 from pipelines.collections.csv_safe import POOL, taken, write_sheet

@@ -29,21 +29,24 @@ NESTED = ("history", "fields")
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """What is asked of a collection: where it lies, what is known of it, and what is tolerated."""
+    """What is asked of a collection: where it lies, what is known of it, and what is tolerated.
+
+    The step `ingest` declares what each option means, its bounds and its default.
+    """
 
     source: str
-    queries: str = ""
-    qrels: str = ""
-    column: tuple[str, ...] = ()
-    grades: str = ""
-    max_bad_fraction: float = 0.01
-    max_text: int = 1_000_000
-    known_items: int = 200
-    held_out: bool = False
-    grades_checked: bool = True
-    cutoff: float = 0.9
-    history: int = 50
-    min_value: float | None = None
+    queries: str
+    qrels: str
+    column: tuple[str, ...]
+    grades: str
+    max_bad_fraction: float
+    max_text: int
+    known_items: int
+    held_out: bool
+    grades_checked: bool
+    cutoff: float
+    history: int
+    min_value: float | None
 
 
 @dataclass

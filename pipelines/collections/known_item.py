@@ -8,12 +8,15 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 
+from pipelines.corpus.text_rules import query_too_long
+
 WORDS = 12
 """Of a document without a title, so many first words are the query."""
 
 
 def known_items(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
-    """Pairs of query and document id, chosen by the hash of the document's id; a query that two documents give is left out.
+    """Pairs of query and document id, chosen by the hash of the document's id; a query that two documents give
+    is left out, and so is one that is longer than the server takes.
 
     The query is the held-out text where documents have one, else the title, else the text's first words.
 
@@ -28,4 +31,4 @@ def known_items(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
     times: dict[str, int] = {}
     for query, _ in asked:
         times[query.lower()] = times.get(query.lower(), 0) + 1
-    yield from [pair for pair in asked if times[pair[0].lower()] == 1][:most]
+    yield from [pair for pair in asked if times[pair[0].lower()] == 1 and not query_too_long(pair[0])][:most]

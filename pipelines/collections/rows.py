@@ -10,9 +10,8 @@ from typing import Any
 
 from pipelines.collections.record import Part, Record, Role
 from pipelines.corpus.documents import query_id
+from pipelines.corpus.text_rules import CONTROL_CHARACTERS, LONGEST_ID, LONGEST_QUERY, WHITE_SPACE, query_too_long
 
-LONGEST_ID = 512
-UNFIT = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 SPLITS = {"train": "train", "training": "train", "dev": "train", "valid": "train", "validation": "train", "test": "test"}
 MILLISECONDS = 100_000_000_000
 """Seconds since 1970 stay below this until the year 5138: a larger time counts milliseconds, or smaller parts."""
@@ -37,11 +36,19 @@ def document_row(values: Values, longest: int) -> Row:
 
 def query_row(values: Values, longest: int) -> Row:
     """id, text, split; a query without an id gets one from its text."""
-    text = text_of(values("text"), "text", longest)
-    if not text:
-        raise Unfit("empty text")
+    text = query_text(values("text"), "text", longest)
     given = values("id")
     return (query_id(text) if given is None else id_of(given), text, split_named(values("split")))
+
+
+def query_text(given: Any, name: str, longest: int) -> str:
+    """The text of a query that the server would answer, as the file has it."""
+    text = text_of(given, name, longest)
+    if not text:
+        raise Unfit(f"empty {name}")
+    if query_too_long(text):
+        raise Unfit(f"query of more than {LONGEST_QUERY} characters, which the server refuses")
+    return text
 
 
 def qrel_row(values: Values, longest: int) -> Row:
@@ -50,13 +57,7 @@ def qrel_row(values: Values, longest: int) -> Row:
     Where queries or documents have no id, their text names them by the id that is made from it.
     """
     given = values("query")
-    if given is None:
-        text = text_of(values("query_text"), "query", longest)
-        if not text:
-            raise Unfit("empty query")
-        query = query_id(text)
-    else:
-        query = id_of(given, "query id")
+    query = query_id(query_text(values("query_text"), "query", longest)) if given is None else id_of(given, "query id")
     named, grade = values("document"), values("grade")
     if named is None:
         document = made_id("d-", text_of(values("document_text"), "text", longest))
@@ -124,7 +125,7 @@ def id_of(given: Any, name: str = "id") -> str:
         raise Unfit(f"missing {name}")
     if len(found) > LONGEST_ID:
         raise Unfit(f"{name} too long")
-    if UNFIT.search(found):
+    if WHITE_SPACE.search(found) or CONTROL_CHARACTERS.search(found):
         raise Unfit(f"{name} with white space or control characters")
     return found
 

@@ -1,11 +1,34 @@
-"""Limits and normalization of queries, the same for the server and for batch scoring."""
+"""Rules for queries and document ids, the same for ingestion, batch scoring and the server."""
 
+import re
 import unicodedata
 
 LONGEST_QUERY = 512
 """Characters of a query's text."""
 LONGEST_HISTORY = 50
 """Document ids of a query's history."""
+LONGEST_ID = 512
+"""Characters of an id."""
+WHITE_SPACE = re.compile(r"\s")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def document_id(text: str) -> str:
+    """The text, if it can be the id of a document.
+
+    Raises:
+        ValueError: it is empty, too long, or has white space or control characters; the message says what is expected.
+    """
+    if not 1 <= len(text) <= LONGEST_ID or WHITE_SPACE.search(text):
+        raise ValueError(f"ids of 1 to {LONGEST_ID} characters without blanks")
+    if CONTROL_CHARACTERS.search(text):
+        raise ValueError("ids without control characters")
+    return text
+
+
+def query_too_long(text: str) -> bool:
+    """Whether the server would refuse a query as too long; runs of white space count as one character."""
+    return len(" ".join(text.split())) > LONGEST_QUERY
 
 
 def one_line(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Measures of a release, their intervals, and the gate."""
+"""Evaluation: a release's runs measured against qrels, beside baselines and beside another release."""

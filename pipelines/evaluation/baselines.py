@@ -1,8 +1,8 @@
-"""What a release is measured beside: BM25 for queries of text; for next-item queries popularity, which BM25 follows.
+"""Baselines that rank the same queries as a release: BM25 for text queries; popularity, then BM25, for next-item queries.
 
-A recommender must beat what everybody chooses. Popularity is counted before the queries' moment, because at that moment nobody
-knows what will be popular, both ever and lately, because what is popular changes: on MovieLens the two are far apart (Ji et
-al., "A re-visit of the popularity baseline in recommender systems", SIGIR 2020). The stronger of both is the yardstick.
+Popularity is counted before the time of each query, since what is popular afterwards is not known then. It is counted over all
+earlier interactions and over the most recent ones alone, because popularity drifts: on MovieLens the two differ widely (Ji et
+al., "A re-visit of the popularity baseline in recommender systems", SIGIR 2020). The better of the two is the baseline.
 """
 
 from collections import Counter
@@ -22,53 +22,53 @@ from pipelines.retrieval.lexical import bm25_run
 from pipelines.retrieval.run import Ranking, Run, break_ties, exclude
 from pipelines.store.artifacts import Artifact
 
-Counted = Literal["ever", "lately"]
-LATELY = 0.1
-"""The last part of the interactions before a moment, by which is known what is popular then."""
+Window = Literal["all time", "recent"]
+RECENT_SHARE = 0.1
+"""The most recent share of the interactions before a query that recent popularity counts."""
 
 
 @dataclass(frozen=True)
-class Past:
-    """What had happened before the moments of next-item queries."""
+class PastInteractions:
+    """The interactions before the times of next-item queries."""
 
     seen: dict[str, set[str]]
-    """By query: all that its user had interacted with. It is left out of every ranking, on whichever side."""
-    ever: dict[int, Counter[str]]
-    """By moment: how many users had interacted with each document."""
-    lately: dict[int, Counter[str]]
-    """The same of the last tenth of the interactions before the moment."""
+    """By query id: every document its user had interacted with. Every ranking leaves these out, the baselines' too."""
+    all_time: dict[int, Counter[str]]
+    """By query time: by document id, how many users had interacted with it before."""
+    recent: dict[int, Counter[str]]
+    """The same over the last tenth of the interactions before that time."""
 
 
-def past_of(corpus: Artifact, topics: Topics) -> Past | None:
-    """The past of next-item queries; None where a query is of another kind, or the corpus has no interactions."""
-    moments = {query.id: query.time for query in topics.queries if query.history and query.time is not None}
-    if not moments or len(moments) < len(topics.queries) or "interactions.jsonl" not in corpus.manifest.files:
+def past_interactions(corpus: Artifact, topics: Topics) -> PastInteractions | None:
+    """The interactions before next-item queries; None if any query is a text query, or the corpus has no interactions."""
+    times = {query.id: query.time for query in topics.queries if query.history and query.time is not None}
+    if not times or len(times) < len(topics.queries) or "interactions.jsonl" not in corpus.manifest.files:
         return None
-    times = np.sort(np.fromiter((row.time for row in interactions(corpus)), np.int64))
-    starts = {moment: _start(times[: np.searchsorted(times, moment)]) for moment in moments.values()}
-    past = Past({}, {moment: Counter() for moment in starts}, {moment: Counter() for moment in starts})
+    all_times = np.sort(np.fromiter((row.time for row in interactions(corpus)), np.int64))
+    starts = {time: _recent_start(all_times[: np.searchsorted(all_times, time)]) for time in times.values()}
+    past = PastInteractions({}, {time: Counter() for time in starts}, {time: Counter() for time in starts})
     for user, rows in groupby(interactions(corpus), key=attrgetter("user")):
-        chosen = [(row.document, row.time) for row in rows]
-        for moment, start in starts.items():
-            past.ever[moment].update({document for document, time in chosen if time < moment})
-            past.lately[moment].update({document for document, time in chosen if start <= time < moment})
-        if user in moments:
-            past.seen[user] = {document for document, time in chosen if time < moments[user]}
+        events = [(row.document, row.time) for row in rows]
+        for before, start in starts.items():
+            past.all_time[before].update({document for document, time in events if time < before})
+            past.recent[before].update({document for document, time in events if start <= time < before})
+        if user in times:
+            past.seen[user] = {document for document, time in events if time < times[user]}
     return past
 
 
-def _start(earlier: NDArray[np.int64]) -> int:
-    """From when on "lately" is, of sorted times."""
-    return int(earlier[int((1 - LATELY) * len(earlier))]) if len(earlier) else 0
+def _recent_start(earlier: NDArray[np.int64]) -> int:
+    """The time at which the last RECENT_SHARE of sorted times begins; 0 if there are none."""
+    return int(earlier[int((1 - RECENT_SHARE) * len(earlier))]) if len(earlier) else 0
 
 
-def baseline_runs(documents: Mapping[str, str], topics: Topics, past: Past | None, depth: int) -> dict[str, Run]:
-    """The runs by the name of what made them; the first is what the release is compared with.
+def baseline_runs(documents: Mapping[str, str], topics: Topics, past: PastInteractions | None, depth: int) -> dict[str, Run]:
+    """The baselines' runs by name; the release is compared with the first.
 
     Args:
         documents: text by document id.
-        topics: what is asked.
-        past: of next-item queries what had happened before, else None.
+        topics: the judged queries.
+        past: the interactions before next-item queries; None for text queries.
         depth: documents kept for each query.
     """
     texts = {query.id: query.text for query in topics.queries}
@@ -76,20 +76,25 @@ def baseline_runs(documents: Mapping[str, str], topics: Topics, past: Past | Non
     return {"popularity": popularity_run(documents, topics, past, depth), "BM25": bm25} if past else {"BM25": bm25}
 
 
-def popularity_run(documents: Collection[str], topics: Topics, past: Past, depth: int) -> Run:
-    """What most users had interacted with, ever or lately: whichever has the higher mean nDCG@10 on these queries."""
-    runs: dict[Counted, Run] = {"ever": {}, "lately": {}}
-    for counted, run in runs.items():
-        ranked = {moment: _ranked(documents, past, moment, counted) for moment in past.ever}
+def popularity_run(documents: Collection[str], topics: Topics, past: PastInteractions, depth: int) -> Run:
+    """Documents by how many users had interacted with them, of all time or recently: the one with the higher mean nDCG@10."""
+    runs: dict[Window, Run] = {"all time": {}, "recent": {}}
+    for window, run in runs.items():
+        ranked = {time: _by_popularity(documents, past, time, window) for time in past.all_time}
         for query in topics.queries:
             if query.time is not None:
                 run[query.id] = break_ties(exclude(ranked[query.time], past.seen.get(query.id, ()), depth))
-    return max(runs.values(), key=lambda run: sum(found["nDCG@10"] for found in per_query(topics.qrels, run).values()))
+    return max(runs.values(), key=lambda run: sum(row["nDCG@10"] for row in per_query(topics.qrels, run).values()))
 
 
-def _ranked(documents: Collection[str], past: Past, moment: int, counted: Counted) -> Ranking:
-    """All documents by how many users had them; of those that as many had lately, what more had ever comes first."""
-    ever, lately = past.ever[moment], past.lately[moment]
-    most = 1 + max(ever.values(), default=0)
-    scores = {one: (lately[one] + count / most if counted == "lately" else float(count)) for one, count in ever.items()}
-    return sorted(((one, score) for one, score in scores.items() if one in documents), key=lambda pair: (-pair[1], pair[0]))
+def _by_popularity(documents: Collection[str], past: PastInteractions, time: int, window: Window) -> Ranking:
+    """All documents by their count of users in the window; equal recent counts by the count of all time, then by id."""
+    all_time, recent = past.all_time[time], past.recent[time]
+    above = 1 + max(all_time.values(), default=0)
+    scores = {
+        document: (recent[document] + count / above if window == "recent" else float(count))
+        for document, count in all_time.items()
+    }
+    return sorted(
+        ((document, score) for document, score in scores.items() if document in documents), key=lambda pair: (-pair[1], pair[0])
+    )

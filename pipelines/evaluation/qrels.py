@@ -1,4 +1,4 @@
-"""The judged queries that an evaluation asks, and the recorded rule for those without a relevant document."""
+"""The judged queries of an evaluation, and its recorded rule for those without a relevant document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,55 +11,65 @@ from pipelines.store.recipes import canonical, digest
 EvaluatedSplit = Literal["train", "test", "all"]
 NoRelevant = Literal["exclude", "zero"]
 RELEVANT = 1
-"""The lowest grade that counts as relevant where a measure knows only relevant or not."""
+"""The lowest grade that counts as relevant for measures of binary relevance."""
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Queries with their judgments, as one evaluation asks them; in the order of query ids."""
+    """The queries of one evaluation with their judgments, in the order of query ids."""
 
     queries: list[Query]
     qrels: dict[str, dict[str, int]]
     unjudged: int
-    """Queries of the split that nobody judged: never asked."""
+    """How many queries of the split have no judgments and are left out."""
     no_relevant: int
-    """Judged queries without a relevant document: asked or not, by the rule."""
+    """How many judged queries have no relevant document; `rule` says whether they are left out."""
     rule: NoRelevant
     split: EvaluatedSplit
 
     @property
     def synthetic(self) -> int:
-        """How many of the queries were made by a rule, not asked by anybody."""
+        """How many of the queries were made from documents and not asked by people."""
         return sum(query.synthetic for query in self.queries)
 
     @property
     def digest(self) -> str:
         """12 hexadecimal digits that name the queries, the judgments, the split and the rule."""
-        asked = [[query.id, query.text, sorted(self.qrels[query.id].items()), *_past(query)] for query in self.queries]
-        return digest(canonical([self.split, self.rule, asked]))[:12]
-
-
-def _past(query: Query) -> list[object]:
-    return [query.history, query.time] if query.history else []
+        judged = [
+            [
+                query.id,
+                query.text,
+                sorted(self.qrels[query.id].items()),
+                *([query.history, query.time] if query.history else []),
+            ]
+            for query in self.queries
+        ]
+        return digest(canonical([self.split, self.rule, judged]))[:12]
 
 
 def judged_topics(corpus: Artifact, split: EvaluatedSplit, rule: NoRelevant) -> Topics:
     """The judged queries of one split.
 
-    A query whose judged documents are all of grade 0 can only score 0, whatever is ranked. Rule "exclude" leaves it
-    out, as trec_eval users mostly do; "zero" keeps it, so that means compare with those of other tools that do.
+    A query whose judged documents are all of grade 0 scores 0 whatever is ranked. Rule `exclude` leaves it out, as users of
+    trec_eval mostly do; `zero` keeps it, so that means are comparable with those of tools that keep it.
     """
     judgments = qrels(corpus)
-    asked = sorted(queries(corpus, None if split == "all" else split), key=lambda query: query.id)
-    judged = [query for query in asked if judgments.get(query.id)]
-    without = [query for query in judged if not has_relevant(judgments[query.id])]
-    excluded = {query.id for query in without} if rule == "exclude" else set()
-    kept = [query for query in judged if query.id not in excluded]
-    return Topics(kept, {query.id: judgments[query.id] for query in kept}, len(asked) - len(judged), len(without), rule, split)
+    of_split = sorted(queries(corpus, None if split == "all" else split), key=lambda query: query.id)
+    judged = [query for query in of_split if judgments.get(query.id)]
+    without = {query.id for query in judged if not has_relevant(judgments[query.id])}
+    kept = [query for query in judged if rule == "zero" or query.id not in without]
+    return Topics(
+        queries=kept,
+        qrels={query.id: judgments[query.id] for query in kept},
+        unjudged=len(of_split) - len(judged),
+        no_relevant=len(without),
+        rule=rule,
+        split=split,
+    )
 
 
 def has_relevant(grades: Mapping[str, int]) -> bool:
-    """Whether any document is relevant.
+    """Whether any grade is RELEVANT or above.
 
     >>> has_relevant({"d1": 0}), has_relevant({"d1": 0, "d2": 3})
     (False, True)

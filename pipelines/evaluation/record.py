@@ -1,4 +1,4 @@
-"""An evaluation's files: what `evaluate` writes, and what a gate reads again."""
+"""The files of an evaluation: written by `evaluate`, read again by gates and reports."""
 
 import json
 from collections.abc import Mapping
@@ -13,14 +13,15 @@ from pipelines.evaluation.qrels import EvaluatedSplit, Topics, trec_qrels
 from pipelines.retrieval.run import Run, write_run
 from pipelines.statistics.intervals import interval
 from pipelines.store.artifacts import Artifact, load_exactly
+from pipelines.store.stored_words import BASELINES
 
-SHOWN = 5
-"""Results of a query that its row keeps with their titles."""
+TOP = 5
+"""First results of a query that its row keeps with their titles."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation as it was recorded."""
+    """A stored evaluation."""
 
     artifact: Artifact
 
@@ -34,24 +35,24 @@ class Evaluation:
 
     @property
     def split(self) -> EvaluatedSplit:
-        """Which queries of the corpus were asked."""
+        """The split of the evaluated queries."""
         split: EvaluatedSplit = self.summary["split"]
         return split
 
     @property
-    def asked(self) -> dict[str, Any]:
-        """Which queries were asked: split, the corpus they are from, and the digest that names them."""
+    def query_set(self) -> dict[str, Any]:
+        """What names the evaluated queries: `split`, `corpus` and `queries_digest`, as a verdict repeats them."""
         return {key: self.summary[key] for key in ("split", "corpus", "queries_digest")}
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """`measures.json`: means with intervals, counts, settings."""
-        found: dict[str, Any] = self.artifact.json("measures.json")
-        return found
+        summary: dict[str, Any] = self.artifact.json("measures.json")
+        return summary
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """`per_query.jsonl`: one row for each judged query, in the order of query ids."""
+        """`per_query.jsonl`: a row for each judged query, in the order of query ids."""
         with self.artifact.path("per_query.jsonl").open(encoding="utf-8") as file:  # splitlines would split at U+2028
             return [json.loads(line) for line in file]
 
@@ -66,36 +67,36 @@ class Evaluation:
         return [row["release"][measure] for row in self.rows]
 
 
-def yardsticks(summary: Mapping[str, Any]) -> list[str]:
-    """The names of what ranked the same queries beside the release; `difference` is to the first.
+def baseline_names(summary: Mapping[str, Any]) -> list[str]:
+    """The names of the baselines that ranked the same queries; the key `difference` is the release minus the first of them.
 
-    Each one's figures stand under its name in lower case, and its run in a file of that name.
+    The figures of a baseline are under its name in lower case, and its run is in the file of that name with `.trec`.
 
-    >>> yardsticks({"yardsticks": ["popularity", "BM25"]}), yardsticks({})
+    >>> baseline_names({BASELINES: ["popularity", "BM25"]}), baseline_names({})
     (['popularity', 'BM25'], ['BM25'])
     """
-    return list(summary.get("yardsticks", ["BM25"]))
+    return list(summary.get(BASELINES, ["BM25"]))
 
 
 def summary_of(topics: Topics, scores: Mapping[str, PerQuery], confidence: float) -> dict[str, Any]:
-    """Means with intervals of each side and of the paired difference between the first two, and the counts of queries.
+    """The content of `measures.json`: means with intervals of each side, and of release − first baseline; counts of queries.
 
     Args:
-        topics: what was asked.
-        scores: by side: `release` first, then the yardsticks by their names.
+        topics: the judged queries.
+        scores: by side: `release` first, then the baselines by their names.
         confidence: of the intervals.
     """
     ids = [query.id for query in topics.queries]
 
     def row(measure: str) -> dict[str, Any]:
-        values = {side: [found[one][measure] for one in ids] for side, found in scores.items()}
-        ours, theirs = list(values.values())[:2]
-        difference = [a - b for a, b in zip(ours, theirs, strict=True)]
-        means = {side.lower(): asdict(interval(one, confidence, least=0)) for side, one in values.items()}
+        values = {side: [per_query[query_id][measure] for query_id in ids] for side, per_query in scores.items()}
+        release, baseline = list(values.values())[:2]
+        difference = [a - b for a, b in zip(release, baseline, strict=True)]
+        means = {side.lower(): asdict(interval(of_side, confidence, least=0)) for side, of_side in values.items()}
         return means | {"difference": asdict(interval(difference, confidence))}
 
     return {
-        "yardsticks": list(scores)[1:],
+        BASELINES: list(scores)[1:],
         "queries": len(ids),
         "queries_digest": topics.digest,
         "split": topics.split,
@@ -110,16 +111,16 @@ def summary_of(topics: Topics, scores: Mapping[str, PerQuery], confidence: float
 def rows_of(
     topics: Topics, run: Run, scores: Mapping[str, PerQuery], documents: Mapping[str, Document]
 ) -> list[dict[str, Any]]:
-    """One row for each query: its measures by side, the release's first results and the relevant documents."""
+    """The rows of `per_query.jsonl`: a query's measures by side, the release's first results and the relevant documents."""
     return [
         {
             "query": query.id,
             "text": query.text,
-            **{side.lower(): found[query.id] for side, found in scores.items()},
-            "top": [_shown(one, topics.qrels[query.id].get(one), documents) for one, _ in run[query.id][:SHOWN]],
+            **{side.lower(): per_query[query.id] for side, per_query in scores.items()},
+            "top": [_row_document(name, topics.qrels[query.id].get(name), documents) for name, _ in run[query.id][:TOP]],
             "relevant": [
-                _shown(one, grade, documents)
-                for one, grade in sorted(topics.qrels[query.id].items(), key=lambda pair: (-pair[1], pair[0]))
+                _row_document(name, grade, documents)
+                for name, grade in sorted(topics.qrels[query.id].items(), key=lambda pair: (-pair[1], pair[0]))
                 if grade > 0
             ],
         }
@@ -127,15 +128,15 @@ def rows_of(
     ]
 
 
-def _shown(document: str, grade: int | None, documents: Mapping[str, Document]) -> dict[str, Any]:
-    """A document as reports list it; grade None: unjudged. A judged document may be missing from the release's corpus."""
-    known = documents.get(document)
-    title = (known.title or known.text[:80]) if known else ""
-    return {"id": document, "title": title, "segment": known.segment if known else "", "grade": grade}
+def _row_document(document_id: str, grade: int | None, documents: Mapping[str, Document]) -> dict[str, Any]:
+    """A document of a row; grade None: unjudged. A judged document may be missing from the release's corpus."""
+    document = documents.get(document_id)
+    title = (document.title or document.text[:80]) if document else ""
+    return {"id": document_id, "title": title, "segment": document.segment if document else "", "grade": grade}
 
 
 def write_evaluation(folder: Path, topics: Topics, runs: Mapping[str, Run], summary: Any, rows: list[dict[str, Any]]) -> None:
-    """Write the runs by their side (`release` as run.trec), the qrels, the rows and the summary."""
+    """Write run.trec, a run for each baseline under its name, qrels.txt, per_query.jsonl and measures.json."""
     for side, run in runs.items():
         write_run(folder / ("run.trec" if side == "release" else f"{side.lower()}.trec"), run, side.lower())
     (folder / "qrels.txt").write_text(trec_qrels(topics.qrels), encoding="utf-8")

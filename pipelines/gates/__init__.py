@@ -1,1 +1,1 @@
-"""Gates: the rules that judge a release, its verdict, waivers, and the pool of documents to judge."""
+"""Gates: the rule that judges a release, the verdict it gives, waivers, and the pool of documents to judge."""

@@ -1,4 +1,4 @@
-"""The gate: what the paired difference to the champion says about a challenger."""
+"""The verdict of a gate: the form of `verdict.json`, and how one and all of a store are read again."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ Outcome = Literal["passed", "rejected", "undecided", "not run"]
 
 
 class WorstQuery(BaseModel):
-    """A query on which the challenger lost."""
+    """A query on which the challenger is worse than the champion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,7 +23,7 @@ class WorstQuery(BaseModel):
 
 
 class Verdict(BaseModel):
-    """`verdict.json`: whether a release may follow the champion, and by what."""
+    """`verdict.json`: whether a release may follow the champion, and what decided it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -31,14 +31,17 @@ class Verdict(BaseModel):
     sentence: str
     release: str
     champion: str
+    """The release that was compared with; empty: none."""
     evaluation: str
     baseline: str = ""
+    """The evaluation of `champion`; empty: nothing was compared."""
     split: EvaluatedSplit
     corpus: str
-    """Whose queries and judgments were asked."""
+    """Whose queries and judgments were used."""
     queries_digest: str
     measure: str
     difference: float | None = None
+    """The mean of challenger − champion; `low` and `high` are its interval."""
     low: float | None = None
     high: float | None = None
     margin: float
@@ -47,12 +50,13 @@ class Verdict(BaseModel):
     power: float
     queries: int
     still_needed: int = 0
+    """About how many more queries would decide; 0 unless undecided."""
     worst_queries: list[WorstQuery] = []
     warnings: list[str] = []
 
 
 class VerdictSummary(BaseModel):
-    """What a verdict says, as far as a promotion asks."""
+    """The fields of `verdict.json` that a promotion needs, with defaults for those that older verdicts lack."""
 
     outcome: str
     sentence: str
@@ -62,8 +66,26 @@ class VerdictSummary(BaseModel):
     corpus: str = ""
 
 
+def read_summary(artifact: Artifact) -> VerdictSummary:
+    """The summary of a stored verdict.
+
+    Raises:
+        CorruptArtifact: `verdict.json` names another release than the artifact's inputs.
+    """
+    verdict = VerdictSummary.model_validate(artifact.json("verdict.json"))
+    if verdict.release != artifact.inputs.get("release"):
+        raise CorruptArtifact(
+            f"verdict {artifact.id} on release {verdict.release}", f"release {artifact.inputs.get('release')}", "run gate again"
+        )
+    return verdict
+
+
 def check_queries(verdict: VerdictSummary, verdict_id: str, corpus: str) -> None:
-    """Refuse a verdict by queries that the encoder may have learned from, or by those of another corpus."""
+    """Refuse a verdict by queries that the encoder may have been trained on, or by those of another corpus.
+
+    Raises:
+        InputError: the split is not test, or the corpus is not `corpus`.
+    """
     if (verdict.split, verdict.corpus) != ("test", corpus):
         raise InputError(
             f"verdict {verdict_id} by {verdict.split or 'unnamed'} queries of corpus {verdict.corpus or 'unnamed'}",
@@ -73,14 +95,14 @@ def check_queries(verdict: VerdictSummary, verdict_id: str, corpus: str) -> None
 
 
 def read_verdicts(store: Store) -> tuple[list[Artifact], list[str]]:
-    """The verdicts, newest first, and what is wrong with each that can't be read: one damaged hides no other."""
-    sound: list[Artifact] = []
+    """The verdicts of a store, newest first, and a message for each that can't be read."""
+    verdicts: list[Artifact] = []
     damaged: list[str] = []
-    for name in committed(store, "verdict"):
+    for verdict_id in committed(store, "verdict"):
         try:
-            found = find(store, "verdict", name)
+            verdict = find(store, "verdict", verdict_id)
         except CorruptArtifact as error:
             damaged.append(str(error))
         else:
-            sound += [found] if found else []
-    return sorted(sound, key=lambda one: (str(one.manifest.provenance.get("at")), one.id), reverse=True), damaged
+            verdicts += [verdict] if verdict else []
+    return sorted(verdicts, key=lambda verdict: (str(verdict.manifest.provenance.get("at")), verdict.id), reverse=True), damaged

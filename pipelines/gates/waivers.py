@@ -1,31 +1,27 @@
-"""Verdicts: what a promotion reads of one, and all of a store as far as they can be read."""
+"""Waivers: a person promotes a release that no judgments could judge, under a name and with a reason for the journal."""
 
 from typing import NamedTuple
 
-from pipelines.errors import CorruptArtifact, InputError
-from pipelines.gates.verdict import VerdictSummary
+from pipelines.errors import InputError
+from pipelines.gates.verdict import VerdictSummary, read_summary
 from pipelines.store.artifacts import Artifact
 
 
 class Waiver(NamedTuple):
-    """Who promotes what nobody could judge, and why."""
+    """Who promotes a release without a verdict, and why."""
 
     who: str
     why: str
 
 
 def read_allowed(artifact: Artifact, waiver: Waiver | None) -> VerdictSummary:
-    """What the verdict says, if it is a yes, or if there was nothing to judge by and somebody answers for it.
+    """The summary of a verdict that allows a promotion: it passed, or it was not run and is waived.
 
     Raises:
-        InputError: it did not pass and can't be waived, or the waiver names nobody or no reason.
-        CorruptArtifact: it speaks of another release than it was made for.
+        InputError: it did not pass and can't be waived, or the waiver lacks a name or a reason.
+        CorruptArtifact: see `read_summary`.
     """
-    verdict = VerdictSummary.model_validate(artifact.json("verdict.json"))
-    if verdict.release != artifact.inputs.get("release"):
-        raise CorruptArtifact(
-            f"verdict {artifact.id} on release {verdict.release}", f"release {artifact.inputs.get('release')}", "run gate again"
-        )
+    verdict = read_summary(artifact)
     if waiver:
         _check_waiver(artifact.id, verdict, waiver)
     elif verdict.outcome != "passed":
@@ -40,7 +36,7 @@ def read_allowed(artifact: Artifact, waiver: Waiver | None) -> VerdictSummary:
 
 
 def _check_waiver(verdict_id: str, verdict: VerdictSummary, waiver: Waiver) -> None:
-    """Only what could not be judged can be waived, and only by somebody with a reason."""
+    """Refuse a waiver of a verdict that was run, or of the champion's own, and one without a name or a reason."""
     if verdict.outcome != "not run" or verdict.release == verdict.champion:
         raise InputError(
             f"--waive for verdict {verdict_id}: {verdict.sentence}",

@@ -18,14 +18,14 @@ from pipelines.store.artifacts import Artifact, load_exactly
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How to make an index; the fields are options of the step `index`."""
+    """How to make an index; the step `index` declares the options with their bounds and defaults."""
 
     algorithm: str
     recall: float
     flat_below: int
     query_variant: str
-    threads: int = 0
-    device: Literal["auto", "cpu"] = "auto"
+    threads: int
+    device: Literal["auto", "cpu"]
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Data quality: expectations, languages and personal data."""
+"""Data quality: staging, suites of checks, language identification and personal data."""

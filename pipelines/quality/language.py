@@ -1,57 +1,57 @@
-"""The language of texts, by py3langid, whose model is in its package."""
+"""Language identification by py3langid (M. Lui and T. Baldwin, "langid.py", ACL 2012), whose model is in its package."""
 
 from functools import cache
 from typing import Any
 
-from pipelines.quality.loading import Staged
+from pipelines.quality.loading import StagingFile
 
 LANGUAGES = [
     "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "he", "hi", "hr", "hu",
     "id", "it", "ja", "ko", "lt", "lv", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sr", "sv", "sw", "ta",
     "th", "tr", "uk", "ur", "vi", "zh",
 ]  # fmt: skip
-"""The languages that are told apart. The model knows a hundred more, for which it takes short English product names."""
-SHORTEST, SURE = 20, 0.3
-"""Characters that a text must have, and the probability that its language must have, to be told at all."""
-LONGEST = 400
-"""Characters that are looked at."""
-MOST = 100_000
-"""Texts of a table that are looked at: all of them, or of more those that come first by their content."""
-LEAST = 20
-"""Texts whose language was told, from which on something is said about a corpus."""
+"""The candidate languages. The model has a hundred others, which it confuses with short English product names."""
+SHORTEST, LEAST_PROBABILITY = 20, 0.3
+"""Characters of a text and probability of its language below which it counts as not detected."""
+PREFIX = 400
+"""Characters of a text that are classified."""
+MOST_TEXTS = 100_000
+"""Texts of a table that are classified at most; of more, the first by the hash of their content."""
+LEAST_DETECTED = 20
+"""Documents with a detected language that a corpus needs for a main language."""
 
 
 def language_of(text: str) -> str | None:
-    """The language of a text as two letters; None: it is too short, or nothing is sure.
+    """The ISO 639-1 code of a text's language; None: the text is too short, or no language probable enough.
 
     >>> language_of("Die Katze sitzt auf dem Dach."), language_of("HP 4250")
     ('de', None)
     """
     if len(text) < SHORTEST:
         return None
-    language, probability = _identifier().classify(text[:LONGEST])
-    return str(language) if probability >= SURE else None
+    language, probability = _identifier().classify(text[:PREFIX])
+    return str(language) if probability >= LEAST_PROBABILITY else None
 
 
-def tell_languages(staged: Staged) -> None:
-    """Fill in the languages of documents and queries, and the one that most documents have."""
+def detect_languages(staged: StagingFile) -> None:
+    """Fill the columns `language` of documents and queries, and the corpus's main language with its share."""
     for table in ("documents", "queries"):
-        chosen = f"SELECT rowid, text FROM {table} WHERE characters >= {SHORTEST} ORDER BY content LIMIT {MOST}"  # noqa: S608
-        rows = staged.db.execute(chosen)
-        while some := rows.fetchmany(1000):
-            told = [(language_of(text), row) for row, text in some]
-            staged.db.executemany(f"UPDATE {table} SET language = ? WHERE rowid = ?", told)  # noqa: S608  # our own names
-    counts = languages(staged)
-    told_of = sum(counts.values())
-    if told_of >= LEAST:
+        select = f"SELECT rowid, text FROM {table} WHERE characters >= {SHORTEST} ORDER BY content LIMIT {MOST_TEXTS}"  # noqa: S608
+        rows = staged.db.execute(select)
+        while batch := rows.fetchmany(1000):
+            detected = [(language_of(text), row) for row, text in batch]
+            staged.db.executemany(f"UPDATE {table} SET language = ? WHERE rowid = ?", detected)  # noqa: S608
+    counts = language_counts(staged)
+    total = sum(counts.values())
+    if total >= LEAST_DETECTED:
         main = max(counts, key=lambda language: (counts[language], language))
-        staged.db.execute("UPDATE corpus SET language = ?, language_share = ?", (main, counts[main] / told_of))
+        staged.db.execute("UPDATE corpus SET language = ?, language_share = ?", (main, counts[main] / total))
 
 
-def languages(staged: Staged) -> dict[str, int]:
-    """How many documents have which language, of those whose language was told; the most common first."""
-    counted = "SELECT language, count(*) FROM documents WHERE language IS NOT NULL GROUP BY language ORDER BY 2 DESC, 1"
-    return dict(staged.db.execute(counted))
+def language_counts(staged: StagingFile) -> dict[str, int]:
+    """Number of documents by detected language, the most frequent first."""
+    select = "SELECT language, count(*) FROM documents WHERE language IS NOT NULL GROUP BY language ORDER BY 2 DESC, 1"
+    return dict(staged.db.execute(select))
 
 
 @cache

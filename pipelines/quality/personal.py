@@ -1,6 +1,6 @@
-"""Personal data in texts, by Presidio: found, counted and masked, without a network.
+"""Personal data in texts: found, counted and masked by Presidio, offline.
 
-What was found is never kept: a report has kinds, counts, ids and shapes (`xxx@xxxxx.xxx`).
+Found values are never stored: a report has kinds, counts, ids and shapes (`xxx@xxxxx.xxx`).
 """
 
 import logging
@@ -13,18 +13,18 @@ from itertools import groupby
 from typing import Any
 
 from pipelines.errors import InputError
-from pipelines.quality.loading import Staged
-from pipelines.quality.tables import printable
+from pipelines.quality.loading import StagingFile
+from pipelines.wording import printable
 
 SURE = ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS", "US_SSN")
-"""Kinds that have a form, most of them with a check digit: what is found is nearly always one."""
+"""Kinds that patterns recognize, most of them with a check digit: few false positives."""
 NAMES = ("PERSON", "LOCATION")
-"""Kinds that a language model guesses: in product names it sees people and places where there are none."""
+"""Kinds that named-entity recognition guesses: many false positives in product names."""
 KINDS = (*SURE, *NAMES)
 WINDOW, OVERLAP = 2000, 200
-"""Characters that are looked at together: some patterns take time by the square of them."""
-THRESHOLD = 0.35
-SIGNS = {
+"""Characters of a piece that is analyzed, and of the overlap of two: the time of some patterns is quadratic in the length."""
+LEAST_SCORE = 0.35
+PREFILTERS = {
     "EMAIL_ADDRESS": re.compile("@"),
     "PHONE_NUMBER": re.compile(r"(?:\d[^\dA-Za-z]{0,3}){8}\d"),
     "CREDIT_CARD": re.compile(r"(?:\d[- ]?){14}"),
@@ -32,18 +32,18 @@ SIGNS = {
     "IP_ADDRESS": re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d|:[\dA-Fa-f]{0,4}:"),
     "US_SSN": re.compile(r"(?:\d[-. ]?){9}"),
 }
-"""What a text must have, or it is not searched for the kind: most texts have nothing of it and cost nothing."""
+"""By kind: a cheap pattern that a text must match before it is analyzed for the kind. Most texts match none."""
 LEAST_DIGITS = {"PHONE_NUMBER": 9, "CREDIT_CARD": 14}
-"""With fewer digits most hits in product texts are sizes and article numbers: of the EANs, which have 13, a tenth has a
-card's check digit."""
-NO_PHONE = re.compile(r"\d\s?[x×*]\s?\d|^[0-3]?\d([./-])[01]?\d\1(19|20)\d\d$")
-"""Sizes and dates, which have the digits of a phone number."""
+"""Digits below which a match is discarded: in product texts most of these are sizes and article numbers. An EAN has 13 digits,
+and a tenth of all EANs have the check digit of a card."""
+SIZE_OR_DATE = re.compile(r"\d\s?[x×*]\s?\d|^[0-3]?\d([./-])[01]?\d\1(19|20)\d\d$")
+"""Sizes and dates, which have as many digits as a phone number."""
 EXAMPLES, SHAPE = 5, 40
 
 
 @dataclass(frozen=True, order=True)
 class PersonalData:
-    """Where something personal stands in a text."""
+    """Personal data found in a text: its span, kind and score."""
 
     start: int
     end: int
@@ -52,9 +52,9 @@ class PersonalData:
 
 
 class Finder:
-    """Looks for some kinds of personal data.
+    """Finds personal data of some kinds.
 
-    >>> [found.kind for found in Finder().find("write to ann@example.org")]
+    >>> [span.kind for span in Finder().find("write to ann@example.org")]
     ['EMAIL_ADDRESS']
     """
 
@@ -66,41 +66,42 @@ class Finder:
         self._names = any(kind in NAMES for kind in kinds)
 
     def find(self, text: str) -> list[PersonalData]:
-        """What is personal in a text: in its order, nothing within another."""
+        """The personal data in a text, in its order and without overlaps."""
         return next(self.find_each([text]))
 
     def find_each(self, texts: Iterable[str]) -> Iterator[list[PersonalData]]:
-        """The same for many texts; where names are asked it is faster than one by one."""
+        """`find` for many texts; for NAMES faster than one by one, since they are batched."""
         analyzer = _analyzer(self._names)
         pieces = ((piece, place) for place, piece in self._pieces(texts))
-        for _, of_text in groupby(analyzer.nlp_engine.read(pieces), key=lambda one: one[2][0]):
-            yield _apart([one for piece, artifacts, place in of_text for one in self._in_piece(piece, artifacts, place[1])])
+        for _, of_text in groupby(analyzer.nlp_engine.read(pieces), key=lambda analyzed: analyzed[2][0]):
+            spans = (self._in_piece(piece, artifacts, offset) for piece, artifacts, (_, offset) in of_text)
+            yield _without_overlaps([span for of_piece in spans for span in of_piece])
 
     def _pieces(self, texts: Iterable[str]) -> Iterator[tuple[tuple[int, int], str]]:
-        """Each text in pieces that overlap, with its number and where the piece begins. A text without any form is empty."""
+        """Overlapping pieces of each text, with its number and their offset; one empty piece if no prefilter matches."""
         for number, text in enumerate(texts):
-            sound = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-            looked_at = sound if self._possible(sound) else ""
-            for offset in range(0, max(1, len(looked_at) - OVERLAP), WINDOW - OVERLAP):
-                yield (number, offset), looked_at[offset : offset + WINDOW]
+            valid = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+            analyzed = valid if self._possible_kinds(valid) else ""
+            for offset in range(0, max(1, len(analyzed) - OVERLAP), WINDOW - OVERLAP):
+                yield (number, offset), analyzed[offset : offset + WINDOW]
 
     def _in_piece(self, piece: str, artifacts: Any, offset: int) -> Iterator[PersonalData]:
-        possible = self._possible(piece)
-        if not possible:
+        kinds = self._possible_kinds(piece)
+        if not kinds:
             return
         analyzer = _analyzer(self._names)
-        for one in analyzer.analyze(piece, "en", entities=possible, score_threshold=THRESHOLD, nlp_artifacts=artifacts):
-            if _plausible(one.entity_type, piece[one.start : one.end]):
-                yield PersonalData(offset + one.start, offset + one.end, one.entity_type, one.score)
+        for span in analyzer.analyze(piece, "en", entities=kinds, score_threshold=LEAST_SCORE, nlp_artifacts=artifacts):
+            if _plausible(span.entity_type, piece[span.start : span.end]):
+                yield PersonalData(offset + span.start, offset + span.end, span.entity_type, span.score)
 
-    def _possible(self, text: str) -> list[str]:
-        """The kinds that may be in a text."""
-        return [kind for kind in self.kinds if kind not in SIGNS or SIGNS[kind].search(text)]
+    def _possible_kinds(self, text: str) -> list[str]:
+        """The kinds whose prefilter the text matches."""
+        return [kind for kind in self.kinds if kind not in PREFILTERS or PREFILTERS[kind].search(text)]
 
 
 @dataclass
 class Masker:
-    """Replaces personal data by its kind, and counts what it replaced. The same text gives the same text.
+    """Replaces personal data by its kind, and counts the replacements by kind. Deterministic.
 
     >>> Masker()("call +44 20 7946 0958 or write to ann@example.org")
     'call <PHONE_NUMBER> or write to <EMAIL_ADDRESS>'
@@ -113,16 +114,16 @@ class Masker:
         self._finder = Finder(self.kinds)
 
     def __call__(self, text: str) -> str:
-        """The text with `<KIND>` in the place of what is personal."""
+        """The text with `<KIND>` in place of personal data."""
         findings = self._finder.find(text)
         if not findings:
             return text
-        self.counts.update(one.kind for one in findings)
+        self.counts.update(span.kind for span in findings)
         return _anonymized(text, findings)
 
 
 def masked(text: str) -> str:
-    """A text with what is personal in it replaced by its kind.
+    """A text with the personal data of kinds SURE replaced by its kind.
 
     >>> masked("card 4111 1111 1111 1111")
     'card <CREDIT_CARD>'
@@ -131,18 +132,18 @@ def masked(text: str) -> str:
 
 
 def shape(text: str) -> str:
-    """What a finding looks like, without what it says: letters are x, digits 9.
+    """The shape of a found value: letters become x, digits 9.
 
     >>> shape("ann.smith@example.org"), shape("+44 20 7946 0958")
     ('xxx.xxxxx@xxxxxxx.xxx', '+99 99 9999 9999')
     """
     cut = text[:SHAPE] + ("…" if len(text) > SHAPE else "")
-    return "".join("9" if sign.isdigit() else sign if sign in " .,@+-()/:…" else "x" for sign in cut)
+    return "".join("9" if char.isdigit() else char if char in " .,@+-()/:…" else "x" for char in cut)
 
 
 @dataclass
-class Part:
-    """What was found of one kind in one part of what was scanned."""
+class PersonalDataCount:
+    """How often a kind of personal data was found in one part of the scanned texts."""
 
     part: str
     kind: str
@@ -150,15 +151,15 @@ class Part:
     texts: int = 0
     found: int = 0
     examples: list[tuple[str, str]] = field(default_factory=list)
-    """Where, and the shape of what stands there."""
+    """A text's id or line, and the shape of the value found there."""
 
     @property
     def sure(self) -> bool:
-        """Whether the kind has a form, and is no guess."""
+        """Whether the kind is one of SURE."""
         return self.kind in SURE
 
 
-SCANNED = {
+SCANNED_PARTS = {
     "documents": "SELECT id, coalesce(title || char(10), '') || text FROM documents WHERE text IS NOT NULL ORDER BY content",
     "queries": "SELECT id, text FROM queries WHERE text IS NOT NULL ORDER BY content",
     "logged queries": "SELECT min(line), query FROM exposures WHERE query IS NOT NULL GROUP BY content ORDER BY content",
@@ -166,56 +167,57 @@ SCANNED = {
     " SELECT min(line), user FROM interactions WHERE NOT EXISTS (SELECT 1 FROM users) GROUP BY user ORDER BY 1",
     "user fields": "SELECT line, value FROM user_fields WHERE value IS NOT NULL ORDER BY line",
 }
-"""Parts that are scanned, each with how a text is named: by its id, or its line where the id itself may be personal."""
+"""By part: the query for the texts to scan. A text is named by its id, or by its line where the id may be personal."""
 
 
-def scan(staged: Staged, most: int) -> list[Part]:
-    """Look for personal data in at most `most` texts of each part, chosen by their content; fills table `personal`."""
-    finder, found = Finder(KINDS), []
-    for part, chosen in SCANNED.items():
-        rows = staged.db.execute(f"{chosen} LIMIT ?", (most,)).fetchall() if most else []
+def scan(staged: StagingFile, most: int) -> list[PersonalDataCount]:
+    """Scan at most `most` texts of each part, in the order of their content's hash, and fill the table `personal`."""
+    finder = Finder(KINDS)
+    counts: list[PersonalDataCount] = []
+    for part, select in SCANNED_PARTS.items():
+        rows = staged.db.execute(f"{select} LIMIT ?", (most,)).fetchall() if most else []
         if rows:
-            found += _scan_part(part, rows, finder)
-    for one in found:
-        sure_texts = one.texts if one.sure else None
-        staged.add("personal", (one.part, one.kind, int(one.sure), one.scanned, one.texts, one.found, sure_texts))
-    return found
+            counts += _scan_part(part, rows, finder)
+    for count in counts:
+        row = (count.part, count.kind, int(count.sure), count.scanned, count.texts, count.found)
+        staged.add("personal", (*row, count.texts if count.sure else None))
+    return counts
 
 
-def _scan_part(part: str, rows: list[tuple[Any, str]], finder: Finder) -> list[Part]:
-    parts = {kind: Part(part, kind, len(rows)) for kind in KINDS}
+def _scan_part(part: str, rows: list[tuple[Any, str]], finder: Finder) -> list[PersonalDataCount]:
+    counts = {kind: PersonalDataCount(part, kind, len(rows)) for kind in KINDS}
     for (name, text), findings in zip(rows, finder.find_each(text for _, text in rows), strict=True):
-        for kind in {one.kind for one in findings}:
-            parts[kind].texts += 1
-        for one in findings:
-            of_kind = parts[one.kind]
-            of_kind.found += 1
+        for kind in {span.kind for span in findings}:
+            counts[kind].texts += 1
+        for span in findings:
+            count = counts[span.kind]
+            count.found += 1
             where = printable(name) if isinstance(name, str) else f"line {name}"
-            if len(of_kind.examples) < EXAMPLES and where not in dict(of_kind.examples):
-                of_kind.examples.append((where, shape(text[one.start : one.end])))
-    return list(parts.values())
+            if len(count.examples) < EXAMPLES and where not in dict(count.examples):
+                count.examples.append((where, shape(text[span.start : span.end])))
+    return list(counts.values())
 
 
 def _plausible(kind: str, text: str) -> bool:
-    """Whether a hit is not one of those that product texts are full of."""
+    """Whether a match is not one of the usual false positives of product texts."""
     if sum(map(str.isdigit, text)) < LEAST_DIGITS.get(kind, 0):
         return False
-    return kind != "PHONE_NUMBER" or not NO_PHONE.search(text)
+    return kind != "PHONE_NUMBER" or not SIZE_OR_DATE.search(text)
 
 
-def _apart(findings: list[PersonalData]) -> list[PersonalData]:
-    """Of those that overlap the surest, then the longest."""
+def _without_overlaps(findings: list[PersonalData]) -> list[PersonalData]:
+    """Of overlapping spans the one with the highest score, then the longest."""
     kept: list[PersonalData] = []
-    for one in sorted(set(findings), key=lambda one: (-one.score, one.start - one.end, one)):
-        if all(one.end <= other.start or one.start >= other.end for other in kept):
-            kept.append(one)
+    for span in sorted(set(findings), key=lambda span: (-span.score, span.start - span.end, span)):
+        if all(span.end <= other.start or span.start >= other.end for other in kept):
+            kept.append(span)
     return sorted(kept)
 
 
 def _anonymized(text: str, findings: list[PersonalData]) -> str:
     from presidio_anonymizer.entities import RecognizerResult
 
-    results = [RecognizerResult(one.kind, one.start, one.end, one.score) for one in findings]
+    results = [RecognizerResult(span.kind, span.start, span.end, span.score) for span in findings]
     return str(_anonymizer().anonymize(text, results).text)
 
 
@@ -233,23 +235,27 @@ def _masker() -> Masker:
 
 @cache
 def _analyzer(names: bool) -> Any:
-    """Presidio with our kinds alone; a language model is loaded only for names."""
+    """Presidio with recognizers for KINDS only; the spaCy model is loaded only for names."""
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-    from presidio_analyzer import predefined_recognizers as known
+    from presidio_analyzer import predefined_recognizers as recognizer
 
-    logging.getLogger("presidio-analyzer").setLevel(logging.CRITICAL)  # one of its messages quotes what was found
+    logging.getLogger("presidio-analyzer").setLevel(logging.CRITICAL)  # one of its messages quotes found values
     recognizers = [
-        _offline_email(), known.PhoneRecognizer(), known.CreditCardRecognizer(), known.IbanRecognizer(), known.IpRecognizer(),
-        known.UsSsnRecognizer(),
-    ]  # fmt: skip
+        _offline_email(),
+        recognizer.PhoneRecognizer(),
+        recognizer.CreditCardRecognizer(),
+        recognizer.IbanRecognizer(),
+        recognizer.IpRecognizer(),
+        recognizer.UsSsnRecognizer(),
+    ]
     if names:
-        recognizers.append(known.SpacyRecognizer(supported_entities=list(NAMES)))
+        recognizers.append(recognizer.SpacyRecognizer(supported_entities=list(NAMES)))
     registry = RecognizerRegistry(recognizers=recognizers, supported_languages=["en"])
     return AnalyzerEngine(registry=registry, nlp_engine=_language_engine(names), supported_languages=["en"])
 
 
 def _offline_email() -> Any:
-    """Presidio's own asks the network for the list of top-level domains; that which tldextract brings is enough."""
+    """An e-mail recognizer with tldextract's bundled list of top-level domains; Presidio's downloads the list."""
     import tldextract
     from presidio_analyzer.predefined_recognizers import EmailRecognizer
 
@@ -263,13 +269,13 @@ def _offline_email() -> Any:
 
 
 def _language_engine(names: bool) -> Any:
-    """spaCy for Presidio: words, and people and places if names are asked; its other parts would only cost time."""
+    """A spaCy engine for Presidio: tokens, and entities if `names`; the other components are not loaded."""
     import spacy
     from presidio_analyzer.nlp_engine import NlpArtifacts, SpacyNlpEngine
 
     class Engine(SpacyNlpEngine):  # type: ignore[misc]
         def read(self, pieces: Iterable[tuple[str, tuple[int, int]]]) -> Iterator[tuple[str, Any, tuple[int, int]]]:
-            """Presidio's own `process_batch` goes through all texts before it begins."""
+            """Like Presidio's `process_batch`, which however reads all texts before it yields the first."""
             for doc, place in self.nlp["en"].pipe(pieces, as_tuples=True, batch_size=64):
                 yield doc.text, self._doc_to_nlp_artifact(doc, "en"), place
 

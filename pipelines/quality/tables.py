@@ -1,4 +1,4 @@
-"""The tables that a suite may check: our own, fixed. Nothing of them is named by what comes in."""
+"""The tables that a suite may check. Their names and columns are fixed, so that no name from the data enters SQL."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table of the staging file: what a row is, its columns, and how a row is named in a report."""
+    """A table of the staging file."""
 
     row: str
-    """What one row is, in a few words."""
+    """What a row is, in a few words."""
     columns: Mapping[str, str]
     """Column to its SQLite type."""
     keys: tuple[str, ...] = ()
-    """The columns by which a report names a row."""
+    """The columns by which a report identifies a row."""
     private: frozenset[str] = frozenset()
-    """Columns whose values no report, log or message shows: texts and people."""
+    """Columns whose values no report, log or message shows: texts and user data."""
     index: tuple[str, ...] = ()
-    """Columns that are looked up while the tables are related."""
+    """Columns with an index, for resolving references."""
 
     @property
     def definition(self) -> str:
-        """The columns as CREATE TABLE takes them."""
+        """The columns in the form of CREATE TABLE."""
         return ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
 
 
 def _columns(text: str) -> dict[str, str]:
-    """Names, each with the first letter of its type.
+    """Columns from a text of names with the first letter of their SQLite type.
 
     >>> _columns("id:t characters:i score:r")
     {'id': 'TEXT', 'characters': 'INTEGER', 'score': 'REAL'}
@@ -100,14 +100,4 @@ TABLES: Mapping[str, TableSpec] = {
 FLAGS = frozenset(
     {"known_query", "known_document", "known_user", "known_exposure", "was_shown", "distinct_positions", "cut_off", "synthetic"}
 )
-"""Columns that are 1 or 0: of a wrong one there is nothing to show but its row."""
-
-
-def printable(text: object, longest: int = 64) -> str:
-    """A word from outside, as a message of one line can show it: what does not print is escaped, a long one is cut.
-
-    >>> print(printable("a\\nb\\u2028c \\x1b[31m é"))
-    a\\nb\\u2028c \\x1b[31m é
-    """
-    shown = repr(str(text)[: longest + 1])[1:-1].replace("\\\\", "\\")
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+"""Columns that are 1 or 0: reports show failing rows of these without the value."""

@@ -1,1 +1,1 @@
-"""One frame for every report."""
+"""Reports: a file for each kind, one frame and one set of charts for all."""

@@ -1,6 +1,6 @@
-"""Static SVG charts: equal input gives equal bytes, and a page's CSS recolours them for dark and light.
+"""Static SVG charts by matplotlib. Equal input gives equal bytes; CSS variables recolour them for dark and light pages.
 
-Labels that come from outside do not belong in a chart: they go into tables, which escape them.
+Charts must not carry labels from outside: those go into tables, which escape them.
 """
 
 import io
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 INK, MUTED, GRID, PAPER = "#1b2733", "#66727f", "#d9dfe5", "#fefefe"
-OURS, THEIRS, GOOD, BAD = "#2563c9", "#c96a12", "#1c8a4c", "#c2323c"
+SERIES_1, SERIES_2, GOOD, BAD = "#2563c9", "#c96a12", "#1c8a4c", "#c2323c"
 VARIABLES = {
     INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper",
-    OURS: "--ours", THEIRS: "--theirs", GOOD: "--good", BAD: "--bad",
+    SERIES_1: "--series-1", SERIES_2: "--series-2", GOOD: "--good", BAD: "--bad",
 }  # fmt: skip
 RC = {
     "svg.fonttype": "none",
@@ -37,7 +37,7 @@ RC = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval, as a chart draws it."""
+    """A labelled mean with the bounds of its interval."""
 
     label: str
     mean: float
@@ -46,22 +46,29 @@ class Estimate:
 
 
 def intervals(groups: Sequence[tuple[str, Sequence[Estimate]]]) -> str:
-    """Means with intervals: one line for each measure, one colour for each side.
+    """Means with intervals: a line for each measure, a colour for each side.
 
     Args:
-        groups: the sides (release, BM25 …) with their estimates, labelled by measure; all in the same order.
+        groups: the sides (release, BM25 …) with their estimates by measure, all in the same order.
     """
-    measures = [one.label for one in groups[0][1]]
+    measures = [estimate.label for estimate in groups[0][1]]
     with _figure(8.4, 0.7 + 0.46 * len(measures)) as drawn:
-        for number, ((side, estimates), colour) in enumerate(zip(groups, (OURS, THEIRS, GOOD), strict=False)):
+        for number, ((side, estimates), colour) in enumerate(zip(groups, (SERIES_1, SERIES_2, GOOD), strict=False)):
             offset = (number - (len(groups) - 1) / 2) * 0.3
             rows = [row + offset for row in range(len(estimates))]
-            means = [one.mean for one in estimates]
-            around = [[one.mean - one.low for one in estimates], [one.high - one.mean for one in estimates]]
-            drawn.axes.errorbar(means, rows, xerr=around, fmt="o", ms=5, capsize=3, lw=1.8, color=colour, label=side)
-            for row, one in zip(rows, estimates, strict=True):
+            means = [estimate.mean for estimate in estimates]
+            below = [estimate.mean - estimate.low for estimate in estimates]
+            above = [estimate.high - estimate.mean for estimate in estimates]
+            drawn.axes.errorbar(means, rows, xerr=[below, above], fmt="o", ms=5, capsize=3, lw=1.8, color=colour, label=side)
+            for row, estimate in zip(rows, estimates, strict=True):
                 drawn.axes.annotate(
-                    f"{one.mean:.3f}", (one.high, row), (6, 0), textcoords="offset points", va="center", size=8.5, color=colour
+                    f"{estimate.mean:.3f}",
+                    (estimate.high, row),
+                    (6, 0),
+                    textcoords="offset points",
+                    va="center",
+                    size=8.5,
+                    color=colour,
                 )
         drawn.axes.set_yticks(range(len(measures)), measures, color=INK)
         drawn.axes.set(xlim=(0, 1.04), ylim=(len(measures) - 0.4, -0.6))
@@ -72,9 +79,9 @@ def intervals(groups: Sequence[tuple[str, Sequence[Estimate]]]) -> str:
 
 
 def histogram(values: Sequence[float], label: str) -> str:
-    """How many queries have which value from 0 to 1, in steps of 0.05."""
+    """A histogram of values from 0 to 1, a query each, in bins of 0.05."""
     with _figure(8.4, 2.5) as drawn:
-        counts, _, bars = drawn.axes.hist(values, bins=[step / 20 for step in range(21)], color=OURS, rwidth=0.92)
+        counts, _, bars = drawn.axes.hist(values, bins=[step / 20 for step in range(21)], color=SERIES_1, rwidth=0.92)
         drawn.axes.bar_label(bars, [f"{int(count):,}" if count else "" for count in counts], size=8, color=MUTED, padding=2)
         drawn.axes.set(xlim=(0, 1), xlabel=label, ylabel="queries")
         drawn.axes.margins(y=0.12)
@@ -84,13 +91,13 @@ def histogram(values: Sequence[float], label: str) -> str:
 
 
 def doubling(counts: Mapping[int, int], label: str, noun: str) -> str:
-    """How often numbers of 1 and above occur, in steps that double: 1, 2 to 3, 4 to 7 and so on."""
+    """A histogram of numbers of 1 and above, in bins that double: 1, 2 to 3, 4 to 7 and so on."""
     bins: dict[int, int] = {}
     for number, count in counts.items():
         bins[number.bit_length() - 1] = bins.get(number.bit_length() - 1, 0) + count
     steps = range(min(bins), max(bins) + 1)
     with _figure(8.4, 2.5) as drawn:
-        drawn_bars = drawn.axes.bar(range(len(steps)), [bins.get(step, 0) for step in steps], color=OURS, width=0.92)
+        drawn_bars = drawn.axes.bar(range(len(steps)), [bins.get(step, 0) for step in steps], color=SERIES_1, width=0.92)
         labels = [f"{bins[step]:,}" if step in bins else "" for step in steps]
         drawn.axes.bar_label(drawn_bars, labels, size=8, color=MUTED, padding=2)
         drawn.axes.set_xticks(range(len(steps)), [f"{1 << step:,}" for step in steps])
@@ -101,18 +108,18 @@ def doubling(counts: Mapping[int, int], label: str, noun: str) -> str:
     return drawn.svg
 
 
-def difference(one: Estimate, margin: float) -> str:
-    """One paired difference with its interval, zero, and the zone beyond the margin."""
-    reach = 1.25 * max(abs(one.low), abs(one.high), 1.6 * margin)
-    colour = BAD if one.high < 0 else GOOD if one.low > -margin else THEIRS
+def difference(estimate: Estimate, margin: float) -> str:
+    """A paired difference with its interval, 0, and the range beyond the margin."""
+    reach = 1.25 * max(abs(estimate.low), abs(estimate.high), 1.6 * margin)
+    colour = BAD if estimate.high < 0 else GOOD if estimate.low > -margin else SERIES_2
     with _figure(8.4, 1.9) as drawn:
         drawn.axes.axvspan(-reach, -margin, color=BAD, alpha=0.10, lw=0)
         drawn.axes.axvline(-margin, color=BAD, lw=1.2, ls=(0, (4, 3)))
         drawn.axes.axvline(0, color=INK, lw=1.2)
         drawn.axes.errorbar(
-            [one.mean],
+            [estimate.mean],
             [0],
-            xerr=[[one.mean - one.low], [one.high - one.mean]],
+            xerr=[[estimate.mean - estimate.low], [estimate.high - estimate.mean]],
             fmt="o",
             ms=9,
             capsize=7,
@@ -123,7 +130,7 @@ def difference(one: Estimate, margin: float) -> str:
         for at, text, tint, side in ((-margin, f"margin −{margin:g}", BAD, "right"), (0, "no difference", INK, "left")):
             apart = (-4 if side == "right" else 4, -2)
             drawn.axes.annotate(text, (at, 1), apart, textcoords="offset points", ha=side, va="top", size=8.5, color=tint)
-        drawn.axes.set(xlim=(-reach, reach), ylim=(-1, 1), yticks=[], xlabel=f"{one.label}, challenger − champion")
+        drawn.axes.set(xlim=(-reach, reach), ylim=(-1, 1), yticks=[], xlabel=f"{estimate.label}, challenger − champion")
         drawn.axes.spines["left"].set_visible(False)
         drawn.axes.grid(axis="x")
         drawn.axes.tick_params(length=0)
@@ -131,7 +138,7 @@ def difference(one: Estimate, margin: float) -> str:
 
 
 def waterfall(differences: Sequence[float], label: str) -> str:
-    """Each query's difference, sorted from the worst loss to the best gain; beyond 1,000 queries evenly thinned."""
+    """The difference of each query, sorted from the worst loss to the best gain; of more than 1,000 an even sample."""
     ordered = sorted(differences)
     count = min(len(ordered), 1000)
     shown = [ordered[row * (len(ordered) - 1) // max(1, count - 1)] for row in range(count)]
@@ -147,9 +154,9 @@ def waterfall(differences: Sequence[float], label: str) -> str:
 
 
 def bars(rows: Sequence[tuple[str, int]], label: str) -> str:
-    """How many there are of what, a line each; the names are ours."""
+    """A horizontal bar for each name with its count. The names must not come from outside."""
     with _figure(8.4, 0.6 + 0.26 * len(rows)) as drawn:
-        drawn_bars = drawn.axes.barh(range(len(rows)), [count for _, count in rows], color=OURS, height=0.72)
+        drawn_bars = drawn.axes.barh(range(len(rows)), [count for _, count in rows], color=SERIES_1, height=0.72)
         drawn.axes.bar_label(drawn_bars, [f"{count:,}" for _, count in rows], size=8.5, color=MUTED, padding=3)
         drawn.axes.set_yticks(range(len(rows)), [name for name, _ in rows], color=INK)
         drawn.axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=label)
@@ -160,7 +167,7 @@ def bars(rows: Sequence[tuple[str, int]], label: str) -> str:
 
 
 class _figure:  # noqa: N801  # used as a `with` block
-    """A figure whose block draws on `axes` and leaves `svg`."""
+    """A figure as a `with` block that draws on `axes`; afterwards `svg` has the drawing."""
 
     svg = ""
 
@@ -185,7 +192,7 @@ class _figure:  # noqa: N801  # used as a `with` block
 
 
 def _svg(figure: Any) -> str:
-    """The drawing as an <svg> element without metadata, its colours as CSS variables with themselves as fallback."""
+    """The drawing as an <svg> element without metadata; its colours are CSS variables with a fallback."""
     target = io.StringIO()
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(target, format="svg", transparent=True, metadata=metadata)

@@ -1,4 +1,4 @@
-"""The report on an encoder's variants: what each showed, which was taken and why the others were not."""
+"""The report of `choose_encoder`: the measurements of each variant, which was chosen and why the others were not."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 COLUMNS: list[tuple[str, Any]] = [
     ("variant", "text"), ("documents a second", "text"), ("nDCG@10 kept", "text"), ("95 % interval", "text"),
-    ("largest change by batch-mates", "text"), ("least cosine to onnx-fp32", "value"), ("peak memory, MB", "text"),
+    ("largest change by the batch", "text"), ("least cosine to onnx-fp32", "value"), ("peak memory, MB", "text"),
     ("", "text"),
 ]  # fmt: skip
 
@@ -21,32 +21,36 @@ def write_choice_report(
     folder: Path, encoder: str, corpus: "Artifact", table: Sequence["VariantMeasurement"], queries: int, documents: int
 ) -> None:
     """Write `report.html` and `report.json`: the whole table, fastest first."""
-    chosen = next(one for one in table if not one.reason)
-    fastest_first = sorted(table, key=lambda one: -one.docs_per_s)
+    best = next(row for row in table if not row.reason)
+    fastest_first = sorted(table, key=lambda row: -row.docs_per_s)
     sentence = (
-        f"{chosen.variant} keeps {_percent(chosen.retention)} of the nDCG@10 of onnx-fp32 over {queries:,} queries "
-        f"and encodes {chosen.docs_per_s:,.0f} documents a second here."
+        f"{best.variant} keeps {_percent(best.retention)} of the nDCG@10 of onnx-fp32 over {queries:,} queries "
+        f"and encodes {best.docs_per_s:,.0f} documents a second here."
     )
     method = [
         f"{documents:,} of {corpus.facts['documents']:,} documents, all that are judged among them, and all {queries:,} judged "
         "queries were encoded by each variant, which took turns in one run. nDCG@10 is by exact search. The interval is of the "
         "ratio of the means, by a paired bootstrap of the queries.",
-        "A variant may be taken if no score depends on batch-mates and it keeps enough nDCG@10. Cosine decides nothing.",
+        "A variant is eligible if it is batch-invariant and keeps enough nDCG@10. Its cosine does not matter.",
     ]
     report = Report(
-        "choice", f"variants of encoder {encoder}", "chosen", sentence,
-        tables=[ReportTable("Variants", COLUMNS, [_cells(one) for one in fastest_first])],
-        method=method, provenance={"encoder": encoder, "corpus": corpus.id},
-    )  # fmt: skip
+        "choice",
+        f"variants of encoder {encoder}",
+        "chosen",
+        sentence,
+        tables=[ReportTable("Variants", COLUMNS, [_cells(row) for row in fastest_first])],
+        method=method,
+        provenance={"encoder": encoder, "corpus": corpus.id},
+    )
     write_report(folder, report)
 
 
-def _cells(one: "VariantMeasurement") -> list[Any]:
-    if not one.docs_per_s:
-        return [one.variant, "–", "–", "–", "–", None, "–", one.reason]
+def _cells(row: "VariantMeasurement") -> list[Any]:
+    if not row.docs_per_s:
+        return [row.variant, "–", "–", "–", "–", None, "–", row.reason]
     return [
-        one.variant, f"{one.docs_per_s:,.0f}", _percent(one.retention), f"{_percent(one.low)} to {_percent(one.high)}",
-        f"{one.mates:.1e}", one.cosine, f"{one.memory_mb:,.0f}" if one.memory_mb else "–", one.reason or "chosen",
+        row.variant, f"{row.docs_per_s:,.0f}", _percent(row.retention), f"{_percent(row.low)} to {_percent(row.high)}",
+        f"{row.mates:.1e}", row.cosine, f"{row.memory_mb:,.0f}" if row.memory_mb else "–", row.reason or "chosen",
     ]  # fmt: skip
 
 

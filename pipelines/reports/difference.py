@@ -1,4 +1,4 @@
-"""The report of a difference between two corpora, and the same for a person at a terminal."""
+"""The report of `diff` between two corpora, and its form for a terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,8 +9,9 @@ from pipelines.reports.frame import Report, ReportTable, write_report
 
 Counts = Mapping[str, Mapping[str, int]]
 SHOWN = 50
-"""Rows of each kind and change in the report."""
+"""Rows of each kind and change in the report at most."""
 WIDTH = 300
+"""Characters of a text around its first difference."""
 HEADINGS = {"added": "only in b", "changed": "another content", "relabelled": "the same text", "deleted": "only in a"}
 
 
@@ -21,7 +22,7 @@ def write_difference_report(folder: Path, a: str, b: str, counts: Counts) -> Non
         folder: that holds `diff.jsonl`.
         a: id of the corpus before.
         b: id of the corpus after.
-        counts: how many rows of each noun did what.
+        counts: number of rows by noun and change.
     """
     first = first_of_each(folder / "diff.jsonl", SHOWN, WIDTH)
     method = [
@@ -33,12 +34,12 @@ def write_difference_report(folder: Path, a: str, b: str, counts: Counts) -> Non
     ]
     verdict = "different" if differing(counts) else "equal"
     title = f"corpus {a[:8]} and corpus {b[:8]}"
-    tables = [_counted(counts), *(_rows(key, first[key], counts) for key in _order(first))]
+    tables = [_counts_table(counts), *(_rows(key, first[key], counts) for key in _order(first))]
     write_report(folder, Report("report", title, verdict, sentence(counts), [], tables, [], method, {"a": a, "b": b}))
 
 
 def differing(counts: Counts) -> bool:
-    """Whether any row differs."""
+    """Whether any row was added, changed, relabelled or deleted."""
     return any(counts[noun][change] for noun in counts for change in CHANGES)
 
 
@@ -49,8 +50,8 @@ def sentence(counts: Counts) -> str:
     >>> sentence({"documents": none | {"added": 2, "equal": 5}, "queries": none | {"equal": 1}, "judgments": none})
     'documents: 2 added, 5 equal; queries: 1 equal'
     """
-    told = {noun: ", ".join(f"{count:,} {change}" for change, count in row.items() if count) for noun, row in counts.items()}
-    return "; ".join(f"{noun}: {what}" for noun, what in told.items() if what) or "both are empty"
+    parts = {noun: ", ".join(f"{count:,} {change}" for change, count in row.items() if count) for noun, row in counts.items()}
+    return "; ".join(f"{noun}: {part}" for noun, part in parts.items() if part) or "both are empty"
 
 
 def _order(first: Mapping[tuple[str, str], Any]) -> list[tuple[str, str]]:
@@ -58,7 +59,7 @@ def _order(first: Mapping[tuple[str, str], Any]) -> list[tuple[str, str]]:
     return [key for key in every if key in first]
 
 
-def _counted(counts: Counts) -> ReportTable:
+def _counts_table(counts: Counts) -> ReportTable:
     present = {noun: row for noun, row in counts.items() if any(row.values()) or noun in ("documents", "queries", "judgments")}
     columns: list[tuple[str, Any]] = [("", "text"), *((change, "count") for change in (*CHANGES, "equal"))]
     note = "a is the corpus before, b the one after: added rows are only in b, deleted ones only in a."
@@ -75,8 +76,8 @@ def _rows(key: tuple[str, str], first: Sequence[Difference], counts: Counts) -> 
             ("row", "text"),
             *([("title", "results")] if key[0] == "document" else []),
         ]
-        return ReportTable(title, whole, [_whole(one)[: len(whole)] for one in first], note)
-    cells = [[one.id, name, told(one.before[name]), told(one.after[name])] for one in first for name in one.before]
+        return ReportTable(title, whole, [_row_cells(row)[: len(whole)] for row in first], note)
+    cells = [[row.id, name, field_text(row.before[name]), field_text(row.after[name])] for row in first for name in row.before]
     columns: list[tuple[str, Any]] = [("id", "text"), ("field", "text"), ("before (a)", "text"), ("after (b)", "text")]
     return ReportTable(title, columns, cells, note)
 
@@ -85,36 +86,37 @@ def _title(key: tuple[str, str]) -> str:
     return f"{next(noun for noun, what in ROW_KINDS.items() if what.name == key[0])} {key[1]}"
 
 
-def _whole(one: Difference) -> list[Any]:
-    row = one.before or one.after
-    shown = {"id": one.id, "title": row.get("title") or one.id, "picture": row.get("picture", ""), "grade": None}
-    return [one.id, told({name: value for name, value in row.items() if name != "title"} or row), [shown]]
+def _row_cells(difference: Difference) -> list[Any]:
+    row = difference.before or difference.after
+    title = row.get("title") or difference.id
+    result = {"id": difference.id, "title": title, "picture": row.get("picture", ""), "grade": None}
+    return [difference.id, field_text({name: value for name, value in row.items() if name != "title"} or row), [result]]
 
 
-def told(value: Any) -> str:
-    """A field's value for people, or a row's, its text first; of a drawing only that it is there.
+def field_text(value: Any) -> str:
+    """The value of a field, or of a whole row with its text first, as a text; a drawing as `a drawing`.
 
-    >>> told(None), told("<svg/>"), told({"picture": "<svg/>", "title": "Lamp", "text": "red lamp"})
+    >>> field_text(None), field_text("<svg/>"), field_text({"picture": "<svg/>", "title": "Lamp", "text": "red lamp"})
     ('–', 'a drawing', 'red lamp · title Lamp')
     """
     if isinstance(value, dict):
-        named = [f"{name} {told(one)}" for name, one in value.items() if name not in ("text", "picture")]
-        return " · ".join([value["text"], *named] if "text" in value else named)
+        fields = [f"{name} {field_text(field)}" for name, field in value.items() if name not in ("text", "picture")]
+        return " · ".join([value["text"], *fields] if "text" in value else fields)
     if isinstance(value, str) and value.lstrip().startswith("<svg"):
         return "a drawing"
     return "–" if value in (None, "") else str(value)
 
 
 def show(counts: Counts, first: Mapping[tuple[str, str], Sequence[Difference]]) -> None:
-    """Print the counts and the first rows of each kind on stderr, without what could steer a terminal."""
+    """Print the counts and the first rows of each kind and change on stderr, without control characters."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table as Columns
+    from rich.table import Table
     from rich.text import Text
 
     console = Console(stderr=True)
-    counted = _counted(counts)
-    table = Columns(box=SIMPLE_HEAD, padding=(0, 1))
+    counted = _counts_table(counts)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for name, kind in counted.columns:
         table.add_column(name, justify="right" if kind == "count" else "left")
     for row in counted.rows:
@@ -122,25 +124,26 @@ def show(counts: Counts, first: Mapping[tuple[str, str], Sequence[Difference]]) 
     console.print(table)
     for key in _order(first):
         console.print(Text(_title(key), style="bold"))
-        for line, style in (pair for one in first[key] for pair in _lines(one)):
-            console.print(Text(f"  {plain(line)}", style=style), overflow="ellipsis", no_wrap=True)
+        for line, style in (pair for row in first[key] for pair in _lines(row)):
+            console.print(Text(f"  {one_line(line)}", style=style), overflow="ellipsis", no_wrap=True)
 
 
-def _lines(one: Difference) -> Iterator[tuple[str, str]]:
-    if one.change in ("added", "deleted"):
-        sign, style = ("+", "green") if one.change == "added" else ("−", "red")
-        yield f"{sign} {one.id}: {told(one.before or one.after)}", style
+def _lines(row: Difference) -> Iterator[tuple[str, str]]:
+    """Lines with their style, as rich names it."""
+    if row.change in ("added", "deleted"):
+        sign, style = ("+", "green") if row.change == "added" else ("−", "red")
+        yield f"{sign} {row.id}: {field_text(row.before or row.after)}", style
         return
-    for name in one.before:
-        yield f"{one.id} {name}", ""
-        yield f"− {told(one.before[name])}", "red"
-        yield f"+ {told(one.after[name])}", "green"
+    for name in row.before:
+        yield f"{row.id} {name}", ""
+        yield f"− {field_text(row.before[name])}", "red"
+        yield f"+ {field_text(row.after[name])}", "green"
 
 
-def plain(text: str) -> str:
+def one_line(text: str) -> str:
     r"""The text on one line, without control characters.
 
-    >>> plain("red\n\x1b[31mlamp")
+    >>> one_line("red\n\x1b[31mlamp")
     'red ·[31mlamp'
     """
-    return "".join(one if one.isprintable() else "·" for one in " ".join(text.split()))
+    return "".join(char if char.isprintable() else "·" for char in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""The report of an ingest: how the files were read, what came of them, and every kind of row that was refused."""
+"""The report of `ingest`: how the files were read, the corpus they gave, and the rows that were refused."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from pipelines.collections import FIELDS, Collection
 from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, ReportTable, write_report
 
-SHOWN = 3
+FIRST_DOCUMENTS = 3
 
 
 def write_ingest_report(folder: Path, collection: Collection) -> None:
@@ -16,16 +16,21 @@ def write_ingest_report(folder: Path, collection: Collection) -> None:
 
 
 def ingest_report(collection: Collection) -> Report:
-    """The report: green where all rows were used, amber where some were refused, red where no corpus came of it."""
+    """The report. Its verdict is `read`, `read, some rows refused`, or `refused` if there is no corpus."""
     bad = collection.staging.quarantine.total
     verdict = "refused" if collection.problem else "read, some rows refused" if bad else "read"
     provenance = {"source": collection.wanted.source, "layout": collection.layout.name}
     provenance |= {name: value for name in ("queries", "qrels", "grades") if (value := getattr(collection.wanted, name))}
     return Report(
-        "ingest", f"ingest of {Path(collection.wanted.source).name}", verdict, _sentence(collection), _pictures(collection),
-        [_read(collection), _columns(collection), *_grades(collection), *_refused(collection), *_rows(collection)],
-        method=[*collection.layout.notes, *_method(collection)], provenance=provenance,
-    )  # fmt: skip
+        "ingest",
+        f"ingest of {Path(collection.wanted.source).name}",
+        verdict,
+        _sentence(collection),
+        _pictures(collection),
+        [_read(collection), _columns(collection), *_grades(collection), *_refused(collection), *_first_documents(collection)],
+        method=[*collection.layout.notes, *_method(collection)],
+        provenance=provenance,
+    )
 
 
 def _sentence(collection: Collection) -> str:
@@ -40,11 +45,11 @@ def _sentence(collection: Collection) -> str:
 
 
 def _pictures(collection: Collection) -> list[Picture]:
-    counted = dict(collection.staging.db.execute("SELECT length(text), count(*) FROM documents GROUP BY length(text)"))
-    if not counted:
+    lengths = dict(collection.staging.db.execute("SELECT length(text), count(*) FROM documents GROUP BY length(text)"))
+    if not lengths:
         return []
     caption = "How many documents have how many characters to search in; an encoder reads the first few hundred words."
-    return [Picture("Length of the texts", caption, charts.doubling(counted, "characters", "documents"), counted)]
+    return [Picture("Length of the texts", caption, charts.doubling(lengths, "characters", "documents"), lengths)]
 
 
 def _read(collection: Collection) -> ReportTable:
@@ -59,9 +64,9 @@ def _columns(collection: Collection) -> ReportTable:
     files: dict[tuple[str, str, str], list[str]] = {}
     for part in collection.layout.parts:
         for name in (name for name in FIELDS[part.role] if name in part.columns):
-            taken = " + ".join(part.columns[name]) or "made from the text"
-            files.setdefault((part.role, name, taken), []).append(part.file.name)
-    rows = [[*key, named[0] + (f" and {len(named) - 1} more" if len(named) > 1 else "")] for key, named in files.items()]
+            column = " + ".join(part.columns[name]) or "made from the text"
+            files.setdefault((part.role, name, column), []).append(part.file.name)
+    rows = [[*key, names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")] for key, names in files.items()]
     columns: list[tuple[str, Any]] = [("rows of", "text"), ("field", "text"), ("column", "text"), ("file", "text")]
     return ReportTable("What was taken for what", columns, rows, "Where a guess is wrong: --column FIELD=COLUMN.")
 
@@ -69,19 +74,19 @@ def _columns(collection: Collection) -> ReportTable:
 def _grades(collection: Collection) -> list[ReportTable]:
     if collection.scale is None or not collection.staging.count("qrels"):
         return []
-    counted = "SELECT grade, count(*), count(DISTINCT query) FROM qrels GROUP BY grade ORDER BY grade"
-    rows = [list(row) for row in collection.staging.db.execute(counted)]
+    select = "SELECT grade, count(*), count(DISTINCT query) FROM qrels GROUP BY grade ORDER BY grade"
+    rows = [list(row) for row in collection.staging.db.execute(select)]
     columns: list[tuple[str, Any]] = [("grade", "count"), ("judgments", "count"), ("queries", "count")]
     return [ReportTable("Grades", columns, rows, f"From worst to best: {collection.scale.shown}. {_direction(collection)}")]
 
 
 def _direction(collection: Collection) -> str:
-    found = collection.direction
-    if found.tau is None or found.low is None:
+    direction = collection.direction
+    if direction.tau is None or direction.low is None:
         return "No query has two grades, so nothing says whether they point the right way."
-    agree = "agree" if found.low > 0 else "disagree" if found.reversed else "neither agree nor disagree"
-    bounds = f"[{found.low:+.2f}, {found.high:+.2f}]"
-    return f"Grades and BM25 {agree}: Kendall's tau {found.tau:+.2f} {bounds} over {found.queries:,} queries."
+    agree = "agree" if direction.low > 0 else "disagree" if direction.reversed else "neither agree nor disagree"
+    bounds = f"[{direction.low:+.2f}, {direction.high:+.2f}]"
+    return f"Grades and BM25 {agree}: Kendall's tau {direction.tau:+.2f} {bounds} over {direction.queries:,} queries."
 
 
 def _refused(collection: Collection) -> list[ReportTable]:
@@ -89,16 +94,16 @@ def _refused(collection: Collection) -> list[ReportTable]:
     if not quarantine.total:
         return []
     reasons: list[tuple[str, Any]] = [("rows of", "text"), ("reason", "text"), ("rows", "count")]
-    counted = [[role, reason, count] for (role, reason), count in quarantine.counts.most_common()]
+    counts = [[role, reason, count] for (role, reason), count in quarantine.counts.most_common()]
     first: list[tuple[str, Any]] = [("file", "text"), ("line", "count"), ("reason", "text"), ("given", "text")]
-    shown = [[one.file, one.line, one.reason, one.given[:200]] for rows in quarantine.first.values() for one in rows]
-    return [ReportTable("Reasons", reasons, counted), ReportTable("First refused rows", first, shown)]
+    rows = [[row.file, row.line, row.reason, row.given[:200]] for rows in quarantine.first.values() for row in rows]
+    return [ReportTable("Reasons", reasons, counts), ReportTable("First refused rows", first, rows)]
 
 
-def _rows(collection: Collection) -> list[ReportTable]:
-    """The first documents, as they will be searched."""
-    chosen = "SELECT id, title, substr(text, 1, 300), segment FROM documents ORDER BY id LIMIT ?"
-    rows = [list(row) for row in collection.staging.db.execute(chosen, (SHOWN,))]
+def _first_documents(collection: Collection) -> list[ReportTable]:
+    """The first documents by id."""
+    select = "SELECT id, title, substr(text, 1, 300), segment FROM documents ORDER BY id LIMIT ?"
+    rows = [list(row) for row in collection.staging.db.execute(select, (FIRST_DOCUMENTS,))]
     columns: list[tuple[str, Any]] = [("id", "text"), ("title", "text"), ("text", "text"), ("segment", "text")]
     return [ReportTable("First documents", columns, rows)]
 

@@ -1,4 +1,4 @@
-"""The report on data: which checks did not pass, what waits for review, personal data, and what the data look like."""
+"""The report of `check`: checks that did not pass, proposals, personal data, and a profile of the data."""
 
 import json
 from collections.abc import Iterable
@@ -10,10 +10,11 @@ from pipelines.reports.frame import Picture, Report, ReportTable, write_report
 
 if TYPE_CHECKING:
     from pipelines.quality.examination import Examination
-    from pipelines.quality.expectations import Outcome
+    from pipelines.quality.expectations import CheckOutcome
     from pipelines.quality.suite import Check
 
-LANGUAGES, NAMED = 8, 5
+LANGUAGES, NAMED_FAILURES = 8, 5
+"""Languages of the chart and failures among the warnings, at most."""
 
 
 def write_quality_report(folder: Path, examination: "Examination") -> None:
@@ -25,51 +26,60 @@ def write_quality_report(folder: Path, examination: "Examination") -> None:
 
 def quality_report(examination: "Examination") -> Report:
     """The report; what needs somebody's attention comes first."""
-    asked = examination.asked
+    inputs = examination.inputs
     provenance = {
-        "corpus": asked.corpus.id if asked.corpus else "", "previous": asked.previous.id if asked.previous else "",
-        "suite": f"{asked.suite.name} ({asked.suite.digest})", "on": asked.on.isoformat(),
-    }  # fmt: skip
+        "corpus": inputs.corpus.id if inputs.corpus else "",
+        "previous": inputs.previous.id if inputs.previous else "",
+        "suite": f"{inputs.suite.name} ({inputs.suite.digest})",
+        "on": inputs.on.isoformat(),
+    }
     tables = [
-        *_refused(examination), *_proposed(examination), *_personal(examination), *_counts(examination),
-        *_files(examination), _every(examination),
+        *_not_passed(examination), *_proposed(examination), *_personal(examination), *_counts(examination),
+        *_files(examination), _all_checks(examination),
     ]  # fmt: skip
     return Report(
-        "quality", f"data quality of {examination.subject}", examination.verdict, examination.sentence,
-        list(_pictures(examination)), tables, [one.sentence for one in examination.of("failed")[:NAMED]],
-        list(_method(examination)), {key: one for key, one in provenance.items() if one},
-    )  # fmt: skip
+        "quality",
+        f"data quality of {examination.subject}",
+        examination.verdict,
+        examination.sentence,
+        list(_pictures(examination)),
+        tables,
+        [outcome.sentence for outcome in examination.of("failed")[:NAMED_FAILURES]],
+        list(_method(examination)),
+        {key: value for key, value in provenance.items() if value},
+    )
 
 
 def declared(check: "Check") -> str:
-    """What a check says, as it was declared.
+    """A check as it is declared, without its columns.
 
     >>> from pipelines.quality.suite import Check
     >>> declared(Check(expectation="expect_column_values_to_be_unique", kwargs={"column": "id"}, level="fail", mostly=0.9))
     'expect_column_values_to_be_unique · mostly 0.9'
     """
-    asked = [f"{key} {_plain(value)}" for key, value in check.kwargs.items() if not key.startswith("column")]
+    arguments = [f"{key} {_argument_text(value)}" for key, value in check.kwargs.items() if not key.startswith("column")]
     mostly = [f"mostly {check.mostly:g}"] if check.mostly is not None else []
-    return " · ".join([check.expectation, *asked, *mostly])
+    return " · ".join([check.expectation, *arguments, *mostly])
 
 
-def _plain(value: Any) -> str:
+def _argument_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _refused(examination: "Examination") -> Iterable[ReportTable]:
+def _not_passed(examination: "Examination") -> Iterable[ReportTable]:
     outcomes = [*examination.of("failed"), *examination.of("warned")]
     columns: list[tuple[str, Any]] = [
         ("of", "text"), ("level", "text"), ("found", "text"), ("examples", "text"), ("why it matters", "text"),
         ("check", "text"),
     ]  # fmt: skip
 
-    def cells(one: "Outcome") -> list[Any]:
-        return [one.subject, one.check.level, one.found, ", ".join(one.examples), one.check.why, declared(one.check)]
+    def cells(outcome: "CheckOutcome") -> list[Any]:
+        check = outcome.check
+        return [outcome.subject, check.level, outcome.found, ", ".join(outcome.examples), check.why, declared(check)]
 
     if outcomes:
         yield ReportTable(
-            "Checks that did not pass", columns, [cells(one) for one in outcomes], "Failed ones first. Texts are not shown."
+            "Checks that did not pass", columns, [*map(cells, outcomes)], "Failed ones first. Texts are not shown."
         )
 
 
@@ -79,13 +89,14 @@ def _proposed(examination: "Examination") -> Iterable[ReportTable]:
         ("of", "text"), ("level", "text"), ("proposed check", "text"), ("the profile saw", "text"), ("today", "text")
     ]  # fmt: skip
 
-    def cells(one: "Outcome") -> list[Any]:
-        today = f"{one.why_not}{': ' + one.found if one.rows and one.why_not.startswith('would') else ''}"
-        return [one.subject, one.check.level, declared(one.check), one.check.observed, today]
+    def cells(outcome: "CheckOutcome") -> list[Any]:
+        evaluated = outcome.rows and outcome.why_not.startswith("would")
+        today = f"{outcome.why_not}: {outcome.found}" if evaluated else outcome.why_not
+        return [outcome.subject, outcome.check.level, declared(outcome.check), outcome.check.observed, today]
 
     note = "A proposal counts once somebody has put a name into its reviewed_by, in place of reviewed: false."
     if outcomes:
-        yield ReportTable("Not counted, waiting for review", columns, [cells(one) for one in outcomes], note)
+        yield ReportTable("Not counted, waiting for review", columns, [cells(outcome) for outcome in outcomes], note)
 
 
 def _personal(examination: "Examination") -> Iterable[ReportTable]:
@@ -94,30 +105,30 @@ def _personal(examination: "Examination") -> Iterable[ReportTable]:
         ("where, and its shape", "text"),
     ]  # fmt: skip
     for sure, title, note in (
-        (True, "Personal data", "Kinds that have a form. What was found is shown by its shape alone: letters are x, digits 9."),
-        (False, "Perhaps names and places", "Guessed by a small language model, which takes many product names for them."),
+        (True, "Personal data", "Kinds with a pattern. Found values are shown by their shape: letters are x, digits 9."),
+        (False, "Perhaps names and places", "By named-entity recognition, which takes many product names for them."),
     ):
-        parts = [one for one in examination.personal if one.sure == sure]
+        counts = [count for count in examination.personal if count.sure == sure]
         rows = [
             [
-                one.part,
-                one.kind,
-                one.scanned,
-                one.texts,
-                one.found,
-                "; ".join(f"{name}: {shape}" for name, shape in one.examples),
+                count.part,
+                count.kind,
+                count.scanned,
+                count.texts,
+                count.found,
+                "; ".join(f"{name}: {shape}" for name, shape in count.examples),
             ]
-            for one in parts
-            if one.found
+            for count in counts
+            if count.found
         ]
-        nothing = {one.part: one.scanned for one in parts} if not rows else {}
+        nothing = {count.part: count.scanned for count in counts} if not rows else {}
         rows += [[part, "none", scanned, 0, 0, ""] for part, scanned in nothing.items()]
         if rows:
             yield ReportTable(title, columns, rows, note)
 
 
 def _counts(examination: "Examination") -> Iterable[ReportTable]:
-    previous = examination.asked.previous
+    previous = examination.inputs.previous
     columns: list[tuple[str, Any]] = [("table", "text"), ("rows", "count")]
     if previous is None:
         yield ReportTable("Rows", columns, [list(item) for item in examination.counts.items()])
@@ -137,58 +148,64 @@ def _files(examination: "Examination") -> Iterable[ReportTable]:
         ("file", "text"), ("lines", "count"), ("can't be read", "count"), ("last line", "text"), ("first of them", "text")
     ]  # fmt: skip
     rows = [
-        [one.name, one.lines, one.bad, "cut off" if one.cut_off else "whole",
-         "; ".join(f"line {line}: {reason}" for line, reason in one.first)]
-        for one in examination.files
-    ]  # fmt: skip
+        [
+            file.name,
+            file.lines,
+            file.bad,
+            "cut off" if file.cut_off else "whole",
+            "; ".join(f"line {line}: {reason}" for line, reason in file.first),
+        ]
+        for file in examination.files
+    ]
     if rows:
         yield ReportTable("Files", columns, rows)
 
 
-def _every(examination: "Examination") -> ReportTable:
+def _all_checks(examination: "Examination") -> ReportTable:
     columns: list[tuple[str, Any]] = [
         ("outcome", "text"), ("of", "text"), ("check", "text"), ("level", "text"), ("found", "text"), ("reviewed by", "text")
     ]  # fmt: skip
     rows = [
-        [one.status, one.subject, declared(one.check), one.check.level, one.found, one.check.reviewed_by]
-        for one in examination.outcomes
-        if one.status != "proposed"
+        [row.status, row.subject, declared(row.check), row.check.level, row.found, row.check.reviewed_by]
+        for row in examination.outcomes
+        if row.status != "proposed"
     ]
     return ReportTable("Every check that counts", columns, rows)
 
 
 def _pictures(examination: "Examination") -> Iterable[Picture]:
-    lengths, told = examination.lengths, examination.languages
+    lengths, languages = examination.lengths, examination.languages
     if lengths:
         caption = f"{sum(lengths.values()):,} documents by the characters of their text."
         yield Picture("Length of documents", caption, charts.bars(list(lengths.items()), "documents"), lengths)
-    if told:
-        first = list(told.items())[:LANGUAGES]
-        rest = sum(told.values()) - sum(count for _, count in first)
+    if languages:
+        first = list(languages.items())[:LANGUAGES]
+        rest = sum(languages.values()) - sum(count for _, count in first)
         shown = [*first, ("others", rest)] if rest else first
-        caption = f"Of {sum(told.values()):,} documents whose language could be told."
-        yield Picture("Language of documents", caption, charts.bars(shown, "documents"), told)
+        caption = f"Of {sum(languages.values()):,} documents whose language was detected."
+        yield Picture("Language of documents", caption, charts.bars(shown, "documents"), languages)
 
 
 def _method(examination: "Examination") -> Iterable[str]:
     from pipelines.quality import language
 
-    asked = examination.asked
+    inputs = examination.inputs
     yield (
         "Checks by Great Expectations, evaluated in SQL on a scratch copy of the rows; shares, and mostly, are of the rows"
         " that have a value."
     )
-    yield f"Days are counted to the end of {asked.on.isoformat()} (UTC)."
+    yield f"Days are counted to the end of {inputs.on.isoformat()} (UTC)."
     if examination.languages:
         yield (
-            f"Language by py3langid among {len(language.LANGUAGES)} widely written ones, of the first {language.LONGEST}"
-            f" characters of at most {language.MOST:,} texts chosen by their content. Texts of less than {language.SHORTEST}"
-            f" characters, or where no language has a probability of {language.SURE:g}, count as not told."
+            f"Language by py3langid among {len(language.LANGUAGES)} widely written ones, of the first {language.PREFIX}"
+            f" characters of at most {language.MOST_TEXTS:,} texts, sampled by the hash of their content. Texts of less than"
+            f" {language.SHORTEST} characters, or where no language has a probability of {language.LEAST_PROBABILITY:g}, count"
+            " as not detected."
         )
-    if asked.personal:
+    if inputs.personal:
         yield (
-            f"Personal data by Presidio in at most {asked.personal:,} texts of each part, chosen by their content. Its patterns"
-            " know forms, not meaning; what it does not find may still be there."
+            f"Personal data by Presidio in at most {inputs.personal:,} texts of each part, sampled by the hash of their"
+            " content. Patterns match forms, not meaning, so that other personal data may be there."
         )
-    if asked.previous is None and asked.corpus:
+    if inputs.previous is None and inputs.corpus:
         yield "Volume: there is no version before to compare with."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN = 15
 TEXT = 200
-"""Characters of a query in `verdict.md`: a pull request's body has 65,536 in all."""
+"""Characters of a query in `verdict.md` at most: the body of a pull request has 65,536."""
 Rows = Sequence[dict[str, Any]]
 Documents = Mapping[str, Document]
 
@@ -37,7 +37,7 @@ def write_verdict(folder: Path, verdict: "Verdict", measures: Rows, queries: Row
 
 
 def markdown(verdict: "Verdict", measures: Rows) -> str:
-    """The verdict as it goes into a pull request."""
+    """The verdict as Markdown, for a pull request."""
     lines = [f"**{verdict.sentence}**", ""]
     lines += [f"> {warning}\n" for warning in verdict.warnings]
     if measures:
@@ -50,30 +50,30 @@ def markdown(verdict: "Verdict", measures: Rows) -> str:
         lines.append("")
     if verdict.worst_queries:
         lines += [f"Worst queries by {verdict.measure}:", ""]
-        lines += [f"- {_escaped(clipped(one.text, TEXT))}: {signed(one.difference)}" for one in verdict.worst_queries]
+        lines += [f"- {_escaped(clipped(query.text, TEXT))}: {signed(query.difference)}" for query in verdict.worst_queries]
         lines.append("")
-    lines += [f"{name}: `{given}`  " for name, given in _ids(verdict).items()]
+    lines += [f"{name}: `{artifact_id}`  " for name, artifact_id in _ids(verdict).items()]
     return "\n".join(lines) + "\n"
 
 
 def _escaped(text: str) -> str:
-    """Text from outside, so that Markdown shows it as it is.
+    """A text from outside with its Markdown and HTML escaped.
 
     >>> print(_escaped("a *b* <script> | @all"))
     a \\*b\\* &lt;script&gt; \\| &#64;all
     """
-    marked = "".join("\\" + sign if sign in "\\`*_[]|~#!$" else sign for sign in " ".join(text.split()))
+    marked = "".join("\\" + char if char in "\\`*_[]|~#!$" else char for char in " ".join(text.split()))
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
 
 
 def _ids(verdict: "Verdict") -> dict[str, str]:
     keys = ("release", "champion", "evaluation", "baseline", "split", "corpus", "queries_digest")
     ids = {key: getattr(verdict, key) for key in keys}
-    return {key: given for key, given in ids.items() if given}
+    return {key: name for key, name in ids.items() if name}
 
 
 def verdict_report(verdict: "Verdict", measures: Rows, queries: Rows, documents: Documents) -> Report:
-    """The report of a verdict; without a comparison it has the sentence, the method and the ids alone."""
+    """The report of a verdict; without a comparison it has no charts and no tables."""
     pictures = [_interval(verdict), _waterfall(verdict, queries)] if measures and verdict.low is not None else []
     tables = [_measures(measures), *_queries(verdict, queries, documents)] if measures else []
     title = f"verdict on release {verdict.release[:8]}"
@@ -94,17 +94,17 @@ def _interval(verdict: "Verdict") -> Picture:
     assert verdict.difference is not None
     assert verdict.low is not None
     assert verdict.high is not None
-    one = charts.Estimate(verdict.measure, verdict.difference, verdict.low, verdict.high)
+    estimate = charts.Estimate(verdict.measure, verdict.difference, verdict.low, verdict.high)
     caption = (
         f"Mean difference over {verdict.queries:,} queries with {100 * verdict.confidence:g} % interval. It passes when the"
         " whole interval is right of the margin, and is rejected when the whole interval is left of zero."
     )
-    return Picture("Difference", caption, charts.difference(one, verdict.margin), vars(one))
+    return Picture("Difference", caption, charts.difference(estimate, verdict.margin), vars(estimate))
 
 
 def _waterfall(verdict: "Verdict", queries: Rows) -> Picture:
     values = [row["difference"] for row in queries]
-    worse, better = sum(one < 0 for one in values), sum(one > 0 for one in values)
+    worse, better = sum(difference < 0 for difference in values), sum(difference > 0 for difference in values)
     caption = f"Worse on {worse:,} queries, better on {better:,}, equal on {len(values) - worse - better:,}."
     return Picture("Each query", caption, charts.waterfall(values, f"difference in {verdict.measure}"), values)
 
@@ -144,15 +144,15 @@ def _queries(verdict: "Verdict", queries: Rows, documents: Documents) -> list[Re
 
 
 def _method(verdict: "Verdict") -> list[str]:
-    detected = verdict.margin_that_holds
-    holds = "" if detected is None or detected >= 1 else f"{detected:.4f}"
-    armed = [
-        f"These queries can detect a margin of {holds}: an equal challenger passes it with power {verdict.power:g}."
-        " It follows from the spread of the differences, not from their direction."
-    ]
+    detectable = []
+    if verdict.margin_that_holds is not None and verdict.margin_that_holds < 1:
+        detectable.append(
+            f"These queries can detect a margin of {verdict.margin_that_holds:.4f}: an equal challenger passes it with power"
+            f" {verdict.power:g}. It follows from the spread of the differences, not from their direction."
+        )
     return [
         f"Paired difference in {verdict.measure} for each query, challenger − champion, on the same queries and judgments.",
         f"Interval: {100 * verdict.confidence:g} %, the wider of Student's t and Hall's transformed t on each side.",
         f"Rejected: upper bound below 0. Passed: lower bound above −{verdict.margin:g}. Else undecided.",
-        *(armed if holds else []),
+        *detectable,
     ]

@@ -5,13 +5,24 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipelines.errors import InputError, expectation
 from pipelines.settings.environment import bound_mlflow, environment
+from pipelines.settings.packages import extra_packages, missing_packages
 from pipelines.settings.pods import PodSettings, Profile
 from pipelines.settings.project import PROJECT, install_command
 from pipelines.settings.serving import ServerSettings
 from pipelines.settings.store import StoreSettings
 from pipelines.settings.task import TaskSettings
 
-__all__ = ["PROJECT", "Profile", "Settings", "bound_mlflow", "environment", "install_command", "settings"]
+__all__ = [
+    "PROJECT",
+    "Profile",
+    "Settings",
+    "bound_mlflow",
+    "environment",
+    "extra_packages",
+    "install_command",
+    "missing_packages",
+    "settings",
+]
 
 PASSWORD_SETTINGS = {  # where a password goes instead of into an address
     "mlflow_uri": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",

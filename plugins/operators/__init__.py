@@ -1,1 +1,1 @@
-"""How a step runs: the one operator, its two runtimes and its form."""
+"""StepOperator, which runs a step as a local process or as a pod, and what DAGs need beside it."""

@@ -1,4 +1,4 @@
-"""S3Arrival: the amazon provider's sensor, asked for by a form: without a key it is skipped, and a mistake is said at once."""
+"""S3Arrival: the amazon provider's S3 key sensor for a form field; an empty key skips it, an invalid one fails it at once."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,10 +14,12 @@ from pipelines.settings import settings
 
 
 class S3Arrival(S3KeySensor):  # type: ignore[misc]  # Airflow's classes are untyped here
-    """Wait until an S3 key is there. Between two looks no worker is held.
+    """Wait until an S3 key exists. No worker slot is held between two pokes.
 
     Args:
-        bucket_key: s3://bucket/key, or a template that gives one; empty: there is nothing to wait for.
+        bucket_key: s3://bucket/key, or a template that gives one; empty: the task is skipped.
+        poke_interval: seconds between two pokes.
+        timeout: seconds until the wait fails.
     """
 
     bucket_key: Any
@@ -26,26 +28,26 @@ class S3Arrival(S3KeySensor):  # type: ignore[misc]  # Airflow's classes are unt
     def __init__(
         self, *, bucket_key: str, poke_interval: float = 60, timeout: float = 86_400, retries: int = 2, **arguments: Any
     ) -> None:
-        usual = {
+        defaults = {
             "mode": "reschedule",
             "deferrable": False,
             "retry_delay": timedelta(seconds=5),
             "retry_policy": StepRetryPolicy(),
         }
         super().__init__(
-            bucket_key=bucket_key, poke_interval=poke_interval, timeout=timeout, retries=retries, **{**usual, **arguments}
+            bucket_key=bucket_key, poke_interval=poke_interval, timeout=timeout, retries=retries, **{**defaults, **arguments}
         )
 
     def execute(self, context: Context) -> None:
-        """Look for the key, and be called again until it is there.
+        """Poke for the key until it exists.
 
         Raises:
-            AirflowSkipException: no key was named.
-            InputError: what was named is no key, or the account may not look for it.
+            AirflowSkipException: no key is given.
+            InputError: the value is no S3 key, or the account may not read it.
         """
         key = str(self.bucket_key or "").strip()
         if not key:
-            raise AirflowSkipException("no S3 key to wait for was named")
+            raise AirflowSkipException("no S3 key to wait for was given")
         bucket, _, rest = key.removeprefix("s3://").partition("/")
         if not (key.startswith("s3://") and bucket and rest):
             raise InputError(f"wait_for {key!r}", "s3://bucket/key", "correct the form's field, or leave it empty")
@@ -53,13 +55,17 @@ class S3Arrival(S3KeySensor):  # type: ignore[misc]  # Airflow's classes are unt
         super().execute(context)
 
     def poke(self, context: Context) -> bool:
-        """Whether the key is there; a server that does not answer is asked again."""
+        """Whether the key exists. A server that does not answer, or answers 429 or 5xx, is asked again at the next poke.
+
+        Raises:
+            InputError: the server refuses the account, or there are no credentials.
+        """
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
         try:
             return bool(super().poke(context))
         except (ClientError, NoCredentialsError) as error:
-            if _may_pass(error):
+            if _is_transient(error):
                 self.log.warning("%s: %s", self.bucket_key, error)
                 return False
             raise InputError(
@@ -72,7 +78,6 @@ class S3Arrival(S3KeySensor):  # type: ignore[misc]  # Airflow's classes are unt
             return False
 
 
-def _may_pass(error: Any) -> bool:
-    """Whether the server's refusal is its own trouble and not ours."""
+def _is_transient(error: Any) -> bool:
     status = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return bool(status >= 500 or status == 429)

@@ -1,4 +1,4 @@
-"""The assets that chain the DAGs. Each event's `extra` carries the id of the artifact that it tells of."""
+"""The assets that chain the DAGs. The `extra` of each event carries the id of its artifact."""
 
 from airflow.sdk import Asset
 

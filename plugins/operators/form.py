@@ -1,4 +1,4 @@
-"""The form that starts a DAG by hand, and its answers as a step's params."""
+"""The form that starts a DAG by hand, and its values as templates for a step's params."""
 
 from typing import Any, get_origin
 
@@ -12,8 +12,8 @@ Model = type[Params] | type[Tuning]
 def form(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, Param]:
     """One form field for each field of the models: its type, bounds, choices, description and default.
 
-    A required field may stay empty, since a run that an asset starts has nobody to fill it. Of a name that several
-    models have, the last one's field is asked.
+    A required field may stay empty, since a dag run that an asset starts has nobody to fill the form. Of a name that several
+    models have, the last model's field is shown.
 
     >>> from pipelines.steps.refresh_embeddings.plan import PlanTuning
     >>> form(PlanTuning)["shards"].schema["maximum"]
@@ -27,7 +27,7 @@ def _param(schema: dict[str, Any]) -> Param:
     rest = {key: value for key, value in schema.items() if key not in ("default", "const", "anyOf")}
     if "const" in schema:
         rest["enum"] = [schema["const"]]
-    elif "anyOf" in schema:  # a value or none
+    elif "anyOf" in schema:  # an optional value
         rest |= {key: value for choice in schema["anyOf"] for key, value in choice.items()}
         rest["type"] = [choice["type"] for choice in schema["anyOf"]]
     elif rest.get("type") in ("string", "array") and "enum" not in rest:
@@ -36,21 +36,21 @@ def _param(schema: dict[str, Any]) -> Param:
 
 
 def answers(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, str]:
-    """The form's answers as templates, one for each field of the models; what is left empty keeps the step's default."""
+    """The form's values as templates, one for each field of the models; an empty value keeps the step's default."""
     fields = {name: field for model in models for name, field in model.model_fields.items() if name not in omit}
-    return {name: _answer(name, get_origin(field.annotation) is list) for name, field in fields.items()}
+    return {name: _value_template(name, get_origin(field.annotation) is list) for name, field in fields.items()}
 
 
-def _answer(name: str, many: bool) -> str:
-    """A template; the items of a list are lines, as the form's field has them."""
-    value = f"(params.{name} or []) | join('\n')" if many else f"params.{name}"
+def _value_template(name: str, is_list: bool) -> str:
+    """The items of a list are lines, as the form's field has them."""
+    value = f"(params.{name} or []) | join('\n')" if is_list else f"params.{name}"
     return "{{ '' if params.%s is none else %s }}" % (name, value)  # noqa: UP031  # braces are Jinja's here
 
 
 def answer_or_event(name: str) -> str:
-    """The form's answer, else the id that the newest of the triggering events carries, as a template.
+    """A template for the form's value, otherwise the id in the newest triggering asset event.
 
-    A run that several events start gets them in no certain order, so the newest is found by its time.
+    The events of one dag run have no guaranteed order, so the newest is chosen by its timestamp.
     """
     newest = "triggering_asset_events.values() | sum(start=[]) | sort(attribute='timestamp') | last"
     return "{{ params.%s or ((%s).extra['id'] if triggering_asset_events else '') }}" % (name, newest)  # noqa: UP031

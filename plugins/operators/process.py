@@ -1,4 +1,4 @@
-"""A command as a child process: its own session, its lines as they come, and no orphan whatever becomes of its parent."""
+"""A command as a child process: in its own session, read line by line, and killed if its parent is killed."""
 
 import os
 import signal
@@ -6,51 +6,60 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
-# Waits for its input to end, which it does when the parent stops for any reason, SIGKILL included.
-WATCH = 'read -r _; kill -s TERM -- "-$0"; sleep "$1"; kill -s KILL -- "-$0"'
+# The watchdog's stdin closes when the parent ends for any reason, SIGKILL included; then it ends the child's process group.
+WATCHDOG = 'read -r _; kill -s TERM -- "-$0"; sleep "$1"; kill -s KILL -- "-$0"'
 
 
-class Child:
+class ChildProcess:
     """A running command whose standard output and error are read as one stream of lines."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], grace_s: float) -> None:
         self.grace_s = grace_s
         self._process = subprocess.Popen(
-            command, env=environment, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        )  # fmt: skip
-        self._watch = subprocess.Popen(
-            ["sh", "-c", WATCH, str(self._process.pid), str(grace_s)], start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        # A thread of its own: the main thread may be inside `stop`, called by a signal, when the child ends.
+            command,
+            env=environment,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        self._watchdog = subprocess.Popen(
+            ["sh", "-c", WATCHDOG, str(self._process.pid), str(grace_s)],
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        # A thread of its own: the main thread may be inside `stop`, called by a signal handler, when the child ends.
         self._reaper = threading.Thread(target=self._reap, daemon=True)
         self._reaper.start()
 
     @property
     def pid(self) -> int:
-        """The child's process id, which is its group's and session's too."""
+        """The child's process id, which is also the id of its process group and session."""
         return self._process.pid
 
-    def run(self, tell: Callable[[str], None]) -> int:
-        """Hand each line to `tell` as it comes; the exit code, or minus the signal that ended the child."""
+    def run(self, on_line: Callable[[str], None]) -> int:
+        """Pass each line to `on_line` as it comes; the exit code, or minus the signal that ended the child."""
         for line in self._process.stdout or ():
             if line.strip():
-                tell(line.rstrip())
+                on_line(line.rstrip())
         self._reaper.join()
         return self._process.returncode
 
     def stop(self) -> None:
-        """SIGTERM to the whole group, and SIGKILL to what is left of it after `grace_s`."""
+        """SIGTERM to the whole process group, and SIGKILL to what is left of it after `grace_s` seconds."""
         self._signal(signal.SIGTERM)
         self._reaper.join(self.grace_s)
         self._signal(signal.SIGKILL)
 
     def _reap(self) -> None:
         self._process.wait()
-        self._signal(signal.SIGKILL)  # what the command left behind
-        self._watch.kill()
-        self._watch.communicate()
+        self._signal(signal.SIGKILL)  # processes that the command left behind
+        self._watchdog.kill()
+        self._watchdog.communicate()
 
     def _signal(self, number: int) -> None:
         try:

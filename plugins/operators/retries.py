@@ -13,28 +13,29 @@ LONGEST_WAIT = timedelta(minutes=5)
 
 
 class StepRetryPolicy(RetryPolicy):  # type: ignore[misc]
-    """2: never again. 75 or an image: after 10, 20, 40 … s. Out of memory: once more. No room: waited for, so never again.
+    """Retry by exit code and cause.
 
-    Anything else: as the task's `retries` say.
+    Exit 2: never. Exit 75, or an image that can't be pulled: after 10, 20, 40 … s, at most 5 minutes. Out of memory: once, with
+    half the batch. No capacity: never, since the pod has waited for it. Anything else: as the task's `retries` say.
     """
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:  # noqa: ARG002
         code, cause = getattr(exception, "exit_code", None), getattr(exception, "cause", "step")
         if code == InputError.exit_code:
             return RetryDecision.fail(reason="exit 2: these inputs can't work")
-        if cause == "no room":
-            return RetryDecision.fail(reason="no room in the cluster within the time that the settings give")
+        if cause == "no capacity":
+            return RetryDecision.fail(reason="no capacity in the cluster within RATCHET_PENDING_TIMEOUT_S")
         if code in OUT_OF_MEMORY:
-            return _once_more(getattr(exception, "times", 0) < 2)
+            return _out_of_memory_decision(getattr(exception, "times", 0) < 2)
         if cause == "hardware":
-            return RetryDecision.retry(reason="a fault of the node: again, on another one if there is one")
-        if cause == "image" or code == TryAgain.exit_code:  # what is missing, or a store that is down, is back later
+            return RetryDecision.retry(reason="a fault of the node: again, on another node if there is one")
+        if cause == "image" or code == TryAgain.exit_code:  # the image or the store may be back later
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (try_number - 1))
             what = "the image can't be had" if cause == "image" else "exit 75"
             return RetryDecision.retry(delay=wait, reason=f"{what}: again in {wait.seconds} s")
         return RetryDecision.default()
 
 
-def _once_more(again: bool) -> RetryDecision:
+def _out_of_memory_decision(again: bool) -> RetryDecision:
     decide = RetryDecision.retry if again else RetryDecision.fail
     return decide(reason="out of memory" + (": once more, with half the batch" if again else " twice"))

@@ -1,1 +1,1 @@
-"""Releases and reports inside Airflow."""
+"""Airflow plugin: pages for releases, reports and artifacts; notes of dag runs."""

@@ -1,6 +1,6 @@
-"""What Airflow loads: the pages under /ratchet, the view that leads there, and the listener that writes notes.
+"""The Airflow plugin: the pages under /ratchet, a link to them in the navigation, and the listener that writes notes.
 
-Every Airflow process runs this file; what the pages need is imported at the first request.
+Every Airflow process imports this file, so the pages' imports wait for the first request.
 """
 
 from typing import Any, ClassVar
@@ -10,25 +10,25 @@ from airflow.plugins_manager import AirflowPlugin
 from ui import notes
 
 
-class Pages:
-    """The pages as an ASGI application that is built when it is first asked."""
+class LazyApplication:
+    """The pages as an ASGI application that is built at the first request."""
 
     def __init__(self) -> None:
         self._app: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._app is None:
-            from ui.pages import application
+            from ui.application import application
 
             self._app = application()
         await self._app(scope, receive, send)
 
 
 class RatchetPlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow's classes are untyped here
-    """Releases, reports and artifacts in Airflow's navigation; a gate's sentence as its dag run's note."""
+    """Pages for releases, reports and artifacts; the verdict of a gate as the note of its dag run."""
 
     name = "ratchet"
-    fastapi_apps: ClassVar[list[Any]] = [{"app": Pages(), "url_prefix": "/ratchet", "name": "ratchet"}]
+    fastapi_apps: ClassVar[list[Any]] = [{"app": LazyApplication(), "url_prefix": "/ratchet", "name": "ratchet"}]
     external_views: ClassVar[list[Any]] = [
         {"name": "Releases", "href": "/ratchet/releases", "destination": "nav", "url_route": "ratchet-releases"}
     ]

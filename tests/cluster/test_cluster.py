@@ -10,7 +10,7 @@ from kubernetes.client import ApiClient
 from cluster.faults import FAULTS, SHARDS, Fault, check, drained
 from cluster.local import NoCluster, cluster
 from cluster.platform import platform
-from cluster.witness import redone, told
+from cluster.witness import log_entries, redone
 from pipelines.store.artifacts import load
 from pipelines.store.objects import Store
 
@@ -103,4 +103,4 @@ def test_a_shard_encoded_again_is_seen(tmp_path):
     store.create("shard/a/manifest.json", b'{"provenance": {"at": "2026-11-25T10:00:00Z"}}')
     line = '{"event": "encoding", "shard": "%s", "texts": %d, "timestamp": "2026-11-25T10:00:%02d.5Z"}'
     log = "\n".join(["Traceback", "{", "3", line % ("a", 5, 0), line % ("a", 0, 9), line % ("b", 5, 9), line % ("a", 5, 3)])
-    assert redone(store, told(log)) == ["a"]
+    assert redone(store, log_entries(log)) == ["a"]

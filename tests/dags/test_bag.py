@@ -26,6 +26,7 @@ def test_a_dag_file_only_declares(file):
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
     functions = [node for node in ast.walk(tree) if isinstance(node, kinds)]
     assert functions == []
+    assert len(FILES) >= 7
     assert len(file.read_text().splitlines()) <= 60
 
 
@@ -39,11 +40,16 @@ def test_the_bag_parses_without_heavy_imports(airflow_database):
 
 
 def test_every_dag_explains_itself(bag):
+    assert len(bag.dags) >= 7
     for dag in bag.dags.values():
         verb, _, noun = dag.dag_id.partition("_")
         assert verb
         assert noun
         assert len(dag.doc_md) > 80
+        when_red = dag.doc_md.partition("\n## When it is red\n")[2].strip().splitlines()
+        assert 3 <= len(when_red) <= 6, f"{dag.dag_id}: say where to look, what is safe to do and what never to do"
+        assert all(any(f"`{task_id}`" in line for line in when_red) for task_id in dag.task_ids), dag.dag_id
+        assert "Never " in when_red[-1]
         assert dag.tags
         assert dag.owner not in ("", "airflow")
         assert dag.catchup is False

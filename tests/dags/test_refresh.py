@@ -6,19 +6,24 @@ import pytest
 
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
+from tests.conftest import call
 
 
 @pytest.fixture
 def refresh(run_dag, icons_folder, trained):
-    """Ingest the icons that `keep` keeps and refresh; the dag run."""
+    """Ingest the icons that `keep` keeps, in this process, and refresh them; the dag run."""
 
     def run(name, keep, **answers):
-        ingested = run_dag("ingest_corpus", folder=str(icons_folder(name, keep=keep)))
-        assert ingested.state == "success"
-        assert ingested.events == [("corpus", {"id": ingested.results["ingest"]["corpus"]})]
-        return run_dag("refresh_embeddings", corpus=ingested.results["ingest"]["corpus"], **answers)
+        corpus = call("ingest", folder=str(icons_folder(name, keep=keep))).corpus
+        return run_dag("refresh_embeddings", corpus=corpus, **answers)
 
     return run
+
+
+def test_ingest_tells_of_its_corpus(run_dag, icons_folder, home):
+    ingested = run_dag("ingest_corpus", folder=str(icons_folder("few", keep=few)))
+    assert (ingested.state, ingested.tasks["check"]) == ("success", ["success"])
+    assert ingested.events == [("corpus", {"id": ingested.results["ingest"]["corpus"]})]
 
 
 def few(name: str) -> bool:
@@ -79,7 +84,7 @@ def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained):
     assert deployed.results["deploy"]["outcome"] == "deployed"
     assert deployed.events == [("champion", {"id": trained.release})]
 
-    corpus = run_dag("ingest_corpus", text="label+category").results["ingest"]["corpus"]
+    corpus = call("ingest", text="label+category").corpus
     refreshed = run_dag("refresh_embeddings", corpus=corpus)
     worse = run_dag("evaluate_release", index=refreshed.results["index"]["index"])
     assert worse.state == "success"

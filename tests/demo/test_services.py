@@ -84,7 +84,7 @@ def test_down_with_nothing_running(home):
 
 def test_every_service_is_told_of_the_others_before_any_starts(home):
     services = Services()
-    assert services._place() == ["airflow", "mlflow", "server"]
+    assert services._assign_urls() == ["airflow", "mlflow", "server"]
     told = services.environment()
     assert told["RATCHET_MLFLOW_URI"] == services.urls["mlflow"] != ""
     assert told["RATCHET_SERVER_URL"] == services.urls["server"] != ""

@@ -1,6 +1,7 @@
 """The encoder of the committed store: a table of random vectors for the words of its collections, a few kilobytes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,17 @@ WORDS = (
 DIMENSIONS, MAX_LENGTH = 24, 32
 
 
-def tiny_encoder() -> str:
-    """Make it in the store that the environment names; its id."""
+def tiny_encoder(more_variants: Sequence[str] = ()) -> str:
+    """Make it in the store that the environment names; its id. Variants beside onnx-fp32 are computed from the same file."""
     from tests.encoders import _model
 
-    recipe = Recipe(kind="encoder", step="tiny_encoder", version=1, inputs={}, params={"dimensions": DIMENSIONS})
+    recipe = Recipe(
+        kind="encoder",
+        step="tiny_encoder",
+        version=1,
+        inputs={},
+        params={"dimensions": DIMENSIONS} | ({"variants": list(more_variants)} if more_variants else {}),
+    )
 
     def build(folder: Path) -> dict[str, Any]:
         import onnx
@@ -31,7 +38,7 @@ def tiny_encoder() -> str:
         onnx.save(_model(len(WORDS), DIMENSIONS), str(folder / "model.onnx"))
         files = {"weights": digest_file(folder / "model.onnx"), "tokenizer": digest_file(folder / "tokenizer.json")}
         rest = {"pooling": "mean", "max_length": MAX_LENGTH, "query_prefix": "", "document_prefix": ""}
-        variants = {"onnx-fp32": {"file": "model.onnx", "deviation": 0}}
+        variants = {name: {"file": "model.onnx", "deviation": 0} for name in ("onnx-fp32", *more_variants)}
         card = {"fingerprint": files | rest, "dimensions": DIMENSIONS, "variants": variants}
         (folder / "encoder.json").write_text(json.dumps(card))
         return {"variants": list(variants), "dimensions": DIMENSIONS, "deviation": 0}

@@ -1,6 +1,7 @@
-"""The public names of Ratchet: what users, other programs and stored files know it by. `python -m tests.golden.names` writes them.
+"""The public names of Ratchet: what users, other programs and stored files know it by.
 
-A name that is committed in names.json stays. New ones are added by running this program again.
+`python -m tests.golden.names` writes them. A name that is committed in names.json stays. New ones are added by running this
+program again.
 """
 
 import ast
@@ -97,14 +98,14 @@ def public_names(bag: Any) -> dict[str, Any]:
 
 
 def main() -> None:
+    from tests import airflow_home
+
+    print(f"Airflow's home is {airflow_home.HOME}")  # it must be set before the first import of Airflow
+    from airflow.dag_processing.dagbag import DagBag
     from airflow.utils.db import initdb
 
-    from tests import airflow_home  # noqa: F401  # before the first import of Airflow
-
     initdb()
-    from airflow.dag_processing.dagbag import DagBag
-
-    NAMES.write_text(json.dumps(public_names(DagBag()), indent=1) + "\n")
+    NAMES.write_text(json.dumps(public_names(DagBag()), indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

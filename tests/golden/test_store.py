@@ -89,15 +89,17 @@ def test_the_journal_and_every_verdict_are_told(store):
 
 def test_the_pages_are_shown(store):
     pytest.importorskip("airflow")
-    from ui import pages
+    from ui.artifact_page import artifact_page
+    from ui.releases_page import releases_page
+    from ui.report_page import report_page
 
     from tests import airflow_home  # noqa: F401  # before the first import of Airflow
 
-    page = pages.releases().body.decode()
+    page = releases_page().body.decode()
     assert all(ids["release"][:8] in page for ids in IDS["releases"].values())
     for kind, artifact in (("verdict", SECOND["verdict"]), ("evaluation", SECOND["evaluation"]), ("report", IDS["diff"])):
-        assert pages.report(kind, artifact).status_code == 200
-        assert pages.artifact(kind, artifact).status_code == 200
+        assert report_page(kind, artifact).status_code == 200
+        assert artifact_page(kind, artifact).status_code == 200
 
 
 def test_every_release_loads_and_two_are_served(store, home):

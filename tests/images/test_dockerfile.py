@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from operators.pod import USER
+from operators.pod_spec import USER
 
 from pipelines.settings import Settings
 from tests.conftest import PROJECT

@@ -1,11 +1,15 @@
-"""What the step contract promises beyond types: params that came later leave older ids alone."""
+"""What the contract promises beyond types: params that came later leave older ids alone; manifests say when work began."""
 
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
 from pydantic import Field
 
-from pipelines.contract import Added, Params
+from pipelines import contract
+from pipelines.contract import Added, Params, Result, Step
 from pipelines.errors import NewerVersion
 from pipelines.store.artifacts import find, produce
 from pipelines.store.objects import open_store
@@ -31,6 +35,43 @@ def test_an_added_param_enters_a_recipe_only_where_it_is_not_its_default():
     assert After(segments=3).recipe_params() == {"measure": "nDCG@10", "margin": 0.02, "segments": 3}
     with pytest.raises(ValueError, match="segments"):
         After(segments=-1)
+
+
+class CountParams(Params):
+    number: int
+
+
+class CountResult(Result):
+    corpus: str
+
+
+def corpus_numbered(number: int, build=lambda folder: {}):
+    return produce(open_store(), Recipe(kind="corpus", step="count", version=1, inputs={}, params={"number": number}), build)
+
+
+def count(params: CountParams) -> CountResult:
+    return CountResult(corpus=corpus_numbered(params.number).id)
+
+
+def started_at(corpus: str) -> str:
+    return find(open_store(), "corpus", corpus).manifest.provenance["started_at"]
+
+
+def test_a_step_called_twice_in_one_process_records_when_each_call_began(home, monkeypatch):
+    calls = iter([1_000, 2_000])
+    monkeypatch.setattr(contract, "time", SimpleNamespace(time=lambda: next(calls)))
+    step = Step("count", 1, count, CountParams, None, CountResult)
+    assert [started_at(step.call({"number": number}).corpus) for number in (1, 2)] == [
+        "1970-01-01T00:16:40Z", "1970-01-01T00:33:20Z"
+    ]  # fmt: skip
+    assert contract.step_started() is None
+
+
+def test_an_artifact_produced_outside_a_step_records_when_its_work_began(home):
+    before = int(time.time())
+    made = corpus_numbered(1, lambda folder: time.sleep(1.1) or {})
+    began = datetime.fromisoformat(started_at(made.id)).astimezone(UTC).timestamp()
+    assert before <= began < datetime.fromisoformat(made.manifest.provenance["at"]).timestamp()
 
 
 @pytest.mark.parametrize("change", [('"kind": "corpus"', '"kind": "planet"'), ('"facts"', '"reviewed": 1, "facts"'),

@@ -1,6 +1,6 @@
 """deploy: the challenger becomes the champion and serves, or the champion before it stays."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,9 @@ from pipelines.logs import log
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Entry, Journal, Routing
 from pipelines.store.objects import open_store
+
+if TYPE_CHECKING:
+    from pipelines.deployment.resume import Case
 
 VERSION = 1
 
@@ -31,36 +34,42 @@ class DeployResult(Result):
 
 def deploy(params: DeployParams) -> DeployResult:
     """Make the challenger the champion once the server has it warm; roll back if the server does not follow."""
+    from pipelines.deployment.resume import deployment_start
     from pipelines.projections.mlflow import project
 
     store = open_store()
     release = load(store, "release", params.release).id if params.release else ""
     journal = Journal(store)
-    before = len(journal.entries)
-    entry, warmed_s = _entry(journal, release, params)
-    own = entry.n > before or entry == journal.resumed("deploy", release)
+    case, entry = deployment_start(journal, release)
+    warmed_s = 0.0
+    if entry is None:
+        entry, warmed_s = _write_entry(journal, release, params)
     try:
-        waited_s = _follow(journal, entry, params, own)
+        waited_s = _wait_for_server(journal, entry, case, params)
     finally:
         project(store, journal)
-    outcome: Literal["deployed", "unchanged"] = "deployed" if entry.n > before else "unchanged"
-    return DeployResult(release=entry.to, entry=entry.n, changed=own, outcome=outcome, waited_s=warmed_s + waited_s)
+    return DeployResult(
+        release=entry.to,
+        entry=entry.n,
+        changed=case != "in effect",
+        outcome="deployed" if case == "new" else "unchanged",
+        waited_s=warmed_s + waited_s,
+    )
 
 
-def _entry(journal: Journal, release: str, params: DeployParams) -> tuple[Entry, float]:
-    """The entry that makes the release champion, written now or before, and the seconds until the server had it warm."""
+def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[Entry, float]:
+    """Make the challenger champion as soon as the server has it in memory; the entry, and the seconds that it took.
+
+    Raises:
+        InputError: there is no challenger, or `release` is not the challenger.
+    """
     from pipelines.deployment.readiness import wait_until_warm
 
-    routing, deployment = journal.routing, journal.deployment()
-    if earlier := journal.resumed("deploy", release):
-        return earlier, 0.0
-    if deployment and release == routing.champion:
-        return deployment, 0.0
-    release = release or routing.challenger or ""
+    release = release or journal.routing.challenger or ""
     if not release:
         raise InputError("no challenger", "a release that was promoted", "run `promote` with a verdict that passed")
     promotion = journal.latest("promote", to=release)
-    if release != routing.challenger or promotion is None:
+    if release != journal.routing.challenger or promotion is None:
         raise _not_challenger(journal, release)
     waited_s = wait_until_warm(release, params.wait_s)
     why, verdict = params.why or promotion.why, promotion.verdict
@@ -70,44 +79,50 @@ def _entry(journal: Journal, release: str, params: DeployParams) -> tuple[Entry,
 
 
 def _not_challenger(journal: Journal, release: str) -> InputError:
-    was_champion = release in journal.champions()
-    return InputError(
-        f"release {release}, which is not the challenger ({journal.routing.challenger or 'there is none'})",
-        "a release whose promotion stands",
-        f"run `rollback --to {release}`"
-        if was_champion
-        else "run `promote` with its verdict, or `gate` for a verdict against this champion",
-    )
+    if release in journal.champions():
+        next_action = f"run `rollback --to {release}`"
+    else:
+        next_action = "run `promote` with its verdict, or `gate` for a verdict against this champion"
+    given = f"release {release}, which is not the challenger ({journal.routing.challenger or 'there is none'})"
+    return InputError(given, "a release whose promotion stands", next_action)
 
 
-def _follow(journal: Journal, entry: Entry, params: DeployParams, own: bool) -> float:
-    """Wait until the server serves the entry's release. If it does not, go back, but only from one's own entry."""
+def _wait_for_server(journal: Journal, entry: Entry, case: "Case", params: DeployParams) -> float:
+    """Wait until the server serves the entry's release; the seconds that it took.
+
+    Raises:
+        InputError: another entry has routed since, or the server does not follow, and the champion before serves again.
+        TryAgain: the server is silent, and the entry stays.
+    """
     from pipelines.deployment.readiness import wait_until
 
-    _check_stands(journal, entry)
-    follows, said, waited_s = wait_until(lambda server: server.champion == entry.to, params.wait_s)
+    if case == "superseded":
+        raise _superseded(journal, entry)
+    follows, answer, waited_s = wait_until(lambda server: server.champion == entry.to, params.wait_s)
     if follows:
         return waited_s
-    serving = f"{said.champion or 'nothing'} ({said.problem or 'no problem told'})"
+    serving = f"{answer.champion or 'nothing'} ({answer.problem or 'no problem told'})"
     given = f"server that serves {serving} {waited_s:.0f} s after entry {entry.n}"
     journal.refresh()
-    _check_stands(journal, entry)
-    done = _went_back(journal, entry, given, params.who) if own else f"entry {entry.n} is not of this run and stays"
-    kind = TryAgain if said.silent and journal.deployment() == entry else InputError
-    raise kind(given, f"release {entry.to}", f"look at the server's log; {done}")
+    if journal.deployment() != entry:
+        raise _superseded(journal, entry)
+    if case == "in effect":
+        done = f"entry {entry.n} is not of this run and stays"
+    else:
+        done = _go_back(journal, entry, given, params.who)
+    error = TryAgain if answer.silent and journal.deployment() == entry else InputError
+    raise error(given, f"release {entry.to}", f"look at the server's log; {done}")
 
 
-def _check_stands(journal: Journal, entry: Entry) -> None:
+def _superseded(journal: Journal, entry: Entry) -> InputError:
     last = journal.deployment()
-    if last and last != entry:
-        given = (
-            f"release {entry.to} of entry {entry.n}, after which {last.who} wrote entry {last.n}, {last.action} to {last.to}"
-        )
-        raise InputError(given, "a deployment that stands", "look at `history`; to deploy it again, start a new run")
+    assert last is not None
+    given = f"release {entry.to} of entry {entry.n}, after which {last.who} wrote entry {last.n}, {last.action} to {last.to}"
+    return InputError(given, "a deployment that stands", "look at `history`; to deploy it again, start a new run")
 
 
-def _went_back(journal: Journal, entry: Entry, given: str, who: str) -> str:
-    """Write the entry that goes back, if the champion before can serve; what was done, in words."""
+def _go_back(journal: Journal, entry: Entry, given: str, who: str) -> str:
+    """Roll back to the champion before, if there is one that can serve; says what was done."""
     from pipelines.retrieval.release import stored_parts
 
     if entry.from_ is None:

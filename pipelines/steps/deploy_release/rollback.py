@@ -30,48 +30,58 @@ class RollbackResult(Result):
 
 def rollback(params: RollbackParams) -> RollbackResult:
     """Go back to a release that was champion before and wait until the server serves it."""
+    from pipelines.deployment.resume import rollback_start
     from pipelines.projections.mlflow import project
 
     started = time.monotonic()
     store = open_store()
     to = load(store, "release", params.to).id if params.to else ""
     journal = Journal(store)
-    entry = _written(journal, to) or _write(journal, to, params)
+    case, entry = rollback_start(journal, to)
+    if entry is None:
+        entry = _write_entry(journal, to, params)
     try:
-        _follow(journal, entry, params.wait_s)
+        if case == "superseded":
+            _warn_superseded(journal, entry)
+        else:
+            _wait_for_server(entry, params.wait_s)
     finally:
         project(store, journal)
-    return RollbackResult(
-        release=entry.to, entry=entry.n, waited_s=round(time.monotonic() - started, 3), left=entry.from_ or ""
-    )
+    waited_s = round(time.monotonic() - started, 3)
+    return RollbackResult(release=entry.to, entry=entry.n, waited_s=waited_s, left=entry.from_ or "")
 
 
-def _follow(journal: Journal, entry: Entry, wait_s: float) -> None:
-    """Wait until the server serves the entry's release, if it still is champion when a retry comes to it."""
+def _warn_superseded(journal: Journal, entry: Entry) -> None:
+    last = journal.deployment()
+    assert last is not None
+    log().warning("rolled back before, routed on since", release=entry.to, entry=entry.n, now=last.to, by=last.n)
+
+
+def _wait_for_server(entry: Entry, wait_s: float) -> None:
+    """Wait until the server serves the entry's release.
+
+    Raises:
+        InputError: the server tells why it can't.
+        TryAgain: it is silent, or still loading.
+    """
     from pipelines.deployment.readiness import wait_until
 
-    last = journal.deployment()
-    if last and last != entry:
-        log().warning("rolled back before, routed on since", release=entry.to, entry=entry.n, now=last.to, by=last.n)
-        return
-    follows, said, waited_s = wait_until(lambda server: server.champion == entry.to, wait_s)
+    follows, answer, waited_s = wait_until(lambda server: server.champion == entry.to, wait_s)
     if not follows:
-        raise said.failure(
-            f"server that serves {said.champion or 'nothing'} after {waited_s:.0f} s ({said.problem or 'no problem told'})",
+        serving = f"{answer.champion or 'nothing'} after {waited_s:.0f} s ({answer.problem or 'no problem told'})"
+        raise answer.failure(
+            f"server that serves {serving}",
             f"release {entry.to}, which entry {entry.n} routes to",
             f"look at the server's log, then run `rollback --to {entry.to}`",
         )
 
 
-def _written(journal: Journal, to: str) -> Entry | None:
-    """This very rollback: by a try that was cut off, or the last entry, if it goes to the release asked for."""
-    if earlier := journal.resumed("rollback", to):
-        return earlier
-    last = journal.last_routing() if to else None
-    return last if last and last.action == "rollback" and last.to == to else None
+def _write_entry(journal: Journal, to: str, params: RollbackParams) -> Entry:
+    """Go back to `to`, else to the champion before; the entry.
 
-
-def _write(journal: Journal, to: str, params: RollbackParams) -> Entry:
+    Raises:
+        InputError: there is no such release that served before, or it is not whole.
+    """
     release = _target(journal, to)
     why = params.why or "no reason given"
     entry = journal.append("rollback", release, why, Routing(champion=release), None, params.who)
@@ -80,11 +90,6 @@ def _write(journal: Journal, to: str, params: RollbackParams) -> Entry:
 
 
 def _target(journal: Journal, to: str) -> str:
-    """The release to go back to, which served before and is whole.
-
-    Raises:
-        InputError: there is none.
-    """
     from pipelines.retrieval.release import stored_parts
 
     others = sorted(set(journal.champions()) - {journal.routing.champion})

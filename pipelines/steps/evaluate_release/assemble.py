@@ -8,6 +8,7 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.store.artifacts import load, produce
+from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 
@@ -18,7 +19,9 @@ class AssembleParams(Params):
     index: str = Field(description="Index id")
     embeddings: str = Field("", description="Embeddings id; empty: those the index was built from")
     encoder: str = Field("", description="Encoder id; empty: the one the embeddings were made by")
-    query_variant: str = Field("onnx-fp32", description="Encoder variant for queries")
+    query_variant: str = Field(
+        "", description="Encoder variant for queries; empty: the champion's if it is by this encoder, else onnx-fp32"
+    )
 
 
 class AssembleResult(Result):
@@ -32,6 +35,7 @@ class AssembleResult(Result):
 
 def assemble(params: AssembleParams) -> AssembleResult:
     """Put the parts of a release together; refuse parts that were not made from each other."""
+    from pipelines.retrieval.champion_variants import default_variants
     from pipelines.retrieval.release import check_parts
 
     store = open_store()
@@ -40,9 +44,10 @@ def assemble(params: AssembleParams) -> AssembleResult:
     encoder = load(store, "encoder", params.encoder or embedded.inputs["encoder"])
     parts = check_parts(encoder, embedded, index)
     inputs = {"corpus": parts.corpus.id, "encoder": encoder.id, "embeddings": embedded.id, "index": index.id}
-    semantic = {"query_variant": params.query_variant}
+    query_variant = params.query_variant or default_variants(Journal(store), encoder.id).query
+    semantic = {"query_variant": query_variant}
     recipe = Recipe(kind="release", step="assemble", version=VERSION, inputs=inputs, params=semantic)
-    release = produce(store, recipe, lambda folder: _assemble(parts, params.query_variant, inputs, folder))
+    release = produce(store, recipe, lambda folder: _assemble(parts, query_variant, inputs, folder))
     return AssembleResult(release=release.id, found=release.found, **inputs)
 
 

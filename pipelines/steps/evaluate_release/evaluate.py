@@ -1,4 +1,4 @@
-"""evaluate: a release ranks the judged queries, beside a yardstick (BM25, or popularity) and beside the champion."""
+"""evaluate: a release ranks the judged queries, beside a baseline (BM25, or popularity) and beside the champion."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from pipelines.store.artifacts import Artifact, load, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
+from pipelines.store.releases import champion_release, resolve
 
 VERSION = 2
 
@@ -19,7 +20,7 @@ class EvaluateParams(Params):
     release: str = Field(description="Release id")
     corpus: str = Field("", description="Corpus whose queries and judgments are asked; empty: the release's own")
     split: Literal["train", "test", "all"] = Field("test", description="Which queries are asked")
-    baseline: str = Field("champion", description="Compare with: champion, none, or a release id")
+    baseline: str = Field("champion", description="Compare with: champion, challenger, none, or a release id")
     depth: int = Field(100, ge=100, le=10_000, description="Documents ranked for each query; R@100 needs 100")
     confidence: float = Field(0.95, ge=0.8, le=0.999, description="Confidence of the intervals")
     no_relevant: Literal["exclude", "zero"] = Field(
@@ -46,22 +47,29 @@ def evaluate(params: EvaluateParams) -> EvaluateResult:
     store = open_store()
     release = load(store, "release", params.release)
     corpus = load(store, "corpus", params.corpus or release.inputs["corpus"])
-    rival = _rival(store, params.baseline)
-    theirs = _evaluation(rival, corpus, params) if rival and rival.id != release.id else None
-    ours = _evaluation(release, corpus, params)
-    measured = ours.facts["measures"]["nDCG@10"]
-    log().info("evaluated", release=release.id, queries=ours.facts["queries"], ndcg_at_10=measured["mean"])
+    champion = _baseline_release(store, params.baseline)
+    baseline = _evaluation(champion, corpus, params) if champion and champion.id != release.id else None
+    evaluation = _evaluation(release, corpus, params)
+    ndcg = evaluation.facts["measures"]["nDCG@10"]
+    log().info("evaluated", release=release.id, queries=evaluation.facts["queries"], ndcg_at_10=ndcg["mean"])
     return EvaluateResult(
-        evaluation=ours.id, baseline=theirs.id if theirs else "", release=release.id, champion=rival.id if rival else "",
-        ndcg_at_10=measured["mean"], low=measured["low"], high=measured["high"],
-        found=ours.found and (theirs is None or theirs.found),
-    )  # fmt: skip
+        evaluation=evaluation.id,
+        baseline=baseline.id if baseline else "",
+        release=release.id,
+        champion=champion.id if champion else "",
+        ndcg_at_10=ndcg["mean"],
+        low=ndcg["low"],
+        high=ndcg["high"],
+        found=evaluation.found and (baseline is None or baseline.found),
+    )
 
 
-def _rival(store: Store, baseline: str) -> Artifact | None:
-    champion = Journal(store).routing.champion or ""
-    named = {"champion": champion, "": champion, "none": ""}.get(baseline, baseline)
-    return load(store, "release", named) if named else None
+def _baseline_release(store: Store, baseline: str) -> Artifact | None:
+    """The release to compare with; None where nothing is named, or there is no champion yet."""
+    if baseline == "none":
+        return None
+    journal = Journal(store)
+    return champion_release(journal) if baseline in ("", "champion") else resolve(journal, baseline)
 
 
 def _evaluation(release: Artifact, corpus: Artifact, params: EvaluateParams) -> Artifact:
@@ -72,7 +80,7 @@ def _evaluation(release: Artifact, corpus: Artifact, params: EvaluateParams) -> 
 
 
 def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder: Path) -> dict[str, Any]:
-    from pipelines.evaluation.baselines import baseline_runs, past_of
+    from pipelines.evaluation.baselines import baseline_runs, past_interactions
     from pipelines.evaluation.measures import per_query
     from pipelines.evaluation.qrels import judged_topics
     from pipelines.evaluation.record import rows_of, summary_of, write_evaluation
@@ -82,7 +90,7 @@ def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder
 
     topics = judged_topics(corpus, params.split, params.no_relevant)
     loaded = load_release(release.store, release.id)
-    past = past_of(corpus, topics)
+    past = past_interactions(corpus, topics)
     found = loaded.rank(topics.queries, params.depth, past.seen if past else {})
     runs = {
         "release": {query.id: break_ties(ranking) for query, ranking in zip(topics.queries, found, strict=True)},

@@ -36,6 +36,8 @@ class GateResult(Result):
     passed: bool
     sentence: str
     margin: float
+    note: str
+    """The outcome in capitals and why, which becomes the dag run's note."""
 
 
 def gate(params: GateParams) -> GateResult:
@@ -43,32 +45,41 @@ def gate(params: GateParams) -> GateResult:
     from pipelines.evaluation.record import Evaluation
 
     store = open_store()
-    ours = Evaluation(load(store, "evaluation", params.evaluation))
-    theirs = Evaluation(load(store, "evaluation", params.baseline)) if params.baseline else None
+    evaluation = Evaluation(load(store, "evaluation", params.evaluation))
+    baseline = Evaluation(load(store, "evaluation", params.baseline)) if params.baseline else None
     champion = Journal(store).routing.champion or ""
-    inputs = {"release": ours.release, "evaluation": ours.id} | ({"baseline": theirs.id} if theirs else {})
+    inputs = {"release": evaluation.release, "evaluation": evaluation.id} | ({"baseline": baseline.id} if baseline else {})
     semantic = params.recipe_params({"evaluation", "baseline"}) | {"champion": champion}
     recipe = Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params=semantic)
-    verdict = produce(store, recipe, lambda folder: _judge(ours, theirs, champion, params, folder))
+    verdict = produce(store, recipe, lambda folder: _judge(evaluation, baseline, champion, params, folder))
     log().info("verdict", id=verdict.id, **verdict.facts)
-    return GateResult(verdict=verdict.id, passed=verdict.facts["outcome"] == "passed", margin=params.margin, **verdict.facts)
+    outcome, sentence = verdict.facts["outcome"], verdict.facts["sentence"]
+    return GateResult(
+        verdict=verdict.id,
+        passed=outcome == "passed",
+        margin=params.margin,
+        note=f"{outcome.upper()}: {sentence.removeprefix(f'{outcome}: ')}",
+        **verdict.facts,
+    )
 
 
-def _judge(ours: "Evaluation", theirs: "Evaluation | None", champion: str, params: GateParams, folder: Path) -> dict[str, Any]:
+def _judge(
+    evaluation: "Evaluation", baseline: "Evaluation | None", champion: str, params: GateParams, folder: Path
+) -> dict[str, Any]:
     from pipelines.gates.rules import Rule, judge_alone, judge_pair
     from pipelines.reports.verdict import write_verdict
 
     rule = Rule(**params.model_dump(exclude={"evaluation", "baseline"}))
-    if theirs is not None and ours.release != champion:
-        verdict, table, differences = judge_pair(ours, theirs, champion, rule)
-    elif champion in ("", ours.release):
-        verdict, table, differences = judge_alone(ours, champion, rule)
+    if baseline is not None and evaluation.release != champion:
+        verdict, table, differences = judge_pair(evaluation, baseline, champion, rule)
+    elif champion in ("", evaluation.release):
+        verdict, table, differences = judge_alone(evaluation, champion, rule)
     else:
         raise InputError(
-            f"evaluation {ours.id} without a baseline while {champion} is champion",
+            f"evaluation {evaluation.id} without a baseline while {champion} is champion",
             "the champion's evaluation on the same queries",
-            f"run `python -m pipelines evaluate --release {ours.release}` and pass both ids it gives",
+            f"run `python -m pipelines evaluate --release {evaluation.release}` and pass both ids it gives",
         )
-    shown = theirs.documents() | ours.documents() if theirs and differences else {}
-    write_verdict(folder, verdict, table, differences, shown)
+    documents = baseline.documents() | evaluation.documents() if baseline and differences else {}
+    write_verdict(folder, verdict, table, differences, documents)
     return {key: getattr(verdict, key) for key in ("outcome", "sentence", "release", "champion")}

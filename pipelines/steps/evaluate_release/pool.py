@@ -9,9 +9,10 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.settings import settings
-from pipelines.store.artifacts import Artifact, load, load_exactly
+from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
+from pipelines.store.releases import resolve
 
 if TYPE_CHECKING:
     from pipelines.corpus.documents import Document
@@ -48,30 +49,39 @@ class PoolResult(Result):
 def pool(params: PoolParams) -> PoolResult:
     """Write a CSV of documents to judge: for each query the best of a release, of BM25 and of a second release, in no order."""
     from pipelines.collections import POOL, write_sheet
-    from pipelines.gates.pool import asked_queries, people_judged
+    from pipelines.gates.pool import human_qrels, pool_queries
     from pipelines.wording import clipped
 
     store = open_store()
-    path = _free(params.file)
-    releases = [_release(store, name) for name in (params.release, params.second) if name]
+    path = _free_path(params.file)
+    journal = Journal(store)
+    releases = [resolve(journal, name) for name in (params.release, params.second) if name]
     corpus = _one_corpus(store, releases)
-    judged = people_judged(corpus)
+    judged = human_qrels(corpus)
     exposures = (settings().events or settings().home / "events") / "exposures.jsonl"
-    texts = asked_queries(params.queries, corpus, judged, params.most_queries, exposures)
-    documents, found = _found(store, releases, texts, params.depth)
-    pairs = [(query, documents[one]) for query, ids in found.items() for one in ids]
-    asked = [(query, one) for query, one in pairs if params.judged or one.id not in judged.get(query, {})]
-    if not asked:
+    texts = pool_queries(params.queries, corpus, judged, params.most_queries, exposures)
+    documents, pools = _pools(store, releases, texts, params.depth)
+    pairs = [(query, documents[document]) for query, ids in pools.items() for document in ids]
+    unjudged = [(query, document) for query, document in pairs if params.judged or document.id not in judged.get(query, {})]
+    if not unjudged:
         raise NothingToDo(f"all {len(pairs):,} pairs of {len(texts):,} queries are judged: raise --most-queries or --depth")
-    write_sheet(path, POOL, ((query, texts[query], one.id, one.title, clipped(one.text, CELL), "") for query, one in asked))
-    log().info(f"fill in the column grade (0: not relevant), then: ingest … --qrels {path}", pairs=len(asked))
+    rows = (
+        (query, texts[query], document.id, document.title, clipped(document.text, CELL), "") for query, document in unjudged
+    )
+    write_sheet(path, POOL, rows)
+    log().info(f"fill in the column grade (0: not relevant), then: ingest … --qrels {path}", pairs=len(unjudged))
     return PoolResult(
-        file=str(path), corpus=corpus.id, release=releases[0].id, second=releases[1].id if releases[1:] else "",
-        queries=len({query for query, _ in asked}), pairs=len(asked), judged_before=len(pairs) - len(asked),
-    )  # fmt: skip
+        file=str(path),
+        corpus=corpus.id,
+        release=releases[0].id,
+        second=releases[1].id if releases[1:] else "",
+        queries=len({query for query, _ in unjudged}),
+        pairs=len(unjudged),
+        judged_before=len(pairs) - len(unjudged),
+    )
 
 
-def _free(file: str) -> Path:
+def _free_path(file: str) -> Path:
     from pipelines.collections import taken
 
     path = Path(file)
@@ -80,14 +90,6 @@ def _free(file: str) -> Path:
     if "://" in file or not path.parent.is_dir():
         raise InputError(f"--file {file}", "a file in a folder that exists", "create the folder, or pass another path")
     return path
-
-
-def _release(store: Store, name: str) -> Artifact:
-    routing = Journal(store).routing.model_dump()
-    serving = routing.get(name, name)
-    if serving is None:
-        raise InputError(f"{name}, and there is none yet", "a release", "pass --release with the id that assemble gave")
-    return load(store, "release", serving)
 
 
 def _one_corpus(store: Store, releases: list[Artifact]) -> Artifact:
@@ -100,15 +102,15 @@ def _one_corpus(store: Store, releases: list[Artifact]) -> Artifact:
     return load_exactly(store, "corpus", first)
 
 
-def _found(
+def _pools(
     store: Store, releases: list[Artifact], texts: dict[str, str], depth: int
 ) -> "tuple[dict[str, Document], dict[str, list[str]]]":
-    from pipelines.gates.pool import pooled
+    from pipelines.gates.pool import pool_documents
     from pipelines.retrieval.lexical import bm25_run
     from pipelines.retrieval.release import load_release
 
     loaded = [load_release(store, release.id) for release in releases]
     documents = loaded[0].documents
-    rankings = [dict(zip(texts, one.search(list(texts.values()), depth), strict=True)) for one in loaded]
-    rankings.append(bm25_run({one.id: one.text for one in documents.values()}, texts, depth))
-    return documents, {query: pooled(query, [ranking[query] for ranking in rankings]) for query in texts}
+    rankings = [dict(zip(texts, release.search(list(texts.values()), depth), strict=True)) for release in loaded]
+    rankings.append(bm25_run({document.id: document.text for document in documents.values()}, texts, depth))
+    return documents, {query: pool_documents(query, [ranking[query] for ranking in rankings]) for query in texts}

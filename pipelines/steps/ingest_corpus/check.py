@@ -1,6 +1,5 @@
 """check: a corpus, and the logs of what was shown, against a suite of declared checks."""
 
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +8,8 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.settings import settings
 from pipelines.store.artifacts import Artifact, produce
-from pipelines.store.objects import Store, open_store
+from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 NAMED = 5
+"""Failed checks that the error names."""
 
 
 class CheckParams(Params):
@@ -46,76 +45,57 @@ class CheckResult(Result):
 
 def check(params: CheckParams) -> CheckResult:
     """Check data against a suite; the report stays, and a failed check of level fail is exit 2."""
+    from pipelines.quality.inputs import read_inputs
+    from pipelines.quality.loading import digest_events
+
     store = open_store()
-    asked, events_digest = _asked(store, params)
-    inputs = {"suite": asked.suite.digest, "events": events_digest}
-    inputs |= {name: one.id for name, one in (("corpus", asked.corpus), ("previous", asked.previous)) if one}
-    semantic = {"on": asked.on.isoformat(), "personal": params.personal}
+    inputs = read_inputs(store, **params.model_dump())
+    digests = {
+        "suite": inputs.suite.digest,
+        "events": digest_events(inputs.events, inputs.sizes) if inputs.events else "",
+        "corpus": inputs.corpus.id if inputs.corpus else "",
+        "previous": inputs.previous.id if inputs.previous else "",
+    }
     recipe = Recipe(
-        kind="report", step="check", version=VERSION, inputs={key: one for key, one in inputs.items() if one}, params=semantic
+        kind="report",
+        step="check",
+        version=VERSION,
+        inputs={name: digest for name, digest in digests.items() if digest},
+        params={"on": inputs.on.isoformat(), "personal": params.personal},
     )
-    report = produce(store, recipe, lambda folder: _write(asked, folder))
-    facts = report.facts
-    _tell(report)
-    if facts["failed"]:
-        raise _refusal(report, asked)
-    corpus = asked.corpus.id if asked.corpus else ""
-    return CheckResult(report=report.id, corpus=corpus, passed=facts["outcome"] != "not run", found=report.found,
-                       **{key: facts[key] for key in ("warned", "failed", "proposed", "sentence")})  # fmt: skip
+    report = produce(store, recipe, lambda folder: _examine(inputs, folder))
+    for warning in report.facts["warnings"]:
+        log().warning("check", report=report.id, found=warning)
+    log().info(report.facts["sentence"], report=report.id)
+    if report.facts["failed"]:
+        raise _failure(report, inputs)
+    return CheckResult(
+        report=report.id,
+        corpus=digests["corpus"],
+        passed=report.facts["outcome"] != "not run",
+        found=report.found,
+        **{key: report.facts[key] for key in ("warned", "failed", "proposed", "sentence")},
+    )
 
 
-def _asked(store: Store, params: CheckParams) -> tuple["CheckInputs", str]:
-    """What is examined, and the digest of the logs among it."""
-    from pipelines.quality.examination import CheckInputs, chosen_corpora
-    from pipelines.quality.loading import digest_events, event_sizes
-    from pipelines.quality.suite import read_suite
-
-    if params.corpus == "none" and not params.exposures:
-        raise InputError("--corpus none without --exposures", "something to check", "give a corpus id or a folder of logs")
-    suite = read_suite(params.suite or settings().suite)
-    corpus, previous = chosen_corpora(store, params.corpus, params.previous)
-    events = _events(params.exposures)
-    sizes = event_sizes(events) if events else {}
-    asked = CheckInputs(corpus, previous, events, sizes, suite, _day(params.on), params.personal)
-    return asked, digest_events(events, sizes) if events else ""
-
-
-def _day(on: str) -> date:
-    try:
-        return date.fromisoformat(on) if on else datetime.now(UTC).date()
-    except ValueError:
-        raise InputError(f"--on {on!r}", "a day such as 2026-01-31", "correct it, or leave it out for today") from None
-
-
-def _events(exposures: str) -> Path | None:
-    if exposures == "server":
-        given = settings()
-        return given.events or given.home / "events"
-    return Path(exposures) if exposures else None
-
-
-def _write(asked: "CheckInputs", folder: Path) -> dict[str, Any]:
+def _examine(inputs: "CheckInputs", folder: Path) -> dict[str, Any]:
     from pipelines.quality.examination import examine
     from pipelines.reports.quality import write_quality_report
 
-    examination = examine(asked)
+    examination = examine(inputs)
     write_quality_report(folder, examination)
     return examination.facts
 
 
-def _tell(report: Artifact) -> None:
-    for warning in report.facts["warnings"]:
-        log().warning("check", report=report.id, found=warning)
-    log().info(report.facts["sentence"], report=report.id)
+def _failure(report: Artifact, inputs: "CheckInputs") -> InputError:
+    from pipelines.wording import counted
 
-
-def _refusal(report: Artifact, asked: "CheckInputs") -> InputError:
-    from pipelines.quality.examination import counted
-
+    subject = f"corpus {inputs.corpus.id}" if inputs.corpus else f"logs in {inputs.events}"
     named, more = report.facts["failures"][:NAMED], report.facts["failed"] - NAMED
-    what = f"corpus {asked.corpus.id}" if asked.corpus else f"logs in {asked.events}"
-    rest = f"; and {more:,} more" if more > 0 else ""
-    return InputError(f"{what}, of which {counted(report.facts['failed'], 'check')} failed: {'; '.join(named)}{rest}",
-                      f"all checks of level fail of suite {asked.suite.name!r} to pass",
-                      f"read report {report.id} (report.html of {report.uri}; in Airflow /ratchet/reports/report/{report.id}),"
-                      " then correct the data or have the suite changed")  # fmt: skip
+    failures = "; ".join(named) + (f"; and {more:,} more" if more > 0 else "")
+    place = f"report.html of {report.uri}; in Airflow /ratchet/reports/report/{report.id}"
+    return InputError(
+        f"{subject}, of which {counted(report.facts['failed'], 'check')} failed: {failures}",
+        f"all checks of level fail of suite {inputs.suite.name!r} to pass",
+        f"read report {report.id} ({place}), then correct the data or have the suite changed",
+    )

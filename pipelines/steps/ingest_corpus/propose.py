@@ -30,27 +30,28 @@ class ProposeResult(Result):
 
 def propose(params: ProposeParams) -> ProposeResult:
     """Profile a corpus and write the checks that it suggests; none counts before somebody has reviewed it."""
-    from pipelines.quality.examination import counted, stage
+    from pipelines.quality.examination import stage
     from pipelines.quality.profile import proposed_suite
     from pipelines.quality.suite import parse_suite
+    from pipelines.wording import counted
 
     target = Path(params.suite)
     if target.exists() and not params.overwrite:
-        raise _there(target)
+        raise _file_exists(target)
     corpus = load(open_store(), "corpus", params.corpus)
     with tempfile.TemporaryDirectory(prefix="ratchet-propose-") as folder:
         staged = stage(Path(folder) / "staging.db", datetime.now(UTC).date(), corpus)
         text, count = proposed_suite(staged.db, corpus.id)
         staged.close()
     parse_suite(text.encode(), params.suite)
-    _put(target, text, params.overwrite)
+    _write_file(target, text, params.overwrite)
     sentence = f"{counted(count, 'check')} proposed in {params.suite}; none counts before it is reviewed"
     log().info(sentence, corpus=corpus.id)
     return ProposeResult(suite=params.suite, corpus=corpus.id, proposed=count, sentence=sentence)
 
 
-def _put(target: Path, text: str, overwrite: bool) -> None:
-    """All of it, or nothing; what came there meanwhile stays."""
+def _write_file(target: Path, text: str, overwrite: bool) -> None:
+    """Write the whole file or nothing; a file that another process has written meanwhile stays, unless `overwrite`."""
     with tempfile.NamedTemporaryFile("w", dir=target.parent, encoding="utf-8", delete=False) as part:
         part.write(text)
     try:
@@ -60,11 +61,14 @@ def _put(target: Path, text: str, overwrite: bool) -> None:
         else:
             target.hardlink_to(part.name)
     except FileExistsError:
-        raise _there(target) from None
+        raise _file_exists(target) from None
     finally:
         Path(part.name).unlink(missing_ok=True)
 
 
-def _there(target: Path) -> InputError:
-    return InputError(f"--suite {target}, which is there", "a file that is not there yet",
-                      "name another, or pass --overwrite true to lose what was reviewed in it")  # fmt: skip
+def _file_exists(target: Path) -> InputError:
+    return InputError(
+        f"--suite {target}, which is there",
+        "a file that is not there yet",
+        "name another, or pass --overwrite true to lose what was reviewed in it",
+    )

@@ -73,9 +73,13 @@ def diff(params: DiffParams) -> DiffResult:
     same = "; both ids name one corpus" if a.id == b.id else ""
     log().info(f"{a.id[:8]} to {b.id[:8]}: {sentence(report.facts)}{same}", report=report.id)
     return DiffResult(
-        report=report.id, a=a.id, b=b.id, found=report.found,
-        **_counts(report.facts), **{change: _named(first, change) for change in CHANGES},
-    )  # fmt: skip
+        report=report.id,
+        a=a.id,
+        b=b.id,
+        found=report.found,
+        **_counts(report.facts),
+        **{change: _listed(first, change) for change in CHANGES},
+    )
 
 
 def _compare(a: Artifact, b: Artifact, folder: Path) -> dict[str, Any]:
@@ -91,9 +95,9 @@ def _compare(a: Artifact, b: Artifact, folder: Path) -> dict[str, Any]:
 
 
 def _counts(facts: dict[str, dict[str, int]]) -> dict[str, int]:
-    every = {f"{noun}_{change}": count for noun, row in facts.items() for change, count in row.items()}
-    return {name: count for name, count in every.items() if name in DiffResult.model_fields}
+    counts = {f"{noun}_{change}": count for noun, row in facts.items() for change, count in row.items()}
+    return {name: count for name, count in counts.items() if name in DiffResult.model_fields}
 
 
-def _named(first: "dict[tuple[str, str], list[Difference]]", change: str) -> list[str]:
-    return [f"{one.kind} {one.id}" for (_, what), rows in first.items() if what == change for one in rows]
+def _listed(first: "dict[tuple[str, str], list[Difference]]", change: str) -> list[str]:
+    return [f"{row.kind} {row.id}" for (_, kind_of_change), rows in first.items() if kind_of_change == change for row in rows]

@@ -1,7 +1,5 @@
 """doctor: what this machine lacks, and the exact fix."""
 
-import importlib.metadata
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,21 +10,20 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, StepError
 from pipelines.logs import log
-from pipelines.settings import PROJECT, Settings, install_command, settings
+from pipelines.settings import PROJECT, Settings, extra_packages, install_command, missing_packages, settings
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 
 VERSION = 1
-ROOM_GB = 5
-PARTS = ("steps", "quality", "cpu", "demo", "airflow", "serve")
+LEAST_DISK_GB = 5
+DEFAULT_EXTRAS = ("steps", "quality", "cpu", "demo", "airflow", "serve")
 """What `make install` installs."""
-INSTEAD = {"cpu": "gpu", "gpu": "cpu"}
-"""Extras that exclude each other: either will do."""
-DEPENDENCY = re.compile(r"""(?P<package>[\w.-]+).*;.*\bextra == ['"](?P<extra>[\w-]+)['"]""")
+ALTERNATIVES = {"cpu": "gpu", "gpu": "cpu"}
+"""Extras that exclude each other: one of the two is enough."""
 
 
 class DoctorParams(Params):
-    extras: list[str] = Field(list(PARTS), description="Which parts to look at")
+    extras: list[str] = Field(list(DEFAULT_EXTRAS), description="Which parts to look at")
 
 
 class DoctorResult(Result):
@@ -36,8 +33,8 @@ class DoctorResult(Result):
 
 def doctor(params: DoctorParams) -> DoctorResult:
     """Look for what is missing on this machine and say the exact fix; exit 2 if anything is."""
-    given = settings()
-    checks = [*_machine(given), *_packages(params.extras), *_services(given)]
+    current = settings()
+    checks = [*_machine(current), *_packages(params.extras), *_services(current)]
     for name, problem in checks:
         log().info("ok" if not problem else "missing", check=name, **({"fix": problem} if problem else {}))
     problems = [f"{name}: {problem}" for name, problem in checks if problem]
@@ -46,16 +43,17 @@ def doctor(params: DoctorParams) -> DoctorResult:
     return DoctorResult(checked=len(checks), problems=problems)
 
 
-def _machine(given: Settings) -> Iterator[tuple[str, str]]:
+def _machine(current: Settings) -> Iterator[tuple[str, str]]:
     version = sys.version_info[:2]
     yield "python", "" if (3, 11) <= version <= (3, 13) else "install Python 3.11, 3.12 or 3.13, then `make clean demo`"
-    folder = next(path for path in (given.home, *given.home.absolute().parents) if path.exists())
+    folder = next(path for path in (current.home, *current.home.absolute().parents) if path.exists())
     free_gb = shutil.disk_usage(folder).free / 1e9
-    yield "disk", "" if free_gb >= ROOM_GB else f"free {ROOM_GB - free_gb:.1f} GB under {folder} (there are {free_gb:.1f} GB)"
-    yield "store", _store()
+    fix = f"free {LEAST_DISK_GB - free_gb:.1f} GB under {folder} (there are {free_gb:.1f} GB)"
+    yield "disk", "" if free_gb >= LEAST_DISK_GB else fix
+    yield "store", _store_problem()
 
 
-def _store() -> str:
+def _store_problem() -> str:
     try:
         Journal(open_store())
     except StepError as error:
@@ -64,52 +62,33 @@ def _store() -> str:
 
 
 def _packages(extras: list[str]) -> Iterator[tuple[str, str]]:
-    needed = _needed()
-    if not needed:
-        installed = not (PROJECT / "pyproject.toml").exists()  # an image has the packages, by its build, without the project
-        yield "packages", "" if installed else "`make install` (the project itself is not installed)"
+    packages = extra_packages()
+    if not packages:
+        in_image = not (PROJECT / "pyproject.toml").exists()  # an image is built with its packages and without the project
+        yield "packages", "" if in_image else "`make install` (the project itself is not installed)"
         return
-    unknown = sorted(set(extras) - set(needed))
+    unknown = sorted(set(extras) - set(packages))
     if unknown:
-        raise InputError(f"--extras {', '.join(unknown)}", f"some of {', '.join(sorted(needed))}", "leave --extras out")
+        raise InputError(f"--extras {', '.join(unknown)}", f"some of {', '.join(sorted(packages))}", "leave --extras out")
     for extra in extras:
-        missing = [name for name in needed[extra] if not _installed(name)]
-        instead = needed.get(INSTEAD.get(extra, ""))
-        fine = not missing or (instead and all(map(_installed, instead)))
-        yield extra, "" if fine else f"`{install_command(extra)}` (no {', '.join(missing)})"
+        missing = missing_packages(extra)
+        alternative = ALTERNATIVES.get(extra, "")
+        complete = not missing or (alternative in packages and not missing_packages(alternative))
+        yield extra, "" if complete else f"`{install_command(extra)}` (no {', '.join(missing)})"
 
 
-def _needed() -> dict[str, list[str]]:
-    """The packages of each extra, as this project's own metadata names them; empty where it is not installed."""
-    try:
-        declared = importlib.metadata.requires("ratchet") or []
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    needed: dict[str, list[str]] = {}
-    for found in filter(None, map(DEPENDENCY.match, declared)):
-        needed.setdefault(found["extra"], []).append(found["package"])
-    return needed
-
-
-def _installed(package: str) -> bool:
-    try:
-        return bool(importlib.metadata.version(package))
-    except importlib.metadata.PackageNotFoundError:
-        return False
-
-
-def _services(given: Settings) -> Iterator[tuple[str, str]]:
-    if given.runtime == "kubernetes":
+def _services(current: Settings) -> Iterator[tuple[str, str]]:
+    if current.runtime == "kubernetes":
         config = Path.home() / ".kube" / "config"
         there = config.exists() or Path("/var/run/secrets/kubernetes.io").exists()
         yield "kubernetes", "" if there else f"put a kubeconfig at {config}, or set RATCHET_RUNTIME=process"
-    if given.server_url:
-        yield "server", _answers(f"{given.server_url}/healthz")
-    if given.mlflow_uri.startswith("http"):
-        yield "mlflow", _answers(f"{given.mlflow_uri}/health")
+    if current.server_url:
+        yield "server", _service_problem(f"{current.server_url}/healthz")
+    if current.mlflow_uri.startswith("http"):
+        yield "mlflow", _service_problem(f"{current.mlflow_uri}/health")
 
 
-def _answers(url: str) -> str:
+def _service_problem(url: str) -> str:
     import httpx
 
     try:

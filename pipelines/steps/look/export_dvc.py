@@ -38,8 +38,8 @@ def export_dvc(params: ExportDvcParams) -> ExportDvcResult:
     stages = imports(artifact, folder)
     texts = {folder / f"{name}.dvc": yaml.safe_dump(stage, sort_keys=False) for name, stage in stages.items()}
     texts |= {
-        path / ".gitignore": "".join(sorted(f"/{one.stem}\n" for one in texts if one.parent == path))
-        for path in {one.parent for one in texts}
+        path / ".gitignore": "".join(sorted(f"/{file.stem}\n" for file in texts if file.parent == path))
+        for path in {file.parent for file in texts}
     }
     for path, text in texts.items():
         _check_free(path, text)
@@ -50,9 +50,11 @@ def export_dvc(params: ExportDvcParams) -> ExportDvcResult:
         log().warning("no DVC project here yet: run `git init` and `dvc init` in the folder above", folder=str(folder))
     log().info(f"`dvc pull` in {folder} fetches the files; commit what was written there", artifact=artifact.uri)
     return ExportDvcResult(
-        artifact=artifact.id, folder=str(folder), files=[f"{name}.dvc" for name in stages],
+        artifact=artifact.id,
+        folder=str(folder),
+        files=[f"{name}.dvc" for name in stages],
         bytes=sum(stage["deps"][0]["size"] for stage in stages.values()),
-    )  # fmt: skip
+    )
 
 
 def _check_free(path: Path, text: str) -> None:

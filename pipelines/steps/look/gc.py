@@ -37,13 +37,19 @@ def gc(params: GcParams) -> GcResult:
     from pipelines.store.gc import garbage, kinds, sweep
 
     store = open_store()
-    found = garbage(store, time.time() - params.retention_days * DAY_S, params.grace_hours * 3600)
-    for artifact in found.artifacts:
+    unneeded = garbage(store, time.time() - params.retention_days * DAY_S, params.grace_hours * 3600)
+    for artifact in unneeded.artifacts:
         log().info("garbage", kind=artifact.kind, id=artifact.id, at=artifact.manifest.provenance["at"])
-    returned = [] if params.dry_run else sweep(store, found)
-    what = ", ".join([*kinds(found.artifacts), f"{len(found.files)} files", f"{len(found.notes)} notes"])
-    sentence = f"{'would take' if params.dry_run else 'took'} away {what}: {found.bytes / 1e6:,.1f} MB"
+    returned = [] if params.dry_run else sweep(store, unneeded)
+    what = ", ".join([*kinds(unneeded.artifacts), f"{len(unneeded.files)} files", f"{len(unneeded.notes)} notes"])
+    sentence = f"{'would take' if params.dry_run else 'took'} away {what}: {unneeded.bytes / 1e6:,.1f} MB"
     return GcResult(
-        dry_run=params.dry_run, artifacts=len(found.artifacts), files=len(found.files), notes=len(found.notes),
-        bytes=found.bytes, emptied=0 if params.dry_run else len(found.trash), returned=len(returned), sentence=sentence,
-    )  # fmt: skip
+        dry_run=params.dry_run,
+        artifacts=len(unneeded.artifacts),
+        files=len(unneeded.files),
+        notes=len(unneeded.notes),
+        bytes=unneeded.bytes,
+        emptied=0 if params.dry_run else len(unneeded.trash),
+        returned=len(returned),
+        sentence=sentence,
+    )

@@ -5,9 +5,10 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact, load
+from pipelines.store.artifacts import Artifact
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
+from pipelines.store.releases import resolve
 
 VERSION = 1
 SHOWN = 5
@@ -38,38 +39,24 @@ def why(params: WhyParams) -> WhyResult:
     """Tell by which verdict a release was promoted, or what the gate said about it last, and its worst queries."""
     from pipelines.wording import clipped, signed
 
-    store = open_store()
-    journal = Journal(store)
-    routing = journal.routing.model_dump()
-    release = load(store, "release", _named(params.release, routing)).id
-    serves_as = next((role for role, serving in routing.items() if serving == release), "")
+    journal = Journal(open_store())
+    release = resolve(journal, params.release).id
     promoted = journal.latest("promote", to=release)
-    verdicts, damaged = _verdicts(store, release, (promoted.verdict if promoted else None) or "")
-    if not verdicts:
-        sentence = f"no verdict on release {release[:8]} yet: run evaluate and gate"
-        log().info(sentence)
-        return WhyResult(
-            release=release, serves_as=serves_as, verdict="", outcome="", sentence=sentence, worst_queries=[], earlier=[],
-            damaged=damaged,
-        )  # fmt: skip
-    told = verdicts[0].json("verdict.json")
-    worst = [f"{clipped(one['text'], TEXT)} {signed(one['difference'])}" for one in told["worst_queries"][:SHOWN]]
-    log().info(told["sentence"] + (f"; worst queries {', '.join(worst)}" if worst else ""))
+    verdicts, damaged = _verdicts(journal.store, release, (promoted.verdict if promoted else None) or "")
+    body = verdicts[0].json("verdict.json") if verdicts else {}
+    sentence = body.get("sentence", f"no verdict on release {release[:8]} yet: run evaluate and gate")
+    worst = [f"{clipped(row['text'], TEXT)} {signed(row['difference'])}" for row in body.get("worst_queries", [])[:SHOWN]]
+    log().info(sentence + (f"; worst queries {', '.join(worst)}" if worst else ""))
     return WhyResult(
-        release=release, serves_as=serves_as, verdict=verdicts[0].id, outcome=told["outcome"], sentence=told["sentence"],
-        worst_queries=worst, earlier=[verdict.facts["sentence"] for verdict in verdicts[1:]], damaged=damaged,
-    )  # fmt: skip
-
-
-def _named(release: str, routing: dict[str, str | None]) -> str:
-    if release not in routing:
-        return release
-    serving = routing[release]
-    if serving is None:
-        raise InputError(
-            release, f"a {release}, and there is none yet", "run `python -m pipelines history`, or give a release id"
-        )
-    return serving
+        release=release,
+        serves_as=next((role for role, serving in journal.routing if serving == release), ""),
+        verdict=verdicts[0].id if verdicts else "",
+        outcome=body.get("outcome", ""),
+        sentence=sentence,
+        worst_queries=worst,
+        earlier=[verdict.facts["sentence"] for verdict in verdicts[1:]],
+        damaged=damaged,
+    )
 
 
 def _verdicts(store: Store, release: str, promoted: str) -> tuple[list[Artifact], list[str]]:

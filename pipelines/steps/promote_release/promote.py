@@ -9,7 +9,7 @@ from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.settings import settings
 from pipelines.store.artifacts import load
-from pipelines.store.journal import ROUTES, Journal, Routing
+from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class PromoteResult(Result):
 
 def promote(params: PromoteParams) -> PromoteResult:
     """Make a release the challenger, if its verdict passed against the champion of today."""
+    from pipelines.deployment.resume import promotion_start
     from pipelines.gates.verdict import check_queries
     from pipelines.gates.waivers import Waiver, read_allowed
     from pipelines.projections.mlflow import project
@@ -47,34 +48,27 @@ def promote(params: PromoteParams) -> PromoteResult:
     artifact = load(store, "verdict", params.verdict)
     verdict = read_allowed(artifact, Waiver(params.who or settings().user, params.why) if params.waive else None)
     journal = Journal(store)
-    earlier = journal.resumed("promote", verdict.release)
-    entry = _promoted(journal, verdict.release, artifact.id) or (earlier and earlier.n)
-    changed = entry is None or bool(earlier and earlier.n == entry)
+    case, entry = promotion_start(journal, verdict.release, artifact.id)
     if entry is None:
-        _check(journal, verdict, artifact.id, params.again)
+        _check_champion(journal, verdict, artifact.id)
+        _check_not_rolled_back(journal, verdict.release, params.again)
         check_queries(verdict, artifact.id, stored_parts(store, verdict.release).corpus.id)
         routing = Routing(champion=journal.routing.champion, challenger=verdict.release)
         why = f"waived, {verdict.sentence}: {params.why}" if params.waive else params.why or verdict.sentence
-        entry = journal.append("promote", verdict.release, why, routing, artifact.id, params.who).n
-        log().info("promoted", release=verdict.release, entry=entry, why=why)
+        entry = journal.append("promote", verdict.release, why, routing, artifact.id, params.who)
+        log().info("promoted", release=verdict.release, entry=entry.n, why=why)
     project(store, journal)
-    due = journal.routing.challenger == verdict.release
-    return PromoteResult(release=verdict.release, entry=entry, changed=changed, challenger=due, verdict=artifact.id)
+    return PromoteResult(
+        release=verdict.release,
+        entry=entry.n,
+        changed=case != "in effect",
+        challenger=journal.routing.challenger == verdict.release,
+        verdict=artifact.id,
+    )
 
 
-def _promoted(journal: Journal, release: str, verdict: str) -> int | None:
-    """The entry that made the release champion, or challenger by this verdict, if it is that now."""
-    if release == journal.routing.champion:
-        return next(
-            entry.n for entry in reversed(journal.entries) if entry.to == release and ROUTES[entry.action] == "champion"
-        )
-    latest = journal.latest("promote", to=release)
-    if release == journal.routing.challenger and latest and latest.verdict == verdict:
-        return latest.n
-    return None
-
-
-def _check(journal: Journal, verdict: "VerdictSummary", verdict_id: str, again: bool) -> None:
+def _check_champion(journal: Journal, verdict: "VerdictSummary", verdict_id: str) -> None:
+    """Refuse a verdict against another champion than that of today."""
     champion = journal.routing.champion
     if (verdict.champion or None) != champion:
         raise InputError(
@@ -82,10 +76,14 @@ def _check(journal: Journal, verdict: "VerdictSummary", verdict_id: str, again: 
             f"one against {champion or 'none'}, who serves now",
             f"run `evaluate --release {verdict.release}` and `gate` again",
         )
-    left = journal.latest("rollback", left=verdict.release)
-    promoted = journal.latest("promote", to=verdict.release)
+
+
+def _check_not_rolled_back(journal: Journal, release: str, again: bool) -> None:
+    """Skip a release that was rolled back and not promoted since, unless it is asked for `again`."""
+    left = journal.latest("rollback", left=release)
+    promoted = journal.latest("promote", to=release)
     if left and not again and not (promoted and promoted.n > left.n):
         raise NothingToDo(
-            f"release {verdict.release} was rolled back by {left.who} (entry {left.n}: {left.why}); "
+            f"release {release} was rolled back by {left.who} (entry {left.n}: {left.why}); "
             "pass --again true to promote it anyway"
         )

@@ -1,4 +1,4 @@
-"""choose_encoder: the fastest variant of an encoder that ranks as well as the original and heeds no batch-mates."""
+"""choose_encoder: the fastest variant of an encoder that ranks as well as the original and is batch-invariant."""
 
 import os
 import platform

@@ -8,6 +8,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 
 VERSION = 1
@@ -16,7 +17,7 @@ VERSION = 1
 class CommitEmbeddingsParams(Params):
     corpus: str = Field(description="Corpus id")
     encoder: str = Field(description="Encoder id")
-    variant: str = Field("onnx-fp32", description="Encoder variant")
+    variant: str = Field("", description="Encoder variant; empty: the champion's if it is by this encoder, else onnx-fp32")
     base: str = Field("", description="Embeddings whose vectors are kept; empty: none")
     shards: list[str] = Field([], description="Shard ids, in any order")
 
@@ -36,16 +37,18 @@ class CommitEmbeddingsResult(Result):
 def commit_embeddings(params: CommitEmbeddingsParams, tuning: CommitEmbeddingsTuning) -> CommitEmbeddingsResult:
     """Make embeddings appear, all at once, after checking that no vector was lost, doubled or mixed."""
     from pipelines.embeddings.layout import recipe_of
+    from pipelines.retrieval.champion_variants import default_variants
 
     store = open_store()
     corpus, encoder = load(store, "corpus", params.corpus), load(store, "encoder", params.encoder)
+    variant = params.variant or default_variants(Journal(store), encoder.id).document
     parts = [load(store, "shard", shard) for shard in params.shards]
     base = [load(store, "embeddings", params.base)] if params.base else []
-    _one_encoder(encoder, params.variant, [*base, *parts])
-    recipe = recipe_of(corpus.id, encoder.id, params.variant, VERSION)
+    _one_encoder(encoder, variant, [*base, *parts])
+    recipe = recipe_of(corpus.id, encoder.id, variant, VERSION)
 
     def build(folder: Path) -> dict[str, Any]:
-        return _merge(corpus, encoder, params.variant, base, parts, folder, tuning.segments)
+        return _merge(corpus, encoder, variant, base, parts, folder, tuning.segments)
 
     embedded = produce(store, recipe, build, tuning.model_dump())
     counts = {key: embedded.facts[key] for key in ("documents", "encoded", "kept")}

@@ -10,6 +10,7 @@ from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe, canonical, digest
 
@@ -19,7 +20,7 @@ VERSION = 1
 class EmbedParams(Params):
     corpus: str = Field(description="Corpus id")
     encoder: str = Field(description="Encoder id")
-    variant: str = Field("onnx-fp32", description="Encoder variant")
+    variant: str = Field("", description="Encoder variant; empty: the champion's if it is by this encoder, else onnx-fp32")
     base: str = Field("", description="Embeddings whose vectors are kept; empty: none")
     shard: str = Field("0/1", pattern=r"^\d+/[1-9]\d*$", description="Which shard of how many, as plan gives it")
 
@@ -42,6 +43,7 @@ def embed(params: EmbedParams, tuning: EmbedTuning) -> EmbedResult:
     from pipelines.embeddings.layout import EmbeddedRow
     from pipelines.embeddings.refresh import shard_documents
     from pipelines.models.encoder import card_of
+    from pipelines.retrieval.champion_variants import default_variants
 
     store = open_store()
     corpus, encoder = load(store, "corpus", params.corpus), load(store, "encoder", params.encoder)
@@ -51,8 +53,9 @@ def embed(params: EmbedParams, tuning: EmbedTuning) -> EmbedResult:
     for one in shard_documents(corpus, base, *_place(params.shard), limit):
         rows.append(EmbeddedRow(id=one.id, content=one.content))
         texts[rows[-1].content] = one.text
+    variant = params.variant or default_variants(Journal(store), encoder.id).document
     inputs = {"encoder": encoder.id, "documents": digest(canonical([[row.id, row.content] for row in rows]))}
-    recipe = Recipe(kind="shard", step="embed", version=VERSION, inputs=inputs, params={"variant": params.variant})
+    recipe = Recipe(kind="shard", step="embed", version=VERSION, inputs=inputs, params={"variant": variant})
     shard = _produced(store, recipe, encoder, rows, texts, tuning)
     passes = 0 if shard.found else shard.facts["forward_passes"]
     return EmbedResult(shard=shard.id, documents=len(rows), forward_passes=passes, found=shard.found)
@@ -102,9 +105,10 @@ def _encode(
         most = loaded.card.fingerprint.max_length
         log().warning("texts longer than the encoder reads: the rest of them was cut off", texts=loaded.cut, max_length=most)
     speed = {
-        "start_s": round(ready - started, 3), "encode_s": round(time.monotonic() - ready, 3),
+        "start_s": round(ready - started, 3),
+        "encode_s": round(time.monotonic() - ready, 3),
         "encoded_tokens": sum(estimate_tokens(texts[content], loaded.card.fingerprint.max_length) for content in rest),
-    }  # fmt: skip
+    }
     vectors = np.array([found[row.content] for row in rows], np.float32).reshape(len(rows), loaded.card.dimensions)
     check_vectors(vectors, [row.id for row in rows])
     np.save(folder / "vectors.npy", vectors)

@@ -48,7 +48,7 @@ def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     calibration = load(store, "corpus", params.calibration) if params.calibration else None
     inputs = {"weights": digest_file(model / "model.safetensors"), "tokenizer": digest_file(tokenizer)}
     inputs |= {"config": digest_file(model / "config.json")} | ({"calibration": calibration.id} if calibration else {})
-    semantic = params.recipe_params({"model", "tokenizer", "calibration"}) | {"variants": _asked(params.variants)}
+    semantic = params.recipe_params({"model", "tokenizer", "calibration"}) | {"variants": _with_reference(params.variants)}
     recipe = Recipe(kind="encoder", step="export_encoder", version=VERSION, inputs=inputs, params=semantic)
     texts = _texts(calibration) if calibration else []
     encoder = produce(store, recipe, lambda folder: _export(params, model, tokenizer, recipe, texts, folder))
@@ -60,17 +60,18 @@ def _folder(model: str) -> Path:
     if Path(model).is_dir():
         folder = Path(model)
     else:
-        found = importlib.util.find_spec(model) if model.isidentifier() else None
-        folder = Path(found.origin).parent / "model" if found and found.origin else Path(model)
+        package = importlib.util.find_spec(model) if model.isidentifier() else None
+        folder = Path(package.origin).parent / "model" if package and package.origin else Path(model)
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise InputError(
-            f"model {model!r}", "a folder with config.json and model.safetensors, or a package with one",
+            f"model {model!r}",
+            "a folder with config.json and model.safetensors, or a package with one",
             f"run `{install_command('demo')}` or give a folder",
-        )  # fmt: skip
+        )
     return folder
 
 
-def _asked(variants: list[str]) -> list[str]:
+def _with_reference(variants: list[str]) -> list[str]:
     """The variants to make: onnx-fp32, which the others are compared with, and those asked for."""
     from pipelines.models.backends import FORMATS
 
@@ -84,8 +85,8 @@ def _texts(corpus: Artifact) -> list[str]:
     """Texts to calibrate with, spread over the corpus by content and the same in every run."""
     from pipelines.corpus.documents import documents
 
-    spread = sorted(documents(corpus), key=lambda one: (one.content, one.id))
-    return [one.text for one in spread[:CALIBRATION]]
+    spread = sorted(documents(corpus), key=lambda document: (document.content, document.id))
+    return [document.text for document in spread[:CALIBRATION]]
 
 
 def _export(

@@ -9,8 +9,9 @@ from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, find, load, load_exactly, produce
 from pipelines.store.journal import Journal
-from pipelines.store.objects import Store, open_store
+from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
+from pipelines.store.releases import champion_release
 
 VERSION = 2
 
@@ -24,7 +25,11 @@ class IndexParams(Params):
     flat_below: int = Field(
         20_000, ge=0, description="Of auto: with fewer documents flat, where exact search takes less time than encoding a query"
     )
-    query_variant: str = Field("onnx-fp32", description="Encoder variant of the queries that recall is measured by")
+    query_variant: str = Field(
+        "",
+        description="Encoder variant of the queries that measure recall; empty: the champion's if it is by this encoder, "
+        "else onnx-fp32",
+    )
 
 
 class IndexTuning(Tuning):
@@ -46,45 +51,48 @@ class IndexResult(Result):
 def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
     """Build the index of embeddings, or change an earlier one in place, and measure its recall."""
     from pipelines.index.build import IndexOptions, build_index
+    from pipelines.retrieval.champion_variants import default_variants
 
     store = open_store()
     embedded = load(store, "embeddings", params.embeddings)
-    semantic = params.recipe_params({"embeddings"})
+    journal = Journal(store)
+    query_variant = params.query_variant or default_variants(journal, embedded.inputs["encoder"]).query
+    semantic = params.recipe_params({"embeddings"}) | {"query_variant": query_variant}
     recipe = Recipe(kind="index", step="index", version=VERSION, inputs={"embeddings": embedded.id}, params=semantic)
 
     def build(folder: Path) -> dict[str, Any]:
-        base = _base(store, tuning.base_index, recipe, embedded)
-        wanted = IndexOptions(**semantic, threads=tuning.threads, device=tuning.device)
-        return build_index(embedded, base, wanted, folder)
+        base = _base(journal, tuning.base_index, recipe, embedded)
+        options = IndexOptions(**semantic, threads=tuning.threads, device=tuning.device)
+        return build_index(embedded, base, options, folder)
 
     built = produce(store, recipe, build, tuning.model_dump())
-    said = {name: built.facts[name] for name in ("documents", "algorithm", "recall_at_10")}
-    return IndexResult(
-        index=built.id, embeddings=embedded.id, encoder=embedded.inputs["encoder"], found=built.found, **said
-    )  # fmt: skip
+    facts = {name: built.facts[name] for name in ("documents", "algorithm", "recall_at_10")}
+    return IndexResult(index=built.id, embeddings=embedded.id, encoder=embedded.inputs["encoder"], found=built.found, **facts)
 
 
-def _base(store: Store, wanted: str, recipe: Recipe, embedded: Artifact) -> Artifact | None:
-    """The index that may be changed in place: made as this one would be, of vectors by the same encoder variant."""
-    if wanted == "none":
+def _base(journal: Journal, named: str, recipe: Recipe, embedded: Artifact) -> Artifact | None:
+    """The index to update incrementally: made as this one would be, of vectors by the same encoder variant.
+
+    The champion's is passed over where it is no longer in the store, since it only saves time.
+    """
+    if named == "none":
         return None
-    base = load(store, "index", wanted) if wanted else _champions(store)
+    store, champion = journal.store, champion_release(journal, missing_ok=True)
+    base = find(store, "index", champion.inputs["index"]) if champion else None
+    if named:
+        base = load(store, "index", named)
     if base is None:
         return None
-    theirs = load_exactly(store, "embeddings", base.inputs["embeddings"])
-    makers = [(one.inputs["encoder"], one.manifest.recipe.params["variant"]) for one in (embedded, theirs)]
+    base_embeddings = load_exactly(store, "embeddings", base.inputs["embeddings"])
+    makers = [
+        (artifact.inputs["encoder"], artifact.manifest.recipe.params["variant"]) for artifact in (embedded, base_embeddings)
+    ]
     before = base.manifest.recipe
     same = (before.params, before.version) == (recipe.params, recipe.version) and makers[0] == makers[1]
-    if wanted and not same:
+    if named and not same:
         raise InputError(
             f"--base-index {base.id} of another encoder variant or made in another way",
             "an index by the same encoder variant and the same options",
             "pass --base-index none",
         )
     return base if same else None
-
-
-def _champions(store: Store) -> Artifact | None:
-    """The champion's index, if it is still in the store: it saves time and is no condition."""
-    release = find(store, "release", Journal(store).routing.champion or "none")
-    return find(store, "index", release.inputs["index"]) if release else None

@@ -1,15 +1,16 @@
 """plan: which documents need a vector, in how many shards, and how long that takes."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact, committed, load, load_exactly
+from pipelines.store.artifacts import Artifact, committed, load
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
+from pipelines.store.releases import champion_release
 
 VERSION = 1
 
@@ -17,7 +18,9 @@ VERSION = 1
 class PlanParams(Params):
     corpus: str = Field(description="Corpus id")
     encoder: str = Field("", description="Encoder id; empty: the champion's, else the only one in the store")
-    variant: str = Field("onnx-fp32", description="Encoder variant for the documents")
+    variant: str = Field(
+        "", description="Encoder variant for the documents; empty: the champion's if it is by this encoder, else onnx-fp32"
+    )
     mode: Literal["incremental", "full"] = Field("incremental", description="full: encode every document, keep no vector")
     base: str = Field("", description="Embeddings to start from; empty: the champion's, if they are by this encoder variant")
     dry_run: bool = Field(False, description="Only say what would be encoded and how long it takes")
@@ -48,74 +51,72 @@ class PlanResult(Result):
     """Seconds that this takes at the rate that this encoder variant had last; none where it has not been measured."""
     sentence: str
     dry_run: bool
+    note: str
+    """What a dry run found, which becomes the dag run's note; empty: the plan is followed."""
 
 
 def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     """Compare the corpus with the last embeddings and split what must be encoded into shards."""
+    from pipelines.embeddings.planning import plan_refresh
+    from pipelines.retrieval.champion_variants import default_variants
+
     store = open_store()
     corpus = load(store, "corpus", params.corpus)
-    champion = _champion(store)
+    journal = Journal(store)
+    champion = champion_release(journal)
     encoder = load(store, "encoder", params.encoder or _encoder(store, champion))
-    last = _last(store, params, encoder, champion)
+    variant = params.variant or default_variants(journal, encoder.id).document
+    last = _last_embeddings(store, params.base, encoder, variant, champion)
     base = last if params.mode == "incremental" else None
-    change = _change(corpus, [base] if base else [], encoder)
-    most = max(-(-change.to_encode // tuning.shard_documents), -(-change.tokens // tuning.shard_tokens), tuning.shards)
-    count = min(most, change.to_encode)
-    estimate = _estimate(change.tokens, count, last.facts if last else {})
-    log().info("planned", sentence=(sentence := _sentence(change, estimate, count)))
+    refresh = plan_refresh(
+        corpus,
+        base,
+        encoder,
+        last.facts if last else {},
+        least_shards=tuning.shards,
+        shard_tokens=tuning.shard_tokens,
+        shard_documents=tuning.shard_documents,
+    )
+    log().info("planned", sentence=refresh.sentence)
     return PlanResult(
-        corpus=corpus.id, encoder=encoder.id, variant=params.variant, base=base.id if base else "",
+        corpus=corpus.id,
+        encoder=encoder.id,
+        variant=variant,
+        base=base.id if base else "",
         mode="incremental" if base else "encoder change" if champion and not last else "full",
-        shards=[f"{number}/{count}" for number in range(count)], documents=change.documents, estimate_s=estimate,
-        sentence=sentence, dry_run=params.dry_run, **change.counts,
-    )  # fmt: skip
-
-
-def _change(corpus: Artifact, base: list[Artifact], encoder: Artifact) -> Any:
-    from pipelines.embeddings.refresh import Change, aligned, estimate_tokens
-    from pipelines.models.encoder import card_of
-
-    change, limit = Change(), card_of(encoder).fingerprint.max_length
-    for one in aligned(corpus, base):
-        if change.count(one) and one.document:
-            change.tokens += estimate_tokens(one.document.text, limit)
-    return change
-
-
-def _estimate(tokens: int, shards: int, facts: dict[str, Any]) -> float | None:
-    if tokens and not facts.get("tokens_per_s"):
-        return None
-    return round(facts["start_s"] + tokens / shards / facts["tokens_per_s"], 1) if tokens else 0.0
-
-
-def _sentence(change: Any, estimate: float | None, shards: int) -> str:
-    time = "time unknown, this encoder variant has not been measured" if estimate is None else f"~{estimate:,.0f} s"
-    return f"{change.to_encode:,} of {change.documents:,} documents, {time}, {shards} pod{'s' * (shards != 1)}"
-
-
-def _champion(store: Store) -> Artifact | None:
-    return load_exactly(store, "release", one) if (one := Journal(store).routing.champion) else None
+        shards=[f"{number}/{refresh.shards}" for number in range(refresh.shards)],
+        documents=refresh.change.documents,
+        estimate_s=refresh.estimate_s,
+        sentence=refresh.sentence,
+        dry_run=params.dry_run,
+        note=f"DRY RUN: {refresh.sentence}" if params.dry_run else "",
+        **refresh.change.counts,
+    )
 
 
 def _encoder(store: Store, champion: Artifact | None) -> str:
+    """The champion's encoder, else the only one in the store."""
     if champion:
         return champion.inputs["encoder"]
     ids = committed(store, "encoder")
     if len(ids) != 1:
         raise InputError(
-            f"no champion and {len(ids)} encoders in {store.uri}", "one encoder to choose",
-            "run `python -m pipelines export_encoder`" if not ids else f"pass --encoder, one of {', '.join(ids)}",
-        )  # fmt: skip
+            f"no champion and {len(ids)} encoders in {store.uri}",
+            "one encoder to choose",
+            f"pass --encoder, one of {', '.join(ids)}" if ids else "run `python -m pipelines export_encoder`",
+        )
     return ids[0]
 
 
-def _last(store: Store, params: PlanParams, encoder: Artifact, champion: Artifact | None) -> Artifact | None:
-    """Embeddings whose vectors may be kept: those of the same encoder and variant, else none."""
-    if not (params.base or champion):
+def _last_embeddings(store: Store, base: str, encoder: Artifact, variant: str, champion: Artifact | None) -> Artifact | None:
+    """The embeddings `base`, else the champion's, if they are by this encoder variant, so that their vectors may be kept."""
+    embeddings = base or (champion.inputs["embeddings"] if champion else "")
+    if not embeddings:
         return None
-    base = load(store, "embeddings", params.base or champion.inputs["embeddings"])  # type: ignore[union-attr]
-    same = (base.inputs["encoder"], base.manifest.recipe.params["variant"]) == (encoder.id, params.variant)
-    if not same and params.base:
-        given = f"base {base.id} by another encoder or variant"
+    last = load(store, "embeddings", embeddings)
+    if (last.inputs["encoder"], last.manifest.recipe.params["variant"]) == (encoder.id, variant):
+        return last
+    if base:
+        given = f"base {last.id} by another encoder or variant"
         raise InputError(given, f"embeddings by encoder {encoder.id}", "leave out --base")
-    return base if same else None
+    return None

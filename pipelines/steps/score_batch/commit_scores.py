@@ -41,18 +41,16 @@ def commit_scores(params: CommitScoresParams, tuning: CommitScoresTuning) -> Com
 
     store = open_store()
     check_output(tuning.output)
-    asked, release = load(store, "queries", params.queries), load(store, "release", params.release)
-    inputs = {"queries": asked.id, "release": release.id}
+    queries, release = load(store, "queries", params.queries), load(store, "release", params.release)
+    inputs = {"queries": queries.id, "release": release.id}
     parts = sorted((load(store, "shard", shard) for shard in params.shards), key=_range)
-    _whole(asked, inputs, params.k, parts)
+    _check_complete(queries, inputs, params.k, parts)
     recipe = Recipe(kind="scores", step="commit_scores", version=VERSION, inputs=inputs, params={"k": params.k})
-    scores = produce(store, recipe, lambda folder: _gather(asked, release.id, parts, folder))
+    scores = produce(store, recipe, lambda folder: _gather(queries, release.id, parts, folder))
     if tuning.output:
         write_output(scores, tuning.output)
     counts = {name: scores.facts[name] for name in ("queries", "answered")}
-    return CommitScoresResult(
-        scores=scores.id, release=release.id, output=tuning.output, found=scores.found, **counts
-    )  # fmt: skip
+    return CommitScoresResult(scores=scores.id, release=release.id, output=tuning.output, found=scores.found, **counts)
 
 
 def _range(part: Artifact) -> tuple[int, int]:
@@ -62,30 +60,32 @@ def _range(part: Artifact) -> tuple[int, int]:
     return int(first), int(end)
 
 
-def _whole(asked: Artifact, inputs: dict[str, str], k: int, parts: list[Artifact]) -> None:
+def _check_complete(queries: Artifact, inputs: dict[str, str], k: int, parts: list[Artifact]) -> None:
     """Refuse shards that don't cover the queries exactly once, or rank them otherwise."""
     for part in parts:
         if (part.inputs, part.manifest.recipe.params["k"]) != (inputs, k):
             raise InputError(
                 f"shard {part.id} of queries {part.inputs['queries']} by release {part.inputs['release']}",
-                f"queries {inputs['queries']} by release {inputs['release']}, {k} documents each", "score that shard again",
-            )  # fmt: skip
+                f"queries {inputs['queries']} by release {inputs['release']}, {k} documents each",
+                "score that shard again",
+            )
     ranges, place = list(map(_range, parts)), 0
-    for first, end in [*ranges, (asked.facts["distinct"],) * 2]:
+    for first, end in [*ranges, (queries.facts["distinct"],) * 2]:
         if first != place:
             raise InputError(
                 f"rows {min(first, place)}-{max(first, place)} {'in no shard' if first > place else 'in two shards'}",
-                f"each of {asked.facts['distinct']:,} queries in exactly one", "pass every shard that plan_scores gave, once",
-            )  # fmt: skip
+                f"each of {queries.facts['distinct']:,} queries in exactly one",
+                "pass every shard that plan_scores gave, once",
+            )
         place = end
 
 
-def _gather(asked: Artifact, release: str, parts: list[Artifact], folder: Path) -> dict[str, Any]:
+def _gather(queries: Artifact, release: str, parts: list[Artifact], folder: Path) -> dict[str, Any]:
     """The shards' files as parts; equal content lies in the store once."""
     from pipelines.retrieval.scores import PART, check_part
 
     for number, part in enumerate(parts):
         file = part.path("scores.parquet")
-        check_part(file, asked, *_range(part), release)
+        check_part(file, queries, *_range(part), release)
         copyfile(file, folder / PART.format(number))
-    return {"queries": asked.facts["distinct"], "answered": sum(part.facts["answered"] for part in parts)}
+    return {"queries": queries.facts["distinct"], "answered": sum(part.facts["answered"] for part in parts)}

@@ -6,11 +6,11 @@ from tempfile import TemporaryDirectory
 from pydantic import Field
 
 from pipelines.contract import Params, Result, Tuning
-from pipelines.errors import InputError
-from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.artifacts import Artifact, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe, digest_file
+from pipelines.store.releases import resolve
 
 VERSION = 1
 SHARD_QUERIES = 50_000
@@ -21,7 +21,7 @@ class PlanScoresParams(Params):
     source: str = Field(
         description="File of queries or users: CSV, JSONL, JSON, Parquet or TREC topics, local or s3://bucket/key"
     )
-    release: str = Field("", description="Release id; empty: the champion")
+    release: str = Field("", description="Release: champion, challenger, an id or its first digits; empty: the champion")
     column: list[str] = Field([], description="FIELD=COLUMN where the guess is wrong; fields: id, text, history")
     max_bad_fraction: float = Field(
         0.01, ge=0, le=1, description="Part of the rows that may be bad; above it nothing is scored"
@@ -49,25 +49,18 @@ def plan_scores(params: PlanScoresParams, tuning: PlanScoresTuning) -> PlanScore
     from pipelines.retrieval.scores import shards_of
 
     store = open_store()
-    release = load(store, "release", params.release or _champion(store))
-    with TemporaryDirectory(prefix="ratchet-asked-") as scratch:
-        asked = _asked(store, params, Path(scratch))
-    distinct = asked.facts["distinct"]
+    release = resolve(Journal(store), params.release or "champion")
+    with TemporaryDirectory(prefix="ratchet-queries-") as scratch:
+        queries = _read_queries(store, params, Path(scratch))
+    distinct = queries.facts["distinct"]
     count = tuning.shards or min(MOST_SHARDS, -(-distinct // SHARD_QUERIES))
-    counts = {name: asked.facts[name] for name in ("rows", "distinct", "repeated", "bad_rows")}
+    counts = {name: queries.facts[name] for name in ("rows", "distinct", "repeated", "bad_rows")}
     return PlanScoresResult(
-        queries=asked.id, release=release.id, shards=shards_of(distinct, count), found=asked.found, **counts
-    )  # fmt: skip
+        queries=queries.id, release=release.id, shards=shards_of(distinct, count), found=queries.found, **counts
+    )
 
 
-def _champion(store: Store) -> str:
-    champion = Journal(store).routing.champion
-    if champion is None:
-        raise InputError("no --release and no champion", "a release that answers", "deploy one, or pass --release")
-    return champion
-
-
-def _asked(store: Store, params: PlanScoresParams, scratch: Path) -> Artifact:
+def _read_queries(store: Store, params: PlanScoresParams, scratch: Path) -> Artifact:
     from pipelines.collections import read_asked
 
     written = scratch / "written"

@@ -38,25 +38,23 @@ def score_shard(params: ScoreShardParams, tuning: ScoreShardTuning) -> ScoreShar
     from pipelines.retrieval.scores import range_of
 
     store = open_store()
-    asked, release = load(store, "queries", params.queries), load(store, "release", params.release)
-    first, end = range_of(params.shard, asked.facts["distinct"])
-    inputs = {"queries": asked.id, "release": release.id}
+    queries, release = load(store, "queries", params.queries), load(store, "release", params.release)
+    first, end = range_of(params.shard, queries.facts["distinct"])
+    inputs = {"queries": queries.id, "release": release.id}
     semantic = {"rows": f"{first}-{end}", "k": params.k}
     recipe = Recipe(kind="shard", step="score_shard", version=VERSION, inputs=inputs, params=semantic)
 
     def build(folder: Path) -> dict[str, Any]:
-        return {"queries": end - first, "answered": _score(asked, release, first, end, params.k, tuning, folder)}
+        return {"queries": end - first, "answered": _score(queries, release, first, end, params.k, tuning, folder)}
 
     shard = produce(store, recipe, build, tuning.model_dump())
     return ScoreShardResult(shard=shard.id, queries=end - first, answered=shard.facts["answered"], found=shard.found)
 
 
-def _score(
-    asked: Artifact, release: Artifact, first: int, end: int, k: int, tuning: ScoreShardTuning, folder: Path
-) -> int:  # fmt: skip
+def _score(queries: Artifact, release: Artifact, first: int, end: int, k: int, tuning: ScoreShardTuning, folder: Path) -> int:
     from pipelines.retrieval.release import load_release
     from pipelines.retrieval.scores import read_queries, write_scores
 
     loaded = load_release(release.store, release.id, tuning.threads)
-    batches = read_queries(asked, first, end, tuning.batch_queries)
+    batches = read_queries(queries, first, end, tuning.batch_queries)
     return write_scores(folder / "scores.parquet", loaded, batches, end - first, k, tuning.batch_tokens)

@@ -14,6 +14,7 @@ from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 from tests.conftest import Trained, call, embedded_release
 from tests.images.serve.browser import browser
+from tests.sharing import built_once
 
 __all__ = ["browser"]
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
@@ -46,16 +47,20 @@ def replaced(kind: str, artifact_id: str, name: str, body: bytes, **inputs: str)
 
 @pytest.fixture(scope="session")
 def _small_once(_trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    home, metadata = tmp_path_factory.mktemp("small"), tmp_path_factory.mktemp("icons") / "metadata"
-    shutil.copytree(_trained_once.home, home, copy_function=os.link, dirs_exist_ok=True)
-    shutil.copytree(installed_icons() / "metadata", metadata)
-    icons = {name: icon for name, icon in json.loads((metadata / "icons.json").read_text()).items() if name in SMALL}
-    icons["water"].update(label="beach " + HOSTILE, svg={style: {"raw": HOSTILE_PICTURE} for style in icons["water"]["free"]})
-    (metadata / "icons.json").write_text(json.dumps(icons))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RATCHET_HOME", str(home))
-        corpus = call("ingest", folder=str(metadata.parent)).corpus
-        return home, embedded_release(home, corpus, _trained_once.encoder).release
+    def build(home: Path) -> str:
+        metadata = tmp_path_factory.mktemp("icons") / "metadata"
+        shutil.copytree(_trained_once.home, home, copy_function=os.link, dirs_exist_ok=True)
+        shutil.copytree(installed_icons() / "metadata", metadata)
+        icons = {name: icon for name, icon in json.loads((metadata / "icons.json").read_text()).items() if name in SMALL}
+        pictures = {style: {"raw": HOSTILE_PICTURE} for style in icons["water"]["free"]}
+        icons["water"].update(label="beach " + HOSTILE, svg=pictures)
+        (metadata / "icons.json").write_text(json.dumps(icons))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_HOME", str(home))
+            corpus = call("ingest", folder=str(metadata.parent)).corpus
+            return embedded_release(home, corpus, _trained_once.encoder).release
+
+    return built_once(tmp_path_factory, "small", build)
 
 
 @pytest.fixture

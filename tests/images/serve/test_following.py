@@ -11,7 +11,7 @@ import pytest
 from images.serve import watcher as watcher_module
 from images.serve.app import build_app
 from images.serve.auth import Auth
-from images.serve.exposure_log import EventLog
+from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import Watcher
 from pipelines.deployment.readiness import readiness
 from pipelines.retrieval.release import load_release
@@ -22,6 +22,8 @@ from pipelines.store.recipes import Recipe
 from tests.conftest import Trained
 from tests.images.serve.conftest import route
 from tests.images.serve.server import KEY, running_server
+
+pytestmark = pytest.mark.clock
 
 
 def test_no_champion_then_one(trained):
@@ -156,7 +158,7 @@ def test_repaired_release_is_served_without_another_entry(trained, small):
 def test_the_first_champion_is_told_while_it_loads(trained, monkeypatch):
     route(trained.release)
     watcher = Watcher(open_store(), 0.1)
-    app = build_app(watcher, EventLog(trained.home / "events"), Auth(KEY), 1)
+    app = build_app(watcher, ExposureLog(trained.home / "events"), Auth(KEY), 1)
     told: list[httpx.Response] = []
 
     async def ask() -> None:
@@ -170,7 +172,7 @@ def test_the_first_champion_is_told_while_it_loads(trained, monkeypatch):
         return load_release(*given)
 
     monkeypatch.setattr(watcher_module, "load_release", asked_meanwhile)
-    watcher.look()
+    watcher.poll()
     full, short, refused = told
     assert full.json()["problem"] == f"loading champion {trained.release}"
     assert short.json()["problem"] == "loading"

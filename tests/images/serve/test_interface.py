@@ -305,9 +305,9 @@ def test_serving_imports_nothing_heavy(trained):
     code = """
 import asyncio, httpx, json, sys
 from pathlib import Path
-from images.serve.__main__ import Auth, EventLog, Watcher, build_app, open_store
-watcher = Watcher(open_store(), 0.1); watcher.look()
-app = build_app(watcher, EventLog(Path(sys.argv[1])), Auth("k"), 1)
+from images.serve.__main__ import Auth, ExposureLog, Watcher, build_app, open_store
+watcher = Watcher(open_store(), 0.1); watcher.poll()
+app = build_app(watcher, ExposureLog(Path(sys.argv[1])), Auth("k"), 1)
 async def ask():
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
         return await client.get("/v1/search?q=beach", headers={"Authorization": "Bearer k"})

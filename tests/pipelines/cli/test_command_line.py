@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pipelines.cli.commands import guarded
+from pipelines.cli.commands import guarded, main
 from pipelines.contract import load_step, step_names
 from pipelines.settings import Settings
 from pipelines.store.objects import Store
@@ -26,6 +26,13 @@ def ratchet(*arguments, **environment):
     command = [sys.executable, "-m", "pipelines", *arguments]
     given = {**os.environ, "COLUMNS": "200", **environment}
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env=given, timeout=120, check=False)
+
+
+def in_process(capsys, *arguments):
+    """As `ratchet`, without a process of its own: for sweeps over all steps."""
+    code = main(list(arguments))
+    shown = capsys.readouterr()
+    return subprocess.CompletedProcess(arguments, code, shown.out, shown.err)
 
 
 def refused(answer, *words):
@@ -61,8 +68,8 @@ def test_step_declares_itself(name):
 
 
 @pytest.mark.parametrize("name", step_names())
-def test_step_help_shows_every_field(name):
-    answer = ratchet(name, "--help")
+def test_step_help_shows_every_field(name, capsys):
+    answer = in_process(capsys, name, "--help")
     step = load_step(name)
     assert answer.returncode == 0
     for field in [*step.params.model_fields, *(step.tuning.model_fields if step.tuning else {})]:
@@ -70,8 +77,8 @@ def test_step_help_shows_every_field(name):
 
 
 @pytest.mark.parametrize("name", step_names())
-def test_step_refuses_an_unknown_option(name):
-    refused(ratchet(name, "--no-such-option", "1"), "--no-such-option", name)
+def test_step_refuses_an_unknown_option(name, capsys):
+    refused(in_process(capsys, name, "--no-such-option", "1"), "--no-such-option", name)
 
 
 @pytest.mark.parametrize(

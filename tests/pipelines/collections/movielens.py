@@ -19,6 +19,8 @@ from pipelines.corpus.documents import Document, Interaction, Qrel, Query, write
 from pipelines.store.artifacts import produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
+from tests.conftest import PROJECT
+from tests.sharing import locked
 
 WHEEL = "recbole==1.2.1"
 INSIDE = "recbole/dataset_example/ml-100k/"
@@ -30,12 +32,14 @@ Choice = tuple[str, str, int, float]
 @pytest.fixture(scope="session")
 def ml_100k(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of ml-100k's files; skips with the reason where the registry can't be reached."""
-    folder, packed_in = tmp_path_factory.mktemp("ml-100k"), tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(packed_in), WHEEL]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        pytest.skip(f"{WHEEL}, whose wheel holds ml-100k, could not be downloaded: {done.stderr.strip()[-200:]}")
-    with ZipFile(next(packed_in.glob("*.whl"))) as wheel:
+    folder, packed_in = tmp_path_factory.mktemp("ml-100k"), PROJECT / "build" / "wheels"
+    with locked(packed_in / ".lock"):  # kept between runs: one download is enough
+        if not list(packed_in.glob("recbole-*.whl")):
+            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(packed_in), WHEEL]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+            if done.returncode:
+                pytest.skip(f"{WHEEL}, whose wheel holds ml-100k, could not be downloaded: {done.stderr.strip()[-200:]}")
+    with ZipFile(next(packed_in.glob("recbole-*.whl"))) as wheel:
         for name in ("inter", "item", "user"):
             with wheel.open(f"{INSIDE}ml-100k.{name}") as packed, (folder / f"ml-100k.{name}").open("wb") as file:
                 shutil.copyfileobj(packed, file)

@@ -7,10 +7,11 @@ from ir_measures import read_trec_run
 
 from pipelines.collections.next_item import next_items
 from pipelines.corpus.documents import Document, Qrel, Query
-from pipelines.evaluation.baselines import baseline_runs, past_of
+from pipelines.evaluation.baselines import baseline_runs, past_interactions
 from pipelines.evaluation.qrels import judged_topics
 from pipelines.store.artifacts import load
 from pipelines.store.objects import open_store
+from pipelines.store.stored_words import BASELINES
 from tests.conftest import call, embedded_release
 from tests.pipelines.collections.movielens import (
     before,
@@ -49,7 +50,7 @@ def ranked(artifact, run):
 def test_three_sides_each_with_its_run(shop):
     artifact = measured(shop[1])
     summary, rows = artifact.json("measures.json"), [json.loads(line) for line in artifact.text("per_query.jsonl").splitlines()]
-    assert summary["yardsticks"] == ["popularity", "BM25"]
+    assert summary[BASELINES] == ["popularity", "BM25"]
     assert summary["queries"] == len(rows) > 20
     for side, run in SIDES.items():
         assert {row["query"]: row[side] for row in rows} == rescored(artifact, run)
@@ -82,16 +83,16 @@ def test_popularity_counts_users_once_and_before_the_moment():
     corpus = load(open_store(), "corpus", corpus_of_choices(small_letters("abcd"), choices, quantile=0.79))
     topics = judged_topics(corpus, "test", "exclude")
     assert topics.queries[0].time == 100
-    past = past_of(corpus, topics)
-    assert (past.seen, past.ever) == ({"ann": {"c"}}, {100: {"a": 4, "b": 2, "c": 1}})
-    assert past.lately == {100: {"b": 1, "a": 1}}, "the last tenth of 11 begins with the last but one"
+    past = past_interactions(corpus, topics)
+    assert (past.seen, past.all_time) == ({"ann": {"c"}}, {100: {"a": 4, "b": 2, "c": 1}})
+    assert past.recent == {100: {"b": 1, "a": 1}}, "the last tenth of 11 begins with the last but one"
 
 
 def small_letters(letters):
     return [Document(id=one, text=one) for one in letters]
 
 
-def test_lately_counts_where_it_ranks_better():
+def test_recent_popularity_counts_where_it_ranks_better():
     old = [(f"u{number}", "a", number, 1.0) for number in range(80)]
     trend = [(f"v{number}", "b", 100 + number, 1.0) for number in range(10)]
     later = [(f"w{number}", "z", 200, 1.0) for number in range(8)]
@@ -105,7 +106,7 @@ def popular(documents, choices):
     """What popularity ranks for ann."""
     corpus = load(open_store(), "corpus", corpus_of_choices(small_letters(documents), choices))
     topics = judged_topics(corpus, "test", "exclude")
-    past = past_of(corpus, topics)
+    past = past_interactions(corpus, topics)
     runs = baseline_runs(documents, topics, past, 100)
     assert list(runs) == ["popularity", "BM25"]
     return [document for document, _ in runs["popularity"]["ann"]]
@@ -164,13 +165,13 @@ def test_a_challenger_is_judged_by_next_items(trained, shop):
     assert "Comedy" in page
 
 
-def test_where_queries_of_text_are_asked_too_the_yardstick_is_bm25(trained, graded):
+def test_where_queries_of_text_are_asked_too_the_baseline_is_bm25(trained, graded):
     comedy = (Query(id="q1", text="Comedy", split="test"), [Qrel(query="q1", document="m000", grade=1)])
     corpus = corpus_of_choices(small_films(), small_ratings(), more=(comedy,), quantile=0.7)
     release = embedded_release(trained.home, corpus, trained.encoder).release
     for one in (release, graded.release):
         summary = measured(one).json("measures.json")
-        assert summary["yardsticks"] == ["BM25"]
+        assert summary[BASELINES] == ["BM25"]
         assert set(summary["measures"]["AP"]) == {"release", "bm25", "difference"}
 
 
@@ -183,7 +184,7 @@ def test_ml_100k_goes_through_ingest_and_is_measured_honestly(trained, ml_100k):
     release = embedded_release(trained.home, corpus.corpus, trained.encoder).release
     artifact = measured(release)
     summary = artifact.json("measures.json")
-    assert (summary["queries"], summary["yardsticks"]) == (90, ["popularity", "BM25"])
+    assert (summary["queries"], summary[BASELINES]) == (90, ["popularity", "BM25"])
     found = summary["measures"]["R@100"]
     assert found["popularity"]["mean"] > 0.4
     assert 0.03 < found["release"]["mean"] < 0.2

@@ -8,7 +8,7 @@ from pipelines.errors import InputError
 from pipelines.gates.rules import Rule, decide, sentence_of
 from pipelines.statistics.intervals import bounds, interval
 from pipelines.statistics.power import margin_that_holds, queries_needed
-from proofs.gate import CASES, SIZES, beyond, ours, simulate, student_t, tolerance
+from proofs.gate import CASES, SIZES, beyond, gate_interval, simulate, student_t, tolerance
 
 RULE = Rule(measure="nDCG@10", margin=0.02, confidence=0.95, power=0.8)
 DIFFERENCES = arrays(float, st.integers(2, 60), elements=st.floats(-1, 1).map(lambda value: round(value, 3)))
@@ -64,7 +64,7 @@ def test_a_margin_below_what_the_queries_detect_is_refused_and_the_printed_one_h
         decide(differences, RULE.model_copy(update={"margin": printed - 0.0002}))
 
 
-def test_one_query_arms_nothing():
+def test_no_margin_holds_for_one_query():
     with pytest.raises(InputError, match="two judged queries"):
         decide([0.1], RULE)
 
@@ -92,7 +92,7 @@ def test_interval_holds_its_mean_and_mirrors(values):
 
 
 @given(DIFFERENCES, st.floats(-0.5, 0.5))
-def test_arming_sees_the_spread_and_not_the_direction(values, shift):
+def test_the_detectable_margin_depends_on_the_spread_alone(values, shift):
     assert margin_that_holds(values + shift, 0.95, 0.8) == pytest.approx(margin_that_holds(values, 0.95, 0.8), abs=1e-6)
 
 
@@ -130,8 +130,8 @@ def test_queries_needed_falls_with_distance():
 def test_simulated_error_rates_are_as_stated(case):
     figures = {}
     for size in SIZES:
-        found = simulate(CASES[case], size, RUNS, 1, ours)
-        figures |= {f"ours_{case}_{size}_{key}": share for key, share in found.items()}
+        shares = simulate(CASES[case], size, RUNS, 1, gate_interval)
+        figures |= {f"ours_{case}_{size}_{key}": share for key, share in shares.items()}
     assert beyond(figures, RUNS) == []
 
 

@@ -233,7 +233,7 @@ def test_a_corpus_without_queries(shop, home, tmp_path):
     corpus = write_corpus(DOCUMENTS[:6], [QUERIES[3]], ["s1 0 -7 1"])
     encoder = load(store, "release", shop.champion).inputs["encoder"]
     release = embedded_release(home, corpus, encoder).release
-    with pytest.raises(InputError, match=r"--queries corpus, where nobody's query is.*pass --queries exposures"):
+    with pytest.raises(InputError, match=r"--queries corpus, which has no query by a person.*pass --queries exposures"):
         call("pool", file=str(tmp_path / "pool.csv"), release=release)
     (tmp_path / "queries.txt").write_text("a blue table\n")
     assert call("pool", file=str(tmp_path / "pool.csv"), release=release, queries=str(tmp_path / "queries.txt")).pairs > 0
@@ -243,9 +243,9 @@ def test_a_corpus_without_queries(shop, home, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["p.csv"], "champion, and there is none yet; expected a release; next: pass --release"),
+        (["p.csv"], "given champion; expected a champion, and there is none yet; next: run `python -m pipelines history`"),
         (["p.csv", "--release", "feedfeed"], "release 'feedfeed', which is not in"),
-        (["p.csv", "--release", "challenger"], "challenger, and there is none yet"),
+        (["p.csv", "--release", "challenger"], "given challenger; expected a challenger, and there is none yet"),
         ([], "--file: nothing"),
         (["nowhere/p.csv"], "--file nowhere/p.csv; expected a file in a folder that exists"),
         (["s3://bucket/p.csv"], "--file s3://bucket/p.csv"),
@@ -268,8 +268,8 @@ def test_bad_input(home, tmp_path, arguments, words):
     [
         (None, r"No such file"),
         (b"caf\xe9\n", "not UTF-8"),
-        (b"x" * 5000, "queries of at most 1,000 characters"),
-        (b"\n \n", "where nobody's query is"),
+        (b"x" * 5000, "queries of at most 512 characters"),
+        (b"\n \n", "which has no query by a person"),
     ],
 )
 def test_bad_files_of_queries(shop, tmp_path, content, words):

@@ -315,12 +315,16 @@ def test_everything_that_can_be_wrong_with_logs(corpus_of, logs_of):
 
 
 def test_values_that_fit_no_column():
-    from pipelines.quality.loading import integer_of, moment_of, number_of, text_of
+    from pipelines.quality.loading import integer_or_null, number_or_null, text_or_null, time_or_null
 
-    assert [number_of(value) for value in (1, 0.5, True, "1", float("inf"), float("nan"), 10**400)] == [1.0, 0.5, *[None] * 5]
-    assert [integer_of(value) for value in (7, 2**63 - 1, 2**63, True, 1.0, "7")] == [7, 2**63 - 1, *[None] * 4]
-    assert [text_of(value) for value in ("a", "\ud800é", "", 7, None)] == ["a", "?é", None, None, None]
-    assert [moment_of(value) is None for value in ("2026-03-10T12:00:00Z", "2026-03-10T12:00:00", "soon", 7)] == [
+    assert [number_or_null(value) for value in (1, 0.5, True, "1", float("inf"), float("nan"), 10**400)] == [
+        1.0,
+        0.5,
+        *[None] * 5,
+    ]
+    assert [integer_or_null(value) for value in (7, 2**63 - 1, 2**63, True, 1.0, "7")] == [7, 2**63 - 1, *[None] * 4]
+    assert [text_or_null(value) for value in ("a", "\ud800é", "", 7, None)] == ["a", "?é", None, None, None]
+    assert [time_or_null(value) is None for value in ("2026-03-10T12:00:00Z", "2026-03-10T12:00:00", "soon", 7)] == [
         False,
         *[True] * 3,
     ]
@@ -332,10 +336,10 @@ def test_a_line_without_an_end_does_not_fill_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "LONGEST", 50)
     path = tmp_path / "log"
     path.write_bytes(b'{"a": 1}\n' + b"x" * 1000 + b'\n{"b": 2}\n' + b"y" * 70)
-    tally = loading.Tally("log")
+    tally = loading.FileTally("log")
     assert list(loading.lines_of(path, tally, path.stat().st_size)) == [(1, b'{"a": 1}\n'), (3, b'{"b": 2}\n')]
     assert (tally.lines, tally.bad, tally.first) == (4, 2, [(2, "too long"), (4, "too long")])
-    assert [line for _, line in loading.lines_of(path, loading.Tally("log"), 4)] == [b'{"a"']
+    assert [line for _, line in loading.lines_of(path, loading.FileTally("log"), 4)] == [b'{"a"']
 
 
 @pytest.mark.parametrize(

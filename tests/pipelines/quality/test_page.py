@@ -5,7 +5,7 @@ import re
 import subprocess
 
 from pipelines.quality.expectations import check_suite, known_expectations
-from pipelines.quality.language import LANGUAGES, MOST
+from pipelines.quality.language import LANGUAGES, MOST_TEXTS
 from pipelines.quality.suite import parse_suite
 from pipelines.quality.tables import TABLES
 from tests.conftest import PROJECT
@@ -60,6 +60,6 @@ def test_every_table_and_column_is_on_the_page():
 
 def test_numbers_of_the_page():
     assert f"{len(LANGUAGES)} widely" in PAGE
-    assert f"{MOST:,} texts of a table" in PAGE
+    assert f"{MOST_TEXTS:,} texts of a table" in PAGE
     assert len(known_expectations()) == 50
     assert "Fifty expectations" in PAGE

@@ -6,8 +6,8 @@ from datetime import date
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.quality.expectations import _reader, check_suite, evaluate, known_expectations
-from pipelines.quality.loading import Staged
+from pipelines.quality.expectations import _read_only, check_suite, evaluate, known_expectations
+from pipelines.quality.loading import StagingFile
 from pipelines.quality.suite import LARGEST, parse_suite, read_suite
 from tests.pipelines.quality.conftest import DAY
 
@@ -135,9 +135,9 @@ def test_own_check_takes_the_place_of_the_shipped_one_only_when_it_counts():
 
 
 def test_great_expectations_can_not_write(tmp_path):
-    Staged(tmp_path / "staging.db", date.fromisoformat(DAY)).close()
+    StagingFile(tmp_path / "staging.db", date.fromisoformat(DAY)).close()
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        _reader(tmp_path / "staging.db").execute("DELETE FROM documents")
+        _read_only(tmp_path / "staging.db").execute("DELETE FROM documents")
 
 
 ARGUMENTS = {
@@ -166,7 +166,7 @@ def test_every_expectation_of_the_list_can_be_evaluated(tmp_path):
             kwargs = {key: kwargs[key] for key in ("column", "partition_object", "threshold")}
         listed.append(f"{{expectation: {name}, level: warn, kwargs: {kwargs}}}".replace("True", "true"))
     suite = parsed("checks: {documents: [" + ", ".join(listed) + "]}")
-    staged = Staged(tmp_path / "staging.db", date.fromisoformat(DAY))
+    staged = StagingFile(tmp_path / "staging.db", date.fromisoformat(DAY))
     for number in range(5):
         staged.add("documents", (number, f"d{number}", "abc", "t", "s", 3 + number, 1, "c", "en", 0))
     staged.close()

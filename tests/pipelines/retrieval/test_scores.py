@@ -141,7 +141,7 @@ def test_files_that_cannot_be_scored(champion, tmp_path, name, content, words):
 
 def test_other_mistakes_have_one_message_each(trained, tmp_path):
     source = written(tmp_path / "q.csv", "query\nbeach\n")
-    with pytest.raises(InputError, match="no --release and no champion; expected a release that answers; next: deploy one"):
+    with pytest.raises(InputError, match=r"given champion; expected a champion, and there is none yet; .* pass a release id"):
         call("plan_scores", source=source)
     with pytest.raises(InputError, match=r"nowhere\.csv"):
         call("plan_scores", source=str(tmp_path / "nowhere.csv"), release=trained.release)

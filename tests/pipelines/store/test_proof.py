@@ -28,10 +28,14 @@ def test_of_20_writers_of_one_entry_one_wins(sandbox_for):
     assert len(proof.race_entry(sandbox_for("race"))) == 1
 
 
+SAMPLED = 5
+"""Every fifth kill point, before and after operations in turn; `make proof-spine` kills at all of them."""
+
+
 def test_a_kill_at_any_operation_tears_nothing(sandbox_for):
-    points, passed = proof.kill_points(sandbox_for)
+    points, passed = proof.kill_points(sandbox_for, SAMPLED)
     assert points == passed
-    assert points >= 2 * (1 + 2 * proof.FILES + 1 + 3)
+    assert points >= 2 * (1 + 2 * proof.FILES + 1 + 3) // SAMPLED
 
 
 def test_a_kill_at_any_moment_tears_nothing(sandbox_for):

@@ -6,8 +6,8 @@ from types import SimpleNamespace as Record
 
 import pytest
 from operators import step as step_module
-from operators.credentials import granted
-from operators.process import Child
+from operators.credentials import with_credentials
+from operators.process import ChildProcess
 from operators.retries import StepRetryPolicy
 from operators.step import StepOperator
 
@@ -45,36 +45,36 @@ def _no_account_of_this_machine(monkeypatch, tmp_path):
 
 def test_an_s3_source_gets_the_usual_connection(connection):
     connection(region_name="eu-north-1", endpoint_url="https://s3.example.org")
-    found = granted(INHERITED, settings(), SOURCE)
+    found = with_credentials(INHERITED, settings(), SOURCE)
     assert found == {
         "PATH": "/bin", "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "eu-north-1",
         "AWS_DEFAULT_REGION": "eu-north-1", "RATCHET_S3_ENDPOINT": "https://s3.example.org",
     }  # fmt: skip
     connection(aws_session_token=TOKEN)
-    assert granted(INHERITED, settings(), {"column": ["a", "s3://bucket"]})["AWS_SESSION_TOKEN"] == TOKEN
+    assert with_credentials(INHERITED, settings(), {"column": ["a", "s3://bucket"]})["AWS_SESSION_TOKEN"] == TOKEN
 
 
 @pytest.mark.parametrize("values", [{}, {"source": "/data/own.csv"}, {"source": ""}, {"source": None, "column": []}])
 def test_no_s3_source_no_credentials(connection, values):
     connection()
-    assert granted(INHERITED, settings(), values) == INHERITED
+    assert with_credentials(INHERITED, settings(), values) == INHERITED
 
 
 def test_without_a_connection_the_environment_stays(connection, monkeypatch):
-    assert granted(INHERITED, settings(), SOURCE) == INHERITED
+    assert with_credentials(INHERITED, settings(), SOURCE) == INHERITED
     connection(login=None, password=None)
-    assert granted(INHERITED, settings(), SOURCE) == INHERITED
+    assert with_credentials(INHERITED, settings(), SOURCE) == INHERITED
     connection(login=None, password=None, region_name="eu-north-1")
-    assert granted(INHERITED, settings(), SOURCE)["AWS_ACCESS_KEY_ID"] == "another"
+    assert with_credentials(INHERITED, settings(), SOURCE)["AWS_ACCESS_KEY_ID"] == "another"
 
 
 def test_a_named_connection_serves_every_step(connection, monkeypatch):
     connection("the_lake")
     monkeypatch.setenv("RATCHET_AWS_CONNECTION", "the_lake")
-    assert granted(INHERITED, settings(), {})["AWS_SECRET_ACCESS_KEY"] == SECRET
+    assert with_credentials(INHERITED, settings(), {})["AWS_SECRET_ACCESS_KEY"] == SECRET
     monkeypatch.setenv("RATCHET_AWS_CONNECTION", "the_pond")
     with pytest.raises(InputError, match="given RATCHET_AWS_CONNECTION=the_pond; expected an Airflow connection") as refused:
-        granted(INHERITED, settings(), {})
+        with_credentials(INHERITED, settings(), {})
     assert StepRetryPolicy().evaluate(refused.value, 1, 3).action.name == "FAIL"
 
 
@@ -83,9 +83,9 @@ def test_one_server_for_source_and_store(connection, monkeypatch):
     monkeypatch.setenv("RATCHET_STORE", "s3://store")
     monkeypatch.setenv("RATCHET_S3_ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(InputError, match=r"source on https://s3.example.org, and a store on http://127.0.0.1:1"):
-        granted({}, settings(), SOURCE)
+        with_credentials({}, settings(), SOURCE)
     connection()  # says no server: the store's
-    assert granted({}, settings(), SOURCE)["RATCHET_S3_ENDPOINT"] == "http://127.0.0.1:1"
+    assert with_credentials({}, settings(), SOURCE)["RATCHET_S3_ENDPOINT"] == "http://127.0.0.1:1"
 
 
 def test_a_role_that_cannot_be_had(connection):
@@ -97,7 +97,7 @@ def test_a_role_that_cannot_be_had(connection):
         config_kwargs={"retries": {"total_max_attempts": 1}},
     )
     with pytest.raises(TryAgain, match="connection aws_default: ") as failed:
-        granted({}, settings(), SOURCE)
+        with_credentials({}, settings(), SOURCE)
     assert SECRET not in str(failed.value)
 
 
@@ -105,12 +105,12 @@ def test_the_process_has_them_and_its_command_line_does_not(connection, context,
     connection()
     seen = []
 
-    class Watched(Child):
+    class Watched(ChildProcess):
         def __init__(self, command, variables, grace_s):
             seen.append((command, variables))
             super().__init__([sys.executable, "-c", COUNT], variables, grace_s)
 
-    monkeypatch.setattr(step_module, "Child", Watched)
+    monkeypatch.setattr(step_module, "ChildProcess", Watched)
     operator = StepOperator(step=ingest, step_params=SOURCE)
     assert operator.execute.__wrapped__(operator, context)["documents"] == len(SECRET)
     (command, variables) = seen[0]
@@ -131,9 +131,9 @@ def test_a_pod_gets_them_by_a_secret_of_its_own(connection, context, monkeypatch
     assert wanted == [("ratchet-store", True), (pod.metadata.name, False)], "it must wait for its own, and may lack the other"
     made = []
     pod.metadata.uid = "as the cluster gives it"
-    monkeypatch.setattr(type(operator), "_latest", lambda self, asked: asked)
+    monkeypatch.setattr(type(operator), "_current_pod", lambda self, asked: asked)
     operator.client = Record(create_namespaced_secret=lambda namespace, secret: made.append(secret))
-    operator._grant(pod)
+    operator._create_secret(pod)
     assert made[0].metadata.owner_references[0].name == made[0].metadata.name == pod.metadata.name
     assert made[0].string_data["AWS_SECRET_ACCESS_KEY"] == SECRET
     assert "own.csv" in repr(pod)

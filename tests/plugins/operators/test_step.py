@@ -20,7 +20,7 @@ from operators import step as step_module
 from operators.assets import CORPUS, VERDICT
 from operators.failures import StepFailed
 from operators.form import answer_or_event
-from operators.process import Child
+from operators.process import ChildProcess
 from operators.retries import StepRetryPolicy
 from operators.step import StepOperator
 
@@ -41,12 +41,12 @@ def runs(monkeypatch):
     started = []
 
     def with_code(code):
-        class Scripted(Child):
+        class Scripted(ChildProcess):
             def __init__(self, command, variables, grace_s):
                 started.append((command, variables))
                 super().__init__([sys.executable, "-c", code], variables, grace_s)
 
-        monkeypatch.setattr(step_module, "Child", Scripted)
+        monkeypatch.setattr(step_module, "ChildProcess", Scripted)
         return started
 
     return with_code
@@ -130,7 +130,7 @@ def test_real_command_line_and_real_refusal(context, home):
 def test_lines_come_while_the_step_runs():
     code = "import sys, time\nfor n in range(3): print(n, file=sys.stderr, flush=True); time.sleep(0.4)"
     seen = []
-    child = Child([sys.executable, "-c", code], environment({}), 1)
+    child = ChildProcess([sys.executable, "-c", code], environment({}), 1)
     assert child.run(lambda line: seen.append((line, time.monotonic()))) == 0
     assert [line for line, _ in seen] == ["0", "1", "2"]
     assert seen[2][1] - seen[0][1] > 0.5
@@ -167,7 +167,7 @@ def test_sigterm_then_sigkill_leaves_no_orphan():
         if len(seen) == 2:
             up.set()
 
-    child = Child([sys.executable, "-c", STUBBORN], environment({}), 0.5)
+    child = ChildProcess([sys.executable, "-c", STUBBORN], environment({}), 0.5)
     threading.Thread(target=lambda: up.wait(20) and child.stop()).start()
     started = time.monotonic()
     assert child.run(tell) == -signal.SIGKILL
@@ -178,7 +178,7 @@ def test_sigterm_then_sigkill_leaves_no_orphan():
 
 
 def test_a_step_that_listens_ends_by_sigterm():
-    child = Child([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"], environment({}), 20)
+    child = ChildProcess([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"], environment({}), 20)
     started = time.monotonic()
     assert child.run(lambda line: child.stop()) == -signal.SIGTERM
     assert time.monotonic() - started < 10
@@ -187,15 +187,15 @@ def test_a_step_that_listens_ends_by_sigterm():
 def test_what_a_step_leaves_behind_is_ended():
     code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid)"
     seen = []
-    assert Child([sys.executable, "-c", code], environment({}), 1).run(seen.append) == 0
+    assert ChildProcess([sys.executable, "-c", code], environment({}), 1).run(seen.append) == 0
     assert gone([int(seen[0])], 5)
 
 
 def test_no_orphan_when_the_task_itself_is_killed(tmp_path):
     """The task's process gets SIGKILL, which nothing can catch; the step and its child end all the same."""
     task = (
-        "import sys; from operators.process import Child; from pipelines.settings import environment\n"
-        f"Child([sys.executable, '-c', {STUBBORN!r}], environment({{}}), 0.5).run(lambda line: print(line, flush=True))"
+        "import sys; from operators.process import ChildProcess; from pipelines.settings import environment\n"
+        f"ChildProcess([sys.executable, '-c', {STUBBORN!r}], environment({{}}), 0.5).run(lambda line: print(line, flush=True))"
     )
     paths = {"PYTHONPATH": os.pathsep.join([str(Path(step_module.__file__).parents[1]), str(Path.cwd())])}
     parent = subprocess.Popen([sys.executable, "-c", task], env={**os.environ, **paths}, stdout=subprocess.PIPE, text=True)

@@ -1,6 +1,7 @@
 """The pages inside Airflow: closed to strangers, and what others wrote is text, never markup."""
 
 import doctest
+from pathlib import Path
 from types import SimpleNamespace as Record
 
 import pytest
@@ -10,6 +11,7 @@ from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 from tests import airflow_home
+from tests.conftest import PROJECT
 from tests.images.serve.browser import browser
 
 __all__ = ["browser"]
@@ -132,6 +134,14 @@ def test_a_damaged_verdict_is_named_and_hides_no_other(api, home):
     assert "Traceback" not in page.text
 
 
+def test_airflow_loads_the_plugins_file_alone(api):
+    """By Airflow's own reading of .airflowignore: it would import a second copy of every other module."""
+    from airflow._shared.module_loading import find_path_from_directory
+
+    found = [Path(path) for path in find_path_from_directory(str(PROJECT / "plugins"), ".airflowignore", "glob")]
+    assert [str(path.relative_to(PROJECT)) for path in found if path.suffix == ".py"] == ["plugins/ui/plugin.py"]
+
+
 def test_a_listener_that_fails_does_not_reach_the_scheduler():
     from ui import notes
 
@@ -140,7 +150,7 @@ def test_a_listener_that_fails_does_not_reach_the_scheduler():
     assert dag_run.note is None
 
 
-@pytest.mark.parametrize("module", ["ui.notes", "operators.form", "operators.step"])
+@pytest.mark.parametrize("module", ["ui.notes", "operators.form", "operators.pod_outcome", "operators.step"])
 def test_doctests(module):
     import importlib
 

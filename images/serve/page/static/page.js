@@ -1,12 +1,11 @@
 "use strict";
-// The search page: asks the server as you type, or for what is like a result; shows champion beside challenger, tells
-// what was chosen.
-// Whatever comes from a document is set as text or as an image's address, never as markup.
+// The search page: searches as you type, or for documents like a result; shows champion beside challenger; logs clicks.
+// Text of a document is set as text content or as an image's URL, never as markup.
 
-const K = 10, PAUSE_MS = 150, LOOK_MS = 2000, SHORT = 8;
-const by = (id) => document.getElementById(id);
-const input = by("q"), columns = by("columns");
-const page = { routing: null, asking: null, timer: 0, like: "", follow: false };
+const K = 10, PAUSE_MS = 150, POLL_MS = 2000, SHORT = 8;
+const byId = (id) => document.getElementById(id);
+const input = byId("q"), columns = byId("columns");
+const page = { routing: null, request: null, timer: 0, like: "", follow: false };
 
 async function fetchJson(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
@@ -16,49 +15,48 @@ async function fetchJson(path, options = {}) {
   return body;
 }
 
-function tell(problem) {
-  by("problem").textContent = problem || "";
-  by("problem").hidden = !problem;
+function showProblem(problem) {
+  byId("problem").textContent = problem || "";
+  byId("problem").hidden = !problem;
 }
 
-// --- who serves
+// --- routing
 
 function chip(role, release) {
-  const made = document.createElement("span");
-  made.className = `chip ${role}`;
+  const element = document.createElement("span");
+  element.className = `chip ${role}`;
   const id = document.createElement("code");
   id.textContent = release.slice(0, SHORT);
-  made.title = `${role} ${release}`;
-  made.append(role, " ", id);
-  return made;
+  element.title = `${role} ${release}`;
+  element.append(role, " ", id);
+  return element;
 }
 
-function showRouting(said) {
-  const chips = ["champion", "challenger"].filter((role) => said[role]).map((role) => chip(role, said[role]));
+function showRouting(status) {
+  const chips = ["champion", "challenger"].filter((role) => status[role]).map((role) => chip(role, status[role]));
   const entry = document.createElement("span");
   entry.className = "entry";
-  entry.textContent = said.entry ? `journal entry ${said.entry}` : "the journal is empty";
-  by("routing").replaceChildren(...chips, entry);
-  by("sideways").hidden = !said.challenger;
-  tell(said.problem);
+  entry.textContent = status.entry ? `journal entry ${status.entry}` : "the journal is empty";
+  byId("routing").replaceChildren(...chips, entry);
+  byId("sideways").hidden = !status.challenger;
+  showProblem(status.problem);
 }
 
-async function look() {
+async function pollRouting() {
   try {
     const answer = await fetch("/readyz");
-    const said = await answer.json();
-    const key = JSON.stringify([said.entry, said.champion, said.challenger, said.problem]);
-    const moved = key !== page.routing;
-    if (moved) {
+    const status = await answer.json();
+    const key = JSON.stringify([status.entry, status.champion, status.challenger, status.problem]);
+    if (key !== page.routing) {
       const first = page.routing === null;
       page.routing = key;
-      showRouting(said);
-      page.roles = said.challenger ? ["champion", "challenger"] : ["champion"];
+      showRouting(status);
+      page.roles = status.challenger ? ["champion", "challenger"] : ["champion"];
       if (!first || input.value || page.like) search();
     }
   } catch {
     page.routing = "";
-    tell("the server does not answer; trying again");
+    showProblem("the server does not answer; trying again");
   }
 }
 
@@ -66,13 +64,13 @@ async function look() {
 
 function movement(position, before) {
   if (before === undefined) return ["added", "new", "not among the champion's results"];
-  const by_ = before - position;
-  if (by_ === 0) return ["", "", ""];
-  return by_ > 0 ? ["up", `▲ ${by_}`, `${by_} higher than the champion's`] : ["down", `▼ ${-by_}`, `${-by_} lower than the champion's`];
+  const gain = before - position;
+  if (gain === 0) return ["", "", ""];
+  return gain > 0 ? ["up", `▲ ${gain}`, `${gain} higher than the champion's`] : ["down", `▼ ${-gain}`, `${-gain} lower than the champion's`];
 }
 
 function resultRow(result, answer, move) {
-  const row = by("result").content.cloneNode(true).firstElementChild;
+  const row = byId("result").content.cloneNode(true).firstElementChild;
   const part = (name) => row.querySelector(name);
   const button = part("button"), picture = part("img"), like = part(".like");
   part(".position").textContent = result.position;
@@ -93,12 +91,12 @@ function resultRow(result, answer, move) {
   like.title = `More like this: ${result.title}`;
   like.setAttribute("aria-label", like.title);
   picture.addEventListener("error", () => picture.remove());
-  button.addEventListener("click", () => choose(button, answer.request_id, result));
+  button.addEventListener("click", () => logClick(button, answer.request_id, result));
   return row;
 }
 
 function columnOf(role, answer, champion) {
-  const column = by("column").content.cloneNode(true).firstElementChild;
+  const column = byId("column").content.cloneNode(true).firstElementChild;
   column.classList.add(role);
   column.setAttribute("aria-label", `${role}'s results`);
   column.querySelector(".role").textContent = role;
@@ -109,7 +107,7 @@ function columnOf(role, answer, champion) {
   return column;
 }
 
-function markLost(champion, challenger) {
+function markRemoved(champion, challenger) {
   const kept = new Set(challenger.results.map((result) => result.id));
   for (const button of columns.querySelectorAll(".champion .result")) {
     if (kept.has(button.dataset.document)) continue;
@@ -123,52 +121,52 @@ function show(answers) {
   const [champion, challenger] = answers;
   columns.replaceChildren(...answers.map((answer, number) => columnOf(page.roles[number], answer, champion)));
   columns.classList.toggle("two", answers.length > 1);
-  by("welcome").hidden = true;
+  byId("welcome").hidden = true;
   const { query, like, results } = answers.find((answer) => !answer.missing);
-  let said = `${results.length} results ${query ? `for “${query}”` : `like “${like.map((one) => one.title).join(", ")}”`}`;
+  let status = `${results.length} results ${query ? `for “${query}”` : `like “${like.map((document) => document.title).join(", ")}”`}`;
   if (challenger && !champion.missing && !challenger.missing) {
-    markLost(champion, challenger);
+    markRemoved(champion, challenger);
     const moved = columns.querySelectorAll('.challenger .result:not([data-move=""])').length;
-    said += moved ? ` · the challenger moves ${moved} of them` : " · both rank them alike";
+    status += moved ? ` · the challenger moves ${moved} of them` : " · both rank them alike";
   }
-  by("said").textContent = said;
-  if (page.follow) columns.querySelector(".result")?.focus(); // the link that was followed is gone
+  byId("status").textContent = status;
+  if (page.follow) columns.querySelector(".result")?.focus(); // the link that had the focus is gone
   page.follow = false;
 }
 
 function clear() {
   columns.replaceChildren();
-  by("said").textContent = "";
-  by("welcome").hidden = false;
+  byId("status").textContent = "";
+  byId("welcome").hidden = false;
 }
 
 async function search() {
-  page.asking?.abort();
-  const asking = (page.asking = new AbortController());
-  const query = input.value.trim(), given = page.like || query;
-  const wanted = page.like ? { like: page.like } : { q: query };
-  history.replaceState(null, "", given ? `#${new URLSearchParams(wanted)}` : location.pathname);
-  if (!given || !page.roles) return given || clear();
-  const ask = (role) =>
-    fetchJson(`/v1/search?${new URLSearchParams({ ...wanted, k: K, release: role })}`, { signal: asking.signal }).catch((error) => {
+  page.request?.abort();
+  const request = (page.request = new AbortController());
+  const query = input.value.trim(), text = page.like || query;
+  const parameters = page.like ? { like: page.like } : { q: query };
+  history.replaceState(null, "", text ? `#${new URLSearchParams(parameters)}` : location.pathname);
+  if (!text || !page.roles) return text || clear();
+  const searchIn = (role) =>
+    fetchJson(`/v1/search?${new URLSearchParams({ ...parameters, k: K, release: role })}`, { signal: request.signal }).catch((error) => {
       if (!page.like || error.status !== 404) throw error;
       return { missing: error, results: [] }; // a document that only one of the two releases has
     });
   try {
-    const answers = await Promise.all(page.roles.map(ask));
+    const answers = await Promise.all(page.roles.map(searchIn));
     if (answers.every((answer) => answer.missing)) throw answers[0].missing;
-    if (!asking.signal.aborted) {
+    if (!request.signal.aborted) {
       show(answers);
-      if (page.failed) page.failed = tell("");
+      if (page.failed) page.failed = showProblem("");
     }
   } catch (error) {
     if (error.name === "AbortError") return;
     page.failed = true;
-    tell(error.message);
+    showProblem(error.message);
   }
 }
 
-async function choose(button, request_id, result) {
+async function logClick(button, request_id, result) {
   const click = { request_id, document: result.id, position: result.position };
   try {
     await fetchJson("/v1/clicks", {
@@ -177,15 +175,15 @@ async function choose(button, request_id, result) {
       body: JSON.stringify(click),
     });
     button.classList.add("chosen");
-    by("said").textContent = `${result.title} chosen`;
+    byId("status").textContent = `${result.title} chosen`;
   } catch (error) {
-    tell(error.message);
+    showProblem(error.message);
   }
 }
 
 // --- keys
 
-function walk(key, from) {
+function moveFocus(key, from) {
   const lists = [...columns.querySelectorAll("ol")].map((list) => [...list.querySelectorAll(".result")]);
   const column = Math.max(0, lists.findIndex((list) => list.includes(from)));
   const row = lists[column]?.indexOf(from) ?? -1;
@@ -200,20 +198,20 @@ function walk(key, from) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const from = event.target, walking = from.classList?.contains("result");
-  if ((event.key === "/" && from !== input) || (event.key === "Escape" && walking)) {
+  const from = event.target, onResult = from.classList?.contains("result");
+  if ((event.key === "/" && from !== input) || (event.key === "Escape" && onResult)) {
     event.preventDefault();
     input.focus();
     input.select();
   } else if (event.key === "ArrowDown" && from === input) {
     event.preventDefault();
-    walk("ArrowDown", null);
-  } else if (walking && event.key === "m") {
+    moveFocus("ArrowDown", null);
+  } else if (onResult && event.key === "m") {
     event.preventDefault();
     from.nextElementSibling.click();
-  } else if (walking && event.key.startsWith("Arrow")) {
+  } else if (onResult && event.key.startsWith("Arrow")) {
     event.preventDefault();
-    walk(event.key, from);
+    moveFocus(event.key, from);
   }
 });
 
@@ -222,26 +220,26 @@ input.addEventListener("input", () => {
   page.like = "";
   page.timer = setTimeout(search, PAUSE_MS);
 });
-by("ask").addEventListener("submit", (event) => {
+byId("query").addEventListener("submit", (event) => {
   event.preventDefault();
   clearTimeout(page.timer);
   search();
 });
 
-// --- the address: words or a document, so that links, Back and Reload work
+// --- the URL's fragment: a query or a document, so that links, Back and Reload work
 
-function read() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  input.value = asked.get("q") || "";
-  page.like = asked.get("like") || "";
+function readFragment() {
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  input.value = parameters.get("q") || "";
+  page.like = parameters.get("like") || "";
 }
 
 addEventListener("hashchange", () => {
-  read();
+  readFragment();
   page.follow = page.like !== "";
   search();
 });
 
-read();
-look();
-setInterval(() => document.hidden || look(), LOOK_MS);
+readFragment();
+pollRouting();
+setInterval(() => document.hidden || pollRouting(), POLL_MS);

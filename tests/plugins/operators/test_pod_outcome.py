@@ -9,11 +9,11 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowSkipException
 from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
-from operators.ending import Ending, how_it_ended
-from operators.failures import StepFailed, no_quota, refused
-from operators.pod import SPOT, affinity, resources
+from operators.failures import StepFailed, is_over_quota, pod_refused
+from operators.pod_outcome import PodOutcome, read_outcome
+from operators.pod_run import LOST_AFTER, PodLost, StepPodManager, result_key
+from operators.pod_spec import SPOT, affinity, resources
 from operators.retries import StepRetryPolicy
-from operators.runner import STALE, PodTaken, WatchfulPodManager, result_key
 from operators.step import StepOperator
 
 from pipelines.__main__ import main
@@ -57,12 +57,12 @@ PREEMPTED = condition("DisruptionTarget", "True", "PreemptionByScheduler", "a mo
         (pod(1, "OOMKilled"), 137, "memory"),
         (pod(137), 137, "memory"),
         (pod(reason="Error", phase="Failed"), 75, "running"),
-        (None, 75, "taken"),
-        (pod(75, leaving=True), 75, "taken"),
-        (pod(143, leaving=True), 75, "taken"),
-        (pod(leaving=True, phase="Running"), 75, "taken"),
-        (pod(137, conditions=[PREEMPTED]), 75, "taken"),
-        (pod(phase="Pending", conditions=[UNSCHEDULABLE]), 75, "no room"),
+        (None, 75, "disrupted"),
+        (pod(75, leaving=True), 75, "disrupted"),
+        (pod(143, leaving=True), 75, "disrupted"),
+        (pod(leaving=True, phase="Running"), 75, "disrupted"),
+        (pod(137, conditions=[PREEMPTED]), 75, "disrupted"),
+        (pod(phase="Pending", conditions=[UNSCHEDULABLE]), 75, "no capacity"),
         (pod(waiting="ImagePullBackOff", phase="Pending"), 75, "image"),
         (pod(waiting="InvalidImageName", phase="Pending"), 2, "image"),
         (pod(waiting="CreateContainerError", phase="Pending"), 75, "hardware"),
@@ -72,7 +72,7 @@ PREEMPTED = condition("DisruptionTarget", "True", "PreemptionByScheduler", "a mo
     ],
 )
 def test_the_cause(given, code, cause):
-    ended = how_it_ended(given, "base")
+    ended = read_outcome(given, "base")
     assert (ended.exit_code, ended.cause) == (code, cause)
 
 
@@ -81,14 +81,14 @@ def test_what_the_cluster_took(reason):
     taken = k8s.V1Pod(
         metadata=k8s.V1ObjectMeta(name="p"), status=k8s.V1PodStatus(phase="Failed", reason=reason, message="short")
     )
-    assert how_it_ended(taken, "base") == Ending(75, f"{reason}: short", "taken")
+    assert read_outcome(taken, "base") == PodOutcome(75, f"{reason}: short", "disrupted")
 
 
 @pytest.mark.parametrize(
     ("cause", "code", "action"),
     [
-        ("taken", 75, RetryAction.RETRY),
-        ("no room", 75, RetryAction.FAIL),
+        ("disrupted", 75, RetryAction.RETRY),
+        ("no capacity", 75, RetryAction.FAIL),
         ("image", 75, RetryAction.RETRY),
         ("image", 2, RetryAction.FAIL),
         ("hardware", 135, RetryAction.RETRY),
@@ -117,8 +117,8 @@ def ends(operator, context, monkeypatch, found):
     """What `cleanup` raises when the cluster says `found` of the pod; the calls that would go to a cluster do nothing."""
     for asks in ("process_pod_deletion", "patch_already_checked", "is_istio_enabled"):
         monkeypatch.setattr(type(operator), asks, lambda *args, **kwargs: None)
-    monkeypatch.setattr(type(operator), "_latest", lambda self, pod: found)
-    monkeypatch.setattr(type(operator), "_pods_of", lambda self, context: [])
+    monkeypatch.setattr(type(operator), "_current_pod", lambda self, pod: found)
+    monkeypatch.setattr(type(operator), "_task_pods", lambda self, context: [])
     operator.cleanup(found, pod(), None, context)
 
 
@@ -148,7 +148,7 @@ def test_a_dead_sidecar_does_not_spoil_a_step_that_ended_well(operator, context,
         (pod(phase="Pending"), r"did not start within 600 s: .*; expected a node that takes it; next: "),
         (
             pod(135, message="x\nBus error"),
-            r"^given node node-1, which broke the step \(exit 135\): Bus error; ",
+            r"^given node node-1, on which the step failed \(exit 135\): Bus error; ",
         ),
         (None, r"^given a pod that the cluster took away: .*; expected it to run to its end; next: "),
     ],
@@ -173,9 +173,11 @@ def test_a_double_ends_and_a_later_trys_pod_does_not(operator, context, monkeypa
         return k8s.V1Pod(metadata=k8s.V1ObjectMeta(name=name, labels={"try_number": str(made_by)}))
 
     deleted = []
-    monkeypatch.setattr(type(operator), "_pods_of", lambda self, context: [named("own", 1), named("twin", 1), named("next", 2)])
+    monkeypatch.setattr(
+        type(operator), "_task_pods", lambda self, context: [named("own", 1), named("twin", 1), named("next", 2)]
+    )
     monkeypatch.setattr(type(operator), "process_pod_deletion", lambda self, pod, reraise: deleted.append(pod.metadata.name))
-    operator._end_doubles(named("own", 1), context)
+    operator._delete_duplicates(named("own", 1), context)
     assert deleted == ["twin"]
 
 
@@ -197,45 +199,45 @@ def test_spot():
     assert len(rather.preferred_during_scheduling_ignored_during_execution) == len(SPOT)
 
 
-@pytest.mark.parametrize("taken", [1, 3])
-def test_a_pod_that_was_taken_is_replaced_without_a_try(operator, context, monkeypatch, taken):
-    monkeypatch.setattr("operators.runner.time.sleep", lambda seconds: None)
+@pytest.mark.parametrize("disrupted", [1, 3])
+def test_a_pod_that_was_taken_is_replaced_without_a_try(operator, context, monkeypatch, disrupted):
+    monkeypatch.setattr("operators.pod_run.time.sleep", lambda seconds: None)
     monkeypatch.setenv("RATCHET_REPLACEMENTS", "3")
     runs = []
 
     def run_once(self, context):
         runs.append(1)
-        if len(runs) <= taken:
-            raise StepFailed("taken", 75, cause="taken")
+        if len(runs) <= disrupted:
+            raise StepFailed("disrupted", 75, cause="disrupted")
         return {"shard": "s"}
 
     monkeypatch.setattr(type(operator), "_run_once", run_once)
     assert operator.run_pod(context) == {"shard": "s"}
-    assert len(runs) == taken + 1
+    assert len(runs) == disrupted + 1
     assert context["task_state_store"]["replaced"] == 0
 
 
 def test_replacements_end(operator, context, monkeypatch):
-    monkeypatch.setattr("operators.runner.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("operators.pod_run.time.sleep", lambda seconds: None)
     monkeypatch.setenv("RATCHET_REPLACEMENTS", "2")
     runs = []
 
     def run_once(self, context):
         runs.append(1)
-        raise StepFailed("taken", 75, cause="taken")
+        raise StepFailed("disrupted", 75, cause="disrupted")
 
     monkeypatch.setattr(type(operator), "_run_once", run_once)
-    with pytest.raises(StepFailed, match="taken"):
+    with pytest.raises(StepFailed, match="disrupted"):
         operator.run_pod(context)
     assert len(runs) == 3
 
 
 def test_a_lost_node_is_noticed(monkeypatch):
     leaving = pod(leaving=True, phase="Running")
-    manager = WatchfulPodManager(kube_client=SimpleNamespace(read_namespaced_pod=lambda *args, **kwargs: leaving))
-    with pytest.raises(PodTaken):
+    manager = StepPodManager(kube_client=SimpleNamespace(read_namespaced_pod=lambda *args, **kwargs: leaving))
+    with pytest.raises(PodLost):
         manager.read_pod(leaving)
-    leaving.metadata.deletion_timestamp = datetime.now(UTC) - STALE / 2
+    leaving.metadata.deletion_timestamp = datetime.now(UTC) - LOST_AFTER / 2
     assert manager.read_pod(leaving) is leaving
 
 
@@ -252,13 +254,13 @@ def test_a_lost_node_is_noticed(monkeypatch):
 def test_quota_is_waited_for_and_nothing_else(status, message, waits):
     error = ApiException(status=status, reason="Forbidden")
     error.body = json.dumps({"message": message})
-    assert no_quota(error) is waits
+    assert is_over_quota(error) is waits
 
 
 def test_a_refused_pod_names_what_the_cluster_said():
     error = ApiException(status=422, reason="Unprocessable")
     error.body = '{"message": "Pod \\"p\\" is invalid: spec.containers[0].resources.requests"}'
-    failed = refused(error)
+    failed = pod_refused(error)
     assert failed.exit_code == 2
     assert 'given a pod that the cluster refuses (422): Pod "p" is invalid' in str(failed)
 
@@ -277,7 +279,7 @@ def test_the_result_comes_back_through_the_store(operator, context, home, monkey
 
 def test_a_pod_that_ended_well_while_nobody_watched_is_not_run_again(operator, context, home, monkeypatch):
     ended = []
-    monkeypatch.setattr(type(operator), "_pods_of", lambda self, context: [pod(0)])
+    monkeypatch.setattr(type(operator), "_task_pods", lambda self, context: [pod(0)])
     monkeypatch.setattr(type(operator), "process_pod_deletion", lambda self, pod, reraise: ended.append(pod.metadata.name))
     context["task_state_store"]["pod_identifier"] = {"name": "earlier", "namespace": "n"}
     open_store().write(result_key(context, "earlier"), b'{"shard": "s"}')

@@ -1,6 +1,7 @@
 """What pods the operator asks for, offline, against committed files.
 
-After a wanted change: `PYTHONPATH=.:plugins python -m tests.plugins.operators.test_pods` writes the files again; read their diff.
+After a wanted change write the files again, `PYTHONPATH=.:plugins python -m tests.plugins.operators.test_pod_spec`, and read
+their diff.
 """
 
 import traceback

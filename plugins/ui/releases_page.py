@@ -1,0 +1,26 @@
+"""/ratchet/releases: which release serves, and why."""
+
+from fastapi.responses import HTMLResponse
+
+from pipelines.errors import StepError
+from pipelines.gates.verdict import read_verdicts
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
+from ui.rendering import rendered
+
+
+def releases_page() -> HTMLResponse:
+    """Champion, challenger, the journal with each entry's verdict, newest first, and all verdicts.
+
+    Verdicts come from the store, since a rejected release is in no journal entry. Answers 500 with the error's message
+    if the journal can't be read.
+    """
+    try:
+        store = open_store()
+        journal = Journal(store)
+        verdicts, damaged = read_verdicts(store)
+    except StepError as error:
+        return rendered("problem.html", 500, message=str(error))
+    by_id = {verdict.id: verdict for verdict in verdicts}
+    entries = [(entry, by_id.get(entry.verdict or "")) for entry in reversed(journal.entries)]
+    return rendered("releases.html", routing=journal.routing, entries=entries, verdicts=verdicts, damaged=damaged)

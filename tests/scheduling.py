@@ -1,0 +1,94 @@
+"""Which tests run together, in which order, which are left out of the inner loop, and what a run's time went into.
+
+A pytest plugin, named in pyproject.toml. Tests that share something costly are one group, which one process runs.
+"""
+
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+GROUPS = {"tests/dags": "airflow", "tests/plugins": "airflow", "tests/golden": "airflow", "tests/cluster": "cluster"}
+"""Folders whose tests share one Airflow, or one cluster."""
+FIRST = ("tests/dags", "tests/plugins", "tests/golden", "tests/test_docs.py", "tests/demo", "tests/pipelines/models")
+"""What takes longest begins first, so that no process is left with it at the end."""
+SERVICES = {
+    "airflow_database", "bag", "browser", "copy", "made", "ml_100k", "releases", "run_dag", "s3", "sandbox_for",
+    "served", "server", "shared", "small", "tracking", "trained",
+}  # fmt: skip
+"""Fixtures that start a service or train an encoder: tests that use one are left out of `make test-fast`."""
+LONG = ("tests/test_docs.py::test_commands", "tests/cluster", "tests/dags", "tests/images/serve", "tests/demo")
+FOLDERS_SHOWN = 5
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-figures", default="", metavar="NAME", help="write the figures of this run to build/NAME.json")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark groups and what needs services; the longest first."""
+    for item in items:
+        path = item.path.relative_to(PROJECT).as_posix() if item.path.is_relative_to(PROJECT) else str(item.path)
+        group = _group(item, path)
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+        if SERVICES & set(getattr(item, "fixturenames", ())) or item.nodeid.startswith(LONG):
+            item.add_marker(pytest.mark.services)
+    items.sort(key=_rank)
+
+
+def _group(item: pytest.Item, path: str) -> str:
+    if item.get_closest_marker("clock"):
+        return "clock"
+    for folder, group in GROUPS.items():
+        if path.startswith(folder):
+            return group
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    of_the_module = any(one.scope in ("module", "class") for found in definitions.values() for one in found)
+    return path if of_the_module else ""
+
+
+def _rank(item: pytest.Item) -> int:
+    return next((number for number, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+
+
+class Figures:
+    """Sums up a run on the process that leads it."""
+
+    def __init__(self, name: str, workers: int) -> None:
+        self.name, self.workers, self.started = name, workers, time.time()
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.outcomes: dict[str, int] = defaultdict(int)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        folder = report.nodeid.partition("::")[0].rpartition("/")[0]
+        self.seconds[folder] += report.duration
+        if report.when == "call" or report.outcome != "passed":
+            self.outcomes[report.outcome] += 1
+
+    def pytest_sessionfinish(self) -> None:
+        from tests.figures import write_figures
+
+        slowest = sorted(self.seconds.items(), key=lambda one: -one[1])[:FOLDERS_SHOWN]
+        figures = {
+            "seconds": round(time.time() - self.started, 1),
+            "cases": sum(self.outcomes.values()),
+            "skipped": self.outcomes["skipped"],
+            "workers": self.workers,
+            "seconds_by_folder": {folder: round(seconds, 1) for folder, seconds in slowest},
+        }
+        write_figures(self.name, figures, seed=0, runs=1)
+
+
+def pytest_configure(config: Any) -> None:
+    """Only the leading process counts; its workers report to it."""
+    name = config.getoption("--write-figures")
+    if name and not hasattr(config, "workerinput"):
+        workers = int(getattr(config.option, "numprocesses", 0) or 1)
+        config.pluginmanager.register(Figures(name, workers), "ratchet-figures")
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many threads in all as cores
