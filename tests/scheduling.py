@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-figures", default="", metavar="NAME", help="write the figures of this run to build/NAME.json")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark groups and what needs services; the longest first."""
     for item in items:
