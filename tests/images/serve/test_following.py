@@ -23,8 +23,6 @@ from tests.conftest import Trained
 from tests.images.serve.conftest import route
 from tests.images.serve.server import KEY, running_server
 
-pytestmark = pytest.mark.clock
-
 
 def test_no_champion_then_one(trained):
     with running_server(trained.home) as server:
