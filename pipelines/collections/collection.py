@@ -8,21 +8,26 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipelines.collections.direction import GradeDirection, grade_direction
-from pipelines.collections.judgments import assign_splits, grade_judgments
+from pipelines.collections.direction import GradeDirection, few_worst, grade_direction
+from pipelines.collections.judgments import assign_splits, grade_judgments, own_document_note, untested_note
 from pipelines.collections.known_item import known_items
 from pipelines.collections.next_item import next_items, split_facts
+from pipelines.collections.numbering import shared_note
+from pipelines.collections.quarantine import remedy
 from pipelines.collections.reading import readers
 from pipelines.collections.reading.sources import open_source
 from pipelines.collections.record import Layout, Role, Sampled
 from pipelines.collections.references import check_references
 from pipelines.collections.schema.grades import Scale
+from pipelines.collections.schema.inspection import taken_for
 from pipelines.collections.schema.layout import infer_layout
 from pipelines.collections.schema.overrides import Overrides, parse_columns
 from pipelines.collections.staging import Staging, open_staging
 from pipelines.corpus.documents import Document, Interaction, Qrel, Query, User, query_id, write_qrels, write_rows
 from pipelines.errors import InputError
 
+SYSTEMATIC = 0.1
+"""Where more than this part of the rows is bad, there is one reason for it: tolerating them is no advice."""
 NESTED = ("history", "fields")
 """Columns that hold JSON."""
 
@@ -64,6 +69,12 @@ class Collection:
     """Why it can't become a corpus."""
     masked: dict[str, int] = field(default_factory=dict)
     """Masked personal data, counted by kind."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was taken for what, what was left out, and what could be wrong: a sentence each."""
+        left_out = [f"{count:,} {what} were left out." for what, count in self.staging.left_out.items()]
+        return [*taken_for(self.layout), *self.layout.notes, *left_out, *self.staging.notes]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -145,10 +156,14 @@ def _check_and_relate(collection: Collection) -> None:
     collection.scale = grade_judgments(staging, options.grades or collection.layout.grades)
     check_bad_rows(staging, options.max_bad_fraction)
     assign_splits(staging, options.held_out)
+    staging.notes += filter(None, (shared_note(staging.db), untested_note(staging.db), own_document_note(staging.db)))
     _add_queries(collection)
     collection.direction = grade_direction(staging.db)
     if collection.direction.reversed and options.grades_checked:
-        raise _reversed_grades_error(collection)
+        error = _reversed_grades_error(collection)
+        if not few_worst(staging.db):
+            raise error
+        staging.notes.append(f"Look at two judgments of the worst grade, which are few and seem to be mined: {error.given}.")
 
 
 def check_bad_rows(staging: Staging, most: float) -> None:
@@ -160,11 +175,12 @@ def check_bad_rows(staging: Staging, most: float) -> None:
     for role, read in staging.rows.items():
         bad = staging.quarantine.of(role)
         if bad > most * read:
-            first = "; ".join(f"{row.file} line {row.line}: {row.reason}" for row in staging.quarantine.first[role])
+            rows = staging.quarantine.first[role]
+            first = "; ".join(f"{row.file} line {row.line}: {row.reason}" for row in rows)
             raise InputError(
                 f"{bad:,} of {read:,} rows of {role} that can't be used ({bad / read:.1%}): {first}",
                 f"at most {most:.1%}",
-                "correct them, or pass --max-bad-fraction",
+                remedy(rows) if bad > SYSTEMATIC * read else "correct them, or pass --max-bad-fraction",
             )
 
 
@@ -200,7 +216,7 @@ def _reversed_grades_error(collection: Collection) -> InputError:
         f"grades {scale.shown}, of which BM25 ranks the worse ones better (Kendall's tau {direction.tau:+.2f}"
         f" [{direction.low:+.2f}, {direction.high:+.2f}] over {direction.queries:,} queries)",
         "grades from worst to best that agree with what the texts say",
-        f"pass --grades {scale.turned}, or --grades-checked false if better documents really share fewer words with the query",
+        f"look at two; pass --grades {scale.turned}, or --grades-checked false if better documents share fewer words",
     )
 
 

@@ -1,5 +1,7 @@
 """From judgments as written to qrels: grades on one scale, one judgment per pair, and the split of each query."""
 
+import sqlite3
+
 from pipelines.collections.record import BadRow
 from pipelines.collections.schema.grades import Scale, infer_scale
 from pipelines.collections.staging import Staging
@@ -64,3 +66,24 @@ def assign_splits(staging: Staging, held_out: bool) -> None:
     )
     staging.db.create_function("side", 1, lambda text: "test" if held_out else split_of(text), deterministic=True)
     staging.db.execute("UPDATE queries SET split = side(text) WHERE split = ''")
+
+
+def untested_note(db: sqlite3.Connection) -> str:
+    """That no judged query is a test query; empty: one is, or none is judged."""
+    judged, tested = db.execute(
+        "SELECT count(*), sum(split = 'test') FROM queries WHERE id IN (SELECT query FROM qrels)"
+    ).fetchone()
+    noun = "the judged query is a train query" if judged == 1 else f"all {judged:,} judged queries are train queries"
+    return (
+        f"No quality can be measured: {noun}; --held-out true makes all queries test queries." if judged and not tested else ""
+    )
+
+
+def own_document_note(db: sqlite3.Connection) -> str:
+    """That queries are documents themselves, which benchmarks leave out of the ranking; empty: none is."""
+    (count,) = db.execute(
+        "SELECT count(*) FROM queries JOIN documents USING (id) WHERE instr(documents.text, queries.text) AND NOT EXISTS"
+        " (SELECT 1 FROM qrels WHERE query = queries.id AND document = queries.id)"
+    ).fetchone()
+    left_out = "BEIR does not rank it (ArguAna, Quora), Ratchet does, so figures are below published ones"
+    return f"{count:,} queries have the id and the text of a document, unjudged: {left_out}." if count else ""

@@ -1,7 +1,9 @@
 """The quarantine: every row that can't be used, with file, line and reason, in a CSV that people open in a spreadsheet."""
 
 import csv
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +13,21 @@ from pipelines.collections.record import BadRow, Role
 FIRST = 5
 """Bad rows of each role that messages show."""
 CUT = 200
+
+
+def remedy(rows: Sequence[BadRow]) -> str:
+    """What to do about bad rows of which there are many, by their reasons."""
+    reasons = {row.reason for row in rows}
+    if "invalid UTF-8" in reasons:
+        runs = sum(bool(re.search(r"(\\x[89a-f][0-9a-f]){3}", row.given)) for row in rows)
+        reads = "cp1252" if not runs else "cp1251"
+        name = "it reads as Windows-1252" if not runs else "perhaps Windows-1251, GBK or Shift-JIS"
+        return f"save it as UTF-8 ({name}): in Excel as CSV UTF-8, or iconv -f {reads} -t utf-8"
+    if any(" cells for " in reason for reason in reasons):
+        return "write each row with as many cells as the header, and cells with a delimiter or quote between double quotes"
+    if reasons == {"empty text"}:
+        return "correct them, or leave them out with --max-bad-fraction if they are empty on purpose"
+    return "correct them: so many are no accident, and what they should be is perhaps in another column or file"
 
 
 @dataclass

@@ -16,6 +16,10 @@ from pipelines.collections.reading import readers
 from pipelines.collections.reading.sources import open_source
 from pipelines.collections.record import BadRow, Record, Sampled
 from pipelines.collections.rows import InvalidRow, id_value, text_value
+from pipelines.collections.schema.column_features import ColumnFeatures
+from pipelines.collections.schema.columns import SampleTable
+from pipelines.collections.schema.fields import query_fields
+from pipelines.collections.schema.headings import name_columns
 from pipelines.collections.staging import MOSTLY_BAD, PRAGMAS, bad_row_of
 from pipelines.corpus.text_rules import LONGEST_HISTORY, one_line
 from pipelines.errors import InputError
@@ -62,7 +66,7 @@ def read_query_file(source: str, columns: Sequence[str], most_bad: float, scratc
         InputError: it can't be read, has no such column, too much of it is bad, or nothing is asked.
     """
     overrides = _column_overrides(columns)
-    samples, _ = readers.samples(list(open_source(source, scratch / "source")))
+    samples = [name_columns(sample)[0] for sample in readers.samples(list(open_source(source, scratch / "source")))[0]]
     plans = [(sample, _columns(sample, overrides)) for sample in samples]
     staged = _QueryStaging(_database(scratch / "asked.db"), Quarantine(folder / "quarantine.csv"), most_bad)
     for sample, field_columns in plans:
@@ -103,6 +107,9 @@ def _columns(sample: Sampled, overrides: dict[str, str]) -> Columns:
             )
     lower = {column.lower(): column for column in reversed(there)}
     guessed = {name: lower[alias] for name, known in NAMES.items() for alias in reversed(known) if alias in lower}
+    if not {"text", "history"} & (guessed | overrides).keys():
+        inferred = query_fields(ColumnFeatures(SampleTable((sample.file,), sample.records)))
+        guessed |= {name: columns[0] for name, columns in inferred.items() if name in NAMES and columns}
     field_columns = {name: (column,) for name, column in (guessed | overrides).items()}
     if not {"text", "history"} & field_columns.keys():
         raise InputError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Role = Literal["documents", "queries", "qrels", "interactions", "users"]
-Format = Literal["csv", "jsonl", "json", "parquet", "trec documents", "trec topics", "trec qrels"]
+Format = Literal["csv", "jsonl", "json", "parquet", "trec documents", "trec topics", "trec qrels", "text"]
 Compression = Literal["", "gzip", "bz2", "xz", "zstd", "zip"]
 
 FIELDS: dict[Role, tuple[str, ...]] = {
@@ -60,6 +60,8 @@ class SourceFile:
     columns: tuple[str, ...] = ()
     """Of csv: the names of the columns where the file has no header line; empty: its first line names them."""
     encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
+    preamble: int = 0
+    """Of csv: lines above the header that are no rows, such as `sep=;` or a title; blank lines are not counted."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ import re
 import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
+from unicodedata import normalize
 
+from pipelines.collections.numbering import check_numbering
 from pipelines.collections.record import BadRow, Role
 from pipelines.collections.staging import Staging
 from pipelines.errors import InputError
@@ -38,8 +40,24 @@ def check_references(staging: Staging) -> None:
     """
     for reference in REFERENCES:
         if staging.count(reference.table):
+            if reference.column == "query":
+                _join_by_text(staging)
             _check_overlap(staging.db, reference)
+            if reference.table == "judged":
+                check_numbering(staging.db, reference.column, reference.target)
             _quarantine_unknown(staging, reference)
+
+
+def _join_by_text(staging: Staging) -> None:
+    """Let judgments that name a query by its text name it also in another case, Unicode form or spacing."""
+    staging.db.create_function("folded", 1, lambda text: " ".join(normalize("NFKC", str(text)).casefold().split()))
+    folds = "SELECT folded(text) AS fold, min(id) AS id FROM queries GROUP BY 1 HAVING count(*) = 1"
+    joined = staging.db.execute(
+        f"UPDATE judged SET query = folds.id FROM judged_texts, ({folds}) AS folds WHERE judged_texts.id = judged.query"  # noqa: S608
+        " AND folds.fold = folded(judged_texts.text) AND judged.query NOT IN (SELECT id FROM queries)"
+    )
+    if joined.rowcount > 0:
+        staging.notes.append(f"{joined.rowcount:,} judgments write their query in another case, Unicode form or spacing.")
 
 
 def _check_overlap(db: sqlite3.Connection, reference: Reference) -> None:
@@ -71,6 +89,7 @@ def _digits(id_: str) -> str:
 NUMBERINGS: tuple[tuple[str, Callable[[str], list[str]]], ...] = (
     ("written as floats", lambda one: [one.removesuffix(".0"), f"{one}.0"]),
     ("written in another case", lambda one: [one.lower(), one.upper()]),
+    ("in another Unicode form", lambda id_: [normalize("NFC", id_), normalize("NFD", id_)]),
     ("padded with zeros", lambda one: [one.lstrip("0"), *(one.zfill(width) for width in range(2, 13))]),
     ("with another prefix", lambda one: [_digits(one), *(f"{prefix}{_digits(one)}" for prefix in "dqDQ")]),
     (

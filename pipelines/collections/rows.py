@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -15,6 +16,11 @@ from pipelines.corpus.text_rules import CONTROL_CHARACTERS, LONGEST_ID, LONGEST_
 SPLITS = {"train": "train", "training": "train", "dev": "train", "valid": "train", "validation": "train", "test": "test"}
 MILLISECONDS = 100_000_000_000
 """Seconds since 1970 stay below this until the year 5138: a larger time counts milliseconds, or smaller parts."""
+
+NOTHING = re.compile(r"(?i:nan|<na>|nat|null|\\n|#?n/a|#na|#(ref|value|name|null|num)[!?]|#div/0!)|None|NA")
+"""What pandas, R, MySQL and spreadsheets write for an empty cell."""
+COMPACT_DATE = re.compile(r"(19|20)\d{6}(\d{4}(\d\d)?)?")
+"""YYYYMMDD, with HHMM or HHMMSS after it: as seconds it would lie in 1970, or beyond the year 2500."""
 
 Row = tuple[Any, ...]
 Values = Callable[[str], Any]
@@ -123,7 +129,7 @@ def id_value(value: Any, name: str = "id") -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, type(None))):
         raise InvalidRow(f"{name} of a wrong type")
     text = "" if value is None else str(value).strip()
-    if not text:
+    if not text or NOTHING.fullmatch(text):
         raise InvalidRow(f"missing {name}")
     if len(text) > LONGEST_ID:
         raise InvalidRow(f"{name} too long")
@@ -148,7 +154,7 @@ def text_value(value: Any, name: str, longest: int) -> str:
     'red 7'
     """
     if isinstance(value, str):
-        text = value.strip()
+        text = "" if NOTHING.fullmatch(value.strip()) else value.strip()
     elif value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     elif isinstance(value, (list, tuple)):
@@ -187,11 +193,14 @@ def number_value(value: Any, name: str) -> float:
 
 
 def seconds_of(value: Any) -> int:
-    """Seconds since 1970 (UTC), of a number (of seconds or smaller parts) or an ISO time; without an offset it is UTC.
+    """Seconds since 1970 (UTC), of a number (of seconds or smaller parts), a compact date or an ISO time; no offset is UTC.
 
-    >>> seconds_of("874965758"), seconds_of(1577836800000), seconds_of("2020-01-01T01:00:00+01:00")
-    (874965758, 1577836800, 1577836800)
+    >>> seconds_of("874965758"), seconds_of(1577836800000), seconds_of("2020-01-01T01:00:00+01:00"), seconds_of(20200101)
+    (874965758, 1577836800, 1577836800, 1577836800)
     """
+    if COMPACT_DATE.fullmatch(digits := str(value).strip()):
+        with suppress(InvalidRow):
+            value = _moment(f"{digits[:8]}T{digits[8:] or '00'}") or value
     if isinstance(value, str) and not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", value.strip()):
         value = _moment(value.strip())
     if isinstance(value, date) and not isinstance(value, datetime):

@@ -7,17 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pipelines.collections.csv_safe import restored
 from pipelines.collections.quarantine import CUT, Quarantine
+from pipelines.collections.reading.delimited import HEADER_AGAIN
 from pipelines.collections.record import BadRow, FilePart, Record, Role
-from pipelines.collections.rows import InvalidRow, Row, role_row
+from pipelines.collections.rows import InvalidRow, Row, id_from_text, role_row
 from pipelines.logs import EVERY_S, log
 
 SCHEMA = """
 CREATE TABLE documents (id TEXT PRIMARY KEY, text TEXT, title TEXT, segment TEXT, picture TEXT, known TEXT);
 CREATE TABLE queries (id TEXT PRIMARY KEY, text TEXT, split TEXT, history TEXT, time INTEGER, synthetic INTEGER DEFAULT 0);
 CREATE TABLE judged (query TEXT, document TEXT, grade TEXT, split TEXT, file TEXT, line INTEGER);
+CREATE TABLE judged_texts (id TEXT PRIMARY KEY, text TEXT);
 CREATE TABLE qrels (query TEXT, document TEXT, grade INTEGER, PRIMARY KEY (query, document)) WITHOUT ROWID;
 CREATE TABLE interactions (user TEXT, document TEXT, time INTEGER, value REAL, file TEXT, line INTEGER);
 CREATE TABLE users (id TEXT PRIMARY KEY, fields TEXT);
@@ -34,8 +37,12 @@ INSERTS: dict[Role, str] = {
 KEYED: dict[Role, str] = {"documents": "text", "queries": "text", "users": "fields"}
 """Roles whose rows have an id of their own, with the column that must agree where a row is repeated."""
 
-MASKED: dict[Role, tuple[int, ...]] = {"documents": (1, 2, 5), "queries": (1,)}
+MASKED: dict[Role, tuple[int, ...]] = {"documents": (1, 2, 3, 4, 5), "queries": (1,), "users": (1,)}
 """The places of texts in which personal data may stand. Ids that are made from a text are made before."""
+IDS: dict[Role, tuple[int, ...]] = {"documents": (0,), "queries": (0,), "users": (0,), "qrels": (0, 1), "interactions": (0, 1)}
+"""The places of ids: a personal one is replaced by a hash, wherever it is named."""
+SPLITS: dict[Role, int] = {"queries": 2, "qrels": 3}
+"""The place of the split, which is the file's where the row has none."""
 
 MOSTLY_BAD = 0.5
 """Where more than this part of the first 10,000 rows or more is bad, the rest is not read."""
@@ -54,6 +61,10 @@ class Staging:
     most_bad: float = 1.0
     """The part of a role's rows that may be bad."""
     rows: Counter[Role] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    """What was found in the rows and could be wrong, a sentence each."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Rows that are neither used nor bad, by what they are."""
     unjudged: int = 0
     """Rows of judgments with an empty grade: pairs that wait for a judgment."""
 
@@ -79,13 +90,20 @@ class Staging:
         return int(self.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608  # our own names
 
     def _stage_record(self, part: FilePart, record: Record | BadRow) -> None:
+        if isinstance(record, BadRow) and record.reason == HEADER_AGAIN:
+            self.left_out["header lines within a file"] += 1
+            self.rows[part.role] -= 1
+            return
         if isinstance(record, BadRow):
             self._quarantine(part, record)
             return
         try:
             self._insert(part, record, role_row(part, restored(record), self.longest))
         except InvalidRow as error:
-            self._quarantine(part, bad_row_of(record, str(error)))
+            if part.role == "documents" and str(error) == "empty text" and self._is_variant(part, record):
+                self.left_out["rows of variants without a text of their own"] += 1
+            else:
+                self._quarantine(part, bad_row_of(record, str(error)))
         except (UnicodeEncodeError, OverflowError):  # half a surrogate pair, or a number of more than 64 bits
             self._quarantine(part, bad_row_of(record, "invalid Unicode or number"))
 
@@ -95,8 +113,13 @@ class Staging:
         self.quarantine.add(part.role, masked)
 
     def _insert(self, part: FilePart, record: Record, row: Row) -> None:
-        if self.mask and part.role in MASKED:
-            row = tuple(self.mask(value) if place in MASKED[part.role] and value else value for place, value in enumerate(row))
+        if part.split and part.role in SPLITS and not row[SPLITS[part.role]]:
+            row = (*row[: SPLITS[part.role]], part.split, *row[SPLITS[part.role] + 1 :])
+        if self.mask:
+            row = tuple(self._masked(part.role, place, value) for place, value in enumerate(row))
+        if "query_text" in part.columns and part.role == "qrels":
+            text = record.fields.get(part.columns["query_text"][0])
+            self.db.execute("INSERT OR IGNORE INTO judged_texts VALUES (?, ?)", (row[0], text))
         if part.role in KEYED:
             if not self.db.execute(INSERTS[part.role], row).rowcount:
                 self._check_repeated(part, row)
@@ -104,6 +127,19 @@ class Staging:
             self.unjudged += 1
         else:
             self.db.execute(INSERTS[part.role], (*row, record.file, record.line))
+
+    def _is_variant(self, part: FilePart, record: Record) -> bool:
+        """Whether a row without text repeats the id of a document."""
+        ids = [str(record.fields.get(column)).strip() for column in part.columns.get("id", ())[:1]]
+        return bool(ids) and self.db.execute("SELECT 1 FROM documents WHERE id = ?", ids).fetchone() is not None
+
+    def _masked(self, role: Role, place: int, value: Any) -> Any:
+        """A value of a row without personal data; bare digits are taken for a number and not for a phone's."""
+        if not self.mask or not isinstance(value, str) or not value:
+            return value
+        if place in IDS[role]:
+            return value if value.isdigit() or self.mask(value) == value else id_from_text("p-", value)
+        return self.mask(value) if place in MASKED.get(role, ()) else value
 
     def _check_repeated(self, part: FilePart, row: Row) -> None:
         """Let a row pass whose id is there already, where rows repeat and it says the same.

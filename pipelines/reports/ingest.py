@@ -28,7 +28,7 @@ def ingest_report(collection: Collection) -> Report:
         _sentence(collection),
         _pictures(collection),
         [_read(collection), _columns(collection), *_grades(collection), *_refused(collection), *_first_documents(collection)],
-        method=[*collection.layout.notes, *_method(collection)],
+        method=[*collection.notes, *_method(collection)],
         provenance=provenance,
     )
 

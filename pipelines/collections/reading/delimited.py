@@ -17,6 +17,8 @@ LOOK_AHEAD = 4 << 20
 """Characters after which a quote is taken for one that never closes: a novel has a million."""
 ATOMIC = re.compile(r"(.+):(?:token|token_seq|float|float_seq)")
 """A column as RecBole's atomic files name it."""
+HEADER_AGAIN = "the header line again"
+"""Of files that were concatenated: left out and counted, and not bad."""
 UNCLOSED = "a quote that never closes"
 
 csv.field_size_limit(LONGEST + LOOK_AHEAD)  # the module's own limit is 128 KiB; ours are the line's and the look ahead
@@ -122,13 +124,17 @@ def read_delimited(file: SourceFile, longest: int = LONGEST) -> Iterator[Record 
     with expanded(file.path, name, file.compression, file.member) as stream:
         lines = Lines(stream, file.encoding, longest)
         rows = iter(Rows(lines, file.delimiter, file.quoted, lines.separator))
+        for _ in range(file.preamble):
+            next(rows, None)
         columns = file.columns or header_of(name, rows)
         width = len(columns)
         for row in rows:
             if len(row) == 3:
                 yield BadRow(name, row[0], row[1], excerpt(row[2]))
-            elif len(row[1]) == width:
-                yield Record(name, row[0], dict(zip(columns, row[1], strict=True)))
+            elif row[1][0].strip() == columns[0] and tuple(map(str.strip, row[1])) == columns and width > 1:
+                yield BadRow(name, row[0], HEADER_AGAIN)
+            elif len(row[1]) == width or (len(row[1]) == width + 1 and not row[1][-1]):  # a delimiter at the end of the row
+                yield Record(name, row[0], dict(zip(columns, row[1], strict=False)))
             else:
                 cells = row[1]
                 yield BadRow(name, row[0], f"{len(cells)} cells for {width} columns", excerpt(file.delimiter.join(cells)))

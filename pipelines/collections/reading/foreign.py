@@ -7,6 +7,8 @@ PROSE = re.compile(
     re.IGNORECASE,
 )
 DATA = re.compile(r"\.(csv|tsv|jsonl|ndjson|json|parquet|inter|item|user|dat|data)(\.\w+)?$", re.IGNORECASE)
+DESCRIPTION = re.compile(r"(dataset_infos?|dataset_dict|state|package|package-lock)\.json$")
+"""Files that describe a data set or program and hold no rows, such as Hugging Face's `save_to_disk` writes beside the data."""
 HIDDEN = re.compile(
     r"\.(?!\.?$)|__MACOSX$|_SUCCESS$|_(common_)?metadata$|_(started|committed|temporary|delta_log)|Thumbs\.db$|desktop\.ini$"
 )
@@ -37,6 +39,7 @@ UNREAD: tuple[tuple[bytes, str], ...] = (
     (b"Obj\x01", "an Avro file"),
     (b"ARROW1\x00", "an Arrow file"),
     (b"FEA1\x00", "a Feather file"),
+    (b"\xff\xff\xff\xff", "an Arrow stream"),
     (b"\x89HDF\r\n", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy file"),
     (b"\x7fELF", "a program"),
@@ -65,6 +68,8 @@ def aside_by_name(path: str) -> str:
     name = path.rpartition("/")[2]
     if is_hidden(path):
         return "hidden"
+    if DESCRIPTION.match(name):
+        return "a description of data"
     if PROSE.match(name) and not DATA.search(name):
         return "a text about the data"
     return REASONS.get(name.lower().rpartition(".")[2], "") if "." in name else ""

@@ -20,6 +20,8 @@ NESTED = {"response": "docs", "hits": "hits", "result": "items", "data": "items"
 """Objects whose list holds the rows, as search engines answer."""
 IDS = {"id", "_id", "docid", "doc_id", "docno", "qid", "query_id", "key", "asin", "uuid", "number"}
 SPACE = re.compile(r"[ \t\r\n]*")
+BY_COLUMN = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\{\s*"0"\s*:')
+"""How `DataFrame.to_json` begins: a column, then a value for each row."""
 LIST_OF_OBJECTS = re.compile(r"\[\s*\{")
 OUTSIDE = re.compile(r'["{}\[\],]')
 DEEPER = {"{": 1, "[": 1, ",": 0, "}": -1, "]": -1}
@@ -185,7 +187,7 @@ def shape_of(name: str, beginning: str) -> Shape:
     """Where the rows lie, by the document's beginning.
 
     Raises:
-        InputError: there are several lists of rows.
+        InputError: there are several lists of rows, or the values lie by columns.
 
     >>> shape_of("a.json", '{"count": 2, "data": [{"id": 1}, {"id": 2}]}'), shape_of("a.json", '{"d1": {"text": "a"}}')
     (Shape(kind='list', path=('data',)), Shape(kind='map', path=()))
@@ -194,6 +196,10 @@ def shape_of(name: str, beginning: str) -> Shape:
     if document.peek() == "[":
         return Shape("list")
     entries = _entries(document)
+    if BY_COLUMN.match(beginning.lstrip()) or (len(entries) > 1 and all(kind == "list" for _, kind in entries)):
+        columns = ", ".join(path[0] for path, _ in entries[:5])
+        wanted = 'write it by rows: DataFrame.to_json(..., orient="records", lines=True)'
+        raise InputError(f"{name}, whose values lie by columns ({columns})", "a list of rows, or an object a line", wanted)
     lists = [path for path, kind in entries if kind == "rows"]
     if lists and not IDS & {path[0] for path, kind in entries if kind == "scalar"}:
         if len(lists) > 1:

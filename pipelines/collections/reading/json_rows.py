@@ -92,13 +92,30 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
+def _bulk_action(row: dict[str, Any]) -> str | None:
+    """The id in an action line of Elasticsearch's bulk format, which may be empty; None: it is none."""
+    for action in ("index", "create", "update"):
+        names = {f"{action}.{name}" for name in ("_id", "_index", "_type", "routing", "_routing")}
+        if row == {action: {}} or (row.keys() & names and row.keys() <= names):
+            return str(row.get(f"{action}._id", ""))
+    return None
+
+
 def read_lines(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:
-    """The objects of a JSONL file, one a line; blank lines are none."""
-    name = file.name
+    """The objects of a JSONL file, one a line; blank lines are none.
+
+    In Elasticsearch's bulk format an action line has the id of the document on the line that follows.
+    """
+    name, id_ = file.name, ""
     with expanded(file.path, name, file.compression, file.member) as stream:
         for number, line in enumerate(Lines(stream, file.encoding, longest), 1):
             if isinstance(line, FlawedLine):
                 yield BadRow(name, number, line.reason, excerpt(line))
             elif line and not line.isspace():
                 row = parse_row(line)
+                if isinstance(row, dict) and (action := _bulk_action(row)) is not None:
+                    id_ = action
+                    continue
+                row = {"_id": id_, **row} if id_ and isinstance(row, dict) else row
+                id_ = ""
                 yield BadRow(name, number, row, excerpt(line)) if isinstance(row, str) else Record(name, number, row)

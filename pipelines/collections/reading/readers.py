@@ -1,12 +1,16 @@
 """Readers: a file of any format becomes records and bad rows, one at a time, in flat memory."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
 
 from pipelines.collections.reading.columnar import read_parquet
+from pipelines.collections.reading.compression import expanded
 from pipelines.collections.reading.delimited import read_delimited
 from pipelines.collections.reading.json_document import read_document
 from pipelines.collections.reading.json_rows import read_lines
-from pipelines.collections.reading.lines import LONGEST, Encoding
+from pipelines.collections.reading.lines import LONGEST, Encoding, decoded, excerpt, is_text
 from pipelines.collections.reading.sniffing import NoRows, sniff
 from pipelines.collections.reading.sources import LocalFile, SkippedFile
 from pipelines.collections.reading.trec import read_documents, read_qrels, read_topics
@@ -14,6 +18,23 @@ from pipelines.collections.record import BadRow, Format, Record, Sampled, Source
 
 SAMPLE = 8 << 20
 """Characters of a sample: 200 rows of 16 MiB would not be flat."""
+
+
+def read_text(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:
+    """A whole text as one record: `id` is the file's name, `title` its first line, `text` the rest."""
+    with expanded(file.path, file.name, file.compression, file.member) as stream:
+        text = ""
+        for block in decoded(stream, file.encoding):
+            text = (text + block)[: longest + 1]
+    id_ = re.sub(r"\s+", "_", file.name.removesuffix(PurePosixPath(file.name).suffix))
+    title, _, rest = text.strip().partition("\n")
+    flaw = "too long" if len(text) > longest else "" if is_text(text) else "invalid UTF-8"
+    if flaw:
+        yield BadRow(file.name, 1, flaw, excerpt(text))
+    else:
+        yield Record(file.name, 1, {"id": id_, "title": title.strip(), "text": rest.strip() or title.strip()})
+
+
 READERS: dict[Format, Callable[[SourceFile, int], Iterator[Record | BadRow]]] = {
     "csv": read_delimited,
     "jsonl": read_lines,
@@ -22,6 +43,7 @@ READERS: dict[Format, Callable[[SourceFile, int], Iterator[Record | BadRow]]] = 
     "trec documents": read_documents,
     "trec topics": read_topics,
     "trec qrels": read_qrels,
+    "text": read_text,
 }
 
 
@@ -36,6 +58,13 @@ def read(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:
         InputError: the file is damaged, cut off or expands beyond all measure, or its columns can't be told apart.
     """
     return READERS[file.format](file, longest)
+
+
+def _has_paragraphs(file: SourceFile) -> bool:
+    """Whether blank lines part the text of a file, so that it is not a text a line."""
+    with expanded(file.path, file.name, file.compression, file.member) as stream:
+        start = stream.first(1 << 16)
+    return bool(re.search(rb"\S[ \t]*\r?\n[ \t]*\r?\n\s*\S", start))
 
 
 def sample(file: LocalFile | SourceFile, rows: int = 200, encoding: Encoding | None = None) -> Sampled:
@@ -72,13 +101,15 @@ def samples(
     Raises:
         InputError: one is damaged, or none is of the formats.
     """
-    sampled: list[Sampled] = []
     skipped: list[SkippedFile] = []
+    sources: list[SourceFile] = []
     for file in files:
         try:
-            sampled.append(sample(file, rows, encoding))
+            sources.append(sniff(file, encoding))
         except NoRows as error:
             if len(skipped) + 1 == len(files):
                 raise
             skipped.append(SkippedFile(file.name, error.given.removeprefix(f"{file.name}, ")))
-    return sampled, skipped
+    plain = [file for file in sources if file.format == "csv" and file.columns and file.name.lower().endswith(".txt")]
+    texts = plain if len(plain) > 1 and all(map(_has_paragraphs, plain)) else []
+    return [sample(replace(file, format="text") if file in texts else file, rows) for file in sources], skipped

@@ -43,6 +43,10 @@ ONLY_COLUMNS = {"text", "title", "query", "id", "document", "content", "body", "
 """Names by which the only column of a file is known to be named."""
 DOCUMENT = re.compile(r"<doc(\s[^<>]*)?>", re.IGNORECASE)
 TOPIC = re.compile(r"<(top|topic)(\s[^<>]*)?>", re.IGNORECASE)
+EXCEL_SEPARATOR = re.compile(r"sep=(\\t|.)\r?", re.IGNORECASE)
+MOST_PREAMBLE = 5
+"""Lines above the header, such as a title or "Report created on …"."""
+SMART = re.compile(r"\.I \d+\r?")
 OBJECT = re.compile(r"\{\s*[\"}]|\{\s*$")
 LIST = re.compile(r"\[\s*[\[{\"\]]|\[\s*$")
 
@@ -102,7 +106,9 @@ def sniff(opened: LocalFile, encoding: Encoding | None = None) -> SourceFile:
     if head.suffix in (".parquet", ".pq"):
         raise NoRows(f"{opened.name}, which does not begin as a Parquet file does", "a Parquet file", "write it once more")
     _check_text(head)
-    lines = [line for line in head.lines() if line and not line.isspace()]
+    lines = [str(line) for line in head.lines() if line and not line.isspace()]  # flaws do not matter here
+    if SMART.fullmatch(lines[0]):
+        raise NoRows(f"{opened.name}, a SMART collection (.I, .T, .W lines)", FORMS, "write a row of CSV for each document")
     return _json(file, head, lines) or _tagged(file, head, lines) or _columns(file, lines) or _table(file, head, lines)
 
 
@@ -200,6 +206,7 @@ def _columns(file: SourceFile, lines: list[str]) -> SourceFile | None:
         NoRows: it is a run, which judges nothing.
     """
     cells = [line.split() for line in lines[:ROWS]]
+    cells = [row for row in cells if not row[0].startswith("#")] or cells  # comments, as trec_eval takes them
     width = len(cells[0])
     alike = [row for row in cells if len(row) == width]
     if len(alike) < MOST * len(cells) or any(cell.endswith((",", ";")) or '"' in cell for row in alike for cell in row):
@@ -217,14 +224,34 @@ def _columns(file: SourceFile, lines: list[str]) -> SourceFile | None:
 
 def _table(file: SourceFile, head: Head, lines: list[str]) -> SourceFile:
     """A table: the delimiter that cuts its rows alike, and whether its first line names the columns."""
-    delimiter, quoted = _delimiter(head, lines)
+    preamble, declared = _preamble(head, lines)
+    lines = lines[preamble:]
+    delimiter, quoted = (declared, True) if declared else _delimiter(head, lines)
     if delimiter not in NEVER_IN_TEXT and head.suffix not in TABULAR and _are_topics(lines):
         return replace(file, format="trec topics", delimiter=":")
     rows = list(_rows(lines, delimiter, quoted, head.separator))
-    file = replace(file, delimiter=delimiter, quoted=quoted)
+    file = replace(file, delimiter=delimiter, quoted=quoted, preamble=preamble)
     if not rows or is_header(rows[0], rows[1:]):
         return file
     return replace(file, columns=tuple(f"column {place}" for place in range(1, len(rows[0]) + 1)))
+
+
+def _preamble(head: Head, lines: list[str]) -> tuple[int, str]:
+    """How many lines stand above the header of a CSV file, and the delimiter if the first one is Excel's `sep=;`."""
+    if declared := EXCEL_SEPARATOR.fullmatch(lines[0].lstrip("\ufeff")):
+        return 1, "\t" if declared[1] == "\\t" else declared[1]
+    if head.suffix not in TABULAR or _delimiter_score(head, lines) >= SOME:
+        return 0, ""
+    for count in range(1, min(MOST_PREAMBLE, len(lines) - 4) + 1):
+        above = (re.split(r"[,;\t|]+", line.strip(" ,;|\t\r")) for line in lines[:count])
+        if _delimiter_score(head, lines[count:]) >= MOST and all(len(cells) == 1 for cells in above):
+            return count, ""
+    return 0, ""
+
+
+def _delimiter_score(head: Head, lines: list[str]) -> float:
+    """The part of the rows that the best delimiter cuts alike."""
+    return max(_score(list(_rows(lines, delimiter, True, head.separator)))[0] for delimiter in DELIMITERS)
 
 
 def _are_topics(lines: list[str]) -> bool:

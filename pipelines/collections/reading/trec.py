@@ -23,6 +23,8 @@ LABELS = {
 }  # fmt: skip
 """The words with which a topic's parts begin, which say no more than their tags."""
 TOPIC_LINE = re.compile(r"\s*([^\s:]+)\s*:\s*(.*\S)\s*")
+NAMED_PARTS = {"field", "str", "int", "long", "float", "double", "bool", "date", "arr"}
+"""Tags of Solr's documents, whose part is called as the attribute `name` says."""
 QRELS = {
     3: ("query_id", "document_id", "grade"),
     4: ("query_id", "iteration", "document_id", "grade"),
@@ -132,6 +134,8 @@ def _part_spans(body: str) -> Iterator[tuple[str, int, int, int, int]]:
     while place < len(tags):
         tag, name = tags[place], tags[place][2].lower()
         ends = closing.get(name, [])
+        if name in NAMED_PARTS:
+            name = attributes_of(tag[3]).get("name", name)
         end = bisect_right(ends, place)
         if tag[1]:
             yield "", tag.start(), tag.end(), tag.end(), tag.end()
@@ -218,6 +222,8 @@ def read_qrels(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | Ba
         cells = line.split()
         if isinstance(line, FlawedLine):
             yield BadRow(file.name, number, line.reason, excerpt(line))
+        elif line.startswith("#") and (len(cells) != width or cells[0] == "#"):
+            continue  # a comment, as trec_eval takes it
         elif len(cells) != width:
             yield BadRow(file.name, number, f"{len(cells)} cells for {width} columns", excerpt(line))
         else:

@@ -13,6 +13,18 @@ from pipelines.errors import InputError
 
 Kind = Literal["documents", "queries", "qrels", "interactions", "users", "texts", ""]
 """A role; `texts`: documents or queries; empty: none of them."""
+TRAINING = tuple(
+    frozenset(pair.split(","))
+    for pair in (
+        "anchor,positive",
+        "query,positive",
+        "query,pos",
+        "sentence1,sentence2",
+        "sentence 1,sentence 2",
+        "premise,hypothesis",
+    )
+)
+"""Columns of pairs of texts."""
 MOST_GRADES = 15
 """Different values that a column of grades may have."""
 
@@ -152,6 +164,12 @@ class ColumnFeatures:
         names = list(self.table.columns)
         return len(self.table.records) == 1 and len(names) >= 5 and not any(set(words_of(name)) & GLUE for name in names)
 
+    @property
+    def training(self) -> bool:
+        """Whether rows are pairs or triplets of texts, as encoders are trained with."""
+        names = {" ".join(words_of(name)) for name in self.table.columns}
+        return not self.documents and any(pair <= names for pair in TRAINING)
+
     @cached_property
     def ranked(self) -> bool:
         """Whether a system's results are in it, by rank, and no judgments."""
@@ -198,7 +216,7 @@ def kind_of(table: SampleTable) -> Kind:
     if form.startswith("trec "):
         return {"trec documents": "documents", "trec topics": "queries", "trec qrels": "qrels"}[form]  # type: ignore[return-value]
     features = ColumnFeatures(table)
-    if features.ranked or features.keyed:
+    if features.ranked or features.keyed or features.training:
         return ""
     for kind, true in (
         ("interactions", _is_interactions),

@@ -16,6 +16,9 @@ NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|\.\d+)([eE][+-]?\d+)?%?")
 MOMENT = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?|(1\d{9}|[12]\d{12,})(\.\d+)?"
 )
+PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?\(?\d{2,4}[-.)][\d.-]{5,}|[A-Z]{2}\d{2}[A-Z\d]{11,30}")
+"""E-mail addresses, phone numbers with separators, and IBANs."""
+CONTACTS = frozenset(["email", "mail", "phone", "telephone", "tel", "mobile", "fax", "iban", "ssn", "username"])
 LINK = re.compile(r"(https?://|www\.|ftp://|/)\S+|\S+\.(jpe?g|png|gif|svg|webp|pdf|html?)", re.IGNORECASE)
 MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,500}>")
 UNSPACED = re.compile("[\u0e00-\u0e7f\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
@@ -90,6 +93,12 @@ class SampleColumn:
     @cached_property
     def moments(self) -> float:
         return self._matching(MOMENT)
+
+    @cached_property
+    def personal(self) -> bool:
+        """Whether the values are how a person is reached or known; a column called as ids are has no phone numbers."""
+        called = bool(set(self.meaning.words) & CONTACTS)
+        return called or (self.meaning.attribute != "id" and self._matching(PERSONAL) > 0.5 and self.moments < 0.5)
 
     @cached_property
     def links(self) -> float:

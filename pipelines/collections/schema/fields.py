@@ -79,6 +79,7 @@ def _id_rank(column: SampleColumn) -> float:
         column.filled < 0.7
         or column.spaced > 0.1
         or column.listed
+        or column.personal
         or meaning.subject in ("query", "user")
         or column.unique < REPEATED
     ):
@@ -217,7 +218,7 @@ def segment_column(columns: Sequence[SampleColumn]) -> str:
 
 def _segment_rank(column: SampleColumn) -> float:
     meaning = column.meaning
-    if meaning.subject in ("query", "user") or column.filled < 0.3 or not _is_grouping(column):
+    if meaning.subject in ("query", "user") or column.filled < 0.3 or column.personal or not _is_grouping(column):
         return 0
     words = set(meaning.words)
     if meaning.attribute == "segment" or (words & ATTRIBUTES["segment"] and meaning.attribute in ("", "title")):

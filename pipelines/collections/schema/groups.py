@@ -51,9 +51,26 @@ def merge_groups(groups: Iterable[TableGroup]) -> list[TableGroup]:
 
 def _same_columns(group: TableGroup, other: TableGroup) -> bool:
     here, there = group.table.main, other.table.main
-    close = len(here & there) >= ALIKE * len(here | there)
+    equal = len(group.table.columns) > 1 and list(group.table.columns) == list(other.table.columns)
+    close = equal or len(here & there) >= ALIKE * len(here | there)
     graded = group.kind != "qrels" or bool(group.features.grades) == bool(other.features.grades)
     return close and bool(here) and graded and (group.kind, group.forced) == (other.kind, other.forced)
+
+
+def heads_of_variants(table: SampleTable) -> tuple[str, SampleTable]:
+    """The id that rows of variants repeat, and the table without them: only the first row of an id has words, as in Shopify's.
+
+    The id is empty and the table as it was where no rows are of this form.
+    """
+    for key in [column.name for column in table.columns.values() if column.meaning.attribute == "id" and column.unique < 0.98]:
+        ids = [cell_text(record.fields.get(key)) for record in table.records]
+        first = [place for place, id_ in enumerate(ids) if place == 0 or id_ != ids[place - 1]]
+        heads = SampleTable(table.files, [table.records[place] for place in first])
+        rest = SampleTable(table.files, [record for place, record in enumerate(table.records) if place not in first])
+        words = [name for name, column in heads.columns.items() if column.wordy and column.words > 1.2 and column.filled > 0.9]
+        if len(set(ids)) == len(first) and words and not any(rest.columns[name].texts for name in words):
+            return key, heads
+    return "", table
 
 
 def overlap(ids: frozenset[str], column: SampleColumn | None) -> float:

@@ -14,7 +14,7 @@ from pipelines.collections.schema.fields import (
     item_texts,
     user_fields,
 )
-from pipelines.collections.schema.groups import TableGroup, overlap, without_duplicate_files
+from pipelines.collections.schema.groups import TableGroup, heads_of_variants, overlap, without_duplicate_files
 from pipelines.collections.schema.infer_roles import ranked_groups
 from pipelines.collections.schema.schema_state import SchemaState, listed
 from pipelines.collections.schema.terminal import clean
@@ -22,6 +22,10 @@ from pipelines.errors import InputError
 
 NAMING: dict[str, Role] = {"qrels": "qrels", "interactions": "interactions"}
 """Kinds of tables that name documents."""
+
+
+FIRST_TIME = 631_152_000
+"""1990 in seconds since 1970: a smaller number is a year, a week or a day and no second."""
 
 
 class ReferencedIds(NamedTuple):
@@ -108,8 +112,12 @@ def _infer_document_fields(state: SchemaState, group: TableGroup, names: Referen
     whole, notes = without_duplicate_files(group)
     state.note(*notes)
     group.table = whole.table
-    shares = {column.name: overlap(names.documents, column) for column in group.features.columns}
-    fields = document_fields(group.table, group.features.columns, shares)
+    key, table = heads_of_variants(group.table)
+    features = ColumnFeatures(table)
+    shares = {column.name: overlap(names.documents, column) + (column.name == key) for column in features.columns}
+    fields = document_fields(table, features.columns, shares)
+    if key and fields["id"] == (key,):
+        state.note(f"Rows of {group.names} that repeat {clean(key, 40)} without title and text are variants: no document each.")
     if any(source.kind == "interactions" for source in sources):
         fields = item_texts(group.table, fields)
     return state.with_overrides("documents", fields, group.table)
@@ -131,7 +139,8 @@ def _documents_beside(state: SchemaState, sources: list[TableGroup]) -> RoleTabl
 
 def _no_documents_error(state: SchemaState, sources: list[TableGroup]) -> InputError:
     groups = [*sources, *(group for group in state.groups if group not in sources)]
-    kinds = {"": "nothing that is known", "qrels": "judgments"}
+    training = any(group.features.training for group in groups)
+    kinds = {"": "pairs of texts for training" if training else "nothing that is known", "qrels": "judgments"}
     files = "; ".join(
         f"{group.names} ({kinds.get(group.kind, group.kind)}: {listed(group.table.columns, 12)})" for group in groups[:6]
     )
@@ -233,7 +242,11 @@ def add_interactions(state: SchemaState, choices: TableGroup, documents: RoleTab
 def _time_note(table: SampleTable, name: str) -> str:
     for value in table.columns[name].values:
         try:
-            seconds_of(value)
+            if abs(seconds_of(value)) < FIRST_TIME:
+                example = (
+                    f"Times such as {clean(str(value), 40)} in {clean(name, 40)} would lie before 1990 as seconds since 1970"
+                )
+                return f"{example}: only their order is used; write ISO times if they are dates."
         except (InvalidRow, OverflowError):
             example = f"Times such as {clean(str(value), 40)} in {clean(name, 40)} can't be read"
             return f"{example}: write ISO times, as 2020-12-31T23:59:59, or seconds since 1970."

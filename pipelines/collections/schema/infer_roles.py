@@ -84,9 +84,10 @@ def assign_roles(
     others = [group for group in groups if group.kind in ("queries", "users", "")]
     _apply_column_overrides(state, [*(group for _, group in scored), *others])
     kinds = [group.kind for group in groups]
+    beside = any(group.kind == "qrels" and group.features.query_text for group in groups)
     if scored and not {"documents", "interactions"} & set(kinds) and not _with_texts(groups):
         scored[0][1].kind = "documents"
-    elif query_ids and "queries" not in kinds and kinds.count("documents") > 1 and len(scored) > 1:
+    elif query_ids and not beside and "queries" not in kinds and kinds.count("documents") > 1 and len(scored) > 1:
         scored[-1][1].kind = "queries"
         name = scored[-1][1].names
         state.note(f"{name} is taken for the queries, because nothing else looks like them; --queries says otherwise.")

@@ -7,6 +7,7 @@ from pipelines.collections.schema.columns import SampleColumn, SampleTable, cell
 from pipelines.collections.schema.grades import Scale, infer_scale
 from pipelines.collections.schema.headings import name_columns
 from pipelines.collections.schema.name_lists import ATTRIBUTES
+from pipelines.collections.schema.schema_state import listed
 from pipelines.collections.schema.terminal import WIDTH, clean, wrapped
 from pipelines.errors import InputError
 
@@ -32,6 +33,15 @@ def describe_layout(layout: Layout, samples: Sequence[Sampled], width: int = WID
     if layout.notes:
         lines += ["To note:", *(line for note in layout.notes for line in wrapped(note, width, "  - ", "    ")), ""]
     return "\n".join([*lines, *_correction_lines(layout)]) + "\n"
+
+
+def taken_for(layout: Layout) -> list[str]:
+    """What was taken for what, a sentence for each role and its columns."""
+    files: dict[str, list[str]] = {}
+    for part in layout.parts:
+        columns = ", ".join(f"{name}={'+'.join(columns) or 'made from the text'}" for name, columns in part.columns.items())
+        files.setdefault(f"taken for the {NOUNS[part.role]}: {clean(columns, 300)}.", []).append(part.file.name)
+    return [f"{listed(names, 3)} {'is' if len(names) == 1 else 'are'} {what}" for what, names in files.items()]
 
 
 def _table(sample: Sampled) -> SampleTable:

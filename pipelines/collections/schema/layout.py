@@ -5,14 +5,18 @@ from collections.abc import Sequence
 
 from pipelines.collections.record import FilePart, Layout, Sampled
 from pipelines.collections.schema.column_features import file_name_says
+from pipelines.collections.schema.column_names import words_of
 from pipelines.collections.schema.grades import Scale
 from pipelines.collections.schema.groups import TableGroup
 from pipelines.collections.schema.infer_documents import add_documents, add_interactions, add_users, referenced_ids
 from pipelines.collections.schema.infer_judgments import add_queries
 from pipelines.collections.schema.infer_roles import assign_roles, interactions_of, judgments_of
 from pipelines.collections.schema.overrides import Overrides
-from pipelines.collections.schema.schema_state import SchemaState, check_used, group_samples
+from pipelines.collections.schema.schema_state import SchemaState, check_used, group_samples, listed
+from pipelines.errors import InputError
 
+UNREAD_IS_REFUSED = frozenset({"qrel", "qrels", "judgments", "judgements"})
+"""A file of such a name that is not understood is not passed over."""
 MOVIELENS = re.compile(r"(^|/)(u\.(data|item)|(movies|ratings)\.(dat|csv))(\.\w+)?$")
 
 
@@ -42,6 +46,7 @@ def infer_layout(samples: Sequence[Sampled], overrides: Overrides) -> Layout:
     if choices is not None:
         add_interactions(state, choices, documents)
     add_users(state, choices)
+    _check_judgments_are_read(state)
     for group in state.of(""):
         state.aside(group, _reason_unused(group))
     check_used(state)
@@ -50,9 +55,24 @@ def infer_layout(samples: Sequence[Sampled], overrides: Overrides) -> Layout:
     return Layout(_layout_name(state.parts), tuple(state.parts), notes, overrides.grades)
 
 
+def _check_judgments_are_read(state: SchemaState) -> None:
+    """Refuse a file that is called as judgments are and was not understood, where there are no other judgments."""
+    used = {part.file.name for part in state.parts}
+    for group in state.groups:
+        called = set(words_of(group.table.name)) & UNREAD_IS_REFUSED and not group.features.ranked
+        if called and group.table.name not in used and not any(part.role == "qrels" for part in state.parts):
+            raise InputError(
+                f"{group.names}, which is called as judgments are and has the columns {listed(group.table.columns)}",
+                "a row for each judgment, with columns of the query, the document and the grade",
+                "name them: --column qrels.query=COLUMN --column qrels.document=COLUMN, or take the file out of the source",
+            )
+
+
 def _reason_unused(group: TableGroup) -> str:
     if group.features.ranked:
         return "results of a system, and no judgments"
+    if group.features.training:
+        return "pairs or triplets of texts for training; write queries, documents and judgments to tables of their own"
     if group.features.keyed:
         return "one object; where its keys are ids, write a row for each of them"
     if file_name_says(group.table, "qrels"):
@@ -67,7 +87,7 @@ def _layout_name(parts: list[FilePart]) -> str:
     names = {part.file.name for part in parts}
     columns = {column for part in parts for names_ in part.columns.values() for column in names_}
     if all(part.file.format.startswith("trec ") for part in parts):
-        return "TREC collection"
+        return "TREC collection" if {"docno", "num", "query_id"} & columns else "XML documents"
     if {"_id", "query-id", "corpus-id"} <= columns:
         return "BEIR folder"
     if "interactions" in roles and len([name for name in names if MOVIELENS.search(name)]) >= 2:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipelines.collections.quarantine import remedy
 from pipelines.collections.record import FilePart, Role, Sampled
 from pipelines.collections.schema.column_features import Kind, kind_of
 from pipelines.collections.schema.columns import SampleTable
@@ -80,8 +81,12 @@ def group_samples(samples: Sequence[Sampled], state: SchemaState) -> list[TableG
     candidates = (_group_of(sample, state, roles.get(sample.file.name)) for sample in samples)
     groups = [group for group in candidates if group is not None]
     if not groups:
+        bad = [row for sample in samples for row in sample.bad]
+        reasons = "; ".join(f"{clean(row.file, 80)} line {row.line}: {row.reason}" for row in bad[:3])
         raise InputError(
-            f"no row that could be read in {listed(names) or 'the source'}", "at least one file with rows", "check the source"
+            f"no row that could be read in {listed(names) or 'the source'}{f': {reasons}' if reasons else ''}",
+            "at least one file with rows",
+            remedy(bad) if bad else "check the source",
         )
     _check_columns(state.overrides, [group.table for group in groups])
     return groups
@@ -102,7 +107,8 @@ def _group_of(sample: Sampled, state: SchemaState, role: Role | None) -> TableGr
     named, note = name_columns(sample)
     table = SampleTable((named.file,), named.records)
     if not any(column.texts for column in table.columns.values()):
-        state.note(f"{clean(sample.file.name, 80)} is left aside: there is no row with a value in it.")
+        why = sample.bad[0].reason if sample.bad else "there is no row with a value in it"
+        state.note(f"{clean(sample.file.name, 80)} is left aside: {why}.")
         return None
     state.headings[sample.file.name] = note
     return TableGroup(role or _overridden_kind(state.overrides, table) or kind_of(table), table, role is not None)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
+from pipelines.logs import log
 from pipelines.store.artifacts import Artifact, produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe, digest_file
@@ -80,6 +81,8 @@ def _from_files(params: IngestParams, scratch: Path, target: Path) -> IngestResu
     masker = Masker() if params.mask else None
     collection = stage(_options(params), scratch, masker)
     collection.masked |= masker.counts if masker else {}
+    for note in collection.notes:
+        log().info("note", text=note)
     report = _report(collection, scratch)
     if problem := collection.problem:
         raise InputError(problem.given, problem.expected, f"{problem.next_action}; report {report.id} has all")

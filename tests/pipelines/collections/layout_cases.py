@@ -789,15 +789,6 @@ CASES = {
         },
         ["documents p.csv id=Nr. text=Titel+Text title=Titel"],
     ),
-    "ids for keys": Case(
-        {
-            "corpus.jsonl": lines({"id": f"d{n}", "text": words(30)} for n in range(40)),
-            "queries.json": json.dumps({f"q{n}": words(4) for n in range(20)}, indent=1),
-            "qrels.json": json.dumps({f"q{n}": {f"d{n}": 1, f"d{n + 1}": 0} for n in range(20)}, indent=1),
-        },
-        ["documents corpus.jsonl id=id text=text"],
-        notes=["queries.json is left aside: one object", "qrels.json is left aside: called as judgments are"],
-    ),
     "documents of a kind that has no word here": Case(
         {
             "anime.csv": rows(
@@ -1074,6 +1065,15 @@ CASES = {
 }
 
 REFUSED = {
+    "ids for keys": Case(
+        {
+            "corpus.jsonl": lines({"id": f"d{n}", "text": words(30)} for n in range(40)),
+            "queries.json": json.dumps({f"q{n}": words(4) for n in range(20)}, indent=1),
+            "qrels.json": json.dumps({f"q{n}": {f"d{n}": 1, f"d{n + 1}": 0} for n in range(20)}, indent=1),
+        },
+        [],
+        notes=["qrels.json, which is called as judgments are", "a row for each judgment"],
+    ),
     "queries alone": Case(
         {"queries.csv": rows("query_id query", [[n, words(3)] for n in range(20)])},
         [],

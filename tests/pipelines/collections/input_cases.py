@@ -1,0 +1,362 @@
+"""Small inputs of kinds that are easily misread, each with what must come of it: right values, or a refusal that names the reason.
+
+`tests/pipelines/collections/test_input_kinds.py` asserts them one by one, `proofs/data.py` counts them.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.collections import IngestOptions, stage, write_corpus
+from pipelines.errors import InputError
+from pipelines.steps.ingest_corpus.ingest import IngestParams
+
+COLOURS = "red green blue oak steel brass woven tall small round folding vintage".split()
+THINGS = "lamp chair table sofa rug kettle mug shelf mirror clock bench stool".split()
+NAMES = [f"{colour} {thing}" for colour, thing in zip(COLOURS, THINGS, strict=True)]
+TEXTS = [f"A {name} made for the {'kitchen garden office'.split()[n % 3]}, number {n}." for n, name in enumerate(NAMES)]
+
+
+@dataclass
+class Ingested:
+    """What came of an input."""
+
+    problem: str = ""
+    notes: list[str] = field(default_factory=list)
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    queries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    qrels: dict[tuple[str, str], int] = field(default_factory=dict)
+    times: list[int] = field(default_factory=list)
+    bad: dict[str, int] = field(default_factory=dict)
+
+    def says(self, *words: str) -> bool:
+        text = self.problem + "\n".join(self.notes)
+        return all(word in text for word in words)
+
+    def refuses(self, *words: str) -> bool:
+        return bool(self.problem) and self.says(*words) and "--max-bad-fraction" not in self.problem
+
+
+@dataclass(frozen=True)
+class InputCase:
+    name: str
+    files: dict[str, str | bytes]
+    right: Callable[[Ingested], bool]
+    options: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+
+def ingested(case: InputCase, folder: Path) -> Ingested:
+    """Write the files of a case and ingest them; no store is needed."""
+    source, scratch, target = folder / "source", folder / "scratch", folder / "target"
+    for name, content in case.files.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    scratch.mkdir()
+    target.mkdir()
+    mask = None
+    if case.options.get("mask"):
+        from pipelines.quality.personal import Masker
+
+        mask = Masker()
+    given = IngestParams(source=str(source / case.source), **case.options)
+    options = given.model_dump(exclude={"inspect", "mask", "folder", "text"})
+    try:
+        collection = stage(IngestOptions(**{**options, "column": tuple(given.column)}), scratch, mask)
+    except InputError as error:
+        return Ingested(str(error))
+    if collection.problem:
+        return Ingested(str(collection.problem), collection.notes)
+    write_corpus(collection.staging, target)
+    read = {path.stem: path.read_text().splitlines() for path in target.iterdir()}
+    judged = [line.split() for line in read["qrels"]]
+    return Ingested(
+        "",
+        collection.notes,
+        {row["id"]: row for row in map(json.loads, read["documents"])},
+        {row["id"]: row for row in map(json.loads, read["queries"])},
+        {(query, document): int(grade) for query, _, document, grade in judged},
+        [json.loads(line)["time"] for line in read.get("interactions", [])],
+        {reason: count for (_, reason), count in collection.staging.quarantine.counts.items()},
+    )
+
+
+def table(header: str, rows: list[list[Any]], between: str = ",") -> str:
+    return "\n".join([header, *(between.join(map(str, row)) for row in rows)]) + "\n"
+
+
+def jsonl(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+PRODUCTS = [[f"P{n}", NAMES[n], f'"{TEXTS[n]}"'] for n in range(12)]
+CATALOGUE = table("sku,name,description", PRODUCTS)
+QUERIES = table("query_id,query", [[f"q{n}", NAMES[n]] for n in range(12)])
+IDS = {f"P{n}" for n in range(12)}
+CORPUS = jsonl([{"_id": f"P{n}", "title": NAMES[n], "text": TEXTS[n]} for n in range(12)])
+BEIR = {"corpus.jsonl": CORPUS, "queries.jsonl": jsonl([{"_id": f"q{n}", "text": NAMES[n]} for n in range(12)])}
+SHOP = "Handle,Title,Body (HTML),Vendor,Option1 Name,Option1 Value,Variant SKU"
+VARIANTS = table(
+    SHOP,
+    [
+        [NAMES[n].replace(" ", "-"), NAMES[n] if size == "S" else "", f'"{TEXTS[n]}"' if size == "S" else "",
+         ("Acme", "Globex")[n % 2] if size == "S" else "", "Size" if size == "S" else "", size, f"P{n}-{size}"]
+        for n in range(6) for size in "SML"
+    ],
+)  # fmt: skip
+PLAIN = table(
+    SHOP, [[NAMES[n].replace(" ", "-"), NAMES[n], f'"{TEXTS[n]}"', "Acme", "Size", "S", f"P{n}-S"] for n in range(6, 12)]
+)
+TICKETS = jsonl(
+    [
+        {"email": f"person{n}@example.org", "subject": f"Lamp number {n} is broken", "assigned_to": f"{'abe'[n % 3]}nn@example.org",
+         "message": f"My lamp {n} arrived broken, write to person{n}@example.org please."} for n in range(24)
+    ]
+)  # fmt: skip
+THIRTY = [f"{COLOURS[n % 12]} {THINGS[n * 5 % 12]} {940 - 7 * n}" for n in range(30)]
+NUMBERED = table("id,text", [[n + 1, f"{THIRTY[n]} with brass parts"] for n in range(30)])
+GAPS = [n for n in range(1, 60) if n % 3 and n % 7][:30]
+NEGATIVES = {
+    "docs.csv": table(
+        "id,text",
+        [[f"s{n}", f'"The paper that asked how a {THIRTY[n]} is cleaned and kept"'] for n in range(30)]
+        + [[f"r{n}x{k}", f'"Results on care, part {k}: {THIRTY[n].split()[1]} surfaces"'] for n in range(30) for k in range(4)],
+    ),
+    "queries.csv": table("id,text", [[f"q{n}", f"how is a {THIRTY[n]} cleaned and kept"] for n in range(30)]),
+    "qrels.txt": "".join(
+        "".join(f"q{n} 0 r{n}x{k} 1\n" for k in range(4)) + f"q{n} 0 s{n} 0\n" for n in range(30)
+    ),
+}  # fmt: skip
+EVENTS = [(n % 20, n * 7 % 12, n) for n in range(240)]
+ITEMS = table("item_id,title", [[n, name] for n, name in enumerate(NAMES)])
+ACTIONS = "".join(
+    json.dumps({"index": {"_index": "p", "_id": f"P{n}"}})
+    + "\n"
+    + json.dumps({"title": NAMES[n], "description": TEXTS[n]})
+    + "\n"
+    for n in range(12)
+)
+ARTICLES = "Artikel;Bezeichnung;Beschreibung\n" + "".join(
+    f"A{n};Stuhl für Küche {n};Ein schöner Stuhl für die Küche Nummer {n}\n" for n in range(12)
+)
+CYRILLIC = table("id,title,text", [[n, f"Красная лампа {n}", f"Тёплая красная лампа для комнаты {n}"] for n in range(12)])
+FIELDS = "".join(
+    f'<doc>\n <field name="id">P{n}</field>\n <field name="name">{NAMES[n]}</field>\n <field name="features">{TEXTS[n]}</field>\n</doc>\n'
+    for n in range(12)
+)
+ARROW = b"\xff\xff\xff\xff" + bytes(200)
+HUGGING_FACE = {
+    "dataset_dict.json": '{"splits": ["train"]}',
+    "train/dataset_info.json": json.dumps({"features": {"id": {"dtype": "string"}, "text": {"dtype": "string"}}}),
+    "train/state.json": json.dumps({"_data_files": [{"filename": "data.arrow"}]}),
+}
+TRIPLETS = table("anchor,positive,negative", [[NAMES[n], f'"{TEXTS[n]}"', f'"{TEXTS[n - 5]}"'] for n in range(12)])
+
+
+def whole(result: Ingested) -> bool:
+    """The twelve products with their ids and titles."""
+    titled = all(result.documents[f"P{n}"].get("title") == NAMES[n] for n in range(12) if f"P{n}" in result.documents)
+    return set(result.documents) == IDS and titled
+
+
+def splits(result: Ingested) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {"train": set(), "test": set()}
+    for query in result.queries.values():
+        found[query["split"]].add(query["id"])
+    return found
+
+
+def judged(first: int, last: int) -> str:
+    return table("query-id\tcorpus-id\tscore", [[f"q{n}", f"P{n}", 1] for n in range(first, last)], "\t")
+
+
+def named_split(result: Ingested) -> bool:
+    return splits(result) == {"train": {f"q{n}" for n in range(8)}, "test": {f"q{n}" for n in range(8, 12)}}
+
+
+CASES = [
+    InputCase(
+        "01 splits named by files",
+        {**BEIR, "qrels/train.tsv": judged(0, 6), "qrels/dev.tsv": judged(6, 8), "qrels/test.tsv": judged(8, 12)},
+        named_split,
+    ),
+    InputCase(
+        "01 queries of two splits",
+        {
+            "corpus.jsonl": CORPUS,
+            "queries.train.tsv": table("id\ttext", [[f"q{n}", NAMES[n]] for n in range(8)], "\t"),
+            "queries.test.tsv": table("id\ttext", [[f"q{n}", NAMES[n]] for n in range(8, 12)], "\t"),
+            "qrels.tsv": judged(0, 12),
+        },
+        named_split,
+    ),
+    InputCase(
+        "02 rows of variants",
+        {"many.csv": VARIANTS},
+        lambda result: set(result.documents) == {name.replace(" ", "-") for name in NAMES[:6]}
+        and result.documents["red-lamp"]["title"] == "red lamp"
+        and not result.bad
+        and result.says("12 rows of variants"),
+    ),
+    InputCase(
+        "02 files with equal headers",
+        {"few.csv": PLAIN, "many.csv": VARIANTS},
+        lambda result: set(result.documents) == {name.replace(" ", "-") for name in NAMES} and not result.bad,
+    ),
+    InputCase(
+        "03 masked in ids and segments",
+        {"tickets.jsonl": TICKETS},
+        lambda result: len(result.documents) == 24 and "@" not in json.dumps([result.documents, result.queries]),
+        {"mask": True},
+    ),
+    InputCase(
+        "03 masked where the user names the id",
+        {"tickets.jsonl": TICKETS},
+        lambda result: len(result.documents) == 24 and "@" not in json.dumps([result.documents, result.queries]),
+        {"mask": True, "column": ["id=email", "segment=assigned_to"]},
+    ),
+    InputCase(
+        "06 queries by place",
+        {
+            "docs.csv": table("id,text", [[f"d{n}", THIRTY[n]] for n in range(30)]),
+            "queries.csv": table("id,text", [[GAPS[n], THIRTY[n]] for n in range(30)]),
+            "qrels.txt": "".join(f"{n + 1} 0 d{n} 1\n" for n in range(30)),
+        },
+        lambda result: result.refuses("queries are places in the file, counted from 1"),
+
+    ),
+    InputCase("07 few mined negatives", NEGATIVES, lambda result: len(result.qrels) == 150 and result.says("Look at two judgments")),
+    InputCase(
+        "08 documents counted from 0",
+        {
+            "docs.csv": NUMBERED,
+            "queries.csv": table("id,text", [[f"q{n}", f"{THIRTY[n]} with brass parts"] for n in range(30)]),
+            "qrels.csv": table("query_id,doc_id,grade", [[f"q{n}", n, 1] for n in range(30)]),
+        },
+        lambda result: result.refuses("documents count from 0 where the ids count from 1"),
+        {"max_bad_fraction": 0.1},
+    ),
+    InputCase(
+        "08 judgments that say nothing",
+        {
+            "docs.csv": NUMBERED,
+            "queries.csv": table("id,text", [[f"q{n}", THIRTY[n]] for n in range(30)]),
+            "qrels.csv": table("query_id,doc_id,grade", [[f"q{n}", (n + 11) % 30 + 1, 1] for n in range(30)]),
+        },
+        lambda result: len(result.qrels) == 30 and result.says("check that judgments name the queries and documents"),
+    ),
+    InputCase("09 an Arrow stream alone", {**HUGGING_FACE, "train/data.arrow": ARROW}, lambda result: result.refuses("an Arrow stream")),
+    InputCase(
+        "10 JSON by columns",
+        {"all.json": json.dumps({"sku": {str(n): f"P{n}" for n in range(12)}, "name": {str(n): NAMES[n] for n in range(12)}})},
+        lambda result: result.refuses("values lie by columns (sku, name)", 'orient="records"'),
+    ),
+    InputCase(
+        "10 JSON of lists",
+        {"all.json": json.dumps({"sku": [f"P{n}" for n in range(12)], "name": NAMES})},
+        lambda result: result.refuses("values lie by columns (sku, name)", 'orient="records"'),
+    ),
+    InputCase("12 Solr documents", {"add.xml": f"<add>\n{FIELDS}</add>\n"}, whole),
+    InputCase("13 Elasticsearch's bulk format", {"bulk.ndjson": ACTIONS}, whole),
+    InputCase(
+        "14 a folder of texts",
+        {f"P{n}.txt": f"{NAMES[n]}\n\n{TEXTS[n]}\nIt comes, as always, alone.\n" for n in range(12)},
+        lambda result: whole(result) and result.documents["P0"]["text"].endswith("alone."),
+    ),
+    InputCase(
+        "15 judgments with comments",
+        {
+            "docs.csv": CATALOGUE,
+            "queries.tsv": "".join(f"q{n}\t{NAMES[n]}\n" for n in range(12)),
+            "qrels.txt": "# judged by Ann\n" + "".join(f"q{n} 0 P{n} {n % 3}\n" for n in range(12)),
+        },
+        lambda result: len(result.qrels) == 12 and result.qrels["q2", "P2"] == 2,
+    ),
+    InputCase(
+        "15 judgments that are not understood",
+        {"docs.csv": CATALOGUE, "queries.csv": QUERIES, "qrels.csv": table("remark", [["good"], ["bad"], ["good"]])},
+        lambda result: result.refuses("qrels.csv", "called as judgments are"),
+    ),
+    InputCase("17 another encoding", {"all.csv": CYRILLIC.encode("cp1251")}, lambda result: result.refuses("line 2: invalid UTF-8", "UTF-8")),
+    InputCase("17 a comma at the end", {"all.csv": CATALOGUE.replace('"\n', '",\n')}, whole),
+    InputCase(
+        "17 rows with a cell too many",
+        {"all.csv": table("sku,name", [[f"P{n}", NAMES[n], "x"] for n in range(12)])},
+        lambda result: result.refuses("line 2: 3 cells for 2 columns"),
+    ),
+    InputCase("19 Excel's separator", {"all.csv": "\ufeffsep=;\n" + table("sku;name;description", PRODUCTS, ";")}, whole),
+    InputCase("19 a title above the header", {"all.csv": "Report created on 2024-01-02\n\n" + CATALOGUE}, whole),
+    InputCase(
+        "20 Windows-1252 and semicolons",
+        {"artikel.csv": ARTICLES.encode("cp1252")},
+        lambda result: result.refuses("line 2: invalid UTF-8", "Windows-1252", "iconv -f cp1252"),
+    ),
+    InputCase(
+        "22 words for nothing",
+        {"all.csv": CATALOGUE + "X1,nan,NaN\nX2,NULL,#N/A\nnan,a hat,A hat of wool\n"},
+        lambda result: whole(result) and result.bad == {"empty text": 2, "missing id": 1},
+        {"max_bad_fraction": 0.3},
+    ),
+    InputCase(
+        "23 the header again",
+        {"all.csv": CATALOGUE + "sku,name,description\n"},
+        lambda result: whole(result) and not result.bad and result.says("1 header lines"),
+    ),
+    InputCase("25 triplets for training", {"triplets.csv": TRIPLETS}, lambda result: result.refuses("pairs of texts for training")),
+    InputCase(
+        "27 dates of 8 digits",
+        {"items.csv": ITEMS, "events.csv": table("user_id,item_id,time", [[u, i, 20220401 + n % 28] for u, i, n in EVENTS])},
+        lambda result: min(result.times) == 1648771200 and max(result.times) == 1648771200 + 27 * 86400,
+    ),
+    InputCase(
+        "27 dates of 14 digits",
+        {
+            "items.csv": ITEMS,
+            "events.csv": table("user_id,item_id,time", [[u, i, f"202204{n % 28 + 1:02}080000"] for u, i, n in EVENTS]),
+        },
+        lambda result: min(result.times) == 1648771200 + 8 * 3600,
+    ),
+    InputCase(
+        "30 no judged query is tested",
+        {
+            "docs.csv": "id,title,text\n1,Red lamp,A red lamp for the bedside table\n2,Oak chair,A chair made of oak\n",
+            "queries.csv": "id,text\nq1,lamp for bed\n",
+            "qrels.csv": "query_id,doc_id,grade\nq1,1,1\n",
+        },
+        lambda result: len(result.qrels) == 1 and result.says("the judged query is a train query", "--held-out true"),
+    ),
+    InputCase(
+        "32 queries that are documents",
+        {
+            "corpus.jsonl": CORPUS,
+            "queries.jsonl": jsonl([{"_id": f"P{n}", "text": TEXTS[n]} for n in range(12)]),
+            "qrels/test.tsv": table("query-id\tcorpus-id\tscore", [[f"P{n}", f"P{(n + 1) % 12}", 1] for n in range(12)], "\t"),
+        },
+        lambda result: len(result.qrels) == 12 and result.says("12 queries have the id and the text of a document"),
+    ),
+    InputCase(
+        "34 query texts in another case",
+        {
+            "docs.csv": CATALOGUE,
+            "queries.csv": table("query_id,query", [[n, NAMES[n].title()] for n in range(12)]),
+            "judged.csv": table("query,sku,grade", [[NAMES[n], f"P{n}", n % 3] for n in range(12)]),
+        },
+        lambda result: len(result.qrels) == 12 and result.says("12 judgments write their query in another case"),
+    ),
+    InputCase(
+        "38 notes beside judged queries",
+        {
+            "products.csv": table("product_id,title,text", PRODUCTS),
+            "examples.csv": table("query,query_id,product_id,label", [[NAMES[n], n, f"P{n}", "ESCI"[n % 4]] for n in range(12)]),
+            "notes.txt": "exported from the data base on Monday\nask Ann for the second half of it\nlabels are old\n",
+        },
+        lambda result: {row["text"] for row in result.queries.values()} == set(NAMES) and len(result.qrels) == 12,
+    ),
+    InputCase(
+        "SMART collections",
+        {"cran.all": "".join(f".I {n}\n.T\n{NAMES[n]}\n.W\n{TEXTS[n]}\n" for n in range(12))},
+        lambda result: result.refuses("SMART"),
+    ),
+]  # fmt: skip
