@@ -1,21 +1,21 @@
-"""Make the buckets that are not there yet: `buckets.py NAME...`. The object store is the one that the environment names."""
+"""Create the buckets that do not exist yet: `buckets.py NAME...`. The AWS_ variables name the object store."""
 
 import sys
 
 import boto3
 from botocore.exceptions import ClientError
 
-THERE = ("BucketAlreadyExists", "BucketAlreadyOwnedByYou")
+EXISTS = ("BucketAlreadyExists", "BucketAlreadyOwnedByYou")
 
 
 def create(names: list[str]) -> None:
-    """Make each bucket, or find it."""
+    """Create each bucket that does not exist."""
     client = boto3.client("s3")
     for name in names:
         try:
             client.create_bucket(Bucket=name)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in THERE:
+            if error.response["Error"]["Code"] not in EXISTS:
                 raise
 
 

@@ -1,19 +1,19 @@
-"""Whether a service is well: `health.py URL [COMPONENT]` ends with 0 if it answers, and says that the component is healthy.
+"""A health check for images without curl: `health.py URL [COMPONENT]` exits with 0 if the URL answers with success.
 
-Used by health checks in images that have no curl. Airflow's monitor names its components.
+COMPONENT is one that Airflow's monitor reports; its status must be healthy then.
 """
 
 import json
 import sys
 from urllib.request import urlopen
 
-ANSWER_WITHIN_S = 4
+TIMEOUT_S = 4
 
 
 def healthy(url: str, component: str = "") -> bool:
-    """Whether `url` answers with success, and says of `component`, if one is named, that it is healthy."""
+    """Whether `url` answers with success and, if `component` is given, reports it as healthy."""
     try:
-        with urlopen(url, timeout=ANSWER_WITHIN_S) as answer:  # noqa: S310  # the address is the image's own
+        with urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310  # the URL is the image's own
             return not component or json.load(answer)[component]["status"] == "healthy"
     except (OSError, ValueError, KeyError, TypeError):
         return False

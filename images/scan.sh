@@ -9,10 +9,10 @@ uv=.venv/bin/uv
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
 [ $# -gt 0 ] || set -- serve steps airflow airflow-steps
 mkdir -p build/scan
-found=0
+findings=0
 silent=0
 LIST='import importlib.metadata as m
-print("\n".join(sorted({f"{one.name}=={one.version}".partition("+")[0] for one in m.distributions()})))'
+print("\n".join(sorted({f"{package.name}=={package.version}".partition("+")[0] for package in m.distributions()})))'
 
 for target in "$@"; do
     image=ratchet/$target:$version
@@ -27,18 +27,18 @@ for target in "$@"; do
     $uv tool run --quiet pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement "$out.packages" \
         >"$out.audit" 2>&1 || audit=$?
     if [ "$audit" = 0 ]; then
-        told="none known"
+        advisories="none known"
     elif grep -q 'could not be audited' "$out.audit"; then
-        told="not asked: this package index keeps no advisories"
+        advisories="not asked: this package index keeps no advisories"
         silent=1
     else
-        told="see $out.audit"
-        found=1
+        advisories="see $out.audit"
+        findings=1
     fi
     lacking=$(wc -l <"$out.debian")
     yanked=$(wc -l <"$out.yanked")
-    [ "$((lacking + yanked))" = 0 ] || found=1
-    echo "$target: $(wc -l <"$out.packages") Python packages, $yanked withdrawn, $lacking Debian fixes lacking; vulnerabilities: $told"
+    [ "$((lacking + yanked))" = 0 ] || findings=1
+    echo "$target: $(wc -l <"$out.packages") Python packages, $yanked withdrawn, $lacking Debian fixes lacking; vulnerabilities: $advisories"
 done
-[ "$found" = 0 ] || exit 1
+[ "$findings" = 0 ] || exit 1
 [ "$silent" = 0 ] || exit 3

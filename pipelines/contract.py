@@ -31,14 +31,14 @@ class _Contract(BaseModel):
 
 
 class Added:
-    """Marks a field of Params that came after artifacts had been made without it: `Annotated[int, Added()]`.
+    """Marks a field of Params that was added after artifacts had been made without it: `Annotated[int, Added()]`.
 
-    It enters a recipe only where it differs from its default, so what was made before it came keeps its id.
+    It enters a recipe only where it differs from its default, so artifacts that were made before keep their ids.
     """
 
 
 class Params(_Contract):
-    """What a step is asked to do. Every field changes the meaning of the output."""
+    """The semantic options of a step: every field changes the meaning of the output."""
 
     def recipe_params(self, exclude: Collection[str] = ()) -> dict[str, Any]:
         """The params that name the artifact: all but `exclude` and added fields at their default.
@@ -47,20 +47,20 @@ class Params(_Contract):
             exclude: fields that enter the recipe as inputs, or not at all.
         """
         fields = type(self).model_fields
-        silent = {
+        unset = {
             name
             for name, field in fields.items()
             if any(isinstance(mark, Added) for mark in field.metadata) and getattr(self, name) == field.default
         }
-        return self.model_dump(exclude={*exclude, *silent})
+        return self.model_dump(exclude={*exclude, *unset})
 
 
 class Tuning(_Contract):
-    """How fast or on what a step works. No field changes the meaning of the output, none enters an id."""
+    """The other options of a step, such as threads: no field changes the meaning of the output or enters an id."""
 
 
 class Result(_Contract):
-    """What a step answers: ids, URIs and numbers, printed as one JSON line."""
+    """The output of a step: ids, URIs and numbers, printed as one JSON line."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ class Step:
             if self.tuning:
                 models.append(self.tuning(**{key: values[key] for key in values if key in tuned}))
         except ValidationError as error:
-            raise self._refusal(error) from None
+            raise self._input_error(error) from None
         started = _started.set(time.time())
         try:
             return self.function(*models)
         finally:
             _started.reset(started)
 
-    def _refusal(self, error: ValidationError) -> InputError:
+    def _input_error(self, error: ValidationError) -> InputError:
         first = error.errors()[0]
         option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
         given = "nothing" if first["type"] == "missing" else repr(first["input"])

@@ -1,4 +1,4 @@
-"""One error shape: what was given, what was expected, what to do next. Each class is one exit code."""
+"""Errors of steps: what was given, what was expected, what to do next. Each class is one exit code."""
 
 from collections.abc import Set
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class StepError(Exception):
-    """A step could not do its work. Never shown with a traceback.
+    """A step could not do its work; shown as one line, without a traceback.
 
     >>> print(InputError("--top-k 0", "a number from 1 to 1000", "pass --top-k 10"))
     given --top-k 0; expected a number from 1 to 1000; next: pass --top-k 10
@@ -22,7 +22,7 @@ class StepError(Exception):
 
 
 def expectation(message: str) -> str:
-    """What a message of pydantic's expects, to stand behind "expected" without saying "should be" there again.
+    """A message of pydantic as the expectation of a StepError.
 
     >>> expectation("Input should be greater than or equal to 1")
     'greater than or equal to 1'
@@ -31,7 +31,7 @@ def expectation(message: str) -> str:
 
 
 class InputError(StepError):
-    """These inputs can't work, however often they are tried: not retried."""
+    """The inputs can't work, so the step is not retried."""
 
     exit_code = 2
 
@@ -45,7 +45,7 @@ class NewerVersion(InputError):
 
     Args:
         place: the file, for the message.
-        error: what pydantic found.
+        error: pydantic's validation error.
     """
 
     def __init__(self, place: str, error: "ValidationError") -> None:
@@ -56,20 +56,20 @@ class NewerVersion(InputError):
 
 
 def is_newer(error: "ValidationError", growing: Set[str]) -> bool:
-    """Whether all that does not fit is an unknown field, or an unknown value of a field whose values grow.
+    """Whether a file that does not validate may be of a newer version: each error is an unknown field, or a value of `growing`.
 
     Args:
-        error: what pydantic found.
+        error: pydantic's validation error.
         growing: the names of the fields, at any depth, that a newer version may give new values.
     """
     return all(
-        one["type"] == "extra_forbidden" or (one["type"] == "literal_error" and str(one["loc"][-1]) in growing)
-        for one in error.errors()
+        detail["type"] == "extra_forbidden" or (detail["type"] == "literal_error" and str(detail["loc"][-1]) in growing)
+        for detail in error.errors()
     )
 
 
 class NothingToDo(StepError):
-    """The work is done already or not wanted: the task is skipped."""
+    """There is nothing to do: the task is skipped."""
 
     exit_code = 4
 
@@ -78,12 +78,12 @@ class NothingToDo(StepError):
 
 
 class TryAgain(StepError):
-    """Network, store or service busy: the same call may work later."""
+    """The network, the store or a service is unavailable; the step is retried."""
 
     exit_code = 75
 
 
 class OutOfMemory(StepError):
-    """More than the process may have; the same exit code as when the kernel kills it."""
+    """The process needs more memory than it may have; the exit code is that of a process that the kernel killed for memory."""
 
     exit_code = 137

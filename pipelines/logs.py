@@ -1,4 +1,4 @@
-"""Logs go to stderr: one JSON object a line, or coloured text on a terminal."""
+"""Structured logs on stderr: one JSON object per line, or coloured text on a terminal."""
 
 import logging
 import sys
@@ -12,6 +12,7 @@ from pipelines.settings import Settings
 
 Item = TypeVar("Item")
 EVERY_S = 5.0
+"""Seconds between two log lines of progress."""
 
 
 def configure(settings: Settings, step: str) -> None:
@@ -27,7 +28,7 @@ def configure(settings: Settings, step: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the stderr of the moment, which tests replace
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # looked up at each call, since tests replace it
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()
@@ -53,18 +54,25 @@ def log() -> Any:
 
 
 def progress(items: Iterable[Item], total: int, noun: str, done_of: Callable[[Any], int] = lambda _: 1) -> Iterator[Item]:
-    """Yield `items`, telling done/total, rate and ETA at most every 5 s; a bar on a terminal."""
+    """Yield `items` and log done, total, rate and ETA at most every 5 s; on a terminal, show a progress bar instead.
+
+    Args:
+        items: what is worked on.
+        total: how many there are, in the unit of `done_of`.
+        noun: what they are called.
+        done_of: how many an item counts for.
+    """
     if sys.stderr.isatty():
         yield from _bar(items, total, noun, done_of)
         return
-    started = told = time.monotonic()
+    started = logged = time.monotonic()
     done = 0
     for item in items:
         yield item
         done += done_of(item)
         now = time.monotonic()
-        if now - told >= EVERY_S:
-            told = now
+        if now - logged >= EVERY_S:
+            logged = now
             rate = done / (now - started)
             log().info("progress", noun=noun, done=done, total=total, per_s=round(rate, 1), eta_s=round((total - done) / rate))
 

@@ -30,7 +30,7 @@ def score(k: int = 10, output: str = "", **plan: Any) -> str:
 @click.option("--output", default="", metavar="PATH", help="Also write one Parquet file: a path, or s3://bucket/key")
 @click.argument("plan", nargs=-1, type=click.UNPROCESSED, metavar="SOURCE [OPTIONS OF PLAN_SCORES]")
 def command(k: int, output: str, plan: tuple[str, ...]) -> None:
-    """Score a file and say the scores' id."""
+    """Score a file and print the id of the scores."""
     try:
         values = parse_values("plan_scores", list(plan))
     except click.UsageError as error:

@@ -55,7 +55,7 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
 @click.option("--waive", default="", metavar="REASON", help="Promote without judgments, for this reason")
 @click.argument("ingest", nargs=-1, type=click.UNPROCESSED, metavar="[SOURCE] [OPTIONS OF INGEST]")
 def command(margin: float, waive: str, ingest: tuple[str, ...]) -> None:
-    """Run the train and say the verdict."""
+    """Run the chain and print the verdict."""
     bare = ["--source", *ingest] if ingest and not ingest[0].startswith("-") else list(ingest)
     try:
         values = parse_values("ingest", bare)

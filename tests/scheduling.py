@@ -12,8 +12,16 @@ from typing import Any
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-GROUPS = {"tests/dags": "airflow", "tests/plugins": "airflow", "tests/golden": "airflow", "tests/cluster": "cluster"}
-"""Folders whose tests share one Airflow, or one cluster."""
+GROUPS = {
+    "tests/dags": "airflow",
+    "tests/plugins": "airflow",
+    "tests/golden": "airflow",
+    "tests/cluster": "cluster",
+    "tests/images/serve/test_following.py": "clock",
+    "tests/pipelines/deployment/test_silence.py": "clock",
+    "tests/pipelines/deployment/test_real_server.py": "clock",
+}
+"""Tests that one process runs, one after another: they share one Airflow or one cluster, or they measure time."""
 FIRST = ("tests/dags", "tests/plugins", "tests/golden", "tests/test_docs.py", "tests/demo", "tests/pipelines/models")
 """What takes longest begins first, so that no process is left with it at the end."""
 SERVICES = {
@@ -30,26 +38,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark groups and what needs services; the longest first."""
+    """Mark what needs services; the longest first."""
     for item in items:
-        path = item.path.relative_to(PROJECT).as_posix() if item.path.is_relative_to(PROJECT) else str(item.path)
-        group = _group(item, path)
-        if group:
-            item.add_marker(pytest.mark.xdist_group(group))
         if SERVICES & set(getattr(item, "fixturenames", ())) or item.nodeid.startswith(LONG):
             item.add_marker(pytest.mark.services)
     items.sort(key=_rank)
 
 
-def _group(item: pytest.Item, path: str) -> str:
-    if item.get_closest_marker("clock"):
-        return "clock"
-    for folder, group in GROUPS.items():
-        if path.startswith(folder):
-            return group
-    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    of_the_module = any(one.scope in ("module", "class") for found in definitions.values() for one in found)
-    return path if of_the_module else ""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole groups, else whole files, in the order of collection."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # xdist's own `loadgroup` finds no group under pytest 9
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return next((group for start, group in GROUPS.items() if file.startswith(start)), file)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
 
 
 def _rank(item: pytest.Item) -> int:

@@ -1,4 +1,4 @@
-"""A step becomes a command: options from its fields, one JSON line as its answer, one exit code for each kind of end."""
+"""Steps as commands: options from the fields of Params and Tuning, the result as one JSON line, exit codes for errors."""
 
 import errno
 import sys
@@ -16,12 +16,12 @@ from pipelines.settings import settings
 from pipelines.sigterm import end_at_once
 from pipelines.store.objects import open_store
 
-OPTIONS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 100}
-BARE = "_bare"
+CONTEXT_SETTINGS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 100}
+POSITIONAL = "_positional"
 
 
 class Steps(click.Group):
-    """Loads a step's file only when its command is asked for."""
+    """The group of all steps. A step's module is imported when its command is looked up."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return step_names()
@@ -38,18 +38,18 @@ def _command(step: Step) -> click.Command:
     required = [name for name, field in fields.items() if field.is_required()]
     return click.Command(
         step.name,
-        params=[*options, *_bare(required)],
+        params=[*options, *_positional(required)],
         help=step.function.__doc__,
         short_help=step.summary,
-        callback=lambda **values: _run(step, _given(values, required)),
-        context_settings=OPTIONS,
+        callback=lambda **values: _run(step, _passed_values(values, required)),
+        context_settings=CONTEXT_SETTINGS,
     )
 
 
 def parse_values(step: str, arguments: list[str]) -> dict[str, Any]:
-    """The values that a step's command line gives.
+    """The values that a step's command line passes, as text.
 
-    >>> given("plan", ["abcd", "--shards", "2"])
+    >>> parse_values("plan", ["abcd", "--shards", "2"])
     {'corpus': 'abcd', 'shards': '2'}
 
     Raises:
@@ -58,21 +58,24 @@ def parse_values(step: str, arguments: list[str]) -> dict[str, Any]:
     declared = load_step(step)
     context = _command(declared).make_context(step, list(arguments))
     required = [name for name, field in declared.params.model_fields.items() if field.is_required()]
-    return _given(dict(context.params), required)
+    return _passed_values(dict(context.params), required)
 
 
-def _bare(required: list[str]) -> list[click.Parameter]:
-    """The bare arguments of a step: one for each required field, in their order."""
-    shown = " ".join(f"[{name.upper()}]" for name in required)
-    return [click.Argument([BARE], required=False, nargs=-1, metavar=shown)] if required else []
+def _positional(required: list[str]) -> list[click.Parameter]:
+    """The positional arguments of a step: one for each required field, in their order."""
+    metavar = " ".join(f"[{name.upper()}]" for name in required)
+    return [click.Argument([POSITIONAL], required=False, nargs=-1, metavar=metavar)] if required else []
 
 
-def _given(values: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    """The values that were given; bare arguments are the required ones: `diff 778c 91ab` says `diff --a 778c --b 91ab`."""
-    bare = values.pop(BARE, ())
-    if len(bare) > len(required):
-        raise click.UsageError(f"{bare[len(required)]!r} besides {', '.join(required)}")
-    for name, value in zip(required, bare, strict=False):
+def _passed_values(values: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The values of the options that were passed; positional arguments fill the required ones in their order.
+
+    So `diff 778c 91ab` is `diff --a 778c --b 91ab`.
+    """
+    positional = values.pop(POSITIONAL, ())
+    if len(positional) > len(required):
+        raise click.UsageError(f"{positional[len(required)]!r} besides {', '.join(required)}")
+    for name, value in zip(required, positional, strict=False):
         if values[name] is not None:
             raise click.UsageError(f"{value!r} and also --{name.replace('_', '-')} {values[name]!r}")
         values[name] = value
@@ -81,7 +84,7 @@ def _given(values: dict[str, Any], required: list[str]) -> dict[str, Any]:
 
 def _option(name: str, field: FieldInfo, remark: str = "") -> click.Option:
     flag = {"is_flag": False, "flag_value": "true"} if field.annotation is bool else {}
-    default = "required" if field.is_required() else f"default: {_shown(field.default)}"
+    default = "required" if field.is_required() else f"default: {_default_text(field.default)}"
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
         help=f"{field.description or ''}{remark} [{default}]",
@@ -91,7 +94,7 @@ def _option(name: str, field: FieldInfo, remark: str = "") -> click.Option:
     )
 
 
-def _shown(default: Any) -> str:
+def _default_text(default: Any) -> str:
     if isinstance(default, Enum):
         default = default.value
     return "none" if default in ("", None, (), []) else str(default)
@@ -106,19 +109,19 @@ def _metavar(field: FieldInfo) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
-    """What a number may be: `1..9` with both ends, `>0..<1` without them, `0..` up to anything; empty: whatever it likes."""
-    found = {
+    """The bounds of a number: `1..9` with both ends, `>0..<1` without them, `0..` without an upper one; empty: none."""
+    limits = {
         name: f"{sign}{getattr(limit, name)}"
         for limit in field.metadata
         for name, sign in (("ge", ""), ("gt", ">"), ("le", ""), ("lt", "<"))
         if hasattr(limit, name)
     }
-    low, high = found.get("ge", found.get("gt", "")), found.get("le", found.get("lt", ""))
+    low, high = limits.get("ge", limits.get("gt", "")), limits.get("le", limits.get("lt", ""))
     return f"{low}..{high}" if low or high else ""
 
 
 def run_step(step: str, **values: Any) -> Any:
-    """Run one step in this process and log what it answered: for a chain of steps in one process."""
+    """Run one step in this process and log its result: for a chain of steps in one process."""
     logs.configure(settings(), step)
     result: Result = load_step(step).call(values)
     logs.log().info("done", **result.model_dump())
@@ -126,24 +129,24 @@ def run_step(step: str, **values: Any) -> Any:
 
 
 def _run(step: Step, values: dict[str, Any]) -> None:
-    given = settings()
-    logs.configure(given, step.name)
+    current = settings()
+    logs.configure(current, step.name)
     result = step.call(values)
     line = result.model_dump_json()
-    if given.result_path is not None:
-        given.result_path.write_text(line + "\n", encoding="utf-8")
-    if given.result_key:
-        open_store(given).write(given.result_key, line.encode())
+    if current.result_path is not None:
+        current.result_path.write_text(line + "\n", encoding="utf-8")
+    if current.result_key:
+        open_store(current).write(current.result_key, line.encode())
     print(line, flush=True)
 
 
-@click.group(cls=Steps, context_settings=OPTIONS, invoke_without_command=True)
+@click.group(cls=Steps, context_settings=CONTEXT_SETTINGS, invoke_without_command=True)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Rebuild, judge, release and roll back search models: every command is one step.
 
     The result is one JSON line on stdout, logs are on stderr. `python -m pipelines.train` runs the whole
-    train. Exit codes: 0 done, 2 these inputs can't work, 4 nothing to do, 75 try again.
+    chain. Exit codes: 0 done, 2 these inputs can't work, 4 nothing to do, 75 try again.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -155,27 +158,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def guarded(command: click.Command, arguments: list[str] | None, name: str) -> int:
-    """Run a command and return its exit code; a user's mistake never shows a traceback."""
+    """Run a command and return its exit code; errors of the user, the network and the disk show no traceback."""
     end_at_once()
     try:
         command.main(arguments, prog_name=name, standalone_mode=False)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else name
-        return _tell(InputError(error.format_message().rstrip("."), "options that the step has", f"run `{path} --help`"))
+        return _report(InputError(error.format_message().rstrip("."), "options that the step has", f"run `{path} --help`"))
     except StepError as error:
-        return _tell(error)
+        return _report(error)
     except (OSError, MemoryError) as error:
-        return _tell(_from_system(error))
+        return _report(_from_system(error))
     except click.Abort:
         return 130
-    except Exception:  # noqa: BLE001  # our own fault: show everything
+    except Exception:  # noqa: BLE001  # a bug: its traceback is shown
         traceback.print_exc()
         return 1
     return 0
 
 
 def _from_system(error: OSError | MemoryError) -> StepError:
-    """A full disk may have room later, a network may answer; a path that can't be used won't change by itself."""
+    """The step error for an error of the system: retried where a disk or a network may recover."""
     if isinstance(error, MemoryError):
         return OutOfMemory("more than memory holds", "a batch that fits", "lower --batch-tokens or give more memory")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -185,6 +188,6 @@ def _from_system(error: OSError | MemoryError) -> StepError:
     return InputError(str(error), "a path that can be read or written", "correct it and run again")
 
 
-def _tell(error: StepError) -> int:
+def _report(error: StepError) -> int:
     print(f"{'skipped' if isinstance(error, NothingToDo) else 'error'}: {error}", file=sys.stderr, flush=True)
     return error.exit_code

@@ -1,1 +1,1 @@
-"""Deployments: what the search server says of itself, and how deploy, rollback and promote resume."""
+"""Deployments: the readiness of the search server, and how deploy, rollback and promote resume."""

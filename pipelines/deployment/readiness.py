@@ -1,4 +1,4 @@
-"""The search server as steps see it: what it has in memory and what it serves, by its `/readyz`."""
+"""The readiness of the search server, polled at `/readyz`: which releases it has in memory and which it serves."""
 
 import time
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from pydantic import BaseModel, ValidationError
 from pipelines.errors import InputError, StepError, TryAgain
 from pipelines.settings import settings
 
-LOOK_EVERY_S = 0.2
-ANSWER_WITHIN_S = 5.0
+POLL_INTERVAL_S = 0.2
+REQUEST_TIMEOUT_S = 5.0
 
 
 class Readiness(BaseModel):
-    """The answer of `/readyz`: the journal entry the server follows, whom it serves, whom it holds in memory."""
+    """The response of `/readyz`: the journal entry that the server follows, the releases it serves and those in memory."""
 
     silent: ClassVar[bool] = False
 
@@ -27,13 +27,13 @@ class Readiness(BaseModel):
 
     @property
     def failure(self) -> type[StepError]:
-        """What to raise for it: only a problem that the server itself tells, and not of a start, is there tomorrow too."""
+        """The error to raise: not retried if the server reports a problem other than loading or having no champion."""
         lasting = self.problem and not self.problem.startswith(("loading", "no champion"))
         return InputError if lasting and not self.silent else TryAgain
 
 
-class Silence(Readiness):
-    """What stands for an answer that did not come, or that no search server gave: a proxy's page, a restart's 502."""
+class NoResponse(Readiness):
+    """In place of a response that did not come, or that is no search server's, such as a proxy's 502."""
 
     silent: ClassVar[bool] = True
 
@@ -41,16 +41,16 @@ class Silence(Readiness):
 
 
 def readiness(url: str) -> Readiness:
-    """What the server at `url` says of itself now.
+    """The readiness of the server at `url` now.
 
     Raises:
-        TryAgain: nothing answers there, or a proxy says so (an odd answer with a status of 500 and more).
+        TryAgain: nothing answers there, or a proxy does: another response with a status of 500 or more.
         InputError: what answers is not a search server.
     """
     import httpx
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/readyz", headers=_key(), timeout=ANSWER_WITHIN_S)
+        answer = httpx.get(f"{url.rstrip('/')}/readyz", headers=_authorization(), timeout=REQUEST_TIMEOUT_S)
         return Readiness.model_validate_json(answer.content)
     except httpx.RequestError as error:
         raise TryAgain(
@@ -68,20 +68,20 @@ def readiness(url: str) -> Readiness:
 
 
 def wait_until(holds: Callable[[Readiness], bool], wait_s: float) -> tuple[bool, Readiness, float]:
-    """Look at the server's readiness until something `holds` or `wait_s` seconds are over; silence does not hold.
+    """Poll the server's readiness until `holds` is true of it or `wait_s` seconds are over.
 
     Returns:
-        whether it held, what the server said last (`Silence` if nothing), and the seconds it took. Without a server it
-        holds at once.
+        whether it held, the last readiness (`NoResponse` if none came), and the seconds that it took. Without a server in the
+        settings it holds at once.
     """
     url, started = settings().server_url, time.monotonic()
     while url:
-        said = _said(url)
-        held, waited = holds(said), time.monotonic() - started
+        state = _poll(url)
+        held, waited = holds(state), time.monotonic() - started
         if held or waited >= wait_s:
-            return held, said, round(waited, 3)
-        time.sleep(LOOK_EVERY_S)
-    return True, Silence(), 0.0
+            return held, state, round(waited, 3)
+        time.sleep(POLL_INTERVAL_S)
+    return True, NoResponse(), 0.0
 
 
 def wait_until_warm(release: str, wait_s: float) -> float:
@@ -89,28 +89,28 @@ def wait_until_warm(release: str, wait_s: float) -> float:
 
     Raises:
         TryAgain: the server is silent, or still loading.
-        InputError: it tells why it can't, or there is no search server at that address.
+        InputError: it reports why it can't, or there is no search server at that address.
     """
     if url := settings().server_url:
         readiness(url)
-    warm, said, waited_s = wait_until(lambda server: release in server.warm, wait_s)
+    warm, state, waited_s = wait_until(lambda server: release in server.warm, wait_s)
     if not warm:
-        raise said.failure(
-            f"server without release {release} in memory after {waited_s:.0f} s ({said.problem or 'still loading'})",
+        raise state.failure(
+            f"server without release {release} in memory after {waited_s:.0f} s ({state.problem or 'still loading'})",
             "a server that has loaded the challenger; the champion serves on",
             "look at the server's log, or raise --wait-s",
         )
     return waited_s
 
 
-def _said(url: str) -> Readiness:
+def _poll(url: str) -> Readiness:
     try:
         return readiness(url)
     except (InputError, TryAgain) as error:
-        return Silence(problem=error.given)
+        return NoResponse(problem=error.given)
 
 
-def _key() -> dict[bytes, bytes]:
-    """The header for the server's full sentence, if this process has the key."""
+def _authorization() -> dict[bytes, bytes]:
+    """The authorization header, with which the server reports problems in full; none if this process has no key."""
     key = settings().key.strip()
     return {b"authorization": f"Bearer {key}".encode()} if key else {}

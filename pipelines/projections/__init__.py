@@ -1,1 +1,1 @@
-"""Projections: pictures of the journal and the store in MLflow and DVC."""
+"""Projections: the journal and the store as MLflow and DVC show them; nothing reads them back to route."""

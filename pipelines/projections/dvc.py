@@ -1,8 +1,8 @@
-"""An artifact's files as DVC knows them: imports from the store, as `dvc import-url --no-download` writes them.
+"""An artifact's files as DVC imports from the store, as `dvc import-url --no-download` writes them.
 
-DVC finds a file in its own caches by md5, and the store names files by sha256, so the store is no DVC remote. An import is the
-form that points at a place with any name: `deps` say where, with the checksum there, and `outs` what the file is called here.
-It has one of each, so an artifact of several files becomes several `.dvc` files.
+DVC finds files in its caches by md5 and the store names files by sha256, so the store can't be a DVC remote. An import points
+at a file of any name: `deps` has its place and checksum, `outs` its name in the project. It has one of each, so an artifact of
+several files becomes several `.dvc` files.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from pipelines.store.recipes import blob_path
 
 MANIFEST = "manifest.json"
 UNSIGNED = ("frozen", "meta", "size")
-"""Fields that DVC leaves out of the checksum by which it sees that somebody edited a `.dvc` file."""
+"""Fields outside of the checksum by which DVC detects an edited `.dvc` file."""
 
 
 def imports(artifact: Artifact, folder: Path) -> dict[str, dict[str, Any]]:
-    """What the `.dvc` file of each file of the artifact says, by the file's name; its manifest is one of them.
+    """The content of the `.dvc` file of each file of the artifact, by the file's name; the manifest is one of them.
 
-    Credentials are never in it: DVC takes those of who pulls.
+    It holds no credentials: DVC uses those of the user who pulls.
 
     Args:
         artifact: whose files.
@@ -84,21 +84,21 @@ def _head(store: Store, path: str) -> tuple[int, str]:
 
     try:
         with store.operation("head", path):
-            found = obstore.head(store.backend, path)
+            meta = obstore.head(store.backend, path)
     except FileNotFoundError:
         return -1, ""
-    return int(found["size"]), (found["e_tag"] or "").strip('"')
+    return int(meta["size"]), (meta["e_tag"] or "").strip('"')
 
 
 def _checksum(stage: dict[str, Any]) -> str:
-    """The checksum that DVC expects of its file."""
+    """The checksum that DVC expects in its file: md5 of the signed fields as sorted JSON."""
     content = json.dumps(_signed(stage), sort_keys=True).encode()
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _signed(value: Any) -> Any:
     if isinstance(value, list):
-        return [_signed(one) for one in value]
+        return [_signed(item) for item in value]
     if isinstance(value, dict):
-        return {key: _signed(one) for key, one in value.items() if key not in UNSIGNED}
+        return {key: _signed(item) for key, item in value.items() if key not in UNSIGNED}
     return value

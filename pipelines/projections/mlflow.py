@@ -1,6 +1,6 @@
-"""MLflow's registered model `release`: a picture of the journal, for people. Nothing here is ever read to route.
+"""MLflow's registered model `release`, which shows the journal to people. Nothing is read from it to route.
 
-Each promoted release is one version with its verdict and measures; the aliases say who is champion and challenger.
+Each promoted release is one version with its verdict and measures; the aliases point at the champion and the challenger.
 """
 
 import re
@@ -23,7 +23,7 @@ REFUSED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_PARAMETER_VALUE", "C
 
 
 def project(store: Store, journal: Journal) -> None:
-    """Show the journal in MLflow, if there is one. The journal stands whatever becomes of this; `reconcile` mends it."""
+    """Show the journal in MLflow, if it is set. An error is only a warning: `reconcile` repairs MLflow later."""
     if not settings().mlflow_uri:
         return
     try:
@@ -33,12 +33,12 @@ def project(store: Store, journal: Journal) -> None:
 
 
 @contextmanager
-def _asked(uri: str) -> Iterator[None]:
+def _translated_errors(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     try:
         yield
-    except (MlflowException, OSError) as error:  # an artifact store that refuses gives requests' errors, or the disk's own
+    except (MlflowException, OSError) as error:  # an artifact store raises those of requests, or of the disk
         reason = str(error).partition("\n")[0][:300]
         raise (InputError if getattr(error, "error_code", "") in REFUSED else TryAgain)(
             f"MLflow at {uri}: {reason}",
@@ -64,14 +64,14 @@ class Registry:
         self.client: Any = MlflowClient(self.uri)
 
     def align(self, journal: Journal, repair: bool = True) -> list[str]:
-        """Compare versions and aliases with the journal and tell each difference; `repair` mends it.
+        """Compare versions and aliases with the journal and log each difference; `repair` corrects it.
 
-        What the journal's last entry has just changed is told as information, anything else as a warning.
+        A difference that the journal's last entry explains is logged as information, any other as a warning.
 
         Raises:
             TryAgain: MLflow does not answer.
         """
-        with _asked(self.uri):
+        with _translated_errors(self.uri):
             named = self._named()
             versions = {release: number for number, release in sorted(named.items(), reverse=True)}
             differences = [*self._unregistered(journal, versions, repair), *self._misplaced(journal, versions, named, repair)]
@@ -80,9 +80,9 @@ class Registry:
         return [text for text, _ in differences]
 
     def _named(self) -> dict[int, str]:
-        """The release of each version. A race leaves several of one release: any of them shows it, the oldest is pointed at."""
-        found = self.client.search_model_versions(f"name='{MODEL}'")
-        return {int(version.version): version.tags.get("release", "") for version in found}
+        """The release of each version. After a race one release has several versions; aliases point at the oldest."""
+        versions = self.client.search_model_versions(f"name='{MODEL}'")
+        return {int(version.version): version.tags.get("release", "") for version in versions}
 
     def _unregistered(self, journal: Journal, versions: dict[str, int], repair: bool) -> Iterator[tuple[str, bool]]:
         for entry in journal.entries:
@@ -96,16 +96,16 @@ class Registry:
         before = journal.routing_before()
         shown = self._aliases()
         for alias in ALIASES:
-            wanted = getattr(journal.routing, alias)
+            release = getattr(journal.routing, alias)
             pointed = named.get(shown[alias], "") if alias in shown else None
-            if pointed == wanted:
+            if pointed == release:
                 continue
             if repair:
-                self._point(alias, versions.get(wanted) if wanted else None)
+                self._point(alias, versions.get(release) if release else None)
             expected = pointed == getattr(before, alias)
             where = f"at release {pointed or 'unknown'} (version {shown[alias]})" if alias in shown else "nowhere"
             yield (
-                f"alias {alias} pointed {where}, journal says {wanted or 'none'}{'' if expected else ': moved by hand?'}",
+                f"alias {alias} pointed {where}, journal says {release or 'none'}{'' if expected else ': moved by hand?'}",
                 expected,
             )
 
@@ -126,7 +126,7 @@ class Registry:
             self.client.delete_registered_model_alias(MODEL, alias)
 
     def _register(self, entry: Entry) -> int:
-        """Make a version of a promoted release, with its card and its verdict to read; returns its number."""
+        """Make a version of a promoted release, with its card and its verdict as files; returns its number."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -141,7 +141,7 @@ class Registry:
         return int(version.version)
 
     def _run(self, entry: Entry) -> str:
-        """A finished MLflow run that carries the files people want to open."""
+        """A finished MLflow run with the files of a version; its id."""
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         place = experiment.experiment_id if experiment else self.client.create_experiment(EXPERIMENT)
         run = str(self.client.create_run(place, run_name=f"release {entry.to}").info.run_id)
@@ -172,7 +172,7 @@ class Registry:
 
 
 def tag(measure: str) -> str:
-    """A measure's name as MLflow takes it for a key.
+    """A measure's name as a key of an MLflow tag.
 
     >>> tag("nDCG@10"), tag("nDCG(judged_only=True)@10")
     ('nDCG_at_10', 'nDCG_judged_only_True_at_10')

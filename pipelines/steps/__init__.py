@@ -1,1 +1,1 @@
-"""The steps: one verb a file. A step is a typed function that carries its file's name; it imports no other step."""
+"""The steps, one file each. A step is a typed function with the name of its file; it imports no other step."""

@@ -1,4 +1,4 @@
-"""The store: immutable artifacts, named by their recipe, that exist once their manifest does.
+"""Artifacts: immutable, named by their recipe; one exists once its manifest is written.
 
 `<store>/<kind>/<id>/manifest.json` names files that lie under `<store>/blobs/<sha256>`.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,15 +20,12 @@ from pipelines.store.objects import Store
 from pipelines.store.provenance import Meter, provenance
 from pipelines.store.recipes import Kind, Manifest, Recipe, blob_path
 
-if TYPE_CHECKING:
-    pass
-
 MIN_PREFIX = 4
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A committed artifact. `found` says that its work was done before."""
+    """A committed artifact. `found`: it was there before, so that nothing was computed."""
 
     store: Store = field(repr=False)
     manifest: Manifest
@@ -69,7 +66,7 @@ class Artifact:
         return self.store.fetch(f"{self.kind}/{self.id}/{name}", entry)
 
     def check_files(self) -> None:
-        """Look whether all files are there in their size, without reading them.
+        """Check that all files are there and have their size, without reading them.
 
         Raises:
             CorruptArtifact: a file is missing or has another size.
@@ -117,7 +114,7 @@ def _corrupt_manifest(store: Store, path: str, reason: str) -> CorruptArtifact:
 
 
 def committed(store: Store, kind: Kind, prefix: str = "") -> list[str]:
-    """The ids of a kind that begin with `prefix`, sorted. A folder without a manifest is none: its writer was killed."""
+    """The ids of a kind that begin with `prefix`, sorted. A folder without a manifest is no artifact: its writer was killed."""
     names = [name for name in store.names(f"{kind}/") if name.startswith(prefix)]
     return [name for name in names if store.size(f"{kind}/{name}/manifest.json") is not None]
 
@@ -171,11 +168,16 @@ def produce(
         written = {str(path.relative_to(folder)): path for path in sorted(Path(folder).rglob("*")) if path.is_file()}
         files = {name: store.keep(path) for name, path in written.items()}
         manifest = Manifest(
-            id=recipe.id, recipe=recipe, files=files, facts=facts, tuning=tuning or {}, provenance=provenance(meter.began),
+            id=recipe.id,
+            recipe=recipe,
+            files=files,
+            facts=facts,
+            tuning=tuning or {},
+            provenance=provenance(meter.began),
             cost=meter.read(),
-        )  # fmt: skip
+        )
         artifact = _commit(store, manifest)
-        for name, path in written.items():  # what gc took for garbage before the manifest named it
+        for name, path in written.items():  # gc may have moved it before the manifest named it
             if artifact.manifest == manifest and store.size(blob_path(files[name])) is None:
                 store.keep(path)
     return artifact
@@ -193,6 +195,6 @@ def _commit(store: Store, manifest: Manifest) -> Artifact:
         for name in manifest.files.keys() | winner.manifest.files.keys()
         if manifest.files.get(name) != winner.manifest.files.get(name)
     )
-    tell = log().warning if differing else log().info
-    tell("lost the race: another run committed first, its files are kept", kind=kind, id=manifest.id, differing=differing)
+    write_log = log().warning if differing else log().info
+    write_log("lost the race: another run committed first, its files are kept", kind=kind, id=manifest.id, differing=differing)
     return winner

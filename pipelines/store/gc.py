@@ -1,11 +1,12 @@
-"""What the store no longer needs, and how it goes so that no commit at the same time can lose anything.
+"""Garbage collection: what no release needs any more, and its removal beside commits that run at the same time.
 
 Live are the releases that the journal routes to or routed to within the retention time, the last three champions and the one
-a rollback returns to, their verdicts, every artifact younger than the retention time, and all that these were made from.
+that a rollback returns to, their verdicts, every artifact younger than the retention time, and the inputs of all of these.
 
-Garbage is moved to `trash/<second>/` first; a later run deletes it from there. A commit looks, after its manifest is there,
-whether its files are, and stores again what is missing; a run of gc looks, after it has moved, whether a manifest that came
-meanwhile names what it moved, and moves that back. Whichever looks last sees the other, so no order of the two loses a file.
+Garbage is moved to `trash/<second>/` first; a later run deletes it from there. A commit checks, after it has written its
+manifest, that its files are there, and stores again what is missing. A run of gc checks, after it has moved files, whether a
+manifest written meanwhile names one of them, and moves that back. Whichever checks last sees the other's work, so no order of
+the two loses a file.
 """
 
 import time
@@ -22,14 +23,14 @@ from pipelines.store.recipes import KINDS, blob_path
 TRASH = "trash"
 CHAMPIONS = 3
 NOTES = ("checkpoints", "results")
-"""Folders of what no manifest names: notes between tries."""
-ROOMS = (*NOTES, TRASH, "blobs", "journal", "lineage")
+"""Folders of files that no manifest names: checkpoints, and results of tasks."""
+OTHER_FOLDERS = (*NOTES, TRASH, "blobs", "journal", "lineage")
 """Folders of the store that hold no artifacts."""
 
 
 @dataclass
 class Garbage:
-    """What may go: artifacts, files that no other artifact names, stale notes, and what is in the trash since the last run."""
+    """What may be removed: artifacts, files that no live artifact names, old checkpoints, results, and trash."""
 
     artifacts: list[Artifact] = field(default_factory=list)
     files: list[Listed] = field(default_factory=list)
@@ -38,17 +39,17 @@ class Garbage:
 
     @property
     def bytes(self) -> int:
-        return sum(one.bytes for one in [*self.files, *self.notes])
+        return sum(file.bytes for file in [*self.files, *self.notes])
 
 
 def artifacts(store: Store) -> dict[str, Artifact]:
     """Every artifact by its id.
 
     Raises:
-        CorruptArtifact: a manifest can't be read, so nobody knows what it names; nothing may go then.
-        InputError: the store has artifacts of a kind that this version does not know, whose files would be taken for garbage.
+        CorruptArtifact: a manifest can't be read, so the files that it names are unknown and nothing is removed.
+        InputError: the store has artifacts of a kind that this version does not know, whose files would count as garbage.
     """
-    unknown = [kind for kind in store.names("") if kind not in (*KINDS, *ROOMS) and _has_manifests(store, kind)]
+    unknown = [kind for kind in store.names("") if kind not in (*KINDS, *OTHER_FOLDERS) and _has_manifests(store, kind)]
     if unknown:
         raise InputError(
             f"artifacts of kind {', '.join(unknown)} in {store.uri}, written by a newer version",
@@ -78,20 +79,20 @@ def live(known: dict[str, Artifact], journal: Journal, since: float) -> set[str]
 
 
 def _last(champions: list[str]) -> list[str]:
-    """The last three different ones, of whom the present one is first."""
+    """The last three different champions, the present one first."""
     return list(dict.fromkeys(reversed(champions)))[:CHAMPIONS]
 
 
 def _closure(known: dict[str, Artifact], roots: set[str]) -> set[str]:
-    """The roots that are artifacts, and all that they were made from."""
-    found: set[str] = set()
+    """The roots that are artifacts, and the inputs of all of them, transitively."""
+    closure: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name in known and name not in found:
-            found.add(name)
+        if name in known and name not in closure:
+            closure.add(name)
             waiting += known[name].inputs.values()
-    return found
+    return closure
 
 
 def seconds(at: str) -> float:
@@ -104,54 +105,54 @@ def seconds(at: str) -> float:
 
 
 def garbage(store: Store, since: float, grace_s: float) -> Garbage:
-    """What may go now.
+    """What may be removed now.
 
     Args:
         since: seconds since 1970; what is younger stays.
-        grace_s: a file that no artifact names may be that of a commit under way for so long, and trash is kept so long.
+        grace_s: seconds for which files that no artifact names are kept, since a commit may be under way, and the trash.
     """
     known = artifacts(store)
     stay = live(known, Journal(store), since)
-    named = _named(artifact for name, artifact in known.items() if name in stay)
-    settled = time.time() - grace_s
+    named = _blobs_of(artifact for name, artifact in known.items() if name in stay)
+    grace_began = time.time() - grace_s
     return Garbage(
         artifacts=[artifact for name, artifact in known.items() if name not in stay],
-        files=[one for one in store.listed("blobs/") if one.path not in named and one.written < settled],
-        notes=[one for room in NOTES for one in store.listed(f"{room}/") if one.written < since],
-        trash=[one for one in store.listed(f"{TRASH}/") if int(one.path.split("/")[1]) < settled],
+        files=[file for file in store.listed("blobs/") if file.path not in named and file.written < grace_began],
+        notes=[file for folder in NOTES for file in store.listed(f"{folder}/") if file.written < since],
+        trash=[file for file in store.listed(f"{TRASH}/") if int(file.path.split("/")[1]) < grace_began],
     )
 
 
-def sweep(store: Store, found: Garbage) -> list[str]:
-    """Take garbage away: empty the old trash, move the rest there; the files that were moved back, since they are named."""
+def sweep(store: Store, unneeded: Garbage) -> list[str]:
+    """Delete the old trash and move the garbage there; returns the files that were moved back, since a manifest names them."""
     returned = put_back(store)
-    for one in [*found.trash, *found.notes]:
-        store.delete(one.path)
+    for file in [*unneeded.trash, *unneeded.notes]:
+        store.delete(file.path)
     place = f"{TRASH}/{int(time.time())}"
-    for artifact in found.artifacts:  # first, so that no manifest ever names what is gone
+    for artifact in unneeded.artifacts:  # first, so that no manifest ever names what is gone
         path = f"{artifact.kind}/{artifact.id}/manifest.json"
         store.move(path, f"{place}/{path}")
-    for one in found.files:
-        store.move(one.path, f"{place}/{one.path}")
+    for file in unneeded.files:
+        store.move(file.path, f"{place}/{file.path}")
     return returned + put_back(store)
 
 
 def put_back(store: Store) -> list[str]:
-    """Move files out of the trash that an artifact names and the store lacks; which."""
-    trashed = {one.path.split("/", 2)[2]: one.path for one in store.listed(f"{TRASH}/") if "/blobs/" in one.path}
-    missing = [path for path in _named(artifacts(store).values()) if path in trashed and store.size(path) is None]
+    """Move files that an artifact names and the store lacks out of the trash; returns their paths."""
+    trashed = {file.path.split("/", 2)[2]: file.path for file in store.listed(f"{TRASH}/") if "/blobs/" in file.path}
+    missing = [path for path in _blobs_of(artifacts(store).values()) if path in trashed and store.size(path) is None]
     for path in missing:
         store.move(trashed[path], path)
     return missing
 
 
-def _named(those: Iterable[Artifact]) -> set[str]:
-    return {blob_path(entry) for artifact in those for entry in artifact.manifest.files.values()}
+def _blobs_of(artifacts: Iterable[Artifact]) -> set[str]:
+    return {blob_path(entry) for artifact in artifacts for entry in artifact.manifest.files.values()}
 
 
-def kinds(those: Iterable[Artifact]) -> Iterator[str]:
-    """How many of each kind, as words: `3 shard`."""
+def counts_by_kind(artifacts: Iterable[Artifact]) -> Iterator[str]:
+    """How many artifacts there are of each kind, as text: `3 shard`."""
     counted: dict[str, int] = {}
-    for artifact in those:
+    for artifact in artifacts:
         counted[artifact.kind] = counted.get(artifact.kind, 0) + 1
     yield from (f"{count} {kind}" for kind, count in sorted(counted.items()))

@@ -1,6 +1,6 @@
-"""The journal: all mutable state. `journal/<n>.json`; whoever creates entry n+1 has won, and the last entry routes.
+"""The journal: all mutable state, as entries `journal/<n>.json`. Whoever creates entry n+1 wins; the last entry routes.
 
-Each entry names the sha256 of the one before, so an entry that was changed or slipped in by hand is seen.
+Each entry has the sha256 of the entry before, so an entry that was changed or inserted by hand is detected.
 """
 
 import time
@@ -27,12 +27,12 @@ ROUTES: Mapping[Action, Routed] = {
     "waive": "nothing",
     "erase": "nothing",
 }
-"""What each action changes in the routing table. A reader passes over those that change nothing."""
+"""What each action changes in the routing table. Readers of the routing skip actions that change nothing."""
 GENESIS = "0" * 64
 
 
 class Routing(BaseModel):
-    """Who serves: the champion takes the default traffic, the challenger is warm beside it."""
+    """The routing table: the champion takes the default traffic, the challenger is loaded beside it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,7 +72,7 @@ class Entry(BaseModel):
 
 
 class Journal:
-    """The entries as one reader has seen them so far; `refresh` reads on from there."""
+    """The entries that were read so far; `refresh` reads those written since."""
 
     def __init__(self, store: Store, read: bool = True) -> None:
         self.store = store
@@ -123,20 +123,30 @@ class Journal:
         if ROUTES[action] == "nothing" and routing != self.routing:
             raise ValueError(f"{action} does not route, and can't change {self.routing} to {routing}")
         before = self.routing.challenger if ROUTES[action] == "challenger" else self.routing.champion
-        given = settings()
+        current = settings()
         try:
             entry = Entry(
-                n=n, at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), who=who or given.who, why=why, action=action,
-                from_=before, to=to, verdict=verdict, routing=routing, dag=given.dag, dag_run=given.dag_run,
-                attempt=uuid.uuid4().hex, parent=self._tip,
-            )  # fmt: skip
+                n=n,
+                at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                who=who or current.who,
+                why=why,
+                action=action,
+                from_=before,
+                to=to,
+                verdict=verdict,
+                routing=routing,
+                dag=current.dag,
+                dag_run=current.dag_run,
+                attempt=uuid.uuid4().hex,
+                parent=self._tip,
+            )
         except ValidationError as error:
             raise InputError(
                 f"journal entry with {error.errors()[0]['loc']}", error.errors()[0]["msg"], "give it a value"
             ) from None
         body = entry.model_dump_json(by_alias=True, indent=1).encode()
         self._check_gap(n)
-        # An answer that was lost on the network is asked for again by the client, which then meets its own entry.
+        # Where a response was lost, the client retries the write and meets its own entry, which is a success.
         if not self.store.create(entry_path(n), body) and self._read(n) != body:
             raise TryAgain(
                 f"{action} of {to} as journal entry {n}",
@@ -157,9 +167,9 @@ class Journal:
         return served
 
     def previous_champion(self) -> str | None:
-        """What a rollback returns to: the champion that the present one replaced, never one that was rolled back from.
+        """The release that a rollback returns to: the champion before the present one, without those that were rolled back.
 
-        A release that a rollback left, or passed over on its way back, is out until it becomes champion again.
+        A release that a rollback left or skipped is no candidate until it becomes champion again.
         """
         line: list[str] = []
         for entry in self._of("champion"):
@@ -189,18 +199,18 @@ class Journal:
 
     def latest(self, action: Action, *, to: str = "", left: str = "") -> Entry | None:
         """The youngest entry of an action, to or away from a release."""
-        found = (entry for entry in reversed(self.entries) if entry.action == action)
-        return next((entry for entry in found if to in ("", entry.to) and left in ("", entry.from_)), None)
+        entries = (entry for entry in reversed(self.entries) if entry.action == action)
+        return next((entry for entry in entries if to in ("", entry.to) and left in ("", entry.from_)), None)
 
     def resumed(self, action: Action, to: str = "") -> Entry | None:
-        """The entry that an earlier try of this dag run wrote, which a retry finishes or reports instead of repeating it.
+        """The youngest entry of this action by this dag run, which an earlier try wrote; None outside a dag run.
 
-        Others may have written since. A run id alone does not identify it: every DAG has its own `manual__1`.
+        Other runs may have written since. The DAG's id is compared, too: run ids such as `manual__1` repeat across DAGs.
         """
-        given = settings()
-        run = (action, given.dag, given.dag_run)
-        found = (entry for entry in reversed(self.entries) if (entry.action, entry.dag, entry.dag_run) == run)
-        return next((entry for entry in found if entry.to.startswith(to)), None) if given.dag_run else None
+        current = settings()
+        run = (action, current.dag, current.dag_run)
+        entries = (entry for entry in reversed(self.entries) if (entry.action, entry.dag, entry.dag_run) == run)
+        return next((entry for entry in entries if entry.to.startswith(to)), None) if current.dag_run else None
 
     def _read(self, n: int) -> bytes | None:
         try:
@@ -223,7 +233,7 @@ class Journal:
         return entry
 
     def _check_gap(self, n: int) -> None:
-        """Entry `n` must be the end: what lies behind it without it would be taken for its successor."""
+        """Refuse to write entry `n` where it is missing and later ones are there, which would then seem to follow it."""
         behind = [name for name in self.store.names("journal/") if name > f"{n:08d}.json"]
         if behind and self._read(n) is None:
             raise self._corrupt(n, f"missing, but {behind[0]} is there")
@@ -237,7 +247,7 @@ class Journal:
 
 
 def entry_path(n: int) -> str:
-    """Where entry `n` lies.
+    """The path of entry `n` in the store.
 
     >>> entry_path(7)
     'journal/00000007.json'

@@ -1,7 +1,7 @@
-"""Which artifact was made from which, as OpenLineage events: one for each commit, under the Airflow task that asked for it.
+"""Lineage as OpenLineage events: one for each committed artifact, with the Airflow task as its parent run.
 
-Without a transport of one's own (OPENLINEAGE_URL, OPENLINEAGE_CONFIG, OPENLINEAGE__TRANSPORT__TYPE) each event becomes a file
-in the store's folder `lineage`; OPENLINEAGE_DISABLED=true turns them off. The model: OpenLineage's specification, RunEvent.
+Unless a transport is configured (OPENLINEAGE_URL, OPENLINEAGE_CONFIG, OPENLINEAGE__TRANSPORT__TYPE) each event is a file
+in the store's folder `lineage`; OPENLINEAGE_DISABLED=true turns events off. The model: OpenLineage's specification, RunEvent.
 """
 
 import logging
@@ -22,7 +22,7 @@ NAMED = "ratchet:lineage:"
 
 
 def emit(store: "Store", manifest: "Manifest") -> None:
-    """Tell of a committed artifact. Lineage that can't be told is a warning: the artifact is there all the same."""
+    """Emit the event of a committed artifact. A transport that fails is a warning, since the artifact is committed."""
     try:
         import openlineage.client  # noqa: F401
     except ImportError:  # an environment without the extra `steps`, which commits nothing
@@ -34,18 +34,18 @@ def emit(store: "Store", manifest: "Manifest") -> None:
 
 
 def _client(store: "Store", manifest: "Manifest") -> Any:
-    """With the transport that the environment asks for, else into the store: the console is the step's result's."""
+    """A client with the configured transport, else with one that writes into the store: stdout is for the step's result."""
     from openlineage.client import OpenLineageClient
 
     logging.getLogger("openlineage").setLevel(logging.ERROR)
-    asked = OpenLineageClient()
-    if asked.transport.kind != "console":
-        return asked
+    configured = OpenLineageClient()
+    if configured.transport.kind != "console":
+        return configured
     return OpenLineageClient(config={"transport": _into_store(store, manifest)})
 
 
 def _into_store(store: "Store", manifest: "Manifest") -> dict[str, Any]:
-    """The file transport, with a file for each event."""
+    """The configuration of the file transport, with one file for each event."""
     path = f"lineage/{manifest.recipe.kind}-{manifest.id}"
     if store.local is not None:
         (store.local / "lineage").mkdir(exist_ok=True)
@@ -53,35 +53,42 @@ def _into_store(store: "Store", manifest: "Manifest") -> dict[str, Any]:
     options = {"protocol": "s3", "config": {"endpoint": store.endpoint} if store.endpoint else {}}
     options["client_options"] = {"allow_http": store.endpoint.startswith("http://")}
     return {
-        "type": "file", "log_file_path": f"{store.uri}/{path}", "filesystem": "obstore.fsspec.FsspecStore", "fs_kwargs": options
-    }  # fmt: skip
+        "type": "file",
+        "log_file_path": f"{store.uri}/{path}",
+        "filesystem": "obstore.fsspec.FsspecStore",
+        "fs_kwargs": options,
+    }
 
 
 def _event(store: "Store", manifest: "Manifest") -> Any:
     from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 
     recipe = manifest.recipe
-    named = uuid.uuid5(uuid.NAMESPACE_URL, f"{NAMED}{manifest.id}:{manifest.provenance['at']}")
+    run_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{NAMED}{manifest.id}:{manifest.provenance['at']}")
     return RunEvent(
         eventType=RunState.COMPLETE,
         eventTime=datetime.now(UTC).isoformat(),
-        run=Run(runId=str(named), facets=_parent()),
+        run=Run(runId=str(run_id), facets=_parent_facet()),
         job=Job(namespace=NAMESPACE, name=recipe.step),
-        inputs=[InputDataset(namespace=store.uri, name=one, facets=_said(role)) for role, one in recipe.inputs.items() if one],
-        outputs=[OutputDataset(namespace=store.uri, name=manifest.id, facets=_said(recipe.kind))],
+        inputs=[
+            InputDataset(namespace=store.uri, name=artifact, facets=_documentation(role))
+            for role, artifact in recipe.inputs.items()
+            if artifact
+        ],
+        outputs=[OutputDataset(namespace=store.uri, name=manifest.id, facets=_documentation(recipe.kind))],
         producer=PRODUCER,
     )
 
 
-def _said(what: str) -> dict[str, Any]:
-    """A dataset is named by its id alone, which is the same wherever it is an input; what it is there stands beside it."""
+def _documentation(role: str) -> dict[str, Any]:
+    """The facet with the role of a dataset, whose name is its artifact's id alone, so that it is the same in every event."""
     from openlineage.client.facet_v2 import documentation_dataset
 
-    return {"documentation": documentation_dataset.DocumentationDatasetFacet(description=what)}
+    return {"documentation": documentation_dataset.DocumentationDatasetFacet(description=role)}
 
 
-def _parent() -> dict[str, Any]:
-    """The facet of the run that asked for this one, if there is one: `namespace/job/run`."""
+def _parent_facet() -> dict[str, Any]:
+    """The facet of the parent run, if the settings name one as `namespace/job/run`."""
     from openlineage.client.facet_v2 import parent_run
 
     parts = settings().lineage_parent.split("/")

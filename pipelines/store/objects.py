@@ -1,4 +1,4 @@
-"""The object store below everything: a folder or a bucket, with create-if-absent writes and files under their sha256."""
+"""The object store: a folder or a bucket, with create-if-absent writes and files named by their sha256."""
 
 import hashlib
 import tempfile
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -19,13 +18,10 @@ from pipelines.settings import Settings, settings
 from pipelines.store.bucket import IN_FLIGHT, REFUSALS, s3_store
 from pipelines.store.recipes import FileEntry, blob_path, digest_file
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Listed:
-    """Something in the store: its path, its size in bytes, and when it was written, in seconds since 1970."""
+    """An object of a listing: its path, its size in bytes, and when it was written, in seconds since 1970."""
 
     path: str
     bytes: int
@@ -33,7 +29,10 @@ class Listed:
 
 
 class Store:
-    """An object store through obstore. Every operation passes through `operation`, so tests can count and break them."""
+    """An object store through obstore.
+
+    Every operation runs inside `operation`, which turns errors of the backend into step errors; tests count and fail it.
+    """
 
     def __init__(
         self, uri: str, s3_endpoint: str = "", cache: Path | None = None, account: Mapping[str, str] | None = None
@@ -54,7 +53,16 @@ class Store:
 
     @contextmanager
     def operation(self, name: str, path: str) -> Iterator[None]:
-        """One operation on the store: what passes here is retried by the caller's caller, never half-done."""
+        """Run one operation of the backend and translate its errors.
+
+        Args:
+            name, path: what is done to what, for the message.
+
+        Raises:
+            FileNotFoundError: there is no object at `path`.
+            InputError: the backend refuses for a reason that stays, such as missing rights; see `REFUSALS`.
+            TryAgain: any other error of the network or the disk, after the client's own retries.
+        """
         try:
             yield
         except (BaseError, OSError) as error:
@@ -69,7 +77,7 @@ class Store:
             ) from error
 
     def create(self, path: str, body: bytes) -> bool:
-        """Write `body` at `path` unless something is there. True if this call wrote it."""
+        """Write `body` at `path` unless there is an object. True if this call wrote it."""
         with self.operation("create", path):
             try:
                 obstore.put(self.backend, path, body, mode="create", use_multipart=False)
@@ -78,7 +86,7 @@ class Store:
         return True
 
     def write(self, path: str, body: bytes) -> None:
-        """Write `body` at `path`, over what may be there: for notes between tries, never for artifacts."""
+        """Write or overwrite `body` at `path`: for checkpoints and results of tasks, never for artifacts."""
         with self.operation("write", path):
             obstore.put(self.backend, path, body, use_multipart=False)
 
@@ -86,13 +94,13 @@ class Store:
         """The bytes at `path`.
 
         Raises:
-            FileNotFoundError: nothing is there.
+            FileNotFoundError: there is no object.
         """
         with self.operation("read", path):
             return bytes(obstore.get(self.backend, path).bytes())
 
     def size(self, path: str) -> int | None:
-        """The size in bytes of what lies at `path`, None if nothing does."""
+        """The size in bytes of the object at `path`, None if there is none."""
         with self.operation("size", path):
             try:
                 return int(obstore.head(self.backend, path)["size"])
@@ -102,29 +110,29 @@ class Store:
     def names(self, prefix: str) -> list[str]:
         """The folders and files directly under `prefix`, sorted."""
         with self.operation("names", prefix):
-            found = obstore.list_with_delimiter(self.backend, prefix)
-            paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
+            listing = obstore.list_with_delimiter(self.backend, prefix)
+            paths = [*listing["common_prefixes"], *(entry["path"] for entry in listing["objects"])]
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 
     def listed(self, prefix: str) -> Iterator[Listed]:
-        """Everything under `prefix`, at any depth."""
+        """All objects under `prefix`, at any depth."""
         with self.operation("list", prefix):
-            for found in obstore.list(self.backend, prefix):
-                for one in found:
-                    yield Listed(one["path"], one["size"], one["last_modified"].timestamp())
+            for chunk in obstore.list(self.backend, prefix):
+                for entry in chunk:
+                    yield Listed(entry["path"], entry["size"], entry["last_modified"].timestamp())
 
     def move(self, path: str, target: str) -> None:
-        """Give what lies at `path` another name; nothing there is fine: another may have been first."""
+        """Rename the object at `path`; no error if there is none, since another process may have moved it."""
         with self.operation("move", path), suppress(FileNotFoundError):
             obstore.rename(self.backend, path, target)
 
     def delete(self, path: str) -> None:
-        """Remove what lies at `path`; nothing there is fine: another may have been first."""
+        """Delete the object at `path`; no error if there is none, since another process may have deleted it."""
         with self.operation("delete", path), suppress(FileNotFoundError):
             obstore.delete(self.backend, path)
 
     def keep(self, file: Path) -> FileEntry:
-        """Store a file under its sha256, once. What lies there already is read again: damage is replaced, not inherited."""
+        """Store a file under its sha256, unless it is there; an object there with other content is replaced."""
         entry = FileEntry(sha256=digest_file(file), bytes=file.stat().st_size)
         blob = blob_path(entry)
         size = self.size(blob)
@@ -137,7 +145,7 @@ class Store:
         return entry
 
     def _digest(self, path: str) -> str:
-        """The sha256 of what lies at `path`, read in chunks; that of nothing if it has gone meanwhile."""
+        """The sha256 of the object at `path`, read in chunks; that of no bytes if there is none any more."""
         content = hashlib.sha256()
         with self.operation("digest", path), suppress(FileNotFoundError):
             for chunk in obstore.get(self.backend, path):
@@ -145,7 +153,7 @@ class Store:
         return content.hexdigest()
 
     def fetch(self, name: str, entry: FileEntry) -> Path:
-        """A local path with the verified content of `entry`, called `name` in messages.
+        """A local path to the verified content of `entry`; messages call it `name`.
 
         Raises:
             CorruptArtifact: the content is missing or is not what the manifest names.
@@ -172,7 +180,7 @@ class Store:
         return self.cache
 
     def _download(self, blob: str, path: Path) -> None:
-        """Bring a blob into the cache, all at once; nothing appears there if the store has none."""
+        """Download a blob into the cache under a temporary name, then rename it; no file appears if the store has none."""
         with self.operation("fetch", blob):
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part, suppress(FileNotFoundError):
@@ -201,7 +209,7 @@ def _local_store(folder: Path) -> LocalStore:
         ) from None
 
 
-def open_store(given: Settings | None = None, account: Mapping[str, str] | None = None) -> Store:
-    """The store that the settings name, as the environment's account or another one."""
-    chosen = given or settings()
-    return Store(chosen.store_uri, chosen.s3_endpoint, chosen.home / "cache", account)
+def open_store(current: Settings | None = None, account: Mapping[str, str] | None = None) -> Store:
+    """The store of the settings, with the credentials of the environment or of `account`."""
+    current = current or settings()
+    return Store(current.store_uri, current.s3_endpoint, current.home / "cache", account)

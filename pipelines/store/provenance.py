@@ -1,4 +1,4 @@
-"""What a manifest records beside the recipe and never as identity: who, where, when, by which code, and at what cost."""
+"""Provenance and cost of an artifact, which its manifest records beside the recipe and which never enter its id."""
 
 import platform
 import resource
@@ -37,19 +37,19 @@ def provenance(began: float) -> dict[str, Any]:
     Args:
         began: when the work on it began, in seconds since 1970; where a step does it, the step's own start is recorded.
     """
-    given = settings()
+    current = settings()
     return {
         "at": time.strftime(UTC, time.gmtime()),
-        "who": given.who,
+        "who": current.who,
         "host": socket.gethostname(),
         "python": platform.python_version(),
-        "git_sha": given.git_sha or _git_sha(),
-        "image": given.image_digest,
-        "pod": given.pod,
-        "node": given.node,
-        "queued_at": given.queued_at,
+        "git_sha": current.git_sha or _git_sha(),
+        "image": current.image_digest,
+        "pod": current.pod,
+        "node": current.node,
+        "queued_at": current.queued_at,
         "started_at": time.strftime(UTC, time.gmtime(step_started() or began)),
-        "dag_run": "/".join(part for part in (given.dag, given.dag_run, given.task) if part),
+        "dag_run": "/".join(part for part in (current.dag, current.dag_run, current.task) if part),
     }
 
 

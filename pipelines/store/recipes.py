@@ -1,4 +1,4 @@
-"""What names an artifact: its recipe, whose hash is its id, and the manifest that names its files."""
+"""Recipes, whose hash is an artifact's id, and manifests, which name an artifact's files."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 @dataclass(frozen=True)
 class KindInfo:
-    """What holds for all artifacts of a kind: whether each carries a page for people, `report.html`."""
+    """Properties of a kind of artifact: whether each has a page for people, `report.html`."""
 
     has_report: bool = False
 
@@ -70,7 +70,7 @@ class FileEntry(BaseModel):
 
 
 class Recipe(BaseModel):
-    """What an artifact is made from; the whole of its identity.
+    """The identity of an artifact: the step and its version, the inputs and the semantic params.
 
     >>> Recipe(kind="index", step="index", version=1, inputs={"embeddings": "ab"}, params={"kind": "flat"}).id
     '79d1475d926558716484'
@@ -91,7 +91,7 @@ class Recipe(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What the store says of one artifact. Only `recipe` is identity; the rest was observed."""
+    """The record of one artifact. Only `recipe` is identity; the rest was observed when it was made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -106,5 +106,5 @@ class Manifest(BaseModel):
 
 
 def blob_path(entry: FileEntry) -> str:
-    """Where a file's content lies, whatever artifacts share it."""
+    """The path of a file's content in the store; artifacts with equal files share it."""
     return f"blobs/{entry.sha256}"

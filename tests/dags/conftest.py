@@ -66,10 +66,10 @@ def _seen(dag_run: Any) -> DagRun:
         tasks: dict[str, list[str]] = {}
         for instance in row.get_task_instances(session=session):
             tasks.setdefault(instance.task_id, []).append(str(instance.state))
-        pulled = session.scalars(select(XComModel).where(XComModel.run_id == row.run_id, XComModel.key == "result"))
-        results = {one.task_id: XComModel.deserialize_value(one) for one in pulled}
-        told = session.scalars(
+        xcoms = session.scalars(select(XComModel).where(XComModel.run_id == row.run_id, XComModel.key == "result"))
+        results = {xcom.task_id: XComModel.deserialize_value(xcom) for xcom in xcoms}
+        asset_events = session.scalars(
             select(AssetEvent).where(AssetEvent.source_run_id == row.run_id, AssetEvent.source_dag_id == row.dag_id)
         )
-        events = [(event.asset.name, event.extra) for event in told]
+        events = [(event.asset.name, event.extra) for event in asset_events]
         return DagRun(str(row.state), row.note, tasks, results, events)

@@ -24,11 +24,11 @@ ROWS = "id,name\n" + "".join(f"p{number},a {colour} lamp\n" for number, colour i
 def connection(airflow_database):
     """Make the connection `aws_default` in Airflow's database, for one test."""
 
-    def make(**said):
+    def make(**fields):
         with create_session() as session:
             session.execute(delete(Connection).where(Connection.conn_id == "aws_default"))
-            if said:
-                session.add(Connection(conn_id="aws_default", conn_type="aws", **said))
+            if fields:
+                session.add(Connection(conn_id="aws_default", conn_type="aws", **fields))
 
     yield make
     make()
@@ -85,10 +85,10 @@ def test_waits_then_reads_with_the_connection_and_tells_no_secret(run_dag, s3, b
     logged = "".join(capfd.readouterr())
     assert "committed kind=corpus" in logged
     shown += [logged, str(corpus.manifest)]
-    told = "\n".join(shown)
-    assert f"{bucket}/in/own.csv" in told
+    everything = "\n".join(shown)
+    assert f"{bucket}/in/own.csv" in everything
     for secret in (s3.access_key, s3.secret_key):
-        assert secret not in told
+        assert secret not in everything
 
 
 def test_without_a_key_nothing_is_waited_for(run_dag, icons_folder):
@@ -121,9 +121,9 @@ def test_an_account_that_may_not_look_fails_at_once(run_dag, s3, bucket, connect
     )
     done = run_dag("ingest_corpus", often, wait_for=f"{bucket}/key")
     assert done.tasks == {"wait_for": ["failed"], "ingest": ["upstream_failed"], "check": ["upstream_failed"]}
-    said = "".join(capfd.readouterr())
-    assert "an account that may read the key and list its bucket" in said
-    assert "wrong-hush" not in said
+    logged = "".join(capfd.readouterr())
+    assert "an account that may read the key and list its bucket" in logged
+    assert "wrong-hush" not in logged
 
 
 def test_reading_without_credentials_is_refused(run_dag, s3, bucket, connection, home, monkeypatch, capfd):

@@ -21,16 +21,16 @@ from tests.conftest import PROJECT
 
 @pytest.fixture
 def taken():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        one.listen()
-        yield one.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
 
 
 def test_a_port_that_was_asked_for_and_is_taken(taken, home):
-    given = {**os.environ, "SERVER_PORT": str(taken)}
+    variables = {**os.environ, "SERVER_PORT": str(taken)}
     command = [sys.executable, "-m", "demo.services", "up"]
-    answer = subprocess.run(command, cwd=PROJECT, env=given, capture_output=True, text=True, timeout=60, check=False)
+    answer = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 2
     assert answer.stderr == (
         f"error: given port {taken} for server, which is taken; expected a free port; "
@@ -76,18 +76,18 @@ def test_a_number_that_another_process_has_by_now_is_left_alone():
 
 
 def test_down_with_nothing_running(home):
-    told: list[str] = []
-    Services().down(told.append)
-    assert told == [f"  nothing was running in {home}"]
+    lines: list[str] = []
+    Services().down(lines.append)
+    assert lines == [f"  nothing was running in {home}"]
     assert not home.exists()
 
 
 def test_every_service_is_told_of_the_others_before_any_starts(home):
     services = Services()
     assert services._assign_urls() == ["airflow", "mlflow", "server"]
-    told = services.environment()
-    assert told["RATCHET_MLFLOW_URI"] == services.urls["mlflow"] != ""
-    assert told["RATCHET_SERVER_URL"] == services.urls["server"] != ""
+    variables = services.environment()
+    assert variables["RATCHET_MLFLOW_URI"] == services.urls["mlflow"] != ""
+    assert variables["RATCHET_SERVER_URL"] == services.urls["server"] != ""
 
 
 def test_a_shell_gets_the_environment_as_it_is_whatever_is_in_a_name(tmp_path, monkeypatch):
@@ -111,18 +111,18 @@ def test_of_two_commands_at_once_the_second_waits_and_finds_what_the_first_start
         started.append(process)
         born = psutil.Process(process.pid).create_time()
         services.running[name] = Service(process.pid, born, services.urls[name], "")
-        services.file.write_text(json.dumps({name: asdict(one) for name, one in services.running.items()}))
+        services.file.write_text(json.dumps({name: asdict(service) for name, service in services.running.items()}))
 
     monkeypatch.setattr(Services, "_start", start)
     monkeypatch.setattr(Services, "_wait", lambda *_: None)
-    told: list[str] = []
+    lines: list[str] = []
     both = [Services(), Services()]  # both have seen that nothing runs
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda one: one.up(told.append), both)
+        first, second = pool.map(lambda services: services.up(lines.append), both)
     try:
         assert len(started) == 3
         assert first == second
-        assert [line for line in told if "waiting for another command" in line] != []
+        assert [line for line in lines if "waiting for another command" in line] != []
     finally:
-        Services().down(told.append)
+        Services().down(lines.append)
     assert [process.wait(10) for process in started] != []

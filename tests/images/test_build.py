@@ -18,10 +18,10 @@ def build(tmp_path):
     docker.chmod(0o755)
 
     def run(*targets, **variables):
-        given = {key: value for key, value in os.environ.items() if key not in ("TORCH_WHEELS", "PIP_FIND_LINKS", "BASE")}
+        environment = {key: value for key, value in os.environ.items() if key not in ("TORCH_WHEELS", "PIP_FIND_LINKS", "BASE")}
         command = ["sh", str(PROJECT / "images/build.sh"), *targets]
         subprocess.run(
-            command, env={**given, "DOCKER": str(docker), **variables}, check=True, capture_output=True, cwd=tmp_path
+            command, env={**environment, "DOCKER": str(docker), **variables}, check=True, capture_output=True, cwd=tmp_path
         )
         return [call for call in (tmp_path / "calls").read_text().splitlines() if " image inspect " not in call]
 

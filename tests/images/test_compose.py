@@ -37,8 +37,8 @@ def check_tag(name, service):
 
 
 def check_ports(name, service):
-    given = service.get("ports", [])
-    return all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in given) and (not given or name in PUBLISHED)
+    ports = service.get("ports", [])
+    return all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports) and (not ports or name in PUBLISHED)
 
 
 def check_network(name, service):
@@ -163,11 +163,11 @@ def test_all_parts_are_there_and_what_is_declared_is_used():
 
 
 def test_the_settings_know_every_variable():
-    given = {
+    variables = {
         name for service in STACK["services"].values() for name in service.get("environment", {}) if name.startswith("RATCHET_")
     }
-    assert given
-    assert {name for name in given if name.removeprefix("RATCHET_").lower() not in Settings.model_fields} == set()
+    assert variables
+    assert {name for name in variables if name.removeprefix("RATCHET_").lower() not in Settings.model_fields} == set()
 
 
 def test_only_those_who_write_hold_an_account_that_may():

@@ -38,7 +38,7 @@ def url():
 
 
 @pytest.mark.parametrize(
-    ("asked", "well"),
+    ("arguments", "well"),
     [
         ("/healthz", True),
         ("/broken", False),
@@ -49,8 +49,8 @@ def url():
         ("/healthz scheduler", False),
     ],
 )
-def test_health(url, asked, well):
-    assert healthy(*f"{url}{asked}".split()) is well
+def test_health(url, arguments, well):
+    assert healthy(*f"{url}{arguments}".split()) is well
 
 
 def test_nobody_there():

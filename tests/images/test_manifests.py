@@ -19,7 +19,7 @@ KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 RESOURCES = [
     resource for name in KUSTOMIZATION["resources"] for resource in yaml.safe_load_all((FOLDER / name).read_text()) if resource
 ]
-NAMES = [f"{one['kind']}/{one['metadata']['name']}" for one in RESOURCES]
+NAMES = [f"{resource['kind']}/{resource['metadata']['name']}" for resource in RESOURCES]
 BY_NAME = dict(zip(NAMES, RESOURCES, strict=True))
 SERVE = BY_NAME["Deployment/serve"]
 POD = SERVE["spec"]["template"]["spec"]
@@ -49,8 +49,8 @@ def test_no_file_is_forgotten():
 def test_everything_is_in_the_namespace():
     namespace = Settings.model_fields["namespace"].default
     assert KUSTOMIZATION["namespace"] == namespace
-    assert {one["metadata"].get("namespace", one["metadata"]["name"]) for one in RESOURCES} == {namespace}
-    assert not [one for one in RESOURCES if one["kind"].startswith("Cluster")]
+    assert {resource["metadata"].get("namespace", resource["metadata"]["name"]) for resource in RESOURCES} == {namespace}
+    assert not [resource for resource in RESOURCES if resource["kind"].startswith("Cluster")]
 
 
 def test_airflow_may_run_pods_and_nothing_more():
@@ -103,7 +103,7 @@ def test_services_policies_and_budgets_mean_the_servers_pods():
     selectors += [BY_NAME["NetworkPolicy/callers-of-serve"]["spec"]["podSelector"]["matchLabels"]]
     assert [selector for selector in selectors if not selector.items() <= labels.items()] == []
     port = Settings.model_fields["server_port"].default
-    assert {one["port"] for name in ("serve", "serve-watch") for one in BY_NAME[f"Service/{name}"]["spec"]["ports"]} == {port}
+    assert {port["port"] for name in ("serve", "serve-watch") for port in BY_NAME[f"Service/{name}"]["spec"]["ports"]} == {port}
     assert CONTAINER["ports"][0]["containerPort"] == port
 
 
@@ -129,22 +129,22 @@ def test_the_settings_take_what_the_config_maps_say(monkeypatch, name):
 
 
 def test_no_secret_is_written_down():
-    assert "Secret" not in {one["kind"] for one in RESOURCES}
+    assert "Secret" not in {resource["kind"] for resource in RESOURCES}
     variables = [
         *CONTAINER["env"],
-        *({"name": key, "value": value} for one in RESOURCES for key, value in one.get("data", {}).items()),
+        *({"name": key, "value": value} for resource in RESOURCES for key, value in resource.get("data", {}).items()),
     ]
-    telling = [one["name"] for one in variables if re.search(r"PASSWORD|KEY|TOKEN|AWS_", one["name"])]
+    telling = [variable["name"] for variable in variables if re.search(r"PASSWORD|KEY|TOKEN|AWS_", variable["name"])]
     assert telling == ["RATCHET_SERVER_KEY_FILE"]
     assert not re.search(r"://[^/\s\"]*:[^/\s\"]*@", json.dumps(RESOURCES))
 
 
 def test_secrets_and_maps_that_are_named_exist_or_are_told():
-    told = (PROJECT / "docs/kubernetes.md").read_text()
+    page = (PROJECT / "docs/kubernetes.md").read_text()
     named = [source["secretRef"]["name"] for source in CONTAINER["envFrom"] if "secretRef" in source]
     named += [volume["secret"]["secretName"] for volume in POD["volumes"] if "secret" in volume]
     assert named == [Settings.model_fields["store_secret"].default, "ratchet-server"]
-    assert [name for name in named if f"create secret generic {name}" not in told] == []
+    assert [name for name in named if f"create secret generic {name}" not in page] == []
     maps = [source["configMapRef"]["name"] for source in CONTAINER["envFrom"] if "configMapRef" in source]
     assert [name for name in maps if f"ConfigMap/{name}" not in BY_NAME] == []
 

@@ -52,7 +52,7 @@ def test_who_shares_a_secret_shares_the_same_one(made):
         password = made[f"{name}_password"]
         assert made[f"{name}_database"] == f"postgresql+psycopg2://{name}:{password}@postgres/{name}"
     assert made["valkey.conf"] == f"requirepass {made['valkey_password']}"
-    accounts = {one["name"]: one for one in json.loads(made["s3.json"])["identities"]}
+    accounts = {account["name"]: account for account in json.loads(made["s3.json"])["identities"]}
     assert set(accounts) == {"admin", "ratchet", "reader", "mlflow"}
     for name, account in accounts.items():
         (key,) = account["credentials"]
@@ -61,7 +61,7 @@ def test_who_shares_a_secret_shares_the_same_one(made):
 
 
 def test_the_readers_account_may_not_write(made):
-    accounts = {one["name"]: one["actions"] for one in json.loads(made["s3.json"])["identities"]}
+    accounts = {account["name"]: account["actions"] for account in json.loads(made["s3.json"])["identities"]}
     assert accounts["reader"] == ["Read:ratchet", "List:ratchet"]
     assert [action for action in accounts["ratchet"] if not action.endswith(":ratchet")] == []
 

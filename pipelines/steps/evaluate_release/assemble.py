@@ -34,7 +34,7 @@ class AssembleResult(Result):
 
 
 def assemble(params: AssembleParams) -> AssembleResult:
-    """Put the parts of a release together; refuse parts that were not made from each other."""
+    """Make a release of its parts; refuse parts that were not made from each other."""
     from pipelines.retrieval.champion_variants import default_variants
     from pipelines.retrieval.release import check_parts
 

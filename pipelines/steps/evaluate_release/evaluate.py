@@ -91,10 +91,10 @@ def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder
     topics = judged_topics(corpus, params.split, params.no_relevant)
     loaded = load_release(release.store, release.id)
     past = past_interactions(corpus, topics)
-    found = loaded.rank(topics.queries, params.depth, past.seen if past else {})
+    rankings = loaded.rank(topics.queries, params.depth, past.seen if past else {})
     runs = {
-        "release": {query.id: break_ties(ranking) for query, ranking in zip(topics.queries, found, strict=True)},
-        **baseline_runs({one.id: one.text for one in loaded.documents.values()}, topics, past, params.depth),
+        "release": {query.id: break_ties(ranking) for query, ranking in zip(topics.queries, rankings, strict=True)},
+        **baseline_runs({document.id: document.text for document in loaded.documents.values()}, topics, past, params.depth),
     }
     scores = {side: per_query(topics.qrels, run) for side, run in runs.items()}
     summary = summary_of(topics, scores, params.confidence)

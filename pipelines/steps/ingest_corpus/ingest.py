@@ -42,9 +42,9 @@ class IngestParams(Params):
 
 class IngestResult(Result):
     corpus: str
-    """Empty where it was only looked at."""
+    """Empty if the files were only inspected."""
     report: str
-    """What was guessed, counted and refused; empty for the icons."""
+    """The report on the schema, the counts and the bad rows; empty for the icons."""
     documents: int
     queries: int
     judgments: int
@@ -63,8 +63,8 @@ def ingest(params: IngestParams) -> IngestResult:
 def _options(params: IngestParams) -> "IngestOptions":
     from pipelines.collections import IngestOptions
 
-    given = params.model_dump(exclude={"inspect", "mask", "folder", "text"})
-    return IngestOptions(**{**given, "column": tuple(params.column), "source": params.inspect or params.source})
+    options = params.model_dump(exclude={"inspect", "mask", "folder", "text"})
+    return IngestOptions(**{**options, "column": tuple(params.column), "source": params.inspect or params.source})
 
 
 def _inspect(params: IngestParams, scratch: Path) -> IngestResult:
@@ -112,11 +112,11 @@ def _commit(written: Path, facts: dict[str, Any], kind: Literal["corpus", "repor
 
 
 def _report(collection: "Collection", scratch: Path) -> Artifact:
-    """What was guessed, counted and refused, with the quarantine: kept also where no corpus comes of it."""
+    """Store the report and the quarantine, also where no corpus is made."""
     from pipelines.reports.ingest import write_ingest_report
 
-    kept = scratch / "report"
-    kept.mkdir()
-    (scratch / "quarantine.csv").rename(kept / "quarantine.csv")
-    write_ingest_report(kept, collection)
-    return _commit(kept, {"about": "ingest", "source": collection.options.source}, "report")
+    folder = scratch / "report"
+    folder.mkdir()
+    (scratch / "quarantine.csv").rename(folder / "quarantine.csv")
+    write_ingest_report(folder, collection)
+    return _commit(folder, {"about": "ingest", "source": collection.options.source}, "report")

@@ -1,4 +1,4 @@
-"""propose: a profile of a corpus becomes a suite of proposed checks, for people to review."""
+"""propose: a suite of proposed checks from the profile of a corpus, for people to review."""
 
 import tempfile
 from datetime import UTC, datetime

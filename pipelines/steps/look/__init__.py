@@ -1,1 +1,1 @@
-"""Steps that look at a store, or clean it, without making a release."""
+"""Steps that inspect or clean a store and belong to no DAG."""

@@ -1,4 +1,4 @@
-"""diff: what was added, changed and deleted between two corpora."""
+"""diff: documents, queries and judgments that were added, changed and deleted between two corpora."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

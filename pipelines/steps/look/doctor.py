@@ -1,4 +1,4 @@
-"""doctor: what this machine lacks, and the exact fix."""
+"""doctor: what is missing on this machine, and the command that installs or starts it."""
 
 import shutil
 import sys
@@ -32,7 +32,7 @@ class DoctorResult(Result):
 
 
 def doctor(params: DoctorParams) -> DoctorResult:
-    """Look for what is missing on this machine and say the exact fix; exit 2 if anything is."""
+    """Check this machine and print the fix of each problem; exit 2 if there are any."""
     current = settings()
     checks = [*_machine(current), *_packages(params.extras), *_services(current)]
     for name, problem in checks:

@@ -1,4 +1,4 @@
-"""gc: say, or take away, what no release needs any more."""
+"""gc: list, or remove, what no release needs any more."""
 
 import time
 
@@ -34,14 +34,14 @@ class GcResult(Result):
 
 def gc(params: GcParams) -> GcResult:
     """Find what no release needs; with `--dry-run false` move it to the trash and empty the trash of earlier runs."""
-    from pipelines.store.gc import garbage, kinds, sweep
+    from pipelines.store.gc import counts_by_kind, garbage, sweep
 
     store = open_store()
     unneeded = garbage(store, time.time() - params.retention_days * DAY_S, params.grace_hours * 3600)
     for artifact in unneeded.artifacts:
         log().info("garbage", kind=artifact.kind, id=artifact.id, at=artifact.manifest.provenance["at"])
     returned = [] if params.dry_run else sweep(store, unneeded)
-    what = ", ".join([*kinds(unneeded.artifacts), f"{len(unneeded.files)} files", f"{len(unneeded.notes)} notes"])
+    what = ", ".join([*counts_by_kind(unneeded.artifacts), f"{len(unneeded.files)} files", f"{len(unneeded.notes)} notes"])
     sentence = f"{'would take' if params.dry_run else 'took'} away {what}: {unneeded.bytes / 1e6:,.1f} MB"
     return GcResult(
         dry_run=params.dry_run,

@@ -25,9 +25,9 @@ class HistoryResult(Result):
 
 
 def history(params: HistoryParams) -> HistoryResult:
-    """Show the journal, and who serves now or served at a time."""
+    """Show the journal, and which release serves now or served at a time."""
     entries = _until(Journal(open_store()).entries, params.at)
-    _show(entries[-params.limit :])
+    _print_table(entries[-params.limit :])
     last = entries[-1] if entries else None
     return HistoryResult(
         champion=(last and last.routing.champion) or "",
@@ -42,10 +42,10 @@ def _until(entries: list[Entry], at: str) -> list[Entry]:
     if not at:
         return entries
     try:
-        given = datetime.fromisoformat(at)
+        moment = datetime.fromisoformat(at)
     except ValueError:
         raise InputError(f"--at {at}", "a time in ISO form", "pass for example --at 2026-11-23T14:00") from None
-    moment = given if given.tzinfo else given.replace(tzinfo=UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return [entry for entry in entries if datetime.fromisoformat(entry.at) <= moment]
 
 
@@ -57,8 +57,8 @@ def _minute(at: str) -> str:
     return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%dT%H:%MZ}"
 
 
-def _show(entries: list[Entry]) -> None:
-    """The entries as a table for people, on stderr."""
+def _print_table(entries: list[Entry]) -> None:
+    """Print the entries as a table on stderr."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -69,6 +69,6 @@ def _show(entries: list[Entry]) -> None:
         table.add_column(heading, no_wrap=True)
     table.add_column("who", no_wrap=True, max_width=12)  # the rest of a narrow terminal is for the reason
     table.add_column("why", overflow="fold")
-    for one in entries:
-        table.add_row(*map(Text, (str(one.n), _minute(one.at), one.action, one.to[:8], one.who, one.why)))
+    for entry in entries:
+        table.add_row(*map(Text, (str(entry.n), _minute(entry.at), entry.action, entry.to[:8], entry.who, entry.why)))
     Console(stderr=True).print(table)

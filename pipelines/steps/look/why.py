@@ -1,4 +1,4 @@
-"""why: what was decided about a release, and by which queries."""
+"""why: the verdict on a release, and the queries that got worst."""
 
 from pydantic import Field
 
@@ -36,7 +36,7 @@ class WhyResult(Result):
 
 
 def why(params: WhyParams) -> WhyResult:
-    """Tell by which verdict a release was promoted, or what the gate said about it last, and its worst queries."""
+    """Show the verdict by which a release was promoted, else its newest verdict, with its worst queries."""
     from pipelines.wording import clipped, signed
 
     journal = Journal(open_store())
@@ -60,12 +60,12 @@ def why(params: WhyParams) -> WhyResult:
 
 
 def _verdicts(store: Store, release: str, promoted: str) -> tuple[list[Artifact], list[str]]:
-    """The release's verdicts: that by which it was promoted, then the newest; not run last. And the damaged of all."""
+    """The release's verdicts, first that of its promotion, then the newest, those not run last; and all damaged ones."""
     from pipelines.gates.verdict import read_verdicts
 
-    every, damaged = read_verdicts(store)
+    verdicts, damaged = read_verdicts(store)
     sound: list[Artifact] = []
-    for verdict in (one for one in every if one.inputs.get("release") == release):
+    for verdict in (verdict for verdict in verdicts if verdict.inputs.get("release") == release):
         try:
             verdict.path("verdict.json")
             sound.append(verdict)
@@ -73,4 +73,4 @@ def _verdicts(store: Store, release: str, promoted: str) -> tuple[list[Artifact]
             damaged.append(str(error))
     for reason in damaged:
         log().warning("verdict left out", reason=reason)
-    return sorted(sound, key=lambda one: (one.id != promoted, one.facts["outcome"] == "not run")), damaged
+    return sorted(sound, key=lambda verdict: (verdict.id != promoted, verdict.facts["outcome"] == "not run")), damaged

@@ -54,14 +54,14 @@ def choose_encoder(params: ChooseEncoderParams, tuning: ChooseEncoderTuning) -> 
     store = open_store()
     encoder, corpus = load(store, "encoder", params.encoder), load(store, "corpus", params.corpus)
     inputs = {"encoder": encoder.id, "corpus": corpus.id, "machine": _machine()}
-    asked = params.recipe_params({"encoder", "corpus"})
-    recipe = Recipe(kind="report", step="choose_encoder", version=VERSION, inputs=inputs, params=asked)
+    semantic = params.recipe_params({"encoder", "corpus"})
+    recipe = Recipe(kind="report", step="choose_encoder", version=VERSION, inputs=inputs, params=semantic)
     report = produce(store, recipe, lambda folder: _choose(encoder, corpus, params, tuning.memory, folder), tuning.model_dump())
     return ChooseEncoderResult(encoder=encoder.id, report=report.id, found=report.found, **report.facts["chosen"])
 
 
 def _machine() -> str:
-    """What decides how fast a variant is here: another machine makes its own choice."""
+    """A digest of architecture, cores and CPU features, which decide how fast a variant is and so which is chosen."""
     from pipelines.models.backends import cpu_features
 
     return digest(canonical([platform.machine(), os.cpu_count(), sorted(cpu_features())]))[:12]
@@ -77,27 +77,27 @@ def _choose(encoder: Artifact, corpus: Artifact, params: ChooseEncoderParams, me
     topics = judged_topics(corpus, "all", params.no_relevant)
     if not topics.queries:
         raise InputError(f"corpus {corpus.id} without judged queries", "judgments to rank by", "ingest it with --qrels")
-    judged = {one for grades in topics.qrels.values() for one in grades}
+    judged = {document for grades in topics.qrels.values() for document in grades}
     texts = choice.sample_documents(documents(corpus), judged, params.documents)
     loaded, unable = choice.loadable(encoder, list(card_of(encoder).variants), params.threads)
-    found = choice.measure(loaded, texts, topics, params.batch_tokens, params.retention)
+    measured = choice.measure(loaded, texts, topics, params.batch_tokens, params.retention)
     if memory:
-        some = [one.text for one in texts[:256]]
-        found = [
-            replace(one, memory_mb=choice.peak_memory_mb(encoder, one.variant, some, params.batch_tokens)) for one in found
+        sample = [document.text for document in texts[:256]]
+        measured = [
+            replace(row, memory_mb=choice.peak_memory_mb(encoder, row.variant, sample, params.batch_tokens)) for row in measured
         ]
-    eligible = sorted((one for one in found if not one.reason), key=lambda one: -one.docs_per_s)
+    eligible = sorted((row for row in measured if not row.reason), key=lambda row: -row.docs_per_s)
     if not eligible:
-        raise InputError(f"encoder {encoder.id}, no variant of which may be taken: {found[0].reason}", "one", "export again")
+        raise InputError(f"encoder {encoder.id}, no variant of which may be taken: {measured[0].reason}", "one", "export again")
     best = eligible[0]
-    table = [one if one.reason or one is best else replace(one, reason="slower") for one in [*found, *unable]]
-    for one in table:
-        said = f"not taken: {one.reason}" if one.reason else "chosen"
-        log().info(said, variant=one.variant, docs_per_s=round(one.docs_per_s, 1), retention=round(one.retention, 5))
-    exact = next(one for one in found if one.variant == choice.REFERENCE)
-    names = [one.variant for one in eligible]
+    table = [row if row.reason or row is best else replace(row, reason="slower") for row in [*measured, *unable]]
+    for row in table:
+        event = f"not taken: {row.reason}" if row.reason else "chosen"
+        log().info(event, variant=row.variant, docs_per_s=round(row.docs_per_s, 1), retention=round(row.retention, 5))
+    exact = next(row for row in measured if row.variant == choice.REFERENCE)
+    names = [row.variant for row in eligible]
     chosen = {"variant": best.variant, "docs_per_s": best.docs_per_s, "speedup": best.docs_per_s / exact.docs_per_s}
     chosen |= {"retention": best.retention, "low": best.low, "high": best.high, "eligible": names}
     write_choice_report(folder, encoder.id, corpus, table, len(topics.queries), len(texts))
-    rows = [{key: value for key, value in asdict(one).items() if key != "scores"} for one in table]
+    rows = [{key: value for key, value in asdict(row).items() if key != "scores"} for row in table]
     return {"chosen": chosen, "queries": len(topics.queries), "documents": len(texts), "table": rows}

@@ -35,7 +35,7 @@ class CommitEmbeddingsResult(Result):
 
 
 def commit_embeddings(params: CommitEmbeddingsParams, tuning: CommitEmbeddingsTuning) -> CommitEmbeddingsResult:
-    """Make embeddings appear, all at once, after checking that no vector was lost, doubled or mixed."""
+    """Commit embeddings, all at once, after checking that no vector is missing, doubled or by another encoder variant."""
     from pipelines.embeddings.layout import recipe_of
     from pipelines.retrieval.champion_variants import default_variants
 
@@ -44,7 +44,7 @@ def commit_embeddings(params: CommitEmbeddingsParams, tuning: CommitEmbeddingsTu
     variant = params.variant or default_variants(Journal(store), encoder.id).document
     parts = [load(store, "shard", shard) for shard in params.shards]
     base = [load(store, "embeddings", params.base)] if params.base else []
-    _one_encoder(encoder, variant, [*base, *parts])
+    _check_encoder(encoder, variant, [*base, *parts])
     recipe = recipe_of(corpus.id, encoder.id, variant, VERSION)
 
     def build(folder: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def commit_embeddings(params: CommitEmbeddingsParams, tuning: CommitEmbeddingsTu
     return CommitEmbeddingsResult(embeddings=embedded.id, found=embedded.found, **counts)
 
 
-def _one_encoder(encoder: Artifact, variant: str, parts: list[Artifact]) -> None:
+def _check_encoder(encoder: Artifact, variant: str, parts: list[Artifact]) -> None:
     for part in parts:
         made_by = (part.inputs.get("encoder"), part.manifest.recipe.params.get("variant"))
         if made_by != (encoder.id, variant):
@@ -69,7 +69,7 @@ def _one_encoder(encoder: Artifact, variant: str, parts: list[Artifact]) -> None
 def _merge(
     corpus: Artifact, encoder: Artifact, variant: str, base: list[Artifact], parts: list[Artifact], folder: Path, most: int
 ) -> dict[str, Any]:
-    """Write the rows in the order of document ids, then the vectors; nothing but counts and places is held in memory."""
+    """Write the rows in the order of document ids, then the vectors; only counts and places are held in memory."""
     from pipelines.corpus.documents import write_rows
     from pipelines.embeddings.integrity import IntegrityCheck, check_fresh
     from pipelines.embeddings.layout import gather_vectors, write_layout
@@ -79,18 +79,18 @@ def _merge(
 
     for part in parts:
         check_fresh(part)
-    settled = IntegrityCheck()
-    write_rows(folder / "rows.jsonl", settled.rows(aligned(corpus, base, parts)))
-    settled.check(corpus.facts["documents"], sum(part.facts["documents"] for part in base))
-    texts, again = settled.sample
-    check_probes("these shards", load_encoder(encoder, variant), texts, gather_vectors(settled.places, [*base, *parts], again))
-    counts = {"documents": len(settled.places), "encoded": settled.encoded, "checked": len(again)}
-    change = {name: count for name, count in settled.change.counts.items() if name != "tokens"}
-    return {**counts, **change, **_rates(base, parts), **write_layout(folder, settled.places, [*base, *parts], most)}
+    check = IntegrityCheck()
+    write_rows(folder / "rows.jsonl", check.rows(aligned(corpus, base, parts)))
+    check.check(corpus.facts["documents"], sum(part.facts["documents"] for part in base))
+    texts, sampled = check.sample
+    check_probes("these shards", load_encoder(encoder, variant), texts, gather_vectors(check.places, [*base, *parts], sampled))
+    counts = {"documents": len(check.places), "encoded": check.encoded, "checked": len(sampled)}
+    change = {name: count for name, count in check.change.counts.items() if name != "tokens"}
+    return {**counts, **change, **_rates(base, parts), **write_layout(folder, check.places, [*base, *parts], most)}
 
 
 def _rates(base: list[Artifact], parts: list[Artifact]) -> dict[str, float]:
-    """How fast this encoder variant was in one process, for the next plan: as the shards measured it, else the base's."""
+    """The rates of this encoder variant in one process, for the next plan: as the shards measured them, else the base's."""
     measured = [part.facts for part in parts if part.facts.get("encode_s")]
     if not measured:
         return {key: part.facts[key] for part in base for key in ("tokens_per_s", "start_s") if key in part.facts}

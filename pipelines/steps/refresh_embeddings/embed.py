@@ -39,7 +39,7 @@ class EmbedResult(Result):
 
 
 def embed(params: EmbedParams, tuning: EmbedTuning) -> EmbedResult:
-    """Encode the documents of one shard; finished batches of an earlier try, and a shard encoded before, are found."""
+    """Encode the documents of one shard; a stored shard and the stored batches of an earlier try are not encoded again."""
     from pipelines.embeddings.layout import EmbeddedRow
     from pipelines.embeddings.refresh import shard_documents
     from pipelines.models.encoder import card_of
@@ -50,44 +50,44 @@ def embed(params: EmbedParams, tuning: EmbedTuning) -> EmbedResult:
     base = [load(store, "embeddings", params.base)] if params.base else []
     limit = card_of(encoder).fingerprint.max_length
     rows, texts = [], {}
-    for one in shard_documents(corpus, base, *_place(params.shard), limit):
-        rows.append(EmbeddedRow(id=one.id, content=one.content))
-        texts[rows[-1].content] = one.text
+    for document in shard_documents(corpus, base, *_parse_shard(params.shard), limit):
+        rows.append(EmbeddedRow(id=document.id, content=document.content))
+        texts[rows[-1].content] = document.text
     variant = params.variant or default_variants(Journal(store), encoder.id).document
     inputs = {"encoder": encoder.id, "documents": digest(canonical([[row.id, row.content] for row in rows]))}
     recipe = Recipe(kind="shard", step="embed", version=VERSION, inputs=inputs, params={"variant": variant})
-    shard = _produced(store, recipe, encoder, rows, texts, tuning)
+    shard = _produce(store, recipe, encoder, rows, texts, tuning)
     passes = 0 if shard.found else shard.facts["forward_passes"]
     return EmbedResult(shard=shard.id, documents=len(rows), forward_passes=passes, found=shard.found)
 
 
-def _place(shard: str) -> tuple[int, int]:
+def _parse_shard(shard: str) -> tuple[int, int]:
     number, count = map(int, shard.split("/"))
     if number >= count:
         raise InputError(f"shard {shard}", f"0/{count} to {count - 1}/{count}", "pass a shard that plan gave")
     return number, count
 
 
-def _produced(
+def _produce(
     store: Store, recipe: Recipe, encoder: Artifact, rows: list[Any], texts: dict[str, str], tuning: EmbedTuning
 ) -> Artifact:
-    """The shard, after which its checkpoints are gone, also those of a run that was killed before it removed them."""
+    """The shard; its checkpoints are removed, also those of a run that was killed before it removed them."""
     from pipelines.embeddings.checkpoints import Checkpoints
     from pipelines.models.encoder import card_of
 
-    kept = Checkpoints(store, recipe.id, card_of(encoder).dimensions, tuning.checkpoint_s)
+    checkpoints = Checkpoints(store, recipe.id, card_of(encoder).dimensions, tuning.checkpoint_s)
     variant = recipe.params["variant"]
 
     def build(folder: Path) -> dict[str, Any]:
-        return _encode(encoder, variant, rows, texts, kept, tuning, folder)
+        return _encode(encoder, variant, rows, texts, checkpoints, tuning, folder)
 
     shard = produce(store, recipe, build, tuning.model_dump())
-    kept.remove()
+    checkpoints.remove()
     return shard
 
 
 def _encode(
-    encoder: Artifact, variant: str, rows: list[Any], texts: dict[str, str], kept: Any, tuning: EmbedTuning, folder: Path
+    encoder: Artifact, variant: str, rows: list[Any], texts: dict[str, str], checkpoints: Any, tuning: EmbedTuning, folder: Path
 ) -> dict[str, Any]:
     """Write vectors and rows; identical texts share one encoding."""
     import numpy as np
@@ -100,17 +100,24 @@ def _encode(
     started = time.monotonic()
     loaded = load_encoder(encoder, variant, tuning.threads)
     ready = time.monotonic()
-    found, rest = encode_contents(loaded, texts, kept, tuning.batch_tokens)
+    vectors_by_content, encoded = encode_contents(loaded, texts, checkpoints, tuning.batch_tokens)
     if loaded.cut:
         most = loaded.card.fingerprint.max_length
         log().warning("texts longer than the encoder reads: the rest of them was cut off", texts=loaded.cut, max_length=most)
     speed = {
         "start_s": round(ready - started, 3),
         "encode_s": round(time.monotonic() - ready, 3),
-        "encoded_tokens": sum(estimate_tokens(texts[content], loaded.card.fingerprint.max_length) for content in rest),
+        "encoded_tokens": sum(estimate_tokens(texts[content], loaded.card.fingerprint.max_length) for content in encoded),
     }
-    vectors = np.array([found[row.content] for row in rows], np.float32).reshape(len(rows), loaded.card.dimensions)
+    vectors = np.array([vectors_by_content[row.content] for row in rows], np.float32)
+    vectors = vectors.reshape(len(rows), loaded.card.dimensions)
     check_vectors(vectors, [row.id for row in rows])
     np.save(folder / "vectors.npy", vectors)
     write_rows(folder / "rows.jsonl", rows)
-    return {"documents": len(rows), "contents": len(found), "forward_passes": loaded.forward_passes, "cut": loaded.cut, **speed}
+    return {
+        "documents": len(rows),
+        "contents": len(vectors_by_content),
+        "forward_passes": loaded.forward_passes,
+        "cut": loaded.cut,
+        **speed,
+    }

@@ -34,7 +34,9 @@ class IndexParams(Params):
 
 class IndexTuning(Tuning):
     threads: int = Field(0, ge=0, le=256, description="Threads that build; 0: one for each core; 1: a graph of the same bytes")
-    base_index: str = Field("", description="Index to change in place where it still fits; empty: the champion's; 'none': none")
+    base_index: str = Field(
+        "", description="Index to update incrementally where it still fits; empty: the champion's; 'none': none"
+    )
     device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU where FAISS has one")
 
 
@@ -49,7 +51,7 @@ class IndexResult(Result):
 
 
 def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
-    """Build the index of embeddings, or change an earlier one in place, and measure its recall."""
+    """Build the index of embeddings, or update an earlier one incrementally, and measure its recall."""
     from pipelines.index.build import IndexOptions, build_index
     from pipelines.retrieval.champion_variants import default_variants
 

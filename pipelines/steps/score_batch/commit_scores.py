@@ -1,4 +1,4 @@
-"""commit_scores: shards become scores, if every query of the file stands in them exactly once."""
+"""commit_scores: shards become scores, if every query of the file is in exactly one of them."""
 
 from pathlib import Path
 from shutil import copyfile
@@ -36,7 +36,7 @@ class CommitScoresResult(Result):
 
 
 def commit_scores(params: CommitScoresParams, tuning: CommitScoresTuning) -> CommitScoresResult:
-    """Make scores appear, all at once, after checking that no query was lost, doubled or ranked by another release."""
+    """Commit scores, all at once, after checking that no query is missing, doubled or ranked by another release."""
     from pipelines.retrieval.scores import check_output, write_output
 
     store = open_store()
@@ -61,7 +61,7 @@ def _range(part: Artifact) -> tuple[int, int]:
 
 
 def _check_complete(queries: Artifact, inputs: dict[str, str], k: int, parts: list[Artifact]) -> None:
-    """Refuse shards that don't cover the queries exactly once, or rank them otherwise."""
+    """Refuse shards that don't cover the queries exactly once, or are by another release or number of documents."""
     for part in parts:
         if (part.inputs, part.manifest.recipe.params["k"]) != (inputs, k):
             raise InputError(

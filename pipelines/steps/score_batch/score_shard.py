@@ -34,7 +34,7 @@ class ScoreShardResult(Result):
 
 
 def score_shard(params: ScoreShardParams, tuning: ScoreShardTuning) -> ScoreShardResult:
-    """Rank the queries of one shard; a shard that was ranked before is found."""
+    """Rank the queries of one shard; a shard that is stored is not ranked again."""
     from pipelines.retrieval.scores import range_of
 
     store = open_store()

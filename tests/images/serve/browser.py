@@ -14,11 +14,11 @@ ARGUMENTS = [
 
 def chromium_here() -> str:
     """Where Chromium is. Nobody reads what CI skips, so there its absence is a failure."""
-    found = shutil.which("chromium")
-    if found is None:
+    executable = shutil.which("chromium")
+    if executable is None:
         tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         tell("chromium is not installed: apt-get install chromium")
-    return found
+    return executable
 
 
 @pytest.fixture(scope="module")

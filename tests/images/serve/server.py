@@ -33,21 +33,21 @@ class RunningServer:
 
     def ready(self) -> dict[str, Any]:
         """What /readyz says to a holder of the key, whether ready or not."""
-        said: dict[str, Any] = self.client.get("/readyz").json()
-        return said
+        status: dict[str, Any] = self.client.get("/readyz").json()
+        return status
 
     def ready_to_anybody(self) -> dict[str, Any]:
         """What /readyz says without the key."""
-        said: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=30).json()
-        return said
+        status: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=30).json()
+        return status
 
     def wait(self, holds: Callable[[dict[str, Any]], Any], within_s: float = 60) -> dict[str, Any]:
-        """Look at /readyz until `holds`; fails with what it said last."""
+        """Look at /readyz until `holds`; fails with the last status."""
         until = time.monotonic() + within_s
-        while not holds(said := self.ready()):
-            assert time.monotonic() < until, f"after {within_s} s /readyz still says {said}"
+        while not holds(status := self.ready()):
+            assert time.monotonic() < until, f"after {within_s} s /readyz still says {status}"
             time.sleep(0.05)
-        return said
+        return status
 
     def link(self) -> str:
         """A one-time sign-in link."""
@@ -56,8 +56,8 @@ class RunningServer:
 
 def server_environment(home: Path, **env: str) -> dict[str, str]:
     """The environment of a server on a free port, serving from `home`."""
-    ours = {"RATCHET_HOME": str(home), "RATCHET_SERVER_KEY": KEY, "RATCHET_SERVER_PORT": "0", "RATCHET_POLL_S": "0.1"}
-    return {**os.environ, "PYTHONPATH": str(PROJECT), "RATCHET_LOG_FORMAT": "json", **ours, **env}
+    defaults = {"RATCHET_HOME": str(home), "RATCHET_SERVER_KEY": KEY, "RATCHET_SERVER_PORT": "0", "RATCHET_POLL_S": "0.1"}
+    return {**os.environ, "PYTHONPATH": str(PROJECT), "RATCHET_LOG_FORMAT": "json", **defaults, **env}
 
 
 @contextmanager

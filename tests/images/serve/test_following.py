@@ -23,13 +23,11 @@ from tests.conftest import Trained
 from tests.images.serve.conftest import route
 from tests.images.serve.server import KEY, running_server
 
-pytestmark = pytest.mark.clock
-
 
 def test_no_champion_then_one(trained):
     with running_server(trained.home) as server:
         assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
-        server.wait(lambda said: said["problem"].startswith("no champion yet"))
+        server.wait(lambda status: status["problem"].startswith("no champion yet"))
         before = server.search("beach")
         assert before.status_code == 503
         assert "no champion yet" in before.json()["error"]
@@ -38,8 +36,8 @@ def test_no_champion_then_one(trained):
         assert readyz.json()["problem"].startswith("no champion yet")
         assert server.ready()["problem"].endswith("then run deploy")
         entry = route(trained.release)
-        said = server.wait(lambda said: said["ready"])
-        assert said == {
+        status = server.wait(lambda status: status["ready"])
+        assert status == {
             "ready": True, "entry": entry, "champion": trained.release, "challenger": None,
             "warm": [trained.release], "problem": None,
         }  # fmt: skip
@@ -55,7 +53,7 @@ def test_no_champion_then_one(trained):
 def test_swap_and_rollback_under_load(trained, small):
     route(trained.release)
     with running_server(trained.home) as server:
-        server.wait(lambda said: said["ready"])
+        server.wait(lambda status: status["ready"])
         answers: list[tuple[int, str]] = []
         stop = threading.Event()
 
@@ -69,16 +67,16 @@ def test_swap_and_rollback_under_load(trained, small):
         client.start()
         try:
             route(trained.release, small, "promote")
-            server.wait(lambda said: said["challenger"] == small and said["champion"] == trained.release)
+            server.wait(lambda status: status["challenger"] == small and status["champion"] == trained.release)
             assert server.search("beach", release="challenger").json()["release"] == small
             route(small)
-            said = server.wait(lambda said: said["champion"] == small)
-            assert set(said["warm"]) == {small, trained.release}, "the previous champion stays in memory"
+            status = server.wait(lambda status: status["champion"] == small)
+            assert set(status["warm"]) == {small, trained.release}, "the previous champion stays in memory"
             seen = len(answers)
             while len(answers) < seen + 10:
                 assert client.is_alive()
             entry = route(trained.release, action="rollback")
-            server.wait(lambda said: said["champion"] == trained.release and said["entry"] == entry)
+            server.wait(lambda status: status["champion"] == trained.release and status["entry"] == entry)
             seen = len(answers)
             while len(answers) < seen + 10:
                 assert client.is_alive()
@@ -95,9 +93,9 @@ def test_previous_champion_is_loaded_after_a_restart(trained, small):
     route(small)
     route(trained.release)
     with running_server(trained.home) as server:
-        said = server.wait(lambda said: len(said["warm"]) == 2)
-        assert said["champion"] == trained.release
-        assert small in said["warm"]
+        status = server.wait(lambda status: len(status["warm"]) == 2)
+        assert status["champion"] == trained.release
+        assert small in status["warm"]
 
 
 def spoilt_vectors(store: Store, release: str) -> None:
@@ -113,18 +111,18 @@ def spoilt_vectors(store: Store, release: str) -> None:
 def test_corrupt_release_is_refused_while_the_champion_serves(trained, small):
     route(trained.release)
     with running_server(trained.home) as server:
-        server.wait(lambda said: said["ready"])
+        server.wait(lambda status: status["ready"])
         spoilt_vectors(open_store(), small)
         refused = route(small)
-        said = server.wait(lambda said: not said["ready"])
-        assert said["champion"] == trained.release
-        assert said["entry"] == refused - 1
-        assert "index.faiss" in said["problem"]
+        status = server.wait(lambda status: not status["ready"])
+        assert status["champion"] == trained.release
+        assert status["entry"] == refused - 1
+        assert "index.faiss" in status["problem"]
         assert httpx.get(f"{server.url}/readyz").status_code == 503
-        assert server.ready_to_anybody() == {**said, "problem": "the champion can't be loaded"}
+        assert server.ready_to_anybody() == {**status, "problem": "the champion can't be loaded"}
         assert server.search("beach").json()["release"] == trained.release
         back = route(trained.release, action="rollback")
-        assert server.wait(lambda said: said["ready"])["entry"] == back
+        assert server.wait(lambda status: status["ready"])["entry"] == back
         assert server.stderr.read_text().count("index.faiss") == 1, "a problem is logged once"
 
 
@@ -132,10 +130,10 @@ def test_corrupt_challenger_does_not_hold_up_the_champion(trained, small):
     spoilt_vectors(open_store(), small)
     entry = route(trained.release, small, "promote")
     with running_server(trained.home) as server:
-        said = server.wait(lambda said: said["ready"] and said["problem"])
-        assert (said["entry"], said["champion"], said["challenger"]) == (entry, trained.release, None)
-        assert "index.faiss" in said["problem"]
-        assert server.ready_to_anybody() == {**said, "problem": "the challenger can't be loaded"}
+        status = server.wait(lambda status: status["ready"] and status["problem"])
+        assert (status["entry"], status["champion"], status["challenger"]) == (entry, trained.release, None)
+        assert "index.faiss" in status["problem"]
+        assert server.ready_to_anybody() == {**status, "problem": "the challenger can't be loaded"}
         assert server.search("beach", release="challenger").status_code == 404
 
 
@@ -146,34 +144,34 @@ def test_repaired_release_is_served_without_another_entry(trained, small):
     path.rename(path.with_suffix(".away"))
     route(small)
     with running_server(trained.home) as server:
-        assert "missing" in server.wait(lambda said: "missing" in said["problem"])["problem"]
+        assert "missing" in server.wait(lambda status: "missing" in status["problem"])["problem"]
         refused = server.search("beach")
         assert refused.status_code == 503
         assert "(the champion can't be loaded)" in refused.json()["error"]
         assert str(trained.home) not in refused.text
         path.with_suffix(".away").rename(path)
-        assert server.wait(lambda said: said["ready"])["champion"] == small
+        assert server.wait(lambda status: status["ready"])["champion"] == small
 
 
 def test_the_first_champion_is_told_while_it_loads(trained, monkeypatch):
     route(trained.release)
     watcher = Watcher(open_store(), 0.1)
     app = build_app(watcher, ExposureLog(trained.home / "events"), Auth(KEY), 1)
-    told: list[httpx.Response] = []
+    responses: list[httpx.Response] = []
 
     async def ask() -> None:
         key = {"Authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
             for path, headers in (("/readyz", key), ("/readyz", {}), ("/v1/search?q=beach", key)):
-                told.append(await client.get(path, headers=headers))
+                responses.append(await client.get(path, headers=headers))
 
-    def asked_meanwhile(*given):
+    def load_after_asking(*arguments):
         asyncio.run(ask())
-        return load_release(*given)
+        return load_release(*arguments)
 
-    monkeypatch.setattr(watcher_module, "load_release", asked_meanwhile)
+    monkeypatch.setattr(watcher_module, "load_release", load_after_asking)
     watcher.poll()
-    full, short, refused = told
+    full, short, refused = responses
     assert full.json()["problem"] == f"loading champion {trained.release}"
     assert short.json()["problem"] == "loading"
     assert (short.status_code, refused.status_code) == (503, 503)
@@ -186,30 +184,30 @@ def test_the_first_champion_is_told_while_it_loads(trained, monkeypatch):
 def test_strangers_learn_no_place_of_the_store(trained, authorization):
     route("0" * 20)
     with running_server(trained.home) as server:
-        assert str(trained.home) in server.wait(lambda said: "0" * 20 in said["problem"])["problem"]
-        told = httpx.get(f"{server.url}/readyz", headers={"Authorization": authorization})
-        assert told.status_code == 503
-        assert set(told.json()) == {"ready", "entry", "champion", "challenger", "warm", "problem"}
-        assert told.json()["problem"] == "the champion can't be loaded"
-        assert str(trained.home) not in told.text
+        assert str(trained.home) in server.wait(lambda status: "0" * 20 in status["problem"])["problem"]
+        answer = httpx.get(f"{server.url}/readyz", headers={"Authorization": authorization})
+        assert answer.status_code == 503
+        assert set(answer.json()) == {"ready", "entry", "champion", "challenger", "warm", "problem"}
+        assert answer.json()["problem"] == "the champion can't be loaded"
+        assert str(trained.home) not in answer.text
 
 
 def test_swapped_tokenizer_is_refused(trained, swapped_tokenizer):
     route(trained.release)
     with running_server(trained.home) as server:
-        server.wait(lambda said: said["ready"])
+        server.wait(lambda status: status["ready"])
         route(swapped_tokenizer)
-        said = server.wait(lambda said: not said["ready"])
-        assert "whose encoder gives vectors that differ by" in said["problem"]
-        assert said["champion"] == trained.release
+        status = server.wait(lambda status: not status["ready"])
+        assert "whose encoder gives vectors that differ by" in status["problem"]
+        assert status["champion"] == trained.release
         assert server.search("beach").json()["release"] == trained.release
 
 
 def test_missing_release(trained):
     route("0" * 20)
     with running_server(trained.home) as server:
-        said = server.wait(lambda said: "0" * 20 in said["problem"])
-        assert not said["ready"]
+        status = server.wait(lambda status: "0" * 20 in status["problem"])
+        assert not status["ready"]
 
 
 @pytest.mark.parametrize("body", [b"{}", b"\xff\x00", b'{"n": 2, "routing": {"champion": "x"}}'])
@@ -217,13 +215,13 @@ def test_journal_entry_by_a_stranger(trained: Trained, body: bytes):
     route(trained.release)
     open_store().create(entry_path(2), body)
     with running_server(trained.home) as server:  # also after a restart the entries before it hold
-        said = server.wait(lambda said: said["ready"] and said["problem"])
-        assert "journal/00000002.json" in said["problem"]
-        assert server.ready_to_anybody() == {**said, "problem": "the journal can't be followed"}
-        assert (said["entry"], said["champion"]) == (1, trained.release)
+        status = server.wait(lambda status: status["ready"] and status["problem"])
+        assert "journal/00000002.json" in status["problem"]
+        assert server.ready_to_anybody() == {**status, "problem": "the journal can't be followed"}
+        assert (status["entry"], status["champion"]) == (1, trained.release)
         assert server.search("beach").json()["release"] == trained.release
         (trained.home / "store" / entry_path(2)).unlink()
-        assert server.wait(lambda said: said["problem"] is None)["ready"]
+        assert server.wait(lambda status: status["problem"] is None)["ready"]
 
 
 def test_release_that_is_no_release(trained):
@@ -237,18 +235,18 @@ def test_release_that_is_no_release(trained):
     odd = produce(open_store(), recipe, build).id
     route(odd)
     with running_server(trained.home) as server:
-        server.wait(lambda said: "release that can be read" in said["problem"])
+        server.wait(lambda status: "release that can be read" in status["problem"])
         route(trained.release)
-        assert server.wait(lambda said: said["ready"])["champion"] == trained.release
+        assert server.wait(lambda status: status["ready"])["champion"] == trained.release
 
 
 def test_deploy_sees_the_full_sentence(trained, monkeypatch):
     route("0" * 20)
     with running_server(trained.home) as server:
-        told = server.wait(lambda said: "0" * 20 in said["problem"])["problem"]
+        sentence = server.wait(lambda status: "0" * 20 in status["problem"])["problem"]
         assert readiness(server.url).problem == "the champion can't be loaded"
         monkeypatch.setenv("RATCHET_SERVER_KEY", KEY)
-        assert readiness(server.url).problem == told
+        assert readiness(server.url).problem == sentence
 
 
 def test_a_rollback_does_not_wait_for_a_challenger_that_loads(trained, small, monkeypatch):

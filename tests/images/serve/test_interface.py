@@ -27,7 +27,7 @@ CONTROL = "\x00\x07\x1b\x7f\x85"
 def server(trained, small):
     route(trained.release, small, "promote")
     with running_server(trained.home) as running:
-        running.wait(lambda said: said["challenger"])
+        running.wait(lambda status: status["challenger"])
         yield running
 
 
@@ -38,12 +38,12 @@ def exposures(server, home: Path) -> list[Exposure]:
 def refusal(answer: httpx.Response, status: int) -> str:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
-    said = answer.json()["error"]
-    assert said.startswith("given ")
-    assert "; expected " in said
-    assert "; next: " in said
-    assert len(said) < 600
-    return said
+    message = answer.json()["error"]
+    assert message.startswith("given ")
+    assert "; expected " in message
+    assert "; next: " in message
+    assert len(message) < 600
+    return message
 
 
 def test_who_may_ask(server):
@@ -66,7 +66,7 @@ def test_who_may_ask(server):
 
 
 @pytest.mark.parametrize(
-    ("given", "word"),
+    ("parameters", "word"),
     [
         ({}, "q nothing"),
         ({"q": ""}, "1 to 512 characters"),
@@ -84,8 +84,8 @@ def test_who_may_ask(server):
         ({"q": "a", "kk": "1"}, "no parameter of this name"),
     ],
 )
-def test_bad_searches(shared, given, word):
-    assert word in refusal(shared.client.get("/v1/search", params=given), 422)
+def test_bad_searches(shared, parameters, word):
+    assert word in refusal(shared.client.get("/v1/search", params=parameters), 422)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def shared(_trained_once, tmp_path_factory):
         patch.setenv("RATCHET_STORE", f"file://{copy_of(_trained_once.home / 'store', home / 'own')}")
         route(_trained_once.release)
         with running_server(home) as running:
-            running.wait(lambda said: said["ready"])
+            running.wait(lambda status: status["ready"])
             yield running
 
 
@@ -125,16 +125,16 @@ def test_exposures_are_written_before_the_answer(server, trained, small):
     first, second = exposures(server, trained.home)
     assert (first.policy, first.release, first.entry, first.query) == ("champion", trained.release, 1, "beach")
     assert (second.policy, second.release) == ("challenger", small)
-    for exposure, said in ((first, answer), (second, other)):
+    for exposure, search in ((first, answer), (second, other)):
         shown = [(row.document, row.position, row.score, row.propensity) for row in exposure.results]
-        assert shown == [(row["id"], row["position"], row["score"], 1.0) for row in said["results"]]
+        assert shown == [(row["id"], row["position"], row["score"], 1.0) for row in search["results"]]
     assert first.user == second.user != ""
     log = trained.home / "events" / "exposures.jsonl"
     assert "ann" not in log.read_text().replace("anno", "")
     assert log.stat().st_mode & 0o077 == 0, "queries are private"
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(server.search, f"query {number}", k=100) for number in range(40)]
-        ids = {answered.result().json()["request_id"] for answered in asked}
+        searches = [pool.submit(server.search, f"query {number}", k=100) for number in range(40)]
+        ids = {search.result().json()["request_id"] for search in searches}
     assert {exposure.request_id for exposure in exposures(server, trained.home)[2:]} == ids
 
 
@@ -143,7 +143,7 @@ def test_a_search_that_cannot_be_written_down_is_not_answered(trained):
     (trained.home / "events").mkdir()
     (trained.home / "events" / "exposures.jsonl").symlink_to("/dev/full")
     with running_server(trained.home) as server:
-        server.wait(lambda said: said["ready"])
+        server.wait(lambda status: status["ready"])
         assert "No space left" in refusal(server.search("beach"), 503)
         (trained.home / "events" / "exposures.jsonl").unlink()
         assert server.search("beach").status_code == 200, "it goes on once there is room"
@@ -322,12 +322,12 @@ print(json.dumps({"status": asyncio.run(ask()).status_code, "modules": sorted(sy
         text=True,
         check=True,
     )
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["status"] == 200
-    loaded = {name.split(".")[0] for name in said["modules"]}
+    output = json.loads(done.stdout.splitlines()[-1])
+    assert output["status"] == 200
+    loaded = {name.split(".")[0] for name in output["modules"]}
     assert {"onnxruntime", "faiss", "fastapi"} <= loaded
     assert not loaded & {"torch", "airflow", "pandas", "transformers", "mlflow", "scipy", "feast"}
-    assert not [name for name in said["modules"] if name.startswith("pipelines.steps")]
+    assert not [name for name in output["modules"] if name.startswith("pipelines.steps")]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

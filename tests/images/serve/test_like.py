@@ -19,7 +19,7 @@ def server(trained, small):
     """The champion has all icons, the challenger 24 of them."""
     route(trained.release, small, "promote")
     with running_server(trained.home) as running:
-        running.wait(lambda said: said["ready"] and said["challenger"])
+        running.wait(lambda status: status["ready"] and status["challenger"])
         yield running
 
 
@@ -51,14 +51,14 @@ def test_unknown_documents_are_skipped_unless_all_are(server, trained):
     assert odd["results"] == plain["results"]
     assert odd["like"] == plain["like"]
     assert [exposure.history for exposure in exposures(server, trained.home)] == [("moon",), ("moon",)]
-    said = refusal(like(server, "gone", "<script>"), 404)
-    assert "given like 'gone, <script>'" in said
+    message = refusal(like(server, "gone", "<script>"), 404)
+    assert "given like 'gone, <script>'" in message
     refusal(like(server, ONLY_CHAMPION, release="challenger"), 404)
     assert like(server, ONLY_CHAMPION).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("given", "word"),
+    ("parameters", "word"),
     [
         ({"like": ["moon"], "q": "beach"}, "q and like together"),
         ({}, "q nothing, like nothing"),
@@ -73,15 +73,15 @@ def test_unknown_documents_are_skipped_unless_all_are(server, trained):
         ({"like": ["moon"], "history": "moon"}, "no parameter of this name"),
     ],
 )
-def test_bad_requests(shared, given, word):
-    assert word in refusal(shared.client.get("/v1/search", params=given), 422)
+def test_bad_requests(shared, parameters, word):
+    assert word in refusal(shared.client.get("/v1/search", params=parameters), 422)
 
 
 def test_fifty_documents_and_all_results(server, trained):
     ids = list(load_release(open_store(), trained.release).documents)[:50]
-    found = like(server, *ids, k=100).json()["results"]
-    assert len(found) == 100
-    assert not {row["id"] for row in found} & set(ids)
+    results = like(server, *ids, k=100).json()["results"]
+    assert len(results) == 100
+    assert not {row["id"] for row in results} & set(ids)
     assert len(like(server, "moon", k=100, release="challenger").json()["results"]) == 23
 
 
@@ -131,7 +131,7 @@ def test_both_columns_answer_and_one_may_not_have_it(open_page, server, small):
 
 def test_hostile_titles_are_text_in_links_too(open_page, server, small):
     route(small)
-    server.wait(lambda said: said["champion"] == small)
+    server.wait(lambda status: status["champion"] == small)
     page = open_page()
     title = page.title()
     ask(page, "beach onerror script")

@@ -17,7 +17,7 @@ PHONE = {"width": 375, "height": 740}
 def server(trained):
     route(trained.release)
     with running_server(trained.home) as running:
-        running.wait(lambda said: said["ready"])
+        running.wait(lambda status: status["ready"])
         yield running
 
 
@@ -111,8 +111,8 @@ def test_champion_beside_challenger_and_a_swap(open_page, server, trained, small
     )
     for row, (document, mark) in zip(shown["challenger"], marks, strict=True):
         moved = before.get(row["id"], 0) - row["position"]
-        wanted = "new" if row["id"] not in before else f"▲ {moved}" if moved > 0 else f"▼ {-moved}" if moved < 0 else ""
-        assert (document, mark) == (row["id"], wanted)
+        expected_mark = "new" if row["id"] not in before else f"▲ {moved}" if moved > 0 else f"▼ {-moved}" if moved < 0 else ""
+        assert (document, mark) == (row["id"], expected_mark)
     assert any(mark for _, mark in marks)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
@@ -134,7 +134,7 @@ def test_problem_is_shown(open_page, server, trained):
 
 def test_hostile_text_is_text(open_page, server, trained, small):
     route(small)
-    server.wait(lambda said: said["champion"] == small)
+    server.wait(lambda status: status["champion"] == small)
     page = open_page()
     title = page.title()
     ask(page, "beach onerror script")
@@ -158,7 +158,7 @@ def test_hostile_text_is_text(open_page, server, trained, small):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone(open_page, server, trained, small, scheme):
     route(trained.release, small, "promote")
-    server.wait(lambda said: said["challenger"])
+    server.wait(lambda status: status["challenger"])
     page = open_page(viewport=PHONE, is_mobile=True, has_touch=True, color_scheme=scheme)
     page.locator(".challenger").first.wait_for()
     ask(page, "a very long query " + "w" * 120)

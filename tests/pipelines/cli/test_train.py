@@ -1,12 +1,25 @@
 """The whole train in one process, and the three harms of the demo's second act."""
 
+import json
+
 import pytest
 
 from demo.harms import copied_store, lost_vectors, refusal, swapped_tokenizer, worse_ranking
 from pipelines.errors import InputError
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
 from pipelines.train import train
+
+FAILING_SUITE = """
+name: more documents than there are
+checks:
+  documents:
+    - expectation: expect_table_row_count_to_be_between
+      kwargs: {min_value: 1000000}
+      level: fail
+      why: A test.
+"""
 
 
 @pytest.fixture
@@ -44,6 +57,35 @@ def test_nothing_changed_nothing_done(served):
     assert answer["served"]
     assert forward_passes(served.store) == before
     assert len(Journal(served.store).entries) == 2
+
+
+def checks_of(store):
+    reports = [load_exactly(store, "report", name) for name in store.names("report/")]
+    return [report for report in reports if report.manifest.recipe.step == "check"]
+
+
+def test_the_corpus_is_checked_as_its_dag_does(served):
+    (report,) = checks_of(served.store)
+    assert report.inputs["corpus"] == served.corpus
+    assert report.facts["failed"] == 0
+
+
+def test_a_failed_check_ends_the_train(home, tmp_path, monkeypatch):
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(FAILING_SUITE)
+    monkeypatch.setenv("RATCHET_SUITE", str(suite))
+    with pytest.raises(InputError, match="of which 1 check failed"):
+        train()
+    assert open_store().names("shard/") == []
+
+
+def test_without_the_extra_quality_a_log_line_says_that_nothing_is_checked(trained, monkeypatch, capsys):
+    monkeypatch.setattr("pipelines.train.missing_packages", lambda extra: ["great-expectations"])
+    assert train()["served"]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "data is not checked" in line]
+    assert [(line["level"], line["missing"]) for line in lines] == [("warning", ["great-expectations"])]
+    assert "quality" in lines[0]["fix"]
+    assert checks_of(trained.store) == []
 
 
 def test_a_harm_that_nothing_refused_is_told(served):

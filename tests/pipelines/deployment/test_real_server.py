@@ -9,8 +9,6 @@ import pytest
 from pipelines.settings import environment
 from tests.conftest import call
 
-pytestmark = pytest.mark.clock
-
 
 @pytest.fixture
 def server(releases, monkeypatch, tmp_path):

@@ -10,8 +10,6 @@ from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
 
-pytestmark = pytest.mark.clock
-
 SILENT = "http://127.0.0.1:9"
 
 

@@ -42,8 +42,13 @@ def test_an_account_is_needed(context, monkeypatch):
 
 
 def test_a_server_that_does_not_answer_is_asked_again(context, monkeypatch):
-    said = {"conn_type": "aws", "login": "key", "password": "secret", "extra": {"endpoint_url": "http://127.0.0.1:9", **ONCE}}
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(said))
+    connection = {
+        "conn_type": "aws",
+        "login": "key",
+        "password": "secret",
+        "extra": {"endpoint_url": "http://127.0.0.1:9", **ONCE},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
     operator = sensor("s3://bucket/key")
     looked = []
     monkeypatch.setattr(type(operator), "poke", lambda self, context, poke=S3Arrival.poke: looked.append(poke(self, context)))

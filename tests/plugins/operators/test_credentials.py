@@ -45,8 +45,8 @@ def _no_account_of_this_machine(monkeypatch, tmp_path):
 
 def test_an_s3_source_gets_the_usual_connection(connection):
     connection(region_name="eu-north-1", endpoint_url="https://s3.example.org")
-    found = with_credentials(INHERITED, settings(), SOURCE)
-    assert found == {
+    environment = with_credentials(INHERITED, settings(), SOURCE)
+    assert environment == {
         "PATH": "/bin", "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "eu-north-1",
         "AWS_DEFAULT_REGION": "eu-north-1", "RATCHET_S3_ENDPOINT": "https://s3.example.org",
     }  # fmt: skip
@@ -115,10 +115,10 @@ def test_the_process_has_them_and_its_command_line_does_not(connection, context,
     assert operator.execute.__wrapped__(operator, context)["documents"] == len(SECRET)
     (command, variables) = seen[0]
     assert variables["AWS_SECRET_ACCESS_KEY"] == SECRET
-    told = json.dumps([command, context["ti"].pushed, operator.step_params], default=str) + "".join(capfd.readouterr())
-    assert "s3://bucket/own.csv" in told
+    shown = json.dumps([command, context["ti"].pushed, operator.step_params], default=str) + "".join(capfd.readouterr())
+    assert "s3://bucket/own.csv" in shown
     for secret in (KEY, SECRET):
-        assert secret not in told
+        assert secret not in shown
 
 
 def test_a_pod_gets_them_by_a_secret_of_its_own(connection, context, monkeypatch):
@@ -127,11 +127,11 @@ def test_a_pod_gets_them_by_a_secret_of_its_own(connection, context, monkeypatch
     operator = StepOperator(step=ingest, step_params=SOURCE)
     operator.prepare_pod(context)
     pod = operator.build_pod_request_obj({**context, "run_id": "r"}, dry_run=True)
-    wanted = [(one.secret_ref.name, one.secret_ref.optional) for one in pod.spec.containers[0].env_from]
-    assert wanted == [("ratchet-store", True), (pod.metadata.name, False)], "it must wait for its own, and may lack the other"
+    secrets = [(source.secret_ref.name, source.secret_ref.optional) for source in pod.spec.containers[0].env_from]
+    assert secrets == [("ratchet-store", True), (pod.metadata.name, False)], "it must wait for its own, and may lack the other"
     made = []
     pod.metadata.uid = "as the cluster gives it"
-    monkeypatch.setattr(type(operator), "_current_pod", lambda self, asked: asked)
+    monkeypatch.setattr(type(operator), "_current_pod", lambda self, pod: pod)
     operator.client = Record(create_namespaced_secret=lambda namespace, secret: made.append(secret))
     operator._create_secret(pod)
     assert made[0].metadata.owner_references[0].name == made[0].metadata.name == pod.metadata.name
@@ -146,4 +146,4 @@ def test_without_a_connection_a_pod_has_the_one_secret(context, monkeypatch):
     operator = StepOperator(step=ingest, step_params={"text": "label"})
     operator.prepare_pod(context)
     pod = operator.build_pod_request_obj({**context, "run_id": "r"}, dry_run=True)
-    assert [one.secret_ref.name for one in pod.spec.containers[0].env_from] == ["ratchet-store"]
+    assert [source.secret_ref.name for source in pod.spec.containers[0].env_from] == ["ratchet-store"]

@@ -49,7 +49,7 @@ PREEMPTED = condition("DisruptionTarget", "True", "PreemptionByScheduler", "a mo
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "cause"),
+    ("status", "code", "cause"),
     [
         (pod(2, message="error: given x"), 2, "step"),
         (pod(1), 1, "step"),
@@ -71,9 +71,9 @@ PREEMPTED = condition("DisruptionTarget", "True", "PreemptionByScheduler", "a mo
         (pod(2, message="error: given a file that says uncorrectable ECC; expected"), 2, "step"),
     ],
 )
-def test_the_cause(given, code, cause):
-    ended = read_outcome(given, "base")
-    assert (ended.exit_code, ended.cause) == (code, cause)
+def test_the_cause(status, code, cause):
+    outcome = read_outcome(status, "base")
+    assert (outcome.exit_code, outcome.cause) == (code, cause)
 
 
 @pytest.mark.parametrize("reason", ["Evicted", "NodeShutdown", "Terminated", "NodeLost", "Preempting", "OutOfcpu"])
@@ -113,13 +113,13 @@ def operator(context, monkeypatch):
     return made
 
 
-def ends(operator, context, monkeypatch, found):
-    """What `cleanup` raises when the cluster says `found` of the pod; the calls that would go to a cluster do nothing."""
+def ends(operator, context, monkeypatch, current):
+    """What `cleanup` raises when the pod is as `current` in the cluster; the calls that would go to a cluster do nothing."""
     for asks in ("process_pod_deletion", "patch_already_checked", "is_istio_enabled"):
         monkeypatch.setattr(type(operator), asks, lambda *args, **kwargs: None)
-    monkeypatch.setattr(type(operator), "_current_pod", lambda self, pod: found)
+    monkeypatch.setattr(type(operator), "_current_pod", lambda self, pod: current)
     monkeypatch.setattr(type(operator), "_task_pods", lambda self, context: [])
-    operator.cleanup(found, pod(), None, context)
+    operator.cleanup(current, pod(), None, context)
 
 
 def test_the_steps_own_sentence(operator, context, monkeypatch):
@@ -135,7 +135,7 @@ def test_a_dead_sidecar_does_not_spoil_a_step_that_ended_well(operator, context,
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("current", "message"),
     [
         (
             pod(waiting="ErrImagePull", message="not found", phase="Pending"),
@@ -153,9 +153,9 @@ def test_a_dead_sidecar_does_not_spoil_a_step_that_ended_well(operator, context,
         (None, r"^given a pod that the cluster took away: .*; expected it to run to its end; next: "),
     ],
 )
-def test_the_clusters_sentence(operator, context, monkeypatch, found, words):
-    with pytest.raises(StepFailed, match=words):
-        ends(operator, context, monkeypatch, found)
+def test_the_clusters_sentence(operator, context, monkeypatch, current, message):
+    with pytest.raises(StepFailed, match=message):
+        ends(operator, context, monkeypatch, current)
 
 
 def test_a_bad_node_is_avoided(operator, context, monkeypatch):
@@ -191,7 +191,7 @@ def test_more_memory_only_if_the_profile_allows_it():
 def test_spot():
     assert affinity(Profile()) is None
     never = affinity(Profile(spot=False)).node_affinity.required_during_scheduling_ignored_during_execution
-    assert {(one.key, one.operator) for one in never.node_selector_terms[0].match_expressions} == {
+    assert {(term.key, term.operator) for term in never.node_selector_terms[0].match_expressions} == {
         (label, "NotIn") for label in SPOT
     }
     rather = affinity(Profile(spot=True)).node_affinity
@@ -296,10 +296,10 @@ def test_a_profile_with_a_field_that_is_none(monkeypatch):
 
 def test_the_image_a_pod_runs_is_what_its_node_said(tmp_path, monkeypatch):
     assert settings().image_digest == ""
-    told = tmp_path / "image"
-    monkeypatch.setenv("RATCHET_IMAGE_FILE", str(told))
+    image_file = tmp_path / "image"
+    monkeypatch.setenv("RATCHET_IMAGE_FILE", str(image_file))
     assert settings().image_digest == ""
-    told.write_text("registry.example/steps@sha256:abc")
+    image_file.write_text("registry.example/steps@sha256:abc")
     assert settings().image_digest == "registry.example/steps@sha256:abc"
 
 

@@ -69,8 +69,8 @@ def test_result_fields_and_link(runs, context):
     assert operator.artifact_page == "/ratchet/artifacts/corpus/c0ffee"
     command, variables = started[0]
     assert command[1:] == ["-m", "pipelines", "ingest", "--text=label"]
-    told = {name: variables[f"RATCHET_{name}"] for name in ("DAG", "DAG_RUN", "TASK", "TRY_NUMBER", "LOG_FORMAT", "USER")}
-    assert told == {
+    about = {name: variables[f"RATCHET_{name}"] for name in ("DAG", "DAG_RUN", "TASK", "TRY_NUMBER", "LOG_FORMAT", "USER")}
+    assert about == {
         "DAG": "ingest_corpus", "DAG_RUN": context["ti"].run_id, "TASK": "ingest", "TRY_NUMBER": "1", "LOG_FORMAT": "json",
         "USER": "ursula",
     }  # fmt: skip
@@ -254,7 +254,7 @@ def event(artifact, minute):
 
 
 @pytest.mark.parametrize(
-    ("asked", "events", "used"),
+    ("answer", "events", "used"),
     [
         ("", [event("newer", 2), event("older", 1)], "newer"),
         ("", [event("older", 1), event("newest", 3), event("newer", 2)], "newest"),
@@ -263,10 +263,10 @@ def event(artifact, minute):
         (None, [event("only", 1)], "only"),
     ],
 )
-def test_the_newest_event_counts_in_whatever_order_they_come(asked, events, used):
+def test_the_newest_event_counts_in_whatever_order_they_come(answer, events, used):
     task = StepOperator(step=promote, step_params={"verdict": answer_or_event("verdict")})
     task.render_template_fields(
-        {"params": {"verdict": asked}, "triggering_asset_events": TriggeringAssetEventsAccessor.build(events)}
+        {"params": {"verdict": answer}, "triggering_asset_events": TriggeringAssetEventsAccessor.build(events)}
     )
     assert task.step_params == {"verdict": used}
 
