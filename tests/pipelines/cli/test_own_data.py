@@ -13,7 +13,7 @@ from pipelines.store.artifacts import committed, load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.train import train
-from tests.conftest import PROJECT, call
+from tests.conftest import PROJECT, call, embedded_release
 
 THINGS = ("lamp", "chair", "table", "sofa", "clock", "mirror", "carpet", "shelf", "vase", "curtain")
 COLOURS = ("red", "green", "blue", "black", "white", "yellow")
@@ -176,9 +176,19 @@ def test_documents_alone_and_no_queries_at_all(trained, tmp_path):
 def test_a_champion_of_another_collection_is_seen_by_its_judged_results(trained, tmp_path):
     assert train()["served"]
     shop = write_csv(tmp_path / "shop.csv", products())
-    answer = train(0.99, source=str(shop), qrels=str(judged_csv(tmp_path / "judged.csv", by_words)))
-    warnings = load_exactly(open_store(), "verdict", answer["verdict"]).json("verdict.json")["warnings"]
+    corpus = call("ingest", source=str(shop), qrels=str(judged_csv(tmp_path / "judged.csv", by_words))).corpus
+    evaluated = call("evaluate", release=embedded_release(trained.home, corpus, trained.encoder).release)
+    verdict = call("gate", evaluation=evaluated.evaluation, baseline=evaluated.baseline, margin=0.99).verdict
+    warnings = load_exactly(open_store(), "verdict", verdict).json("verdict.json")["warnings"]
     assert any("Judged@10 is 0.000 for the champion" in warning for warning in warnings)
+
+
+def test_a_collection_far_smaller_than_the_champions_is_stopped_by_its_checks(trained, tmp_path):
+    """As in the DAG: what is not the champion's corpus any more needs a store of its own, or another suite."""
+    assert train()["served"]
+    shop = write_csv(tmp_path / "shop.csv", products())
+    with pytest.raises(InputError, match="documents_ratio"):
+        train(source=str(shop))
 
 
 @pytest.mark.parametrize(
