@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.errors import CorruptArtifact, InputError, TryAgain
+from pipelines.errors import CorruptArtifact, InputError, NewerVersion, TryAgain
 from pipelines.store.artifacts import committed, find, load, produce
 from pipelines.store.journal import Journal, Routing, entry_path
 from pipelines.store.objects import Store, open_store
@@ -86,20 +86,28 @@ def change(store, entry, **values):
 
 
 @pytest.mark.parametrize(
-    ("strange", "said"),
+    ("damage", "message"),
     [
         (lambda store: (store.local / entry_path(3)).write_text("{torn"), "00000003.json: .*JSON"),
         (lambda store: (store.local / entry_path(3)).write_bytes(b"\xff\xfe"), "00000003.json"),
         (lambda store: change(store, 2, parent="0" * 64), "00000002.json: it follows another entry"),
         (lambda store: change(store, 2, n=5), "00000002.json: it follows another entry"),
-        (lambda store: change(store, 2, friend="me"), "00000002.json: .*friend"),
         (lambda store: change(store, 1, why="another reason"), "00000002.json: it follows another entry"),
     ],
 )
-def test_a_strangers_entry_is_not_followed(store, strange, said, capsys):
+def test_an_entry_that_ratchet_did_not_write_after_the_one_before_is_not_followed(store, damage, message, capsys):
     journal_of(store, 2)
-    strange(store)
-    with pytest.raises(CorruptArtifact, match=said):
+    damage(store)
+    with pytest.raises(CorruptArtifact, match=message):
+        Journal(store)
+    assert main(["history"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_entry_of_a_newer_version_asks_for_an_upgrade(store, capsys):
+    journal_of(store, 2)
+    change(store, 2, friend="me")
+    with pytest.raises(NewerVersion, match=r"00000002.json with field 'friend'.*next: upgrade"):
         Journal(store)
     assert main(["history"]) == 2
     assert "Traceback" not in capsys.readouterr().err
