@@ -15,7 +15,8 @@ from pipelines.collections.next_item import next_items, split_facts
 from pipelines.collections.numbering import shared_note
 from pipelines.collections.quarantine import remedy
 from pipelines.collections.reading import readers
-from pipelines.collections.reading.sources import open_source
+from pipelines.collections.reading.foreign import DATA_FORMAT
+from pipelines.collections.reading.sources import FORMS, SkippedFile, open_source
 from pipelines.collections.record import Layout, Role, Sampled
 from pipelines.collections.references import check_references
 from pipelines.collections.schema.grades import Scale
@@ -28,6 +29,8 @@ from pipelines.errors import InputError
 
 SYSTEMATIC = 0.1
 """Where more than this part of the rows is bad, there is one reason for it: tolerating them is no advice."""
+FEW_ROWS = 20
+"""Rows of JSON that may describe the data beside them."""
 NESTED = ("history", "fields")
 """Columns that hold JSON."""
 
@@ -115,10 +118,22 @@ def read_layout(options: IngestOptions, scratch: Path) -> tuple[Layout, list[Sam
         roles |= {file.name: role for file in named if role}
         sampled, unread = readers.samples(named)
         samples += sampled
-        skipped += [f"{file.name} is left aside: {file.reason}." for file in (*source.skipped, *unread)]
+        unread = [*source.skipped, *unread]
+        if not role:
+            _check_data_is_read(sampled, unread)
+        skipped += [f"{file.name} is left aside: {file.reason}." for file in unread]
     layout = infer_layout(samples, Overrides(parse_columns(options.column), options.grades, roles))
     layout = replace(layout, notes=(*layout.notes, *skipped))
     return layout, samples
+
+
+def _check_data_is_read(sampled: list[Sampled], skipped: list[SkippedFile]) -> None:
+    """Refuse a source whose data is in a format that is not read, and that has little else than JSON which describes it."""
+    data = next((file for file in skipped if DATA_FORMAT.search(file.reason)), None)
+    few = sum(len(sample.records) for sample in sampled) < FEW_ROWS
+    if data and few and all(sample.file.format == "json" for sample in sampled):
+        beside = ", ".join(sample.file.name for sample in sampled)
+        raise InputError(f"{data.name}, {data.reason}, beside {beside}", FORMS, "export its rows as CSV, JSONL or Parquet")
 
 
 def stage(options: IngestOptions, scratch: Path, mask: Callable[[str], str] | None = None) -> Collection:

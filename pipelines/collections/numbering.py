@@ -24,8 +24,10 @@ NUMBERINGS = {
 """Other ways to read a number that judgments name a query or document by."""
 
 
-def check_numbering(db: sqlite3.Connection, column: str, target: str) -> None:
+def check_numbering(db: sqlite3.Connection, column: str, target: str) -> str:
     """Refuse judgments of which more ids are known, and whose texts share more words, by another numbering.
+
+    Returns a note instead where all ids are known; empty: nothing speaks for another numbering.
 
     Args:
         db: the staging file, with `judged` as it was read.
@@ -36,11 +38,11 @@ def check_numbering(db: sqlite3.Connection, column: str, target: str) -> None:
         InputError: says how the ids seem to count.
     """
     unknown = f"SELECT query, document FROM judged WHERE {column} NOT IN (SELECT id FROM {target}) LIMIT {PAIRS}"  # noqa: S608
-    pairs = db.execute(unknown).fetchall()
-    pairs += sampled(db, "judged") if pairs else []
+    missing = db.execute(unknown).fetchall()
+    pairs = [*missing, *sampled(db, "judged")]
     place = ("query", "document").index(column)
     if len(pairs) < LEAST_PAIRS or not all(re.fullmatch(r"[0-9]{1,9}", pair[place]) for pair in pairs):
-        return
+        return ""
     given = fmean(shared_words(db, pairs) or [0])
     for how, other in NUMBERINGS.items():
         rows = {pair[place]: db.execute(other.format(target=target), (int(pair[place]),)).fetchone() for pair in pairs}
@@ -49,7 +51,11 @@ def check_numbering(db: sqlite3.Connection, column: str, target: str) -> None:
         if len(shared) >= max(LEAST_PAIRS, 0.95 * len(pairs)) and fmean(shared) > given + BETTER:
             words = f"{fmean(shared):.0%} of a query's words are in its documents then, not {given:.0%}"
             turned = f"write these ids into the judgments, as {next(iter(ids.values()))} for {next(iter(ids))}"
-            raise InputError(f"judgments whose {target} {how} ({words})", f"the ids of the {target}", turned)
+            error = InputError(f"judgments whose {target} {how} ({words})", f"the ids of the {target}", turned)
+            if missing:
+                raise error
+            return f"Perhaps these are {error.given}: then {error.next_action}."
+    return ""
 
 
 def sampled(db: sqlite3.Connection, table: str, condition: str = "1") -> list[Pair]:

@@ -17,15 +17,18 @@ CUT = 200
 
 def remedy(rows: Sequence[BadRow]) -> str:
     """What to do about bad rows of which there are many, by their reasons."""
-    reasons = {row.reason for row in rows}
+    reasons = " ".join({row.reason for row in rows})
     if "invalid UTF-8" in reasons:
-        runs = sum(bool(re.search(r"(\\x[89a-f][0-9a-f]){3}", row.given)) for row in rows)
-        reads = "cp1252" if not runs else "cp1251"
-        name = "it reads as Windows-1252" if not runs else "perhaps Windows-1251, GBK or Shift-JIS"
-        return f"save it as UTF-8 ({name}): in Excel as CSV UTF-8, or iconv -f {reads} -t utf-8"
-    if any(" cells for " in reason for reason in reasons):
-        return "write each row with as many cells as the header, and cells with a delimiter or quote between double quotes"
-    if reasons == {"empty text"}:
+        runs = any(re.search(r"(\\x[89a-f][0-9a-f]){3}", row.given) for row in rows)  # words in which no letter is ASCII
+        reads, code = ("perhaps Windows-1251, GBK or Shift-JIS", "cp1251") if runs else ("it reads as Windows-1252", "cp1252")
+        return f"save it as UTF-8 ({reads}): in Excel as CSV UTF-8, or iconv -f {code} -t utf-8"
+    if "JSON" in reasons or "not an object" in reasons:
+        return 'write an object a line with nothing between them, as {"id": "p1", "text": "…"}, or one list of objects'
+    if " cells for " in reasons or "quote" in reasons:
+        return (
+            "write as many cells as the header has; one with a delimiter or quote between double quotes, quotes in it doubled"
+        )
+    if reasons == "empty text":
         return "correct them, or leave them out with --max-bad-fraction if they are empty on purpose"
     return "correct them: so many are no accident, and what they should be is perhaps in another column or file"
 

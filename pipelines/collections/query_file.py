@@ -108,8 +108,11 @@ def _columns(sample: Sampled, overrides: dict[str, str]) -> Columns:
     lower = {column.lower(): column for column in reversed(there)}
     guessed = {name: lower[alias] for name, known in NAMES.items() for alias in reversed(known) if alias in lower}
     if not {"text", "history"} & (guessed | overrides).keys():
-        inferred = query_fields(ColumnFeatures(SampleTable((sample.file,), sample.records)))
-        guessed |= {name: columns[0] for name, columns in inferred.items() if name in NAMES and columns}
+        features = ColumnFeatures(SampleTable((sample.file,), sample.records))
+        inferred = {name: columns[0] for name, columns in query_fields(features).items() if name in NAMES and columns}
+        meaning = features.table.columns[inferred["text"]].meaning if "text" in inferred else None
+        if meaning and (meaning.attribute in ("text", "title") or meaning.subject in ("query", "question")):
+            guessed |= inferred
     field_columns = {name: (column,) for name, column in (guessed | overrides).items()}
     if not {"text", "history"} & field_columns.keys():
         raise InputError(

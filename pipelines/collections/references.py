@@ -44,7 +44,7 @@ def check_references(staging: Staging) -> None:
                 _join_by_text(staging)
             _check_overlap(staging.db, reference)
             if reference.table == "judged":
-                check_numbering(staging.db, reference.column, reference.target)
+                staging.notes += filter(None, [check_numbering(staging.db, reference.column, reference.target)])
             _quarantine_unknown(staging, reference)
 
 

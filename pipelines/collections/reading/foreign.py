@@ -47,6 +47,8 @@ UNREAD: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe\x00\x00", "text in UTF-32"),
     (b"\x00\x00\xfe\xff", "text in UTF-32"),
 )
+DATA_FORMAT = re.compile(r"Arrow|Feather|Avro|ORC|HDF5|NumPy|SQLite|pickle|spreadsheet|office")
+"""In the reasons for which files are skipped: those that hold data."""
 PICKLE = re.compile(rb"\x80[\x02-\x05](\x95|[}\]c(K])")
 
 

@@ -46,7 +46,11 @@ TOPIC = re.compile(r"<(top|topic)(\s[^<>]*)?>", re.IGNORECASE)
 EXCEL_SEPARATOR = re.compile(r"sep=(\\t|.)\r?", re.IGNORECASE)
 MOST_PREAMBLE = 5
 """Lines above the header, such as a title or "Report created on …"."""
-SMART = re.compile(r"\.I \d+\r?")
+NO_TABLES = (
+    (re.compile(r"\.I \d+\r?\n\.[A-Z]"), "a SMART collection (.I, .T, .W lines)"),
+    (re.compile(r"WEBVTT|\d+\r?\n\d\d:\d\d:\d\d[,.]\d{3} -->"), "subtitles"),
+)
+"""Texts whose rows are groups of lines, by their first two lines."""
 OBJECT = re.compile(r"\{\s*[\"}]|\{\s*$")
 LIST = re.compile(r"\[\s*[\[{\"\]]|\[\s*$")
 
@@ -107,8 +111,8 @@ def sniff(opened: LocalFile, encoding: Encoding | None = None) -> SourceFile:
         raise NoRows(f"{opened.name}, which does not begin as a Parquet file does", "a Parquet file", "write it once more")
     _check_text(head)
     lines = [str(line) for line in head.lines() if line and not line.isspace()]  # flaws do not matter here
-    if SMART.fullmatch(lines[0]):
-        raise NoRows(f"{opened.name}, a SMART collection (.I, .T, .W lines)", FORMS, "write a row of CSV for each document")
+    if form := next((form for pattern, form in NO_TABLES if pattern.match("\n".join(lines[:2]))), ""):
+        raise NoRows(f"{opened.name}, {form}", FORMS, "write a row of CSV for each document")
     return _json(file, head, lines) or _tagged(file, head, lines) or _columns(file, lines) or _table(file, head, lines)
 
 

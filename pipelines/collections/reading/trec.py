@@ -66,7 +66,7 @@ class Elements:
                 ended = tag is not None and tag[1] == "/"
                 flaw = "too long" if over else "" if ended else f"a {self._noun} that never ends"
                 yield TaggedElement(*opening, between, flaw)
-            elif words := re.sub(r"<[^<>]*>", " ", between).strip():
+            elif words := re.sub(r"<(\w+) name=[^<>]*>[^<>]*</\1>|<[^<>]*>", " ", between).strip():
                 yield TaggedElement(line, "", words, f"text outside a {self._noun}")
             if tag is None:
                 return

@@ -13,17 +13,7 @@ from pipelines.errors import InputError
 
 Kind = Literal["documents", "queries", "qrels", "interactions", "users", "texts", ""]
 """A role; `texts`: documents or queries; empty: none of them."""
-TRAINING = tuple(
-    frozenset(pair.split(","))
-    for pair in (
-        "anchor,positive",
-        "query,positive",
-        "query,pos",
-        "sentence1,sentence2",
-        "sentence 1,sentence 2",
-        "premise,hypothesis",
-    )
-)
+PAIRS = ("anchor positive", "query positive", "query pos", "sentence1 sentence2", "premise hypothesis")
 """Columns of pairs of texts."""
 MOST_GRADES = 15
 """Different values that a column of grades may have."""
@@ -167,8 +157,8 @@ class ColumnFeatures:
     @property
     def training(self) -> bool:
         """Whether rows are pairs or triplets of texts, as encoders are trained with."""
-        names = {" ".join(words_of(name)) for name in self.table.columns}
-        return not self.documents and any(pair <= names for pair in TRAINING)
+        names = {name.lower().replace("_", "") for name in self.table.columns}
+        return not self.documents and any(names.issuperset(pair.split()) for pair in PAIRS)
 
     @cached_property
     def ranked(self) -> bool:

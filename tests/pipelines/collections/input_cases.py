@@ -375,6 +375,38 @@ CASES = [
         lambda result: {row["text"] for row in result.queries.values()} == set(NAMES) and len(result.qrels) == 12,
     ),
     InputCase(
+        "08 documents counted from 0, all of them known",
+        {
+            "docs.csv": table("id,text", [[n, f"{THIRTY[n]} with brass parts"] for n in range(30)]),
+            "queries.csv": table("id,text", [[f"q{n}", f"{THIRTY[n]} with brass parts"] for n in range(1, 30)]),
+            "qrels.csv": table("query_id,doc_id,grade", [[f"q{n}", n - 1, 1] for n in range(1, 30)]),
+        },
+        lambda result: len(result.qrels) == 29 and result.says("Perhaps", "documents count from 0"),
+    ),
+    InputCase(
+        "09 a schema beside an Avro file",
+        {"schema.json": '{"fields": [{"name": "id"}, {"name": "text"}]}', "all.avro": b"Obj\x01" + bytes(200)},
+        lambda result: result.refuses("all.avro, an Avro file", "schema.json"),
+    ),
+    InputCase(
+        "12 a Solr response",
+        {
+            "answer.xml": '<response>\n<lst name="responseHeader"><int name="status">0</int></lst>\n<result name="response">\n'
+            + FIELDS.replace("field name", "str name").replace("</field>", "</str>") + "</result>\n</response>\n"
+        },
+        whole,
+    ),
+    InputCase(
+        "17 JSON lines with commas",
+        {"all.jsonl": jsonl([{"id": f"P{n}", "title": NAMES[n]} for n in range(12)]).replace("}\n", "},\n")},
+        lambda result: result.refuses("line 1: not JSON", "an object a line"),
+    ),
+    InputCase(
+        "subtitles",
+        {"film.srt": "".join(f"{n}\n00:00:{n:02},000 --> 00:00:{n:02},900\n{NAMES[n]}\n\n" for n in range(12))},
+        lambda result: result.refuses("subtitles"),
+    ),
+    InputCase(
         "SMART collections",
         {"cran.all": "".join(f".I {n}\n.T\n{NAMES[n]}\n.W\n{TEXTS[n]}\n" for n in range(12))},
         lambda result: result.refuses("SMART"),
