@@ -28,7 +28,7 @@ Row = tuple[Any, ...]
 Rows = Iterator[tuple[str, Row]]
 
 
-class InvalidRow(ValueError):
+class UnreadableRow(ValueError):
     """A line that is not a row, with the reason in a few words."""
 
 
@@ -190,7 +190,7 @@ def _load(staged: StagingFile, path: Path, name: str, size: int, take: RowReader
         try:
             for table, row in list(take(staged, number, split(line))):
                 staged.add(table, row)
-        except InvalidRow as error:
+        except UnreadableRow as error:
             tally.refuse(number, str(error))
     share = tally.bad / tally.lines if tally.lines else 0.0
     staged.add("files", (name, tally.lines, tally.bad, share, int(tally.cut_off)))
@@ -202,18 +202,18 @@ def _json_row(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except UnicodeDecodeError:
-        raise InvalidRow("invalid UTF-8") from None
+        raise UnreadableRow("invalid UTF-8") from None
     except (ValueError, RecursionError):
-        raise InvalidRow("no JSON") from None
+        raise UnreadableRow("no JSON") from None
     if not isinstance(row, dict):
-        raise InvalidRow("no JSON object")
+        raise UnreadableRow("no JSON object")
     return row
 
 
 def _qrel_fields(line: bytes) -> list[str]:
     fields = line.decode("utf-8", "replace").rstrip("\n").split(" ")
     if len(fields) != 4:
-        raise InvalidRow("not four fields")
+        raise UnreadableRow("not four fields")
     return fields
 
 
@@ -284,7 +284,7 @@ def _query(_: StagingFile, line: int, row: dict[str, Any]) -> Rows:
 def _required_text(row: Mapping[str, Any], name: str = "id") -> str:
     text = text_or_null(row.get(name))
     if text is None:
-        raise InvalidRow(f"no {name}")
+        raise UnreadableRow(f"no {name}")
     return text
 
 
@@ -314,7 +314,7 @@ def _user(_: StagingFile, line: int, row: dict[str, Any]) -> Rows:
 def _exposure(staged: StagingFile, line: int, row: dict[str, Any]) -> Rows:
     request, results, query = _required_text(row, "request_id"), row.get("results"), text_or_null(row.get("query"))
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-        raise InvalidRow("results that are no list of objects")
+        raise UnreadableRow("results that are no list of objects")
     positions = [integer_or_null(result.get("position")) for result in results]
     distinct = int(len(set(positions)) == len(positions) and None not in positions)
     yield (
