@@ -42,13 +42,13 @@ doctor: install ## Say what this machine lacks, and the fix
 	@$(RUN) -m pipelines doctor
 
 test: install-test ## Run every test, on all cores; writes build/bench/tests.json (at most 10 minutes on 2 fast cores)
-	@$(RUN) -m pytest -n $(WORKERS) --write-figures bench/tests
+	@$(RUN) -m pytest -n $(WORKERS) --max-worker-restart 0 --write-figures bench/tests
 
 coverage: install-test ## The same, with what no test touches: a table, and build/coverage/index.html
-	@$(RUN) -m pytest -n $(WORKERS) --cov=pipelines --cov=plugins --cov=images/serve --cov-report=term:skip-covered --cov-report=html:build/coverage
+	@$(RUN) -m pytest -n $(WORKERS) --max-worker-restart 0 --cov=pipelines --cov=plugins --cov=images/serve --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 test-fast: install-test ## The tests that need no service and no training, for the inner loop
-	@$(RUN) -m pytest -n $(WORKERS) -m "not services"
+	@$(RUN) -m pytest -n $(WORKERS) --max-worker-restart 0 -m "not services"
 
 lint: install-test ## Style, types, the doors between folders, the workflow file
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
