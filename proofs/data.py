@@ -451,7 +451,8 @@ def main() -> int:
     os.environ["PYTHONPATH"] = str(PROJECT)
     try:
         # Bad inputs first: their bound is on the peak memory of all child processes so far.
-        figures = {**bad_inputs(home / "bad"), **misread_inputs(home / "misread"), **round_trips(home / "formats"), **scale(home)}
+        figures = bad_inputs(home / "bad") | misread_inputs(home / "misread")
+        figures |= {**round_trips(home / "formats"), **scale(home)}
     finally:
         shutil.rmtree(home, ignore_errors=True)
     write_figures("proof/data", figures, seed=SEED, runs=1, goals=GOALS)
