@@ -29,7 +29,22 @@ SERVICES = {
     "served", "server", "shared", "small", "tracking", "trained",
 }  # fmt: skip
 """Fixtures that start a service or train an encoder: tests that use one are left out of `make test-fast`."""
-LONG = ("tests/test_docs.py::test_commands", "tests/cluster", "tests/dags", "tests/images/serve", "tests/demo")
+LONG = (
+    "tests/test_docs.py::test_commands",
+    "tests/test_figures.py::test_the_bench",
+    "tests/cluster",
+    "tests/dags",
+    "tests/demo",
+    "tests/images/serve",
+    "tests/pipelines/cli/test_own_data.py",
+    "tests/pipelines/cli/test_train.py",
+    "tests/pipelines/evaluation/test_evaluate.py",
+    "tests/pipelines/models/test_encoders.py",
+    "tests/pipelines/store/test_lineage.py",
+    "tests/plugins/ui",
+    "pipelines/quality/personal.py",
+)
+"""Files that take their time without such a fixture."""
 FOLDERS_SHOWN = 5
 
 
