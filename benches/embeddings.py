@@ -39,7 +39,7 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def encoders() -> Figures:
-    """The variant that is chosen, its retention of nDCG@10, and its speed beside sentence-transformers and the GEMM peak."""
+    """The variant that is chosen, its fidelity and retention of nDCG@10, and its speed beside sentence-transformers and the GEMM peak."""
     icons = call("ingest").corpus
     corpus = call("ingest", source=str(CHORUS)).corpus if CHORUS.exists() else icons
     native = "avx512_bf16" in cpu_features()  # torch emulates bf16 and fp16 elsewhere, at a sixth of the speed of fp32
@@ -51,11 +51,19 @@ def encoders() -> Figures:
     on_icons = call("choose_encoder", encoder=encoder, corpus=icons)
     rows = {row["variant"]: row for row in load_exactly(open_store(), "report", on_icons.report).facts["table"]}
     table = load_exactly(open_store(), "report", chosen.report).facts["table"]
-    keys = ("variant", "docs_per_s", "retention", "low", "high", "mates", "cosine", "memory_mb", "reason")
+    keys = (
+        "variant", "docs_per_s", "fidelity", "fidelity_low", "overlap_at_10", "retention", "low", "high", "mates", "cosine",
+        "memory_mb", "reason",
+    )  # fmt: skip
     return {
         "collection": "electronics" if CHORUS.exists() else "icons",
         "variant": chosen.variant,
         **speed(encoder, chosen.variant, corpus),
+        "chosen": chosen.variant,
+        "fidelity": chosen.fidelity,
+        "fidelity_low": chosen.fidelity_low,
+        "choosing_s": chosen.choosing_s,
+        "retention_low": chosen.low,
         "retention_ndcg10": chosen.retention,
         "retention_ndcg10_low": chosen.low,
         "retention_ndcg10_high": chosen.high,

@@ -74,8 +74,8 @@ def sample_queries(corpus: Artifact, count: int = QUERIES) -> list[FidelityQuery
     """
     judged = qrels(corpus)
     text_queries = [query for query in queries(corpus) if not query.history]
-    test = {_normalized(query.text) for query in text_queries if query.split == "test"}
-    train = {_normalized(query.text): query.text for query in text_queries if query.split == "train" and judged.get(query.id)}
+    test = {normalized(query.text) for query in text_queries if query.split == "test"}
+    train = {normalized(query.text): query.text for query in text_queries if query.split == "train" and judged.get(query.id)}
     sampled = heapq.nsmallest(count, train.keys() - test, key=_draw)
     words = median_low(len(text.split()) for text in train) if train else TITLE_WORDS
     titles = _sample_titles(documents(corpus), words, count - len(sampled), test | train.keys())
@@ -93,21 +93,22 @@ def _sample_titles(documents: Iterable[Document], words: int, count: int, exclud
     sampled: dict[str, FidelityQuery] = {}
     for document in documents if count > 0 else ():
         text = " ".join((document.title or document.text).split()[:words])
-        normalized = _normalized(text)
-        if not normalized or normalized in excluded or normalized in sampled:
+        key = normalized(text)
+        if not key or key in excluded or key in sampled:
             continue
-        entry = (-_draw(normalized), normalized)
+        entry = (-_draw(key), key)
         if len(heap) < count:
             heapq.heappush(heap, entry)
         elif entry > heap[0]:
             del sampled[heapq.heapreplace(heap, entry)[1]]
         else:
             continue
-        sampled[normalized] = FidelityQuery(text, document.id)
-    return [sampled[normalized] for _, normalized in sorted(heap, reverse=True)]
+        sampled[key] = FidelityQuery(text, document.id)
+    return [sampled[key] for _, key in sorted(heap, reverse=True)]
 
 
-def _normalized(text: str) -> str:
+def normalized(text: str) -> str:
+    """A query's text without case and repeated white space, by which it is recognized as a test query's."""
     return " ".join(text.lower().split())
 
 
@@ -219,13 +220,19 @@ def _gains(scores: Floats, top: NDArray[np.int64]) -> Floats:
     return gains
 
 
-def why_unfaithful(fidelity: Fidelity, retention_high: float | None = None, least: float = LEAST_FIDELITY) -> str:
+def why_unfaithful(
+    fidelity: Fidelity,
+    retention_high: float | None = None,
+    least: float = LEAST_FIDELITY,
+    least_retention: float = LEAST_RETENTION,
+) -> str:
     """Why a pair of variants can't be taken by its fidelity; empty: it can.
 
     Args:
         fidelity: of the pair.
         retention_high: the upper bound of its retention of nDCG@10 by judgments; None: there are none.
         least: the fidelity that its lower bound must reach.
+        least_retention: the retention that its upper bound must reach, so that it is not significantly below.
 
     >>> why_unfaithful(Fidelity(2000, 1885, 0.9991, 0.9988, 0.9993, 0.98), 1.002)
     ''
@@ -240,6 +247,6 @@ def why_unfaithful(fidelity: Fidelity, retention_high: float | None = None, leas
             f"fidelity {fidelity.mean:.4f}, at least {fidelity.low:.4f} over {fidelity.queries:,} queries "
             f"and {fidelity.documents:,} documents, {least:g} needed"
         )
-    if retention_high is not None and not retention_high >= LEAST_RETENTION:
-        reasons.append(f"keeps at most {100 * retention_high:.2f} % of nDCG@10, {100 * LEAST_RETENTION:g} % needed")
+    if retention_high is not None and not retention_high >= least_retention:
+        reasons.append(f"keeps at most {100 * retention_high:.2f} % of nDCG@10, {100 * least_retention:g} % needed")
     return "; ".join(reasons)

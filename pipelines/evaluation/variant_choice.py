@@ -1,7 +1,14 @@
-"""The choice of an encoder variant: the fastest of those that keep nDCG@10 and are batch-invariant.
+"""The choice of an encoder variant: the fastest of those that rank as fp32 does and are batch-invariant.
+
+Whether a variant ranks as fp32 does is decided by `fidelity`, for the pair that will serve: documents by the variant, queries
+by the query variant. The judgments of a collection are mostly too few to tell a variant that changes nothing from one that
+changes one result in eight. So retention of nDCG@10 by them is shown, and refuses a variant only where it is significantly
+too low.
 
 Batch-invariant: the vector of a text, and so its scores, do not depend on the other texts of its batch. Dynamic quantization is
 not, since it takes its scales from the batch, nor are some bf16 kernels, which sum in another order for another shape.
+
+No text of a test query is encoded here: what is chosen by test queries could no longer be judged by them.
 """
 
 import heapq
@@ -9,21 +16,32 @@ import multiprocessing
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from pipelines.corpus.documents import Document
+from pipelines.corpus.documents import Document, documents, queries
 from pipelines.errors import InputError
+from pipelines.evaluation.fidelity import (
+    LEAST_FIDELITY,
+    LEAST_RETENTION,
+    QUERIES,
+    FidelityQuery,
+    measure_fidelity,
+    normalized,
+    sample_queries,
+    why_unfaithful,
+)
 from pipelines.evaluation.measures import per_query
-from pipelines.evaluation.qrels import Topics
+from pipelines.evaluation.qrels import NoRelevant, Topics, judged_topics
 from pipelines.logs import log
 from pipelines.models.encoder import Encoder, Vectors, load_encoder
 from pipelines.retrieval.run import Run, break_ties
 from pipelines.statistics.bootstrap import paired_ratio_of_means
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import open_store
+from pipelines.store.recipes import digest
 
 REFERENCE = "onnx-fp32"
 BATCH_TOLERANCE = 1e-5
@@ -32,6 +50,8 @@ CHUNK = 4096
 """Texts that each variant encodes before the next takes its turn."""
 PROBES, RANDOM_BATCHES = 4, 20
 """Texts that are encoded alone and in batches, and random batches for each of them."""
+COMPARED = 32
+"""Queries whose scores are compared between a text alone and in a batch."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +60,79 @@ class VariantMeasurement:
 
     variant: str
     reason: str = ""
-    """Why it is not eligible; empty: it is."""
+    """Why it is not taken; empty: it may be."""
     docs_per_s: float = 0.0
-    retention: float = 0.0
-    """Mean nDCG@10 divided by that of REFERENCE; `low` and `high` are its 95 % interval."""
-    low: float = 0.0
-    high: float = 0.0
+    fidelity: float = 0.0
+    """Mean agreement with fp32's ranking, by `measure_fidelity`; `fidelity_low` is the lower bound of its 95 % interval."""
+    fidelity_low: float = 0.0
+    overlap_at_10: float = 0.0
+    retention: float | None = None
+    """Mean nDCG@10 divided by fp32's; `low` and `high` are its 95 % interval. None: no train query is judged."""
+    low: float | None = None
+    high: float | None = None
     mates: float = 0.0
     """The largest difference that other texts of a batch make: see `batch_influence`."""
     cosine: float = 0.0
     """The least cosine between a document's vector and its vector by REFERENCE."""
     memory_mb: float = 0.0
     """Peak memory in MiB; 0: not measured."""
-    scores: list[float] = field(default_factory=list, repr=False)
-    """nDCG@10 of each query, in the order of the topics."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a variant must reach to be taken."""
+
+    fidelity: float = LEAST_FIDELITY
+    """The lower bound of its fidelity, at least."""
+    retention: float = LEAST_RETENTION
+    """The upper bound of its retention of nDCG@10, at least."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The documents and queries that every variant encodes."""
+
+    documents: list[Document]
+    of: int
+    """Documents of the corpus, which the index will hold."""
+    queries: list[FidelityQuery]
+    topics: Topics
+    """Judged train queries for the retention; without queries where there are none."""
+
+    @property
+    def own(self) -> list[int]:
+        """For each query the row of its own document; −1: none, or not in the sample."""
+        rows = {document.id: row for row, document in enumerate(self.documents)}
+        return [rows.get(query.own, -1) for query in self.queries]
+
+    @property
+    def size(self) -> str:
+        """How many queries and documents, as sentences and tables say it."""
+        part = f"{len(self.documents):,} of {self.of:,}" if len(self.documents) < self.of else f"all {self.of:,}"
+        return f"{len(self.queries):,} queries and {part} documents"
+
+
+def draw_sample(corpus: Artifact, most: int, count: int = QUERIES, rule: NoRelevant = "exclude") -> Sample:
+    """Queries and documents to choose by, drawn by hash and seed; memory grows with `most` and `count`, not with the corpus.
+
+    Args:
+        corpus: to draw from.
+        most: documents, at most, the judged ones first; 0: all.
+        count: queries for the fidelity, and judged train queries for the retention, at most.
+        rule: of judged queries without a relevant document.
+    """
+    train = judged_topics(corpus, "train", rule)
+    test = {normalized(query.text) for query in queries(corpus, "test")}
+    texts = [query for query in train.queries if not query.history and normalized(query.text) not in test]
+    kept = sorted(heapq.nsmallest(count, texts, key=lambda query: digest(query.id.encode())), key=lambda query: query.id)
+    topics = replace(train, queries=kept, qrels={query.id: train.qrels[query.id] for query in kept})
+    judged = {document for grades in topics.qrels.values() for document in grades}
+    return Sample(
+        documents=sample_documents(documents(corpus), judged, most),
+        of=corpus.facts["documents"],
+        queries=sample_queries(corpus, count),
+        topics=topics,
+    )
 
 
 def sample_documents(documents: Iterable[Document], judged: Collection[str], most: int, seed: int = 0) -> list[Document]:
@@ -88,47 +167,74 @@ def loadable(encoder: Artifact, names: Sequence[str], threads: int) -> tuple[dic
 
 
 def measure(
-    encoders: Mapping[str, Encoder], documents: Sequence[Document], topics: Topics, batch_tokens: int, least: float
+    encoders: Mapping[str, Encoder], sample: Sample, query_variant: str, batch_tokens: int, rule: Rule = Rule()
 ) -> list[VariantMeasurement]:
-    """Every loaded variant, REFERENCE among them, on all documents and queries.
+    """Every loaded variant of documents, with the query variant, on a sample.
 
     The speeds are of one run in which the variants take turns chunk by chunk, so that other load slows all of them alike.
 
     Args:
-        encoders: by the name of the variant.
-        documents: to encode.
-        topics: the judged queries.
+        encoders: by the name of the variant; REFERENCE and the query variant among them.
+        sample: what to encode.
+        query_variant: the variant that will encode the queries, whatever encodes the documents.
         batch_tokens: tokens in one batch.
-        least: the least retention at which a variant is eligible.
+        rule: what a variant must reach.
     """
-    texts = [document.text for document in documents]
+    texts = [document.text for document in sample.documents]
     vectors, seconds = encode_in_turns(encoders, texts, batch_tokens)
-    query_texts = [query.text for query in topics.queries]
+    asked = [query.text for query in sample.queries] + [query.text for query in sample.topics.queries]
+    by_fp32 = encoders[REFERENCE].encode(asked, "query", batch_tokens)
+    by_query_variant = by_fp32 if query_variant == REFERENCE else encoders[query_variant].encode(asked, "query", batch_tokens)
+    fidelity_queries, topics_queries = slice(len(sample.queries)), slice(len(sample.queries), None)
+    ids = [document.id for document in sample.documents]
+    reference_scores = ndcg(sample.topics, by_fp32[topics_queries], vectors[REFERENCE], ids)
     rows: list[VariantMeasurement] = []
-    reference_scores: list[float] = []
-    for name in sorted(encoders, key=lambda name: name != REFERENCE):  # REFERENCE first: the others are compared with it
-        queries = encoders[name].encode(query_texts, "query", batch_tokens)
-        scores = ndcg(topics, queries, vectors[name], [document.id for document in documents])
-        reference_scores = reference_scores or scores
-        retention, low, high = paired_ratio_of_means(scores, reference_scores)
-        mates = batch_influence(encoders[name], texts, queries[:32], batch_tokens)
-        cosine = float((vectors[name] * vectors[REFERENCE]).sum(1).min())
-        reason = why_ineligible(retention, least, mates)
-        rate = len(documents) / seconds[name]
-        rows.append(VariantMeasurement(name, reason, rate, retention, low, high, mates, cosine, scores=scores))
+    for name, encoder in encoders.items():
+        fidelity = measure_fidelity(
+            (by_fp32[fidelity_queries], vectors[REFERENCE]), (by_query_variant[fidelity_queries], vectors[name]), sample.own
+        )
+        retention, low, high = kept(ndcg(sample.topics, by_query_variant[topics_queries], vectors[name], ids), reference_scores)
+        mates = batch_influence(encoder, texts, by_query_variant[:COMPARED], batch_tokens)
+        unstable = [f"batch-mates change it by {mates:.1e}"] if not mates <= BATCH_TOLERANCE else []
+        rows.append(
+            VariantMeasurement(
+                variant=name,
+                reason="; ".join(filter(None, [*unstable, why_unfaithful(fidelity, high, rule.fidelity, rule.retention)])),
+                docs_per_s=len(texts) / seconds[name],
+                fidelity=fidelity.mean,
+                fidelity_low=fidelity.low or 0.0,
+                overlap_at_10=fidelity.overlap_at_10,
+                retention=retention,
+                low=low,
+                high=high,
+                mates=mates,
+                cosine=float((vectors[name] * vectors[REFERENCE]).sum(1).min()),
+            )
+        )
     return rows
 
 
-def why_ineligible(retention: float, least: float, mates: float) -> str:
-    """Why a variant is not eligible; empty: it is.
+def kept(scores: Sequence[float], reference: Sequence[float]) -> tuple[float | None, float | None, float | None]:
+    """The retention of nDCG@10 with its interval; three times None where no judged query has a result to lose.
 
-    >>> why_ineligible(0.997, 0.995, 0.0), why_ineligible(0.979, 0.995, 1e-3)
-    ('', 'batch-mates change it by 1.0e-03; keeps 97.90 % of nDCG@10, at least 99.50 % needed')
+    >>> kept([0.5, 0.5], [0.5, 0.5]), kept([], []), kept([0.0], [0.0])
+    ((1.0, 1.0, 1.0), (None, None, None), (None, None, None))
     """
-    reasons = [f"batch-mates change it by {mates:.1e}"] if not mates <= BATCH_TOLERANCE else []
-    if not retention >= least:
-        reasons.append(f"keeps {retention:.2%} of nDCG@10, at least {least:.2%} needed".replace("%", " %"))
-    return "; ".join(reasons)
+    return paired_ratio_of_means(scores, reference) if sum(reference) else (None, None, None)
+
+
+def fastest(rows: Sequence[VariantMeasurement]) -> tuple[VariantMeasurement, list[VariantMeasurement]]:
+    """The fastest variant that may be taken, and all rows, fastest first, each with its reason: the other ones are slower.
+
+    Raises:
+        InputError: none may be taken.
+    """
+    by_speed = sorted(rows, key=lambda row: -row.docs_per_s)
+    best = next((row for row in by_speed if not row.reason), None)
+    if best is None:
+        given = "; ".join(f"{row.variant}: {row.reason}" for row in by_speed)
+        raise InputError(f"no variant that may be taken: {given}", "one", "name another query variant, or export again")
+    return best, [row if row.reason or row is best else replace(row, reason="slower") for row in by_speed]
 
 
 def encode_in_turns(
