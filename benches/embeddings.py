@@ -39,7 +39,7 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def encoders() -> Figures:
-    """The variant that is chosen, its fidelity and retention of nDCG@10, and its speed beside sentence-transformers and the GEMM peak."""
+    """The chosen variant, its fidelity and retention of nDCG@10, its speed beside sentence-transformers and the GEMM peak."""
     icons = call("ingest").corpus
     corpus = call("ingest", source=str(CHORUS)).corpus if CHORUS.exists() else icons
     native = "avx512_bf16" in cpu_features()  # torch emulates bf16 and fp16 elsewhere, at a sixth of the speed of fp32
