@@ -50,6 +50,8 @@ CHUNK = 4096
 """Texts that each variant encodes before the next takes its turn."""
 PROBES, RANDOM_BATCHES = 4, 20
 """Texts that are encoded alone and in batches, and random batches for each of them."""
+LEAST_QUERIES = 2
+"""Queries without which a fidelity has no interval."""
 COMPARED = 32
 """Queries whose scores are compared between a text alone and in a batch."""
 
@@ -120,7 +122,17 @@ def draw_sample(corpus: Artifact, most: int, count: int = QUERIES, rule: NoRelev
         most: documents, at most, the judged ones first; 0: all.
         count: queries for the fidelity, and judged train queries for the retention, at most.
         rule: of judged queries without a relevant document.
+
+    Raises:
+        InputError: fewer than two queries can be asked.
     """
+    drawn = sample_queries(corpus, count)
+    if len(drawn) < LEAST_QUERIES:
+        raise InputError(
+            f"corpus {corpus.id}, of whose train queries and titles {len(drawn)} may be asked (none that is a test query)",
+            f"{LEAST_QUERIES} judged train queries or titles, or more",
+            "use onnx-fp32, which needs no choice, or ingest more documents or train queries",
+        )
     train = judged_topics(corpus, "train", rule)
     test = {normalized(query.text) for query in queries(corpus, "test")}
     texts = [query for query in train.queries if not query.history and normalized(query.text) not in test]
@@ -130,7 +142,7 @@ def draw_sample(corpus: Artifact, most: int, count: int = QUERIES, rule: NoRelev
     return Sample(
         documents=sample_documents(documents(corpus), judged, most),
         of=corpus.facts["documents"],
-        queries=sample_queries(corpus, count),
+        queries=drawn,
         topics=topics,
     )
 

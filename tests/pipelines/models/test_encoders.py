@@ -226,6 +226,73 @@ def test_choosing_without_judgments_is_by_titles_alone(made):
     assert "no train query is judged" in load_exactly(open_store(), "report", chosen.report).text("report.html")
 
 
+def train_and_test_queries():
+    """The things, each with a judged train query and a judged test query."""
+    documents = [Document(id=f"d{row:02}", text=text) for row, text in enumerate(THINGS)]
+    sides = {"train": "buy a {} today", "test": "where is the {} made"}
+    queries = [
+        Query(id=f"{side}{row:02}", text=words.format(text), split=side)
+        for side, words in sides.items()
+        for row, text in enumerate(THINGS)
+    ]
+    return write_corpus(documents, queries, [f"{side}{row:02} 0 d{row:02} 1" for side in sides for row in range(len(THINGS))])
+
+
+def test_the_query_variant_asks_train_queries_and_titles_and_no_test_query(made, monkeypatch):
+    asked: dict[str, set[str]] = {}
+    encode = Encoder.encode
+
+    def recorded(self, texts, role, batch_tokens=2048):
+        asked.setdefault(f"{self.variant} {role}", set()).update(texts)
+        return encode(self, texts, role, batch_tokens)
+
+    monkeypatch.setattr(Encoder, "encode", recorded)
+    corpus = train_and_test_queries()
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=corpus, query_variant="openvino-fp32", memory=False)
+    assert {name for name in asked if name.endswith("query")} == {"onnx-fp32 query", "openvino-fp32 query"}
+    assert asked["onnx-fp32 query"] == asked["openvino-fp32 query"]
+    assert {f"buy a {text} today" for text in THINGS} < asked["onnx-fp32 query"]
+    assert not {text for texts in asked.values() for text in texts if text.startswith("where is the")}
+    assert chosen.query_variant == "openvino-fp32"
+    table = {row["variant"]: row for row in load_exactly(open_store(), "report", chosen.report).facts["table"]}
+    fp32 = table["onnx-fp32"]
+    assert (fp32["retention"], fp32["low"], fp32["high"]) == pytest.approx((1, 1, 1), abs=0.01)
+    page = load_exactly(open_store(), "report", chosen.report).text("report.html")
+    assert f"over {len(THINGS)} judged train queries" in page
+
+
+def test_a_variant_that_ranks_otherwise_is_refused(made, monkeypatch):
+    encode_tokens = Encoder.encode_tokens
+
+    def noisy(self, tokens):
+        vectors = encode_tokens(self, tokens)
+        if self.variant != "openvino-fp32":
+            return vectors
+        noise = [np.random.default_rng([int(token) for token in row]).normal(0, 0.03, vectors.shape[1]) for row in tokens]
+        moved = vectors + np.array(noise, np.float32)
+        return moved / np.linalg.norm(moved, axis=1, keepdims=True)
+
+    monkeypatch.setattr(Encoder, "encode_tokens", noisy)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=train_and_test_queries(), batch_tokens=256, memory=False)
+    table = {row["variant"]: row for row in load_exactly(open_store(), "report", chosen.report).facts["table"]}
+    refused = table["openvino-fp32"]
+    assert refused["mates"] <= 1e-5, "the noise is a text's own, so the batch does not matter"
+    assert refused["fidelity_low"] < 0.995
+    assert "0.995 needed" in refused["reason"]
+    assert "openvino-fp32" not in {chosen.variant, *chosen.eligible}
+
+
+def test_a_corpus_without_two_queries_to_ask_is_refused_before_it_is_encoded(made, monkeypatch):
+    monkeypatch.setattr(Encoder, "encode_tokens", None)
+    corpus = write_corpus([Document(id="a", text="lamp")])
+    with pytest.raises(InputError, match=r"titles 1 may be asked .* next: use onnx-fp32"):
+        call("choose_encoder", encoder=made.encoder, corpus=corpus)
+    titles_alone = [Query(id=f"q{row}", text=text, split="test") for row, text in enumerate(THINGS)]
+    asked_in_tests = write_corpus([Document(id=f"d{row}", text=text) for row, text in enumerate(THINGS)], titles_alone)
+    with pytest.raises(InputError, match=r"titles 0 may be asked \(none that is a test query\)"):
+        call("choose_encoder", encoder=made.encoder, corpus=asked_in_tests)
+
+
 def test_a_query_variant_that_the_encoder_does_not_have_is_refused(made):
     with pytest.raises(InputError, match="onnx-int3"):
         call("choose_encoder", encoder=made.encoder, corpus=made.corpus, query_variant="onnx-int3", memory=False)
