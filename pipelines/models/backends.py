@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ Files = Callable[[str], Path]
 Forward = Callable[[Ids], Vectors]
 """One forward pass: token ids of texts of one length, int64 (texts, tokens), to unit vectors, float32 (texts, dimensions)."""
 ONNX, INT8, INT8_WEIGHTS, WEIGHTS = "model.onnx", "model.int8.onnx", "model.int8-weights.onnx", "model.safetensors"
+LAYERS = "layers.safetensors"
+"""The layers after pooling, where an encoder has some."""
 
 
 class Format(BaseModel):
@@ -55,13 +57,22 @@ FORMATS: Mapping[str, Format] = {
 """Without VNNI the sums of u8·s8 products saturate. Without AVX512-BF16, bf16 is emulated at a fifth of the speed."""
 
 
-def forward_of(variant: Format, files: Files, pooling: str, threads: int) -> Forward:
+class Head(NamedTuple):
+    """How token vectors become one, for torch: the ONNX files contain it."""
+
+    pooling: str
+    """Modes, joined by +."""
+    layers: bool = False
+    """Whether the encoder has a file LAYERS."""
+
+
+def forward_of(variant: Format, files: Files, head: Head, threads: int) -> Forward:
     """Load a variant; returns its forward pass.
 
     Args:
         variant: what to load.
         files: gives the path of an encoder's file by its name.
-        pooling: "mean" or "cls"; only torch needs it, the ONNX files contain it.
+        head: how token vectors become one; only torch needs it.
         threads: of the backend; 0: one for each core.
 
     Raises:
@@ -75,7 +86,7 @@ def forward_of(variant: Format, files: Files, pooling: str, threads: int) -> For
             "choose another variant",
         )
     try:
-        return BACKENDS[variant.backend](variant, files, pooling, threads)
+        return BACKENDS[variant.backend](variant, files, head, threads)
     except ModuleNotFoundError as error:
         raise InputError(
             f"a variant for {variant.backend}, without the module {error.name}",
@@ -92,7 +103,7 @@ def cpu_features() -> frozenset[str]:
     return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
-def _onnxruntime(variant: Format, files: Files, _pooling: str, threads: int) -> Forward:
+def _onnxruntime(variant: Format, files: Files, _head: Head, threads: int) -> Forward:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -107,7 +118,7 @@ def _onnxruntime(variant: Format, files: Files, _pooling: str, threads: int) -> 
     return forward
 
 
-def _openvino(variant: Format, files: Files, _pooling: str, threads: int) -> Forward:
+def _openvino(variant: Format, files: Files, _head: Head, threads: int) -> Forward:
     """OpenVINO reads the ONNX file. Its CPU kernels are batch-invariant among texts of one length, in bf16 too."""
     import openvino
 
@@ -126,7 +137,7 @@ def _openvino(variant: Format, files: Files, _pooling: str, threads: int) -> For
     return forward
 
 
-def _torch(variant: Format, files: Files, pooling: str, threads: int) -> Forward:
+def _torch(variant: Format, files: Files, head: Head, threads: int) -> Forward:
     """The original weights, on the GPU where there is one."""
     import torch
 
@@ -139,7 +150,9 @@ def _torch(variant: Format, files: Files, pooling: str, threads: int) -> Forward
         for name in ("config.json", WEIGHTS):
             (Path(folder) / name).symlink_to(files(name).absolute())
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[variant.precision]
-        network = sentence_encoder(Path(folder), pooling).to(device, dtype)
+        layers = files(LAYERS) if head.layers else None
+        network = sentence_encoder(Path(folder), head.pooling, layers).to(device, dtype)
+        network.head.float()
 
     def forward(ids: Ids) -> Vectors:
         with torch.inference_mode():
@@ -149,7 +162,7 @@ def _torch(variant: Format, files: Files, pooling: str, threads: int) -> Forward
     return forward
 
 
-BACKENDS: Mapping[str, Callable[[Format, Files, str, int], Forward]] = {
+BACKENDS: Mapping[str, Callable[[Format, Files, Head, int], Forward]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "torch": _torch,

