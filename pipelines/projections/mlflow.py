@@ -1,10 +1,11 @@
-"""MLflow's registered model `release`, which shows the journal to people. Nothing is read from it to route.
+"""MLflow's registered model (`RATCHET_MLFLOW_MODEL`, `release`), which shows the journal to people. It routes nothing.
 
-Each promoted release is one version with its verdict and measures; the aliases point at the champion and the challenger.
+Each promoted release is one version with its verdict and measures, and with the tag `store`; the aliases point at the
+champion and the challenger. A registered model that holds versions of others is refused.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +16,6 @@ from pipelines.store.artifacts import Artifact, find
 from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import Store
 
-MODEL = "release"
 EXPERIMENT = "ratchet"
 ALIASES = ("champion", "challenger")
 MISSING = "RESOURCE_DOES_NOT_EXIST"
@@ -48,7 +48,7 @@ def _translated_errors(uri: str) -> Iterator[None]:
 
 
 class Registry:
-    """The registered model `release` on the tracking server that the settings name.
+    """The registered model and the tracking server that the settings name.
 
     Raises:
         InputError: the setting is no HTTP address.
@@ -58,7 +58,7 @@ class Registry:
         bound_mlflow()
         from mlflow.tracking import MlflowClient
 
-        self.store, self.uri = store, settings().mlflow_uri
+        self.store, self.uri, self.model = store, settings().mlflow_uri, settings().mlflow_model
         if not self.uri.startswith(("http://", "https://")):
             raise InputError(f"RATCHET_MLFLOW_URI={self.uri}", "an address such as http://127.0.0.1:5000", "correct it")
         self.client: Any = MlflowClient(self.uri)
@@ -70,24 +70,34 @@ class Registry:
 
         Raises:
             TryAgain: MLflow does not answer.
+            InputError: the registered model holds versions that are not this store's; nothing is changed.
         """
         with _translated_errors(self.uri):
-            named = self._named()
+            named = self._named(journal)
             versions = {release: number for number, release in sorted(named.items(), reverse=True)}
             differences = [*self._unregistered(journal, versions, repair), *self._misplaced(journal, versions, named, repair)]
         for text, expected in differences:
             (log().info if expected else log().warning)(text, repaired=repair)
         return [text for text, _ in differences]
 
-    def _named(self) -> dict[int, str]:
+    def _named(self, journal: Journal) -> dict[int, str]:
         """The release of each version. After a race one release has several versions; aliases point at the oldest."""
-        versions = self.client.search_model_versions(f"name='{MODEL}'")
+        versions = self.client.search_model_versions(f"name='{self.model}'")
+        promoted = {entry.to for entry in journal.entries}
+        others = [int(one.version) for one in versions if not _is_own(one.tags, journal.identity, promoted)]
+        if others:
+            raise InputError(
+                f"MLflow's registered model {self.model}, of which {len(others)} of {len(versions)} versions "
+                f"are not this store's (version {min(others)})",
+                "a registered model of this store alone, because its aliases follow the journal",
+                "set RATCHET_MLFLOW_MODEL to a name that is free, then run `reconcile`",
+            )
         return {int(version.version): version.tags.get("release", "") for version in versions}
 
     def _unregistered(self, journal: Journal, versions: dict[str, int], repair: bool) -> Iterator[tuple[str, bool]]:
         for entry in journal.entries:
             if entry.action == "promote" and entry.to not in versions:
-                versions[entry.to] = self._register(entry) if repair else 0
+                versions[entry.to] = self._register(entry, journal.identity) if repair else 0
                 yield f"release {entry.to} of journal entry {entry.n} had no version", entry == journal.last_routing()
 
     def _misplaced(
@@ -113,7 +123,7 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         try:
-            return {alias: int(version) for alias, version in self.client.get_registered_model(MODEL).aliases.items()}
+            return {alias: int(version) for alias, version in self.client.get_registered_model(self.model).aliases.items()}
         except MlflowException as error:
             if error.error_code == MISSING:
                 return {}
@@ -121,22 +131,27 @@ class Registry:
 
     def _point(self, alias: str, number: int | None) -> None:
         if number:
-            self.client.set_registered_model_alias(MODEL, alias, str(number))
+            self.client.set_registered_model_alias(self.model, alias, str(number))
         else:
-            self.client.delete_registered_model_alias(MODEL, alias)
+            self.client.delete_registered_model_alias(self.model, alias)
 
-    def _register(self, entry: Entry) -> int:
+    def _register(self, entry: Entry, identity: str) -> int:
         """Make a version of a promoted release, with its card and its verdict as files; returns its number."""
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.create_registered_model(MODEL, description="Releases that passed their gate; the journal decides")
+            self.client.create_registered_model(self.model, description="Releases that passed their gate; the journal decides")
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         run = self._run(entry)
         version = self.client.create_model_version(
-            MODEL, f"runs:/{run}/release", run_id=run, tags=self._tags(entry), description=entry.why, await_creation_for=0
+            self.model,
+            f"runs:/{run}/release",
+            run_id=run,
+            tags=self._tags(entry) | {"store": identity},
+            description=entry.why,
+            await_creation_for=0,
         )
         return int(version.version)
 
@@ -169,6 +184,11 @@ class Registry:
             **(release.inputs if release else {}),
             **{kind + tag(name): f"{value['mean']:.4f}" for name, value in measures.items() if value["mean"] is not None},
         }
+
+
+def _is_own(tags: Mapping[str, str], identity: str, promoted: Collection[str]) -> bool:
+    """Whether a version is this store's: by its tag, or, where it is older than the tag, by its release."""
+    return tags["store"] == identity if "store" in tags else tags.get("release", "") in promoted
 
 
 def tag(measure: str) -> str:

@@ -17,6 +17,11 @@ class StoreSettings(BaseModel):
     s3_endpoint: str = Field("", description="URL of an S3-compatible server; empty: the cloud's own")
     user: str = Field("", description="Name written into journal entries")
     mlflow_uri: str = Field("", description="MLflow tracking server; empty: no projection into MLflow")
+    mlflow_model: str = Field(
+        "release",
+        pattern=r"^[^'\"/:]+$",
+        description="Registered model in MLflow that shows this store's releases, and no others",
+    )
     suite: str = Field("", description="File with the team's own checks of its data; empty: the shipped suite")
 
     @property

@@ -78,6 +78,8 @@ class Journal:
         self.store = store
         self.entries: list[Entry] = []
         self._tip = GENESIS
+        self.identity = ""
+        """The sha256 of the first entry, which tells this journal from all others; empty: there is no entry yet."""
         if read:
             self.refresh()
 
@@ -96,7 +98,7 @@ class Journal:
         before = len(self.entries)
         while (body := self._read(len(self.entries) + 1)) is not None:
             self.entries.append(self._check(body))
-            self._tip = digest(body)
+            self._reach(body)
         return len(self.entries) > before
 
     def append(
@@ -154,8 +156,12 @@ class Journal:
                 "look at `history`, then run it again",
             )
         self.entries.append(entry)
-        self._tip = digest(body)
+        self._reach(body)
         return entry
+
+    def _reach(self, body: bytes) -> None:
+        self._tip = digest(body)
+        self.identity = self.identity or self._tip
 
     def champions(self) -> list[str]:
         """Every release that served the default traffic, oldest first; a release may come again."""

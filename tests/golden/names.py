@@ -65,8 +65,13 @@ def mlflow_names() -> dict[str, Any]:
     from pipelines.projections import mlflow as registry
 
     tags = [registry.tag(name) for name in (*MEASURES, CONDENSED)]
-    fixed = ["release", "entry", "who", "verdict", "corpus", "encoder", "embeddings", "index"]
-    return {"model": registry.MODEL, "experiment": registry.EXPERIMENT, "aliases": list(registry.ALIASES), "tags": fixed + tags}
+    fixed = ["release", "entry", "who", "verdict", "corpus", "encoder", "embeddings", "index", "store"]
+    return {
+        "model": setting_names()["RATCHET_MLFLOW_MODEL"],
+        "experiment": registry.EXPERIMENT,
+        "aliases": list(registry.ALIASES),
+        "tags": fixed + tags,
+    }
 
 
 def dag_names(bag: Any) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.settings import bound_mlflow
+from pipelines.errors import InputError
+from pipelines.settings import bound_mlflow, settings
 from tests.conftest import call
 from tests.services import free_ports, mlflow, postgres, seaweedfs
 
@@ -119,6 +120,42 @@ def test_what_happened_while_mlflow_was_down_is_made_up_for(releases, client, mo
     monkeypatch.setenv("RATCHET_MLFLOW_URI", up)
     assert call("reconcile").repaired == 2
     assert shown(client) == {"challenger": releases.a}
+
+
+def test_a_registered_model_of_somebody_else_is_left_alone(releases, client, monkeypatch, capsys):
+    client.create_registered_model("release")
+    theirs = client.create_model_version("release", "s3://team-x/model", await_creation_for=0)
+    client.set_registered_model_alias("release", "champion", theirs.version)
+    releases.deployed(releases.a)
+    assert "RATCHET_MLFLOW_MODEL" in capsys.readouterr().err, "a promotion and a deployment only warn"
+    with pytest.raises(
+        InputError, match=r"release, of which 1 of 1 versions are not this store's \(version 1\).*set RATCHET_MLF"
+    ):
+        call("reconcile")
+    assert client.get_registered_model("release").aliases == {"champion": theirs.version}
+    monkeypatch.setenv("RATCHET_MLFLOW_MODEL", "shop-release")
+    assert call("reconcile").repaired == 2
+    number = client.get_registered_model("shop-release").aliases["champion"]
+    version = client.get_model_version("shop-release", number)
+    assert (version.tags["release"], version.tags["store"]) == (releases.a, releases.journal.identity)
+    client.delete_registered_model("shop-release")
+
+
+def test_versions_of_another_store_are_told_by_their_tag(releases, client):
+    releases.deployed(releases.a)
+    (version,) = client.search_model_versions("name='release'")
+    client.delete_model_version_tag("release", version.version, "store")
+    assert call("reconcile").differences == [], "a version older than the tag is known by its release"
+    client.set_model_version_tag("release", version.version, "store", "0" * 64)
+    with pytest.raises(InputError, match="versions are not this store's"):
+        call("reconcile")
+
+
+@pytest.mark.parametrize("name", ["team/release", "it's", "a:b"])
+def test_a_name_that_mlflow_refuses_is_refused_here(name, home, monkeypatch):
+    monkeypatch.setenv("RATCHET_MLFLOW_MODEL", name)
+    with pytest.raises(InputError, match="correct or unset RATCHET_MLFLOW_MODEL"):
+        settings()
 
 
 def test_without_mlflow_there_is_nothing_to_reconcile(home, capsys, monkeypatch):
