@@ -80,10 +80,10 @@ def untested_note(db: sqlite3.Connection) -> str:
 
 
 def own_document_note(db: sqlite3.Connection) -> str:
-    """That queries are documents themselves, which benchmarks leave out of the ranking; empty: none is."""
+    """That queries are documents themselves, which their rankings leave out; empty: none is."""
     (count,) = db.execute(
         "SELECT count(*) FROM queries JOIN documents USING (id) WHERE instr(documents.text, queries.text) AND NOT EXISTS"
         " (SELECT 1 FROM qrels WHERE query = queries.id AND document = queries.id)"
     ).fetchone()
-    left_out = "BEIR does not rank it (ArguAna, Quora), Ratchet does, so figures are below published ones"
+    left_out = "an evaluation leaves that document out of the query's ranking, as published figures of ArguAna and Quora do"
     return f"{count:,} queries have the id and the text of a document, unjudged: {left_out}." if count else ""

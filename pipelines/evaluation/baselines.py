@@ -62,7 +62,13 @@ def _recent_start(earlier: NDArray[np.int64]) -> int:
     return int(earlier[int((1 - RECENT_SHARE) * len(earlier))]) if len(earlier) else 0
 
 
-def baseline_runs(documents: Mapping[str, str], topics: Topics, past: PastInteractions | None, depth: int) -> dict[str, Run]:
+def baseline_runs(
+    documents: Mapping[str, str],
+    topics: Topics,
+    past: PastInteractions | None,
+    depth: int,
+    left_out: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, Run]:
     """The baselines' runs by name; the release is compared with the first.
 
     Args:
@@ -70,9 +76,10 @@ def baseline_runs(documents: Mapping[str, str], topics: Topics, past: PastIntera
         topics: the judged queries.
         past: the interactions before next-item queries; None for text queries.
         depth: documents kept for each query.
+        left_out: by id of a text query, documents that its ranking leaves out.
     """
     texts = {query.id: query.text for query in topics.queries}
-    bm25 = bm25_run(documents, texts, depth, past.seen if past else {})
+    bm25 = bm25_run(documents, texts, depth, past.seen if past else left_out)
     return {"popularity": popularity_run(documents, topics, past, depth), "BM25": bm25} if past else {"BM25": bm25}
 
 

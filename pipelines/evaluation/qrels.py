@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.corpus.documents import Query, qrels, queries
+from pipelines.corpus.documents import Query, documents, qrels, queries
 from pipelines.store.artifacts import Artifact
 from pipelines.store.recipes import canonical, digest
 
@@ -26,6 +26,8 @@ class Topics:
     """How many judged queries have no relevant document; `rule` says whether they are left out."""
     rule: NoRelevant
     split: EvaluatedSplit
+    of_other_split: int = 0
+    """How many judged queries the corpus has in the split that is not asked."""
 
     @property
     def synthetic(self) -> int:
@@ -65,7 +67,29 @@ def judged_topics(corpus: Artifact, split: EvaluatedSplit, rule: NoRelevant) -> 
         no_relevant=len(without),
         rule=rule,
         split=split,
+        of_other_split=len({query for query, grades in judgments.items() if grades} - {query.id for query in of_split}),
     )
+
+
+def own_documents(corpus: Artifact, split: EvaluatedSplit, rule: NoRelevant) -> dict[str, set[str]]:
+    """By query id, the document that the query was made from: one with its id and its text, unjudged for it.
+
+    Such a document is the first answer of every search and would never count as relevant. ArguAna, Quora and other collections
+    of duplicates leave it out of the ranking; so do their published figures (BEIR's `ignore_identical_ids`).
+    """
+    topics = judged_topics(corpus, split, rule)
+    texts = {query.id: _folded(query.text) for query in topics.queries if not query.history}
+    return {
+        document.id: {document.id}
+        for document in (documents(corpus) if texts else ())
+        if document.id in texts
+        and document.id not in topics.qrels[document.id]
+        and texts[document.id] in _folded(f"{document.title} {document.text}")
+    }
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def has_relevant(grades: Mapping[str, int]) -> bool:

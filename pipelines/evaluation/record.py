@@ -101,6 +101,7 @@ def summary_of(topics: Topics, scores: Mapping[str, PerQuery], confidence: float
         "queries_digest": topics.digest,
         "split": topics.split,
         "unjudged": topics.unjudged,
+        "of_other_split": topics.of_other_split,
         "synthetic": topics.synthetic,
         "no_relevant": {"queries": topics.no_relevant, "rule": topics.rule},
         "confidence": confidence,

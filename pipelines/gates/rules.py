@@ -213,9 +213,21 @@ def _why_not_run(evaluation: Evaluation, rule: Rule) -> str:
     if evaluation.rows and not synthetic:
         return ""
     if not synthetic:
-        return "no judgments" + ("" if evaluation.split == "test" else f" of {SPLIT_QUERIES[evaluation.split]}")
+        return _why_nothing_measured(evaluation)
     mean = interval(evaluation.values(rule.measure), rule.confidence, least=0).mean
     return f"no judgments; {rule.measure} {mean:.3f} on {synthetic:,} synthetic known-item queries is a smoke test only"
+
+
+def _why_nothing_measured(evaluation: Evaluation) -> str:
+    """Why no query could be measured: there are no judgments, or none that this evaluation could use."""
+    asked = SPLIT_QUERIES["train" if evaluation.split == "train" else "all"] if evaluation.split != "test" else "test queries"
+    if judged := evaluation.summary["no_relevant"]["queries"]:
+        return f"none of the {judged:,} judged {asked} has a relevant document"
+    if others := evaluation.summary.get("of_other_split", 0):
+        other = "test" if evaluation.split == "train" else "train"
+        all_asked = "" if evaluation.split == "train" else "; `ingest --held-out true` makes all queries test queries"
+        return f"no judgments of {asked} ({others:,} {other} {'query is' if others == 1 else 'queries are'} judged){all_asked}"
+    return "no judgments" + ("" if evaluation.split == "test" else f" of {asked}")
 
 
 def _not_run(evaluation: Evaluation, champion: str, rule: Rule, reason: str) -> VerdictDetails:

@@ -182,10 +182,12 @@ def _method(summary: Mapping[str, Any]) -> list[str]:
     rule = summary["no_relevant"]
     treated = "left out" if rule["rule"] == "exclude" else "counted with 0 in every measure"
     files = [f"{name.lower()}.trec" for name in baseline_names(summary)]
+    own = summary.get("own_documents", 0)
     return [
         f"Queries: {summary['queries']:,} {SYNTHETIC if summary['synthetic'] else 'judged queries'}. Left out:"
         f" {summary['unjudged']:,} without judgments.",
         f"Without a relevant document: {rule['queries']:,} queries, {treated} (rule “{rule['rule']}”).",
+        *([f"{own:,} queries have the id and the text of a document, which their rankings leave out."] if own else []),
         f"Measures by ir_measures over the first {summary['depth']:,} documents; grade {RELEVANT} and above is relevant,"
         " nDCG uses the grade as gain. An unjudged document counts as not relevant, except under “judged only”.",
         *[line for name in baseline_names(summary) for line in METHOD[name]],

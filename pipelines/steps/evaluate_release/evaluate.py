@@ -73,13 +73,19 @@ def _baseline_release(store: Store, baseline: str) -> Artifact | None:
 
 
 def _evaluation(release: Artifact, corpus: Artifact, params: EvaluateParams) -> Artifact:
+    from pipelines.evaluation.qrels import own_documents
+
     inputs = {"release": release.id, "corpus": corpus.id}
     semantic = params.recipe_params({"release", "corpus", "baseline"})
+    own = own_documents(corpus, params.split, params.no_relevant)
+    semantic |= {"own_documents": "left out"} if own else {}  # evaluations of other corpora keep their ids
     recipe = Recipe(kind="evaluation", step="evaluate", version=VERSION, inputs=inputs, params=semantic)
-    return produce(release.store, recipe, lambda folder: _measure(release, corpus, params, folder))
+    return produce(release.store, recipe, lambda folder: _measure(release, corpus, params, own, folder))
 
 
-def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder: Path) -> dict[str, Any]:
+def _measure(
+    release: Artifact, corpus: Artifact, params: EvaluateParams, own: dict[str, set[str]], folder: Path
+) -> dict[str, Any]:
     from pipelines.evaluation.baselines import baseline_runs, past_interactions
     from pipelines.evaluation.measures import per_query
     from pipelines.evaluation.qrels import judged_topics
@@ -91,14 +97,16 @@ def _measure(release: Artifact, corpus: Artifact, params: EvaluateParams, folder
     topics = judged_topics(corpus, params.split, params.no_relevant)
     loaded = load_release(release.store, release.id)
     past = past_interactions(corpus, topics)
-    rankings = loaded.rank(topics.queries, params.depth, past.seen if past else {})
+    rankings = loaded.rank(topics.queries, params.depth, past.seen if past else own)
     runs = {
         "release": {query.id: break_ties(ranking) for query, ranking in zip(topics.queries, rankings, strict=True)},
-        **baseline_runs({document.id: document.text for document in loaded.documents.values()}, topics, past, params.depth),
+        **baseline_runs(
+            {document.id: document.text for document in loaded.documents.values()}, topics, past, params.depth, own
+        ),
     }
     scores = {side: per_query(topics.qrels, run) for side, run in runs.items()}
     summary = summary_of(topics, scores, params.confidence)
-    summary |= {"release": release.id, "corpus": corpus.id, "depth": params.depth}
+    summary |= {"release": release.id, "corpus": corpus.id, "depth": params.depth, "own_documents": len(own)}
     rows = rows_of(topics, runs["release"], scores, loaded.documents)
     write_evaluation(folder, topics, runs, summary, rows)
     write_evaluation_report(folder, summary, rows, loaded.documents)

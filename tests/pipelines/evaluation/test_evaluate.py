@@ -195,6 +195,48 @@ def test_no_judged_query_is_an_honest_not_run(trained):
     assert "nothing was measured" in load(open_store(), "evaluation", found.evaluation).text("report.html")
 
 
+@pytest.mark.parametrize(
+    ("split", "judged", "reason"),
+    [
+        (
+            "train",
+            [("q1", 1)],
+            "no judgments of test queries (1 train query is judged); `ingest --held-out true` makes all queries",
+        ),
+        ("test", [("q1", 0), ("q2", 0)], "none of the 2 judged test queries has a relevant document"),
+        ("test", [], "no judgments"),
+    ],
+)
+def test_what_was_not_measured_is_told_truly(split, judged, reason, trained):
+    asked = [Query(id=name, text=text, split=split) for name, text in (("q1", "dog"), ("q2", "cat"))]
+    corpus = corpus_of(ANIMALS, asked, [Qrel(query=query, document="d0", grade=grade) for query, grade in judged])
+    found = call("evaluate", release=embedded_release(trained.home, corpus, trained.encoder).release)
+    sentence = call("gate", evaluation=found.evaluation).sentence
+    assert sentence == f"not run: {reason}" + (" test queries" if "held-out" in reason else "")
+
+
+def test_the_document_that_a_query_was_made_from_is_left_out(trained):
+    asked = [Query(id="d0", text="Small  Dog", split="test"), Query(id="d1", text="cat", split="test")]
+    more = [Document(id="d9", text="a small dog with a collar"), Document(id="d8", text="a dog")]
+    judged = [Qrel(query="d0", document="d9", grade=1), Qrel(query="d1", document="d1", grade=1)]
+    corpus = corpus_of([*ANIMALS, *more], asked, judged)
+    release = embedded_release(trained.home, corpus, trained.encoder).release
+    artifact = load(open_store(), "evaluation", call("evaluate", release=release).evaluation)
+    for run in ("run.trec", "bm25.trec"):
+        ranked = {(one.query_id, one.doc_id) for one in read_trec_run(str(artifact.path(run)))}
+        assert ("d0", "d0") not in ranked, "its own document"
+        assert {("d0", "d9"), ("d1", "d1")} <= ranked, "a judged document stays, whatever its id"
+    assert artifact.json("measures.json")["own_documents"] == 1
+    assert "1 queries have the id and the text of a document" in artifact.text("report.html")
+    plain = [query.model_copy(update={"id": f"q{query.id}"}) for query in asked]
+    other = corpus_of([*ANIMALS, *more], plain, [one.model_copy(update={"query": f"q{one.query}"}) for one in judged])
+    release = embedded_release(trained.home, other, trained.encoder).release
+    assert (
+        load(open_store(), "evaluation", call("evaluate", release=release).evaluation).json("measures.json")["own_documents"]
+        == 0
+    )
+
+
 def two_dozen_queries(icons: Trained) -> str:
     """A corpus with so few of the icons' judged terms that the two texts can't be told apart by them."""
     full = load(open_store(), "corpus", icons.corpus)
