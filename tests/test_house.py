@@ -15,7 +15,7 @@ from tests.conftest import PROJECT
 
 HEAVY = {
     "torch", "faiss", "pandas", "mlflow", "feast", "numpy", "scipy", "matplotlib", "onnxruntime", "transformers", "ir_measures",
-    "great_expectations", "presidio_analyzer", "presidio_anonymizer", "spacy", "pyarrow", "py3langid",
+    "duckdb", "tea_tasting", "great_expectations", "presidio_analyzer", "presidio_anonymizer", "spacy", "pyarrow", "py3langid",
 }  # fmt: skip
 ROOMS = ("pipelines", "plugins", "dags", "images", "demo")
 SOURCES = sorted(path for room in ROOMS for path in (PROJECT / room).rglob("*.py"))

@@ -1,9 +1,10 @@
 """Static SVG charts by matplotlib. Equal input gives equal bytes; CSS variables recolour them for dark and light pages.
 
-Charts must not carry labels from outside: those go into tables, which escape them.
+Charts carry no labels from outside but names of plain letters and digits: others go into tables, which escape them.
 """
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -163,6 +164,99 @@ def bars(rows: Sequence[tuple[str, int]], label: str) -> str:
         drawn.axes.margins(x=0.1)
         drawn.axes.grid(axis="x")
         drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A labelled relative effect; bounds that are not known are infinite."""
+
+    label: str
+    estimate: float
+    low: float
+    high: float
+    tone: str
+    """good, bad, unsure or muted."""
+    margin: float | None = None
+    """The value beyond which a guardrail is broken."""
+
+
+def forest(rows: Sequence[Interval], label: str) -> str:
+    """Relative effects in percent with their intervals, a line each, around 0; wide intervals end at the drawing's edge."""
+    edges = [abs(bound) for row in rows for bound in (row.low, row.high, row.estimate, row.margin or 0) if math.isfinite(bound)]
+    reach = 100 * min(1.15 * max(edges, default=0.1), 2.0) or 10.0
+    tones = {"good": GOOD, "bad": BAD, "unsure": SERIES_2, "muted": MUTED}
+    with _figure(8.4, 0.8 + 0.42 * len(rows)) as drawn:
+        drawn.axes.axvline(0, color=INK, lw=1.2)
+        for row, effect in enumerate(rows):
+            colour = tones[effect.tone]
+            low, high = max(-reach, 100 * effect.low), min(reach, 100 * effect.high)
+            drawn.axes.plot([low, high], [row, row], color=colour, lw=2.6, solid_capstyle="butt")
+            if math.isfinite(effect.estimate) and abs(100 * effect.estimate) <= reach:
+                drawn.axes.plot([100 * effect.estimate], [row], "o", ms=6.5, color=colour)
+            if effect.margin is not None:
+                drawn.axes.plot([100 * effect.margin] * 2, [row - 0.36, row + 0.36], color=BAD, lw=1.6, ls=(0, (2, 2)))
+        drawn.axes.set_yticks(range(len(rows)), [row.label for row in rows], color=INK)
+        drawn.axes.set(xlim=(-reach, reach), ylim=(len(rows) - 0.4, -0.6), xlabel=label)
+        drawn.axes.xaxis.set_major_formatter("{x:+g} %")
+        drawn.axes.grid(axis="x")
+        drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
+def sequence(
+    days: Sequence[str], looks: Sequence[tuple[float, float, float]], final: tuple[float, float, float], label: str
+) -> str:
+    """A confidence sequence over the days, and beside its end the interval of one look alone.
+
+    Args:
+        days: their names.
+        looks: estimate, lower and upper bound of each day, relative; infinite where not known.
+        final: the same of one look at the end.
+        label: of the axis.
+    """
+    known = [(row, look) for row, look in enumerate(looks) if all(math.isfinite(value) for value in look)]
+    values = [abs(bound) for _, look in known[len(known) // 4 :] for bound in look[1:]] + [
+        abs(bound) for bound in final if math.isfinite(bound)
+    ]
+    reach = 100 * min(1.2 * max(values, default=0.1), 2.0) or 10.0
+    at = [row for row, _ in known]
+    with _figure(8.4, 3.0) as drawn:
+        drawn.axes.axhline(0, color=INK, lw=1.2)
+        low, high = ([max(-reach, min(reach, 100 * look[side])) for _, look in known] for side in (1, 2))
+        drawn.axes.fill_between(at, low, high, color=SERIES_1, alpha=0.18, lw=0)
+        drawn.axes.plot(
+            at, [100 * look[0] for _, look in known], color=SERIES_1, lw=2, label="effect so far, valid at every look"
+        )
+        if all(math.isfinite(value) for value in final):
+            place = len(days) - 1 + 0.35
+            drawn.axes.errorbar(
+                [place], [100 * final[0]], yerr=[[100 * (final[0] - final[1])], [100 * (final[2] - final[0])]],
+                fmt="o", ms=5, capsize=4, lw=2, color=SERIES_2, label="one look at the end",
+            )  # fmt: skip
+        step = max(1, len(days) // 8)
+        drawn.axes.set_xticks(range(0, len(days), step), [days[row] for row in range(0, len(days), step)])
+        drawn.axes.set(xlim=(-0.4, len(days) - 0.2), ylim=(-reach, reach), ylabel=label)
+        drawn.axes.yaxis.set_major_formatter("{x:+g} %")
+        drawn.axes.grid(axis="y")
+        drawn.axes.tick_params(length=0)
+        drawn.axes.legend(loc="upper right", ncols=2)
+    return drawn.svg
+
+
+def curves(values: Sequence[Sequence[float]], probabilities: Sequence[float], names: Sequence[str], label: str) -> str:
+    """Distributions as the share of rows that are above each value."""
+    colours = (SERIES_1, SERIES_2, GOOD, BAD, MUTED)
+    with _figure(8.4, 2.8) as drawn:
+        for series, name, colour in zip(values, names, colours, strict=False):
+            drawn.axes.plot(series, [100 * (1 - probability) for probability in probabilities], color=colour, lw=2, label=name)
+        positive = [value for series in values for value in series if value > 0]
+        if positive and max(positive) > 20 * min(positive):
+            drawn.axes.set_xscale("log")
+        drawn.axes.set(ylim=(0, 100), xlabel=label, ylabel="slower than, % of requests")
+        drawn.axes.grid(axis="both")
+        drawn.axes.tick_params(length=0)
+        drawn.axes.legend(loc="upper right")
     return drawn.svg
 
 

@@ -16,11 +16,12 @@ from pipelines.errors import InputError
 from pipelines.wording import clipped, signed, value
 
 Tone = Literal["good", "bad", "unsure", "neutral"]
-ColumnKind = Literal["text", "value", "signed", "interval", "signed interval", "count", "share", "results"]
+ColumnKind = Literal["text", "number", "value", "signed", "interval", "signed interval", "count", "share", "results"]
 TONES: Mapping[str, Tone] = {
     "passed": "good", "rejected": "bad", "undecided": "unsure",
     "read": "good", "refused": "bad", "read, some rows refused": "unsure",
     "failed": "bad", "warned": "unsure",
+    "ship": "good", "do not ship": "bad", "keep running": "unsure", "invalid": "bad",
 }  # fmt: skip
 LIMIT = 2_000_000
 """Bytes of `report.html` and of `report.json` at most."""
@@ -44,8 +45,9 @@ class Picture:
 class ReportTable:
     """Rows under named columns; the kind of a column is the format of its cells.
 
-    Kinds: text; value 0.123; signed +0.123; interval and signed interval: (low, high); count 1,234; share: value with a bar;
-    results: documents as mappings with title, id, and optionally grade and picture (an SVG drawing).
+    Kinds: text; number: a text that is a number, on the right; value 0.123; signed +0.123; interval and signed interval:
+    (low, high); count 1,234; share: value with a bar; results: documents as mappings with title, id, and optionally grade and
+    picture (an SVG drawing).
     """
 
     title: str
