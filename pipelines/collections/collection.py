@@ -1,6 +1,7 @@
 """A collection: source files become staged rows, and staged rows the files of a corpus."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from pipelines.collections.reading.foreign import DATA_FORMAT
 from pipelines.collections.reading.sources import FORMS, SkippedFile, open_source
 from pipelines.collections.record import Layout, Role, Sampled
 from pipelines.collections.references import check_references
+from pipelines.collections.schema.column_names import words_of
 from pipelines.collections.schema.grades import Scale
 from pipelines.collections.schema.inspection import taken_for
-from pipelines.collections.schema.layout import infer_layout
+from pipelines.collections.schema.layout import UNREAD_IS_REFUSED, infer_layout
 from pipelines.collections.schema.overrides import Overrides, parse_columns
 from pipelines.collections.staging import Staging, open_staging
 from pipelines.corpus.documents import Document, Interaction, Qrel, Query, User, query_id, write_qrels, write_rows
@@ -31,6 +33,7 @@ SYSTEMATIC = 0.1
 """Where more than this part of the rows is bad, there is one reason for it: tolerating them is no advice."""
 FEW_ROWS = 20
 """Rows of JSON that may describe the data beside them."""
+UNREAD_JUDGMENTS = re.compile(rf"ranked run|no text|{DATA_FORMAT.pattern}")
 NESTED = ("history", "fields")
 """Columns that hold JSON."""
 
@@ -108,6 +111,7 @@ def read_layout(options: IngestOptions, scratch: Path) -> tuple[Layout, list[Sam
     samples: list[Sampled] = []
     roles: dict[str, Role] = {}
     skipped: list[str] = []
+    all_unread: list[SkippedFile] = []
     sources: list[tuple[str, Role | None]] = [(options.source, None), (options.queries, "queries"), (options.qrels, "qrels")]
     for number, (uri, role) in enumerate(sources):
         if not uri or (role and uri == options.source):  # a table of everything is read once
@@ -122,8 +126,11 @@ def read_layout(options: IngestOptions, scratch: Path) -> tuple[Layout, list[Sam
         if not role:
             _check_data_is_read(sampled, unread)
         skipped += [f"{file.name} is left aside: {file.reason}." for file in unread]
+        all_unread += unread
     layout = infer_layout(samples, Overrides(parse_columns(options.column), options.grades, roles))
     layout = replace(layout, notes=(*layout.notes, *skipped))
+    if not layout.of("qrels"):
+        _check_judgments_are_read(all_unread)
     return layout, samples
 
 
@@ -134,6 +141,17 @@ def _check_data_is_read(sampled: list[Sampled], skipped: list[SkippedFile]) -> N
     if data and few and all(sample.file.format == "json" for sample in sampled):
         beside = ", ".join(sample.file.name for sample in sampled)
         raise InputError(f"{data.name}, {data.reason}, beside {beside}", FORMS, "export its rows as CSV, JSONL or Parquet")
+
+
+def _check_judgments_are_read(skipped: list[SkippedFile]) -> None:
+    """Refuse judgments in a format that is not read, where there are no others."""
+    for file in skipped:
+        if set(words_of(file.name.rpartition("/")[2])) & UNREAD_IS_REFUSED and UNREAD_JUDGMENTS.search(file.reason):
+            raise InputError(
+                f"{file.name}, which is called as judgments are and is {file.reason}",
+                "a row for each judgment: query, document, grade",
+                "write it as CSV or TREC qrels, or take it out of the source",
+            )
 
 
 def stage(options: IngestOptions, scratch: Path, mask: Callable[[str], str] | None = None) -> Collection:

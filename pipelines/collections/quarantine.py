@@ -28,6 +28,8 @@ def remedy(rows: Sequence[BadRow]) -> str:
         return (
             "write as many cells as the header has; one with a delimiter or quote between double quotes, quotes in it doubled"
         )
+    if reasons == "time that is no time":
+        return "write ISO times, as 2020-12-31T23:59:59, or seconds since 1970"
     if reasons == "empty text":
         return "correct them, or leave them out with --max-bad-fraction if they are empty on purpose"
     return "correct them: so many are no accident, and what they should be is perhaps in another column or file"

@@ -90,6 +90,8 @@ class FilePart:
     """Of queries and qrels: the side of the split that the file's name or folder says."""
     repeats: bool = False
     """Whether equal rows are expected, because the file has a row for each judgment and not for each document."""
+    variants: bool = False
+    """Of documents: whether a row without text belongs to the row above, as in merged cells."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ SPLITS = {"train": "train", "training": "train", "dev": "train", "valid": "train
 MILLISECONDS = 100_000_000_000
 """Seconds since 1970 stay below this until the year 5138: a larger time counts milliseconds, or smaller parts."""
 
-NOTHING = re.compile(r"(?i:nan|<na>|nat|null|\\n|#?n/a|#na|#(ref|value|name|null|num)[!?]|#div/0!)|None|NA")
+NOTHING = re.compile(
+    r"(?i:nan|<(na|null|none)>|nat|\(?null\)?|undefined|\\n|#?n/a|n\.a\.?|#na|#(ref|value|name|null|num)[!?]|#div/0!)|None|NA|[-–—]{1,3}"
+)
 """What pandas, R, MySQL and spreadsheets write for an empty cell."""
 COMPACT_DATE = re.compile(r"(19|20)\d{6}(\d{4}(\d\d)?)?")
 """YYYYMMDD, with HHMM or HHMMSS after it: as seconds it would lie in 1970, or beyond the year 2500."""

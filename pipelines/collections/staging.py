@@ -129,7 +129,9 @@ class Staging:
             self.db.execute(INSERTS[part.role], (*row, record.file, record.line))
 
     def _is_variant(self, part: FilePart, record: Record) -> bool:
-        """Whether a row without text repeats the id of a document."""
+        """Whether a row without text belongs to the row above, or repeats the id of a document."""
+        if part.variants:
+            return True
         ids = [str(record.fields.get(column)).strip() for column in part.columns.get("id", ())[:1]]
         return bool(ids) and self.db.execute("SELECT 1 FROM documents WHERE id = ?", ids).fetchone() is not None
 

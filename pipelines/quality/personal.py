@@ -3,10 +3,12 @@
 Found values are never stored: a report has kinds, counts, ids and shapes (`xxx@xxxxx.xxx`).
 """
 
+import json
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -14,6 +16,7 @@ from typing import Any
 
 from pipelines.errors import InputError
 from pipelines.quality.loading import StagingFile
+from pipelines.store.artifacts import Artifact
 from pipelines.wording import printable
 
 SURE = ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS", "US_SSN")
@@ -170,6 +173,39 @@ SCANNED_PARTS = {
 """By part: the query for the texts to scan. A text is named by its id, or by its line where the id may be personal."""
 
 
+CODES = {
+    "document ids": "SELECT line, id FROM documents WHERE id GLOB '*[^0-9]*' ORDER BY content",
+    "query ids": "SELECT line, id FROM queries WHERE id GLOB '*[^0-9]*' ORDER BY content",
+    "segments": "SELECT min(line), segment FROM documents WHERE segment IS NOT NULL GROUP BY segment ORDER BY segment",
+}
+"""By part: short values that are served and logged as they are. Most kinds count only where the value is nothing else."""
+MADE_ID = re.compile(r"[a-z]-[0-9a-f]{12}")
+"""An id that was made from a text."""
+ANYWHERE = ("EMAIL_ADDRESS", "IBAN_CODE")
+"""Kinds that are personal also where they are a part of an id."""
+
+
+def may_be_personal(codes: Iterable[str]) -> bool:
+    """Whether ids or segments are to be scanned: one of them matches a prefilter and is neither a number nor made here.
+
+    >>> may_be_personal(["p1", "4006381333931", "q-058401399123"]), may_be_personal(["ann@example.org"])
+    (False, True)
+    """
+    texts = (code for code in codes if not code.isdigit() and not MADE_ID.fullmatch(code))
+    return any(pattern.search(text) for text in texts for pattern in PREFILTERS.values())
+
+
+def each_code(corpus: Artifact) -> Iterator[str]:
+    """The ids and segments of documents and queries, of the lines that can be read."""
+    for name in ("documents.jsonl", "queries.jsonl"):
+        with corpus.path(name).open("rb") as file:
+            for line in file:
+                with suppress(ValueError, RecursionError):
+                    row = json.loads(line)
+                    values = [row.get("id"), row.get("segment")] if isinstance(row, dict) else []
+                    yield from (value for value in values if isinstance(value, str))
+
+
 def scan(staged: StagingFile, most: int) -> list[PersonalDataCount]:
     """Scan at most `most` texts of each part, in the order of their content's hash, and fill the table `personal`."""
     finder = Finder(KINDS)
@@ -178,6 +214,11 @@ def scan(staged: StagingFile, most: int) -> list[PersonalDataCount]:
         rows = staged.db.execute(f"{select} LIMIT ?", (most,)).fetchall() if most else []
         if rows:
             counts += _scan_part(part, rows, finder)
+    for part, select in CODES.items():
+        rows = staged.db.execute(f"{select} LIMIT ?", (most,)).fetchall() if most else []
+        rows = [row for row in rows if not MADE_ID.fullmatch(row[1])]
+        if may_be_personal(code for _, code in rows):
+            counts += _scan_part(part, rows, Finder(SURE))
     for count in counts:
         row = (count.part, count.kind, int(count.sure), count.scanned, count.texts, count.found)
         staged.add("personal", (*row, count.texts if count.sure else None))
@@ -185,17 +226,27 @@ def scan(staged: StagingFile, most: int) -> list[PersonalDataCount]:
 
 
 def _scan_part(part: str, rows: list[tuple[Any, str]], finder: Finder) -> list[PersonalDataCount]:
-    counts = {kind: PersonalDataCount(part, kind, len(rows)) for kind in KINDS}
-    for (name, text), findings in zip(rows, finder.find_each(text for _, text in rows), strict=True):
+    counts = {kind: PersonalDataCount(part, kind, len(rows)) for kind in finder.kinds}
+    for (name, text), spans in zip(rows, finder.find_each(text for _, text in rows), strict=True):
+        findings = [
+            span for span in spans if part not in CODES or span.kind in ANYWHERE or span.end - span.start >= len(text.strip())
+        ]
         for kind in {span.kind for span in findings}:
             counts[kind].texts += 1
         for span in findings:
             count = counts[span.kind]
             count.found += 1
-            where = printable(name) if isinstance(name, str) else f"line {name}"
+            where = _place(name)
             if len(count.examples) < EXAMPLES and where not in dict(count.examples):
                 count.examples.append((where, shape(text[span.start : span.end])))
     return list(counts.values())
+
+
+def _place(name: str | int) -> str:
+    """A text's id, its shape where it may be personal itself, or its line."""
+    if isinstance(name, int):
+        return f"line {name}"
+    return shape(name) if may_be_personal([name]) else printable(name)
 
 
 def _plausible(kind: str, text: str) -> bool:

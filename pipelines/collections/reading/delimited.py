@@ -127,17 +127,21 @@ def read_delimited(file: SourceFile, longest: int = LONGEST) -> Iterator[Record 
         for _ in range(file.preamble):
             next(rows, None)
         columns = file.columns or header_of(name, rows)
-        width = len(columns)
+        width, folded = len(columns), _folded(columns)
         for row in rows:
             if len(row) == 3:
                 yield BadRow(name, row[0], row[1], excerpt(row[2]))
-            elif row[1][0].strip() == columns[0] and tuple(map(str.strip, row[1])) == columns and width > 1:
+            elif width > 1 and row[1][0].strip().casefold() == folded[0] and _folded(row[1]) == folded:
                 yield BadRow(name, row[0], HEADER_AGAIN)
             elif len(row[1]) == width or (len(row[1]) == width + 1 and not row[1][-1]):  # a delimiter at the end of the row
                 yield Record(name, row[0], dict(zip(columns, row[1], strict=False)))
             else:
                 cells = row[1]
                 yield BadRow(name, row[0], f"{len(cells)} cells for {width} columns", excerpt(file.delimiter.join(cells)))
+
+
+def _folded(cells: Iterable[str]) -> list[str]:
+    return [cell.strip().casefold() for cell in cells]
 
 
 def header_of(name: str, rows: "Iterator[tuple[int, list[str]] | tuple[int, str, str]]") -> tuple[str, ...]:

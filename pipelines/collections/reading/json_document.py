@@ -20,8 +20,8 @@ NESTED = {"response": "docs", "hits": "hits", "result": "items", "data": "items"
 """Objects whose list holds the rows, as search engines answer."""
 IDS = {"id", "_id", "docid", "doc_id", "docno", "qid", "query_id", "key", "asin", "uuid", "number"}
 SPACE = re.compile(r"[ \t\r\n]*")
-BY_COLUMN = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\{\s*"0"\s*:')
-"""How `DataFrame.to_json` begins: a column, then a value for each row."""
+BY_COLUMN = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\{\s*"0"\s*:|\{\s*"columns"\s*:\s*\[\s*\{\s*"name"')
+"""How pandas' and polars' frames begin as JSON: a column, then a value for each row."""
 LIST_OF_OBJECTS = re.compile(r"\[\s*\{")
 OUTSIDE = re.compile(r'["{}\[\],]')
 DEEPER = {"{": 1, "[": 1, ",": 0, "}": -1, "]": -1}

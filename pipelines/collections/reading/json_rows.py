@@ -94,7 +94,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _bulk_action(row: dict[str, Any]) -> str | None:
     """The id in an action line of Elasticsearch's bulk format, which may be empty; None: it is none."""
-    for action in ("index", "create", "update"):
+    for action in ("index", "create", "update", "delete"):
         names = {f"{action}.{name}" for name in ("_id", "_index", "_type", "routing", "_routing")}
         if row == {action: {}} or (row.keys() & names and row.keys() <= names):
             return str(row.get(f"{action}._id", ""))

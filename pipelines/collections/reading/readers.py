@@ -20,14 +20,25 @@ SAMPLE = 8 << 20
 """Characters of a sample: 200 rows of 16 MiB would not be flat."""
 
 
+ARCHIVE = re.compile(r"^.*\.(zip|tar|tgz|tar\.\w+)/", re.IGNORECASE)
+MAIL = re.compile(r"(From|To|Date|Subject|Received|Return-Path|Message-ID|Delivered-To|MIME-Version): |From \S+@\S+ ")
+"""How an e-mail begins."""
+TEXTS = (".txt", ".text", ".eml")
+"""Suffixes of files that may be a text each."""
+
+
 def read_text(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:
     """A whole text as one record: `id` is the file's name, `title` its first line, `text` the rest."""
     with expanded(file.path, file.name, file.compression, file.member) as stream:
         text = ""
         for block in decoded(stream, file.encoding):
             text = (text + block)[: longest + 1]
-    id_ = re.sub(r"\s+", "_", file.name.removesuffix(PurePosixPath(file.name).suffix))
+    name = ARCHIVE.sub("", file.name)
+    id_ = re.sub(r"\s+", "_", name.removesuffix(PurePosixPath(name).suffix))
     title, _, rest = text.strip().partition("\n")
+    if MAIL.match(text):
+        above, _, rest = text.replace("\r\n", "\n").partition("\n\n")
+        title = next(iter(re.findall(r"^Subject:[ \t]*(.*)$", above, re.MULTILINE)), "")
     flaw = "too long" if len(text) > longest else "" if is_text(text) else "invalid UTF-8"
     if flaw:
         yield BadRow(file.name, 1, flaw, excerpt(text))
@@ -60,11 +71,14 @@ def read(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:
     return READERS[file.format](file, longest)
 
 
-def _has_paragraphs(file: SourceFile) -> bool:
-    """Whether blank lines part the text of a file, so that it is not a text a line."""
+def _is_one_text(file: SourceFile) -> bool:
+    """Whether a file is not a text a line: blank lines part it, lines break within sentences, or speakers take turns."""
     with expanded(file.path, file.name, file.compression, file.member) as stream:
         start = stream.first(1 << 16)
-    return bool(re.search(rb"\S[ \t]*\r?\n[ \t]*\r?\n\s*\S", start))
+    lines = start.count(b"\n") + 1
+    broken = len(re.findall(rb"[a-z,] ?\r?\n[a-z]", start)) > lines / 4 and re.search(rb"[.!?]\s", start)
+    turns = len(re.findall(rb"^[A-Z][\w .]{0,24}: \S", start, re.MULTILINE)) > lines / 2
+    return bool(re.search(rb"\S[ \t]*\r?\n[ \t]*\r?\n\s*\S", start) or broken or turns)
 
 
 def sample(file: LocalFile | SourceFile, rows: int = 200, encoding: Encoding | None = None) -> Sampled:
@@ -110,6 +124,7 @@ def samples(
             if len(skipped) + 1 == len(files):
                 raise
             skipped.append(SkippedFile(file.name, error.given.removeprefix(f"{file.name}, ")))
-    plain = [file for file in sources if file.format == "csv" and file.columns and file.name.lower().endswith(".txt")]
-    texts = plain if len(plain) > 1 and all(map(_has_paragraphs, plain)) else []
+    untabled = [file for file in sources if file.format == "csv" and (file.columns or not file.delimiter)]
+    plain = [file for file in untabled if file.name.lower().endswith(TEXTS)]
+    texts = plain if len(plain) > 1 and all(map(_is_one_text, plain)) else []
     return [sample(replace(file, format="text") if file in texts else file, rows) for file in sources], skipped

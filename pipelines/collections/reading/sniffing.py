@@ -14,7 +14,7 @@ from pipelines.collections.reading.compression import SUFFIXES, Expanded, expand
 from pipelines.collections.reading.delimited import ATOMIC, Rows
 from pipelines.collections.reading.lines import Encoding, Lines
 from pipelines.collections.reading.sources import FORMS, LocalFile
-from pipelines.collections.reading.trec import QRELS, TOPIC_LINE
+from pipelines.collections.reading.trec import QRELS, TOPIC_LINE, judgment_cells
 from pipelines.collections.record import SourceFile
 from pipelines.errors import InputError
 
@@ -209,7 +209,7 @@ def _columns(file: SourceFile, lines: list[str]) -> SourceFile | None:
     Raises:
         NoRows: it is a run, which judges nothing.
     """
-    cells = [line.split() for line in lines[:ROWS]]
+    cells = [judgment_cells(line) for line in lines[:ROWS]]
     cells = [row for row in cells if not row[0].startswith("#")] or cells  # comments, as trec_eval takes them
     width = len(cells[0])
     alike = [row for row in cells if len(row) == width]
@@ -234,6 +234,8 @@ def _table(file: SourceFile, head: Head, lines: list[str]) -> SourceFile:
     if delimiter not in NEVER_IN_TEXT and head.suffix not in TABULAR and _are_topics(lines):
         return replace(file, format="trec topics", delimiter=":")
     rows = list(_rows(lines, delimiter, quoted, head.separator))
+    if delimiter in ALWAYS_QUOTED and head.suffix not in TABULAR and _are_sentences(lines, delimiter, rows):
+        delimiter, quoted, rows = "", False, [[line] for line in lines[:ROWS]]
     file = replace(file, delimiter=delimiter, quoted=quoted, preamble=preamble)
     if not rows or is_header(rows[0], rows[1:]):
         return file
@@ -263,6 +265,12 @@ def _are_topics(lines: list[str]) -> bool:
     matches = [TOPIC_LINE.fullmatch(line) for line in lines[:ROWS]]
     ids = {match[1] for match in matches if match and any(map(str.isdigit, match[1]))}
     return len(ids) == len(matches)
+
+
+def _are_sentences(lines: list[str], delimiter: str, rows: list[list[str]]) -> bool:
+    """Whether a delimiter is only the comma of sentences: a blank follows each, and words stand before the first."""
+    spaced = not any(re.search(rf"{delimiter}(?!\s|$)", line) for line in lines[:ROWS])
+    return spaced and bool(rows) and sum(len(row[0].split()) >= 3 for row in rows if row) >= MOST * len(rows)
 
 
 def _rows(lines: list[str], delimiter: str, quoted: bool, separator: str) -> Iterator[list[str]]:

@@ -214,12 +214,22 @@ def _topic_lines(file: SourceFile, longest: int) -> Iterator[Record | BadRow]:
             yield Record(file.name, number, {"num": match[1], "title": match[2]})
 
 
+def judgment_cells(line: str) -> list[str]:
+    """The cells of a judgment, without a comment behind them.
+
+    >>> judgment_cells("q1 0 #d1 2 # sure")
+    ['q1', '0', '#d1', '2']
+    """
+    cells = line.split()
+    return cells[: next((place for place in range(3, len(cells)) if cells[place].startswith("#")), len(cells))]
+
+
 def read_qrels(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | BadRow]:
     """The judgments of a TREC file: columns between white space."""
     columns = file.columns or QRELS[4]
     width = len(columns)
     for number, line in _lines(file, longest):
-        cells = line.split()
+        cells = judgment_cells(line)
         if isinstance(line, FlawedLine):
             yield BadRow(file.name, number, line.reason, excerpt(line))
         elif line.startswith("#") and (len(cells) != width or cells[0] == "#"):

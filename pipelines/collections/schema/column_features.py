@@ -13,8 +13,15 @@ from pipelines.errors import InputError
 
 Kind = Literal["documents", "queries", "qrels", "interactions", "users", "texts", ""]
 """A role; `texts`: documents or queries; empty: none of them."""
-PAIRS = ("anchor positive", "query positive", "query pos", "sentence1 sentence2", "premise hypothesis")
+PAIRS = (
+    "anchor positive", "query positive", "query pos", "query positivepassages", "question positivectxs", "query negative",
+    "anchor negative", "sentence1 sentence2", "sentencea sentenceb", "text1 text2", "texta textb", "question1 question2",
+    "premise hypothesis", "prompt chosen",
+)  # fmt: skip
 """Columns of pairs of texts."""
+TRIPLES = frozenset({"triples", "triplets"})
+CANDIDATES = re.compile(r"(^|[/\\])top\d{2,}\b[^/\\]*$", re.IGNORECASE)
+"""Files without a header line that list what a system found for queries, such as `top1000.dev.tsv`."""
 MOST_GRADES = 15
 """Different values that a column of grades may have."""
 
@@ -158,12 +165,16 @@ class ColumnFeatures:
     def training(self) -> bool:
         """Whether rows are pairs or triplets of texts, as encoders are trained with."""
         names = {name.lower().replace("_", "") for name in self.table.columns}
-        return not self.documents and any(names.issuperset(pair.split()) for pair in PAIRS)
+        called = TRIPLES & set(words_of(self.table.name)) and sum(column.wordy for column in self.columns) >= 3
+        named = names == {"set"} or any(names.issuperset(pair.split()) for pair in PAIRS)
+        return not self.documents and (named or bool(called))
 
     @cached_property
     def ranked(self) -> bool:
         """Whether a system's results are in it, by rank, and no judgments."""
-        return bool(self.query and not self.grades and any("rank" in column.meaning.words for column in self.columns))
+        listed = self.table.files[0].columns and CANDIDATES.search(self.table.name) and sum(c.wordy for c in self.columns) >= 2
+        ranked = self.query and not self.grades and any("rank" in column.meaning.words for column in self.columns)
+        return bool(listed or ranked)
 
 
 def _document_rank(column: SampleColumn) -> float:
@@ -234,7 +245,8 @@ def _is_interactions(features: ColumnFeatures) -> bool:
 
 def _is_judgments(features: ColumnFeatures) -> bool:
     """Queries and documents in each row; where the query is called by a word of many meanings, a grade must say so."""
-    if features.query_subject == "query" and features.grades and features.texts and not features.users:
+    pairs = len(features.columns) == 2 and features.query_text
+    if features.query_subject == "query" and (features.grades or pairs) and features.texts and not features.users:
         return True
     if not features.query or not features.documents or features.users:
         return _is_judgments_by_name(features)

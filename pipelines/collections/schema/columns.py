@@ -14,7 +14,8 @@ LONGEST = 2000
 """Characters of a value that are looked at."""
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|\.\d+)([eE][+-]?\d+)?%?")
 MOMENT = re.compile(
-    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?|(1\d{9}|[12]\d{12,})(\.\d+)?"
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?|\d{4}-?W\d{2}(-?\d)?"
+    r"|(1\d{9}|[12]\d{12,})(\.\d+)?"
 )
 PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?\(?\d{2,4}[-.)][\d.-]{5,}|[A-Z]{2}\d{2}[A-Z\d]{11,30}")
 """E-mail addresses, phone numbers with separators, and IBANs."""

@@ -13,6 +13,8 @@ from pipelines.collections.schema.terminal import clean
 FOLDS = re.compile(r"(^|/)u[1-5ab]\.(base|test)$", re.IGNORECASE)
 """Files that divide the rows of `u.data` beside them, five times and more."""
 ALIKE = 0.8
+BLANK_ROWS = 1 / 3
+"""Where this part of the rows has no words at all, they belong to the rows above them, as in merged cells."""
 QUERY_SCORE = 2.0
 
 
@@ -60,7 +62,7 @@ def _same_columns(group: TableGroup, other: TableGroup) -> bool:
 def heads_of_variants(table: SampleTable) -> tuple[str, SampleTable]:
     """The id that rows of variants repeat, and the table without them: only the first row of an id has words, as in Shopify's.
 
-    The id is empty and the table as it was where no rows are of this form.
+    The id is empty where none repeats so; the table may lack rows of variants all the same, with an id of their own or none.
     """
     for key in [column.name for column in table.columns.values() if column.meaning.attribute == "id" and column.unique < 0.98]:
         ids = [cell_text(record.fields.get(key)) for record in table.records]
@@ -70,7 +72,17 @@ def heads_of_variants(table: SampleTable) -> tuple[str, SampleTable]:
         words = [name for name, column in heads.columns.items() if column.wordy and column.words > 1.2 and column.filled > 0.9]
         if len(set(ids)) == len(first) and words and not any(rest.columns[name].texts for name in words):
             return key, heads
-    return "", table
+    return "", _without_blank_rows(table)
+
+
+def _without_blank_rows(table: SampleTable) -> SampleTable:
+    """The table without the rows that lack all words, where these are many and every other row has all of them."""
+    words = [name for name, column in table.columns.items() if column.wordy and column.words > 1.2]
+    filled = [sum(bool(cell_text(record.fields.get(name))) for name in words) for record in table.records]
+    blank = filled.count(0) / max(1, len(filled))
+    if len(words) < 2 or blank < BLANK_ROWS or filled[0] == 0 or set(filled) != {0, len(words)}:
+        return table
+    return SampleTable(table.files, [record for record, count in zip(table.records, filled, strict=True) if count])
 
 
 def overlap(ids: frozenset[str], column: SampleColumn | None) -> float:

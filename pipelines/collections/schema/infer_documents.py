@@ -118,6 +118,9 @@ def _infer_document_fields(state: SchemaState, group: TableGroup, names: Referen
     fields = document_fields(table, features.columns, shares)
     if key and fields["id"] == (key,):
         state.note(f"Rows of {group.names} that repeat {clean(key, 40)} without title and text are variants: no document each.")
+    elif not key and table is not group.table:
+        state.variants |= {file.name for file in group.table.files}
+        state.note(f"Rows of {group.names} without title and text are variants of the row above: no document each.")
     if any(source.kind == "interactions" for source in sources):
         fields = item_texts(group.table, fields)
     return state.with_overrides("documents", fields, group.table)
@@ -140,14 +143,18 @@ def _documents_beside(state: SchemaState, sources: list[TableGroup]) -> RoleTabl
 def _no_documents_error(state: SchemaState, sources: list[TableGroup]) -> InputError:
     groups = [*sources, *(group for group in state.groups if group not in sources)]
     training = any(group.features.training for group in groups)
-    kinds = {"": "pairs of texts for training" if training else "nothing that is known", "qrels": "judgments"}
+    ranked = any(group.features.ranked for group in groups)
+    unknown = "pairs of texts for training" if training else "results of a system" if ranked else "nothing that is known"
+    kinds = {"": unknown, "qrels": "judgments"}
     files = "; ".join(
         f"{group.names} ({kinds.get(group.kind, group.kind)}: {listed(group.table.columns, 12)})" for group in groups[:6]
     )
     return InputError(
         f"no documents in {files}",
         "a file with a text of each document, and best with an id",
-        "add that file, or name its column: --column text=COLUMN",
+        "write tables of documents (each positive and negative), queries and judgments (a positive 1, a negative 0)"
+        if training
+        else "add that file, or name its column: --column text=COLUMN",
     )
 
 

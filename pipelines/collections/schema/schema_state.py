@@ -30,6 +30,8 @@ class SchemaState:
     notes: list[str] = field(default_factory=list)
     headings: dict[str, str] = field(default_factory=dict)
     """What was made up for the columns of files without a header line, by file; told of those that are used."""
+    variants: set[str] = field(default_factory=set)
+    """Files whose rows without text belong to the row above."""
 
     def of(self, kind: Kind) -> list[TableGroup]:
         return [group for group in self.groups if group.kind == kind]
@@ -67,7 +69,8 @@ class SchemaState:
         repeats: bool = False,
     ) -> None:
         for file in table.files:
-            self.parts.append(FilePart(role, file, fields, (side or {}).get(file.name, ""), repeats))
+            variants = role == "documents" and file.name in self.variants
+            self.parts.append(FilePart(role, file, fields, (side or {}).get(file.name, ""), repeats, variants))
 
 
 def group_samples(samples: Sequence[Sampled], state: SchemaState) -> list[TableGroup]:

@@ -61,7 +61,7 @@ def check(params: CheckParams) -> CheckResult:
         step="check",
         version=VERSION,
         inputs={name: digest for name, digest in digests.items() if digest},
-        params={"on": inputs.on.isoformat(), "personal": params.personal},
+        params={"on": inputs.on.isoformat(), "personal": params.personal, **_scanned_codes(inputs)},
     )
     report = produce(store, recipe, lambda folder: _examine(inputs, folder))
     for warning in report.facts["warnings"]:
@@ -76,6 +76,14 @@ def check(params: CheckParams) -> CheckResult:
         found=report.found,
         **{key: report.facts[key] for key in ("warned", "failed", "proposed", "sentence")},
     )
+
+
+def _scanned_codes(inputs: "CheckInputs") -> dict[str, str]:
+    """That ids and segments are scanned too, where some may be personal; reports of other corpora keep their ids."""
+    from pipelines.quality.personal import each_code, may_be_personal
+
+    scanned = inputs.corpus is not None and inputs.personal > 0 and may_be_personal(each_code(inputs.corpus))
+    return {"codes": "scanned"} if scanned else {}
 
 
 def _examine(inputs: "CheckInputs", folder: Path) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 `tests/pipelines/collections/test_input_kinds.py` asserts them one by one, `proofs/data.py` counts them.
 """
 
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +89,14 @@ def table(header: str, rows: list[list[Any]], between: str = ",") -> str:
     return "\n".join([header, *(between.join(map(str, row)) for row in rows)]) + "\n"
 
 
+def archive(files: dict[str, str]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as packed:
+        for name, content in files.items():
+            packed.writestr(name, content)
+    return target.getvalue()
+
+
 def jsonl(rows: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
@@ -131,6 +141,7 @@ NEGATIVES = {
     ),
 }  # fmt: skip
 EVENTS = [(n % 20, n * 7 % 12, n) for n in range(240)]
+CHOICES = "user_id,item_id,time"
 ITEMS = table("item_id,title", [[n, name] for n, name in enumerate(NAMES)])
 ACTIONS = "".join(
     json.dumps({"index": {"_index": "p", "_id": f"P{n}"}})
@@ -410,5 +421,114 @@ CASES = [
         "SMART collections",
         {"cran.all": "".join(f".I {n}\n.T\n{NAMES[n]}\n.W\n{TEXTS[n]}\n" for n in range(12))},
         lambda result: result.refuses("SMART"),
+    ),
+    InputCase(
+        "02 rows of variants in merged cells",
+        {
+            "all.csv": table(
+                "Produkt,Beschreibung,Groesse,Artikelnummer",
+                [
+                    [NAMES[n] if size == "S" else "", f'"{TEXTS[n]}"' if size == "S" else "", size, f"P{n}-{size}"]
+                    for n in range(6) for size in "SML"
+                ],
+            )
+        },
+        lambda result: [row["title"] for row in result.documents.values()] == NAMES[:6] and not result.bad,
+    ),
+    InputCase(
+        "02 rows of variants without an id",
+        {
+            "all.csv": table(
+                "productKey,sku,name.en,description.en",
+                [
+                    [f"P{n}" if not k else "", f"P{n}-{k}", NAMES[n] if not k else "", f'"{TEXTS[n]}"' if not k else ""]
+                    for n in range(12) for k in range(3)
+                ],
+            )
+        },
+        lambda result: whole(result) and result.says("24 rows of variants"),
+    ),
+    InputCase(
+        "10 polars' columns",
+        {"all.json": json.dumps({"columns": [{"name": "sku", "datatype": "String", "values": sorted(IDS)}]})},
+        lambda result: result.refuses("values lie by columns"),
+    ),
+    InputCase(
+        "13 a deletion among the actions",
+        {"bulk.ndjson": ACTIONS + json.dumps({"delete": {"_id": "P99"}}) + "\n"},
+        lambda result: whole(result) and not result.bad,
+    ),
+    InputCase(
+        "14 an archive of texts",
+        {"all.zip": archive({f"P{n}.txt": f"{NAMES[n]}\n\n{TEXTS[n]}\n" for n in range(12)})},
+        whole,
+    ),
+    InputCase(
+        "14 e-mails",
+        {f"P{n}.eml": f"From: Ann <a@example.org>\nSubject: {NAMES[n]}\n\n{TEXTS[n]}\n" for n in range(12)},
+        lambda result: whole(result) and "example.org" not in json.dumps(result.documents),
+    ),
+    InputCase(
+        "14 transcripts",
+        {f"P{n}.txt": "".join(f"{'Ann' if k % 2 else 'Bob'}: {THIRTY[n + k]} is fine\n" for k in range(9)) for n in range(12)},
+        lambda result: set(result.documents) == IDS,
+    ),
+    InputCase(
+        "14 a text a line, with commas",
+        {"texts.txt": "".join(f"{text}\n" for text in TEXTS)},
+        lambda result: {row["text"] for row in result.documents.values()} == set(TEXTS),
+    ),
+    InputCase(
+        "15 comments behind judgments",
+        {"docs.csv": CATALOGUE, "queries.csv": QUERIES, "qrels.txt": "".join(f"q{n} 0 P{n} 1 # sure\n" for n in range(12))},
+        lambda result: len(result.qrels) == 12,
+    ),
+    InputCase(
+        "15 judgments that are a run",
+        {"docs.csv": CATALOGUE, "queries.csv": QUERIES, "qrels.txt": "".join(f"q{n} Q0 P{n} 1 9.5 bm25\n" for n in range(12))},
+        lambda result: result.refuses("qrels.txt", "a ranked run", "called as judgments are"),
+    ),
+    InputCase(
+        "22 more words for nothing",
+        {"all.csv": CATALOGUE + "X1,-,—\nX2,(null),<null>\nX3,n.a.,N.A.\nX4,undefined,undefined\n"},
+        lambda result: whole(result) and result.bad == {"empty text": 4},
+        {"max_bad_fraction": 0.3},
+    ),
+    InputCase("23 the header again in another case", {"all.csv": CATALOGUE + "SKU,Name,Description\n"}, whole),
+    InputCase(
+        "25 triples without a header line",
+        {"triples.train.tsv": "".join(f"{NAMES[n]}\t{TEXTS[n]}\t{TEXTS[n - 5]}\n" for n in range(12))},
+        lambda result: result.refuses("pairs of texts for training", "tables of documents"),
+    ),
+    InputCase(
+        "25 lists of positives",
+        {"all.jsonl": jsonl([{"query": NAMES[n], "pos": [TEXTS[n]], "neg": [TEXTS[n - 5]]} for n in range(12)])},
+        lambda result: result.refuses("pairs of texts for training", "tables of documents"),
+    ),
+    InputCase(
+        "25 scored pairs",
+        {"all.tsv": table("sentence_A\tsentence_B\tscore", [[TEXTS[n], TEXTS[n - 5], n / 12] for n in range(12)], "\t")},
+        lambda result: result.refuses("pairs of texts for training"),
+    ),
+    InputCase(
+        "25 candidates of a system",
+        {"top1000.dev.tsv": "".join(f"{n}\t{70 + n}\t{NAMES[n]}\t{TEXTS[n - k]}\n" for n in range(12) for k in range(3))},
+        lambda result: result.refuses("results of a system"),
+    ),
+    InputCase(
+        "25 pairs of query and answer",
+        {"all.csv": table("query,answer", [[NAMES[n], f'"{TEXTS[n]}"'] for n in range(12)])},
+        lambda result: len(result.qrels) == len(result.documents) == 12
+        and {row["text"] for row in result.queries.values()} == set(NAMES),
+    ),
+    InputCase(
+        "27 weeks",
+        {"items.csv": ITEMS, "events.csv": table(CHOICES, [[u, i, f"2022-W{n % 50 + 1:02}"] for u, i, n in EVENTS])},
+        lambda result: min(result.times) == 1641168000,
+    ),
+    InputCase(
+        "27 times as people write them",
+        {"items.csv": ITEMS, "events.csv": table(CHOICES, [[u, i, f"{n % 28 + 1:02}.04.2022"] for u, i, n in EVENTS])},
+        lambda result: result.refuses("write ISO times"),
     ),
 ]  # fmt: skip

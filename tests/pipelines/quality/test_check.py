@@ -205,6 +205,34 @@ def test_texts_and_people_are_never_shown(corpus_of, suite_of, capsys, caplog):
     assert personal == {("documents", "EMAIL_ADDRESS"): 1, ("user ids", "EMAIL_ADDRESS"): 1, ("user fields", "PHONE_NUMBER"): 1}
 
 
+def test_personal_ids_and_segments_are_found(corpus_of):
+    people = [f"person{number}@example.org" for number in range(30)]
+    rows = [
+        {"id": person, "text": f"Lamp {number} is broken", "segment": f"{'abe'[number % 3]}nn@example.org"}
+        for number, person in enumerate(people)
+    ]
+    corpus = corpus_of(documents=rows, queries=[{"id": "+44 20 7946 0958", "text": "lamp", "split": "test"}])
+    result = call("check", corpus=corpus, on=DAY, personal=100)
+    personal = {
+        (row["part"], row["kind"]): row["texts"] for row in checks(result.report)["personal"] if row["texts"] and row["sure"]
+    }
+    assert personal == {
+        ("document ids", "EMAIL_ADDRESS"): 30,
+        ("segments", "EMAIL_ADDRESS"): 3,
+        ("query ids", "PHONE_NUMBER"): 1,
+    }
+    assert result.warned >= 1
+
+
+def test_codes_that_hold_digits_are_no_personal_data(corpus_of):
+    rows = [{"id": f"SKU-40063813339{number:02}", "text": f"Lamp {number}", "segment": "Lamps 2024"} for number in range(30)]
+    assert not [
+        row
+        for row in checks(call("check", corpus=corpus_of(documents=rows), on=DAY).report)["personal"]
+        if row["texts"] and row["sure"]
+    ]
+
+
 def test_interactions(corpus_of):
     fine = [{"user": f"u{number % 3}", "document": f"d{number}", "time": 1_700_000_000 + number} for number in range(40)]
     users = [{"id": f"u{number}", "fields": {"age": "31"}} for number in range(3)]
