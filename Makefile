@@ -3,13 +3,13 @@ SHELL := /bin/sh
 RUN := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
-DEMO := airflow,steps,quality,serve,demo,cpu
+DEMO := airflow,steps,quality,experiments,serve,demo,cpu
 ALL := $(DEMO),openvino,test
 COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-data test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings figures install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-data test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ proof-first-release: install-test ## docs/kubernetes.md from a clone to a search
 
 proof-embeddings: install-test ## Kills during a refresh and the icons' real history; writes build/proof/embeddings.json
 	@$(RUN) -m proofs.embeddings
+
+proof-experiments: install-test ## Error rates, coverage and power of A/B analysis; OBP=FOLDER adds real logs; writes build/proof/experiments.json
+	@$(RUN) -m proofs.experiments $(if $(OBP),--obp "$(OBP)")
 
 figures: install-test ## Make the tables of figures in README and docs from docs/figures
 	@$(RUN) -m proofs.pages

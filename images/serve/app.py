@@ -1,6 +1,8 @@
 """The HTTP API: search, clicks, pictures, health. The search page is in `pages`."""
 
 import asyncio
+import re
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -25,6 +27,8 @@ from pipelines.errors import InputError, TryAgain
 from pipelines.retrieval.release import Release
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+SEGMENT = re.compile(r"[\w.-]{1,40}=[^=\x00-\x1f]{1,80}")
+MOST_SEGMENTS = 8
 router = APIRouter()
 
 
@@ -32,6 +36,12 @@ def _history(ids: list[str]) -> list[str]:
     if len(ids) > LONGEST_HISTORY:
         raise ValueError(f"at most {LONGEST_HISTORY} ids")
     return ids
+
+
+def _segment(fields: list[str]) -> list[str]:
+    if len(fields) > MOST_SEGMENTS or not all(SEGMENT.fullmatch(field) for field in fields):
+        raise ValueError(f"at most {MOST_SEGMENTS} of NAME=VALUE, such as country=DE")
+    return fields
 
 
 class _StrictModel(BaseModel):
@@ -46,6 +56,9 @@ class SearchRequest(_StrictModel):
     k: int = Field(10, ge=1, le=100)
     user: str = Field("", max_length=128)
     release: Policy = "champion"
+    segment: Annotated[list[str], AfterValidator(_segment)] = []
+    experiment: str = Field("", max_length=60)
+    variant: str = Field("", max_length=60)
 
 
 class ClickRequest(_StrictModel):
@@ -88,7 +101,7 @@ async def search(parameters: Annotated[SearchRequest, Query()], dependencies: De
 
 
 def _search(dependencies: Dependencies, parameters: SearchRequest, user: str) -> dict[str, Any]:
-    state = dependencies.watcher.state
+    started, state = time.perf_counter(), dependencies.watcher.state
     release = _routed_release(state, parameters.release)
     query, history = parameters.q or "", _known_ids(release, parameters.like)
     rankings = release.search_like([history], parameters.k) if history else release.search([query], parameters.k)
@@ -102,6 +115,10 @@ def _search(dependencies: Dependencies, parameters: SearchRequest, user: str) ->
         policy=parameters.release,
         entry=state.entry,
         results=tuple(_shown(rankings[0])),
+        latency_ms=round(1000 * (time.perf_counter() - started), 3),
+        segment=dict(field.split("=", 1) for field in parameters.segment),
+        experiment=parameters.experiment,
+        variant=parameters.variant,
     )
     dependencies.exposure_log.log_exposure(exposure)
     results = [_result(release, shown) for shown in exposure.results]
@@ -113,6 +130,12 @@ def _check_query_or_like(parameters: SearchRequest) -> None:
     if bool(parameters.q) == bool(parameters.like):
         given = "q and like together" if parameters.q else "q nothing, like nothing"
         raise InputError(given, "either a query (q) or ids of documents (like)", "correct it and ask again")
+    if bool(parameters.experiment) != bool(parameters.variant):
+        raise InputError("one of experiment and variant", "both, or neither", "send the other, too")
+    if parameters.user and any(field.partition("=")[2] == parameters.user for field in parameters.segment):
+        raise InputError(
+            "a segment that is the user", "what many users share, such as a country", "leave it out: the log keeps no ids"
+        )
 
 
 def _known_ids(release: Release, ids: list[str]) -> list[str]:

@@ -43,11 +43,21 @@ class Exposure(_Event):
     """The journal entry that gave it this role."""
     results: tuple[ShownDocument, ...]
     """Best first."""
+    latency_ms: float | None = Field(None, ge=0)
+    """How long the search took, without the network; none in lines of before it was measured."""
+    segment: dict[str, str] = {}
+    """What the caller or a feature store says of the user by named fields, such as country; never an id."""
+    experiment: str = ""
+    """The experiment that assigned the user; empty: none."""
+    variant: str = ""
+    """The variant that the user was assigned to; empty without an experiment."""
 
     @model_validator(mode="after")
     def _query_or_history(self) -> Self:
         if bool(self.query) == bool(self.history):
             raise ValueError("either a query or a history")
+        if bool(self.experiment) != bool(self.variant):
+            raise ValueError("an experiment with its variant, or neither")
         return self
 
 

@@ -13,6 +13,7 @@ from pipelines.experiments.cells import counts_by_day
 from pipelines.experiments.design import Design
 from pipelines.experiments.effects import Effect, Mode, corrected, effects_of, mode_of, segment_effects
 from pipelines.experiments.metrics import assumed_design, sources_of
+from pipelines.experiments.off_policy import OffPolicyEstimate, off_policy_estimates
 from pipelines.experiments.quantiles import Curves, latency_curves, quantile_effects
 from pipelines.experiments.recognition import LogReading, Overrides, read_log
 from pipelines.experiments.staging import StagedLog
@@ -39,6 +40,7 @@ class Analysis:
     verdict: ExperimentVerdict
     units: int
     days_left: int | None
+    off_policy: list[OffPolicyEstimate]
     warnings: list[str]
 
 
@@ -88,6 +90,7 @@ def analyze_log(log: StagedLog, design: Design | None, overrides: Overrides, now
         verdict,
         int(counts.sum()),
         left,
+        off_policy_estimates(table),
         warnings,
     )
 
@@ -170,6 +173,7 @@ def record_of(analysis: Analysis) -> dict[str, Any]:
         "checks": [asdict(check) for check in analysis.checks],
         "effects": [asdict(effect) for effect in analysis.effects],
         "segments": [asdict(effect) for effect in analysis.segments],
+        "off_policy": [asdict(estimate) for estimate in analysis.off_policy],
         "warnings": analysis.warnings,
     }
     return dict(_finite(content))

@@ -196,7 +196,7 @@ def log_of(design: Design | None, file: str) -> str:
     """
     if design is None or not design.log:
         raise InputError("neither --log nor an experiment with a log", "a log to analyze", "pass --log FILE")
-    return design.log if "://" in design.log else str(Path(file).parent / design.log)
+    return design.log if "://" in design.log or design.log == "server" else str(Path(file).parent / design.log)
 
 
 def design_of(content: dict[str, Any], place: str) -> Design:

@@ -64,7 +64,7 @@ def _quantile(table: UnitTable, number: int, place: int, metric: Metric) -> _Gro
         return _Group(math.nan, math.nan, 0)
     unit = "unit" if table.form == "events" else "CAST(NULL AS VARCHAR)"
     inner = f"SELECT sum(CAST(v{number} <= {float(value)!r} AS DOUBLE)) AS below, CAST(count(*) AS DOUBLE) AS total {rows}"
-    inner += f" GROUP BY {unit}" if table.form == "events" else " GROUP BY unit" if "unit" in table.log.columns else ""
+    inner += f" GROUP BY {unit}" if table.form == "events" else ""
     units, below, total, var_below, var_total, shared = table.rows(
         f"SELECT count(*), avg(below), avg(total), var_samp(below), var_samp(total), covar_samp(below, total) FROM ({inner})"
     )[0]

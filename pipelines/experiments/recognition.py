@@ -112,7 +112,8 @@ def read_log(log: StagedLog, overrides: Overrides) -> LogReading:
     _check_columns(log, [*overrides.fields.values(), *overrides.outcomes, *overrides.segments])
     features = ColumnFeatures(log.sample)
     named = dict(overrides.fields)
-    named.setdefault("variant", _variant(log, features, set(named.values())))
+    if "variant" not in named:
+        named["variant"] = _variant(log, features, set(named.values()))
     if unit := named.get("unit") or _unit(log, features, set(named.values())):
         named["unit"] = unit
     if time := named.get("time") or _time(log, features, set(named.values())):
@@ -208,7 +209,14 @@ def _unit(log: StagedLog, features: ColumnFeatures, taken: set[str]) -> str:
         for column in features.columns
         if column.name not in taken and column.name in log.columns and _is_unit_id(column)
     ]
-    return next((name for name in [*users, *ids] if name in log.columns), "")
+    return next((name for name in [*users, *ids] if name in log.columns and _tells_units_apart(log.sample.columns[name])), "")
+
+
+def _tells_units_apart(column: SampleColumn) -> bool:
+    """Whether the values are ids rather than a few kinds of units."""
+    described = {"feature", "features", "segment", "type", "kind", "group", "age", "country", "level", "tier", "plan", "status"}
+    few = len(column.different) < min(20, 0.1 * len(column.texts))
+    return not (described & set(re.split(r"[\W_\d]+", column.name.lower()))) and not few
 
 
 def _is_unit_id(column: SampleColumn) -> bool:

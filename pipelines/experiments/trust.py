@@ -24,6 +24,8 @@ EXTREME = 10.0
 """Times the 99th percentile beyond which a unit is extreme."""
 FEWEST_EXPECTED = 10
 """Units that every variant must expect on a day for the day to be tested."""
+FEWEST_FLAGGED = 20
+"""Units with a flag, such as a lost outcome, below which its shares are not compared."""
 TUNED_UNITS = 10_000
 """Units for which the sequences of the trust checks are narrowest; fixed beforehand."""
 
@@ -201,20 +203,27 @@ def _before_start(table: UnitTable) -> TrustCheck:
     )
 
 
-def sequential_pvalue(control: Moments, treatment: Moments) -> Floats:
-    """The p-value at every look of an equal mean in two groups, smallest so far; for shares and covariates of trust checks."""
+def sequential_pvalue(control: Moments, treatment: Moments, flags: bool) -> Floats:
+    """The p-value at every look of an equal mean in two groups, for the shares and covariates of trust checks.
+
+    Args:
+        control, treatment: accumulated, shape (looks, …).
+        flags: whether the variable is 0 or 1; looks with few ones of both groups together are not judged then.
+    """
     effect = uplift(control, treatment)
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = np.where(effect.error > 0, effect.difference / effect.error, 0.0)
     few = np.minimum(control.count, treatment.count) < 50
+    if flags:
+        few = few | (control.sums[..., 0] + treatment.sums[..., 0] < FEWEST_FLAGGED)
     pvalues: Floats = np.where(few, 1.0, mixture_pvalue(statistic, np.maximum(effect.units, 1), tuned_rho(TUNED_UNITS, ALPHA)))
     return pvalues
 
 
-def _worst(cells: Moments) -> float:
+def _worst(cells: Moments, flags: bool) -> float:
     """The smallest p-value over looks and treatments, times their number."""
     grown = [cells.at(np.s_[:, place]).accumulated() for place in range(cells.count.shape[1])]
-    pvalues = [float(np.min(sequential_pvalue(grown[0], other))) for other in grown[1:]]
+    pvalues = [float(np.min(sequential_pvalue(grown[0], other, flags))) for other in grown[1:]]
     return min(1.0, min(pvalues) * len(pvalues))
 
 
@@ -232,7 +241,7 @@ def _before(table: UnitTable) -> TrustCheck:
         turned = Moments(
             cells.count, cells.sums[..., swap] * np.array([1, 1, 0, 0]), _turned(cells.products), cells.centre[swap]
         )
-        pvalues.append(_worst(turned))
+        pvalues.append(_worst(turned, False))
     worst = int(np.argmin(pvalues))
     pvalue = min(1.0, pvalues[worst] * len(covered))
     return _judged(
@@ -285,7 +294,7 @@ def _extremes(table: UnitTable) -> TrustCheck:
         f"{counted(total, 'unit')} with {what} above {limit:,.4g}, ten times the 99th percentile; the largest has {heavy:.1%}"
         " of all. They stay in."
     )
-    check = _judged(name, _worst(cells), sentence)
+    check = _judged(name, _worst(cells, True), sentence)
     return TrustCheck(name, "warned", sentence, check.pvalue) if check.status == "passed" and (heavy > 0.05) else check
 
 
@@ -299,6 +308,6 @@ def _loss(table: UnitTable) -> TrustCheck:
     shown = " : ".join(f"{share:.2%}" for share in shares)
     return _judged(
         name,
-        _worst(cells),
+        _worst(cells, True),
         f"{counted(lost, 'unit')} without a value of {table.sources[0].metric.name} ({shown}), left out of it.",
     )

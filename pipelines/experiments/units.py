@@ -33,6 +33,10 @@ class UnitTable:
     sources: list[Source]
     segments: list[str]
     timed: bool
+    identified: bool = False
+    """Whether there is a column of units' ids."""
+    targeted: bool = False
+    """Whether there are the propensities of two policies."""
     first_day: date | None = None
     last_moment: datetime | None = None
     days: int = 1
@@ -67,6 +71,8 @@ def build_units(log: StagedLog, reading: LogReading, design: Design, sources: li
     table = UnitTable(
         log, design, reading.form, sources, list(design.segments) or list(reading.segments), "time" in reading.fields
     )
+    table.identified = "unit" in reading.fields
+    table.targeted = {"propensity", "target_propensity"} <= reading.fields.keys() and not table.weighted
     _find_segments(table)
     _make_rows(table, reading, now)
     for number, source in enumerate(sources):
@@ -135,6 +141,8 @@ def _make_rows(table: UnitTable, reading: LogReading, now: datetime) -> None:
         if "measured_at" in reading.fields
         else "CAST(NULL AS TIMESTAMPTZ) AS measured"
     )
+    if table.targeted:
+        parts += [f"{reading.column('propensity')} AS propensity", f"{reading.column('target_propensity')} AS target"]
     for number, source in enumerate(table.sources):
         only = f"({source.only})" if source.only else "true"
         value = f"CASE WHEN {only} THEN ({source.value}) END" if source.value else f"CASE WHEN {only} THEN 1.0 ELSE 0.0 END"

@@ -33,7 +33,14 @@ def experiment_report(analysis: "Analysis", provenance: dict[str, str]) -> Repor
     """The report; the pictures stand before the numbers."""
     traffic = "" if analysis.design.traffic == "live" else f", {analysis.design.traffic} traffic"
     title = f"experiment {analysis.design.id}: {counted(analysis.units, 'unit')}, {_duration(analysis)}{traffic}"
-    tables = [_reading(analysis), _effects(analysis), *_segments(analysis), _trust(analysis), *_tests(analysis)]
+    tables = [
+        _reading(analysis),
+        _effects(analysis),
+        *_segments(analysis),
+        _trust(analysis),
+        *_off_policy(analysis),
+        *_tests(analysis),
+    ]
     return Report(
         "experiment",
         title,
@@ -234,6 +241,31 @@ def _trust(analysis: "Analysis") -> ReportTable:
         " experiments."
     )
     return ReportTable("Can it be trusted?", columns, rows, note)
+
+
+def _off_policy(analysis: "Analysis") -> Iterator[ReportTable]:
+    if not analysis.off_policy:
+        return
+    columns: list[tuple[str, Any]] = [
+        ("logged by", "text"), ("rows", "count"), ("worth", "number"), ("observed", "number"), ("IPS", "number"),
+        ("± 95 %", "number"), ("SNIPS", "number"), ("± 95 %", "number"), ("mean weight", "number"),
+    ]  # fmt: skip
+    kind = analysis.design.primary.kind
+    rows = []
+    for estimate in analysis.off_policy:
+        value = estimate.value
+        rows.append([
+            estimate.variant, estimate.rows, plain(round(estimate.effective_rows)), amount(value.observed, kind),
+            amount(value.ips, kind), amount(1.96 * value.ips_error, kind), amount(value.snips, kind),
+            amount(1.96 * value.snips_error, kind), plain(value.mean_weight),
+        ])  # fmt: skip
+    note = (
+        f"What the target policy would have earned of {analysis.design.primary.name} per row, by rows that others logged. It"
+        " decides"
+        " nothing. Worth: rows of equal weight that tell as much. A mean weight far from 1 says that the propensities are"
+        " wrong."
+    )
+    yield ReportTable("The target policy, from the same log", columns, rows, note)
 
 
 def _reading(analysis: "Analysis") -> ReportTable:

@@ -11,6 +11,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.logs import log
+from pipelines.settings import install_command, missing_packages, settings
 from pipelines.store.artifacts import Artifact, produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
@@ -28,7 +29,8 @@ VERSION = 1
 class AnalyzeParams(Params):
     log: str = Field(
         "",
-        description="Log: a file or folder of CSV, JSONL, Parquet, local or s3://; or an experiment's YAML; empty: the"
+        description="Log: a file or folder of CSV, JSONL, Parquet, local or s3://; server: the search server's own; or an"
+        " experiment's YAML; empty: the"
         " experiment's own",
     )
     experiment: str = Field("", description="YAML file that declares the experiment; empty: it is guessed from the log")
@@ -67,6 +69,9 @@ def analyze(params: AnalyzeParams, tuning: AnalyzeTuning) -> AnalyzeResult:
     from pipelines.experiments.design import log_of, read_design
     from pipelines.experiments.recognition import parse_overrides
 
+    if missing := missing_packages("experiments"):
+        given = f"analyze without {' and '.join(missing)}"
+        raise InputError(given, "the packages of the extra experiments", f"run `{install_command('experiments')}`")
     params = _named(params)
     design = read_design(Path(params.experiment)) if params.experiment else None
     overrides = parse_overrides(params.column)
@@ -96,9 +101,10 @@ def _analysis(
     source: str, design: "Design | None", overrides: "Overrides", now: "datetime", tuning: AnalyzeTuning, scratch: Path
 ) -> Artifact:
     from pipelines.experiments.analysis import digest_log
-    from pipelines.experiments.staging import stage_log
+    from pipelines.experiments.own_log import stage_any
 
-    staged = stage_log(source, scratch, tuning.memory)
+    events = settings().events or settings().home / "events"
+    staged, overrides = stage_any(source, events, design, overrides, scratch, tuning.memory)
     semantic = {
         "experiment": design.model_dump_json() if design else "",
         "fields": json.dumps([dict(overrides.fields), list(overrides.outcomes), list(overrides.segments)]),

@@ -1,0 +1,99 @@
+"""The search server's own logs: exposures and clicks, joined, by experiment or by role."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from pipelines.corpus.exposure import Click, Exposure, ShownDocument
+from pipelines.errors import InputError
+from pipelines.store.artifacts import load
+from pipelines.store.objects import open_store
+from tests.conftest import call
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def log(home, users=600, effect=0.3, experiment="ranking", seed=3):
+    """Three searches a user; the treatment's first result is clicked more often."""
+    random = np.random.default_rng(seed)
+    folder = home / "events"
+    folder.mkdir(parents=True)
+    with (folder / "exposures.jsonl").open("w") as exposures, (folder / "clicks.jsonl").open("w") as clicks:
+        for number in range(3 * users):
+            user, treated = number % users, number % 2
+            at = START + timedelta(minutes=int(random.integers(0, 14 * 1440)))
+            shown = tuple(ShownDocument(document=f"d{place}", position=place, score=0.5, propensity=1) for place in (1, 2, 3))
+            exposure = Exposure(
+                request_id=f"r{number}", at=at, user=f"h{user}", query="q", release="one",
+                policy=("champion", "challenger")[treated],
+                entry=1, results=shown, latency_ms=float(random.lognormal(3, 0.4)),
+                segment={"country": ("DE", "FR")[user % 4 // 2]},
+                experiment=experiment, variant=("control", "treatment")[treated] if experiment else "",
+            )  # fmt: skip
+            exposures.write(exposure.model_dump_json() + "\n")
+            if random.random() < 0.3 + effect * treated:
+                place = 1 if random.random() < 0.6 else 3
+                click = Click(request_id=f"r{number}", document=f"d{place}", position=place, at=at)
+                clicks.write(click.model_dump_json() + "\n")
+        exposures.write('{"request_id": "cut off')
+    return folder
+
+
+DESIGN = {
+    "id": "ranking", "log": "server", "variants": {"control": 1, "treatment": 1},
+    "start": "2026-03-02", "planned_stop": "2026-03-16",
+    "primary": {"name": "clicks per search", "kind": "ratio", "column": "clicked", "minimum_effect": 0.05},
+    "guardrails": [
+        {"name": "slow", "kind": "slow_share", "column": "latency_ms", "threshold": 30, "direction": "decrease", "margin": 0.9}
+    ],
+    "secondary": [
+        {"name": "nDCG of clicks", "kind": "ratio", "column": "ndcg"},
+        {"name": "RR of clicks", "kind": "ratio", "column": "reciprocal_rank"},
+        {"name": "latency p95", "kind": "quantile", "column": "latency_ms", "quantile": 0.95, "direction": "decrease"},
+    ],
+    "segments": ["segment country"],
+}  # fmt: skip
+
+
+def test_exposures_and_clicks_are_joined(home, write):
+    log(home)
+    result = call("analyze", experiment=write("ranking.yaml", DESIGN), on="2026-04-01")
+    analysis = load(open_store(), "experiment", result.experiment).json("analysis.json")
+    assert (result.verdict, result.units) == ("ship", 600)
+    effects = {effect["metric"]: effect for effect in analysis["effects"]}
+    assert effects["clicks per search"]["control_value"] == pytest.approx(0.3, abs=0.05)
+    ratio = effects["RR of clicks"]["control_value"] / effects["clicks per search"]["control_value"]
+    assert ratio == pytest.approx(0.6 + 0.4 / 3, abs=0.05)
+    assert effects["nDCG of clicks"]["control_value"] / effects["clicks per search"]["control_value"] == pytest.approx(
+        0.8, abs=0.05
+    )
+    assert {effect["segment"] for effect in analysis["segments"]} == {"segment country = DE", "segment country = FR"}
+    assert effects["latency p95"]["relative"]["low"] < 0 < effects["latency p95"]["relative"]["high"]
+
+
+def test_without_an_experiment_roles_are_compared(home):
+    log(home, experiment="")
+    result = call("analyze", log="server", on="2026-04-01")
+    analysis = load(open_store(), "experiment", result.experiment).json("analysis.json")
+    assert (result.verdict, result.treatment) == ("ship", "challenger")
+    assert analysis["effects"][0]["kind"] == "ratio"
+    assert any("latency_ms above p95" in effect["metric"] for effect in analysis["effects"])
+
+
+def test_no_log_is_said(home):
+    with pytest.raises(InputError, match="set RATCHET_EVENTS"):
+        call("analyze", log="server")
+
+
+def test_lines_of_before_stay_readable():
+    before = {
+        "request_id": "r", "at": "2026-03-02T00:00:00Z", "user": "h", "query": "q", "release": "one",
+        "policy": "champion", "entry": 1, "results": [],
+    }  # fmt: skip
+    exposure = Exposure.model_validate_json(json.dumps(before))
+    assert (exposure.latency_ms, exposure.segment, exposure.experiment, exposure.variant) == (None, {}, "", "")
+    for wrong in ({"latency_ms": -1}, {"experiment": "x"}, {"variant": "b"}, {"latency_ms": float("nan")}):
+        with pytest.raises(ValueError, match=r"latency_ms|experiment"):
+            Exposure(**before, **wrong)
