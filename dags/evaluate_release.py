@@ -1,16 +1,17 @@
 """Put a release together, measure it and judge it.
 
-Assembles encoder, embeddings and index into a **release**, measures it on the judged queries beside BM25 and beside the
-champion, and writes a **verdict**. A passing verdict starts `promote_release`. A "no" is an answer, not a failure: the run
-is green, its note says REJECTED and why, and nothing follows.
+Indexes words and known queries, chooses the **stages** by dev queries (or keeps the champion's), assembles a **release**,
+measures it on the judged queries beside BM25 and the champion, and writes a **verdict**. A passing verdict starts
+`promote_release`. A "no" is an answer, not a failure: the run is green, its note says REJECTED and why, and nothing follows.
 
 ## When it is red
 
 - Red is never a bad release: that is a green run with the note REJECTED. Read the last line of the red task's log.
-- `assemble`: the parts were not made from each other. Pass the ids that the message names, or leave them empty in the form.
+- `index_lexical`, `index_known_queries`, `choose_stages`, `assemble`: parts that were not made from each other, or a stage of
+  the champion that can't be made of this corpus. Leave the form's ids empty; put `best` into `take` to choose stages anew.
 - `evaluate`: the message names the artifact or file that can't be read; do what stands behind `next:`, then clear it.
 - `gate`: the champion changed while it ran. Clear `evaluate` and `gate`: both releases are compared again.
-- Clearing is safe: what was measured before is found by its recipe, and no release serves by this DAG.
+- Clearing is safe: what was done before is found by its recipe, and no release serves by this DAG.
 - Never widen `margin` or lower `confidence` to turn a verdict; to serve a release that nobody judged there is a waiver.
 """
 
@@ -20,8 +21,11 @@ from operators.form import answer_or_event, answers, form
 from operators.step import StepOperator
 
 from pipelines.steps.evaluate_release.assemble import AssembleParams, assemble
+from pipelines.steps.evaluate_release.choose_stages import ChooseStagesParams, choose_stages
 from pipelines.steps.evaluate_release.evaluate import EvaluateParams, evaluate
 from pipelines.steps.evaluate_release.gate import GateParams, gate
+from pipelines.steps.evaluate_release.index_known_queries import IndexKnownQueriesParams, index_known_queries
+from pipelines.steps.evaluate_release.index_lexical import IndexLexicalParams, index_lexical
 
 with DAG(
     "evaluate_release",
@@ -30,10 +34,19 @@ with DAG(
     max_active_runs=1,
     tags=["release", "verdict"],
     default_args={"owner": "search"},
-    params=form(GateParams, EvaluateParams, AssembleParams, omit=("release", "evaluation")),
+    params=form(
+        *(IndexLexicalParams, GateParams, EvaluateParams, ChooseStagesParams, AssembleParams),
+        omit=("release", "evaluation", "lexical", "known_queries", "stages"),
+    ),
     doc_md=__doc__,
 ):
-    assembled = StepOperator(step=assemble, step_params={**answers(AssembleParams), "index": answer_or_event("index")})
+    index = {"index": answer_or_event("index")}
+    words = StepOperator(step=index_lexical, step_params={**answers(IndexLexicalParams, omit=("corpus",)), **index})
+    known = StepOperator(step=index_known_queries, step_params={**answers(IndexKnownQueriesParams), **index})
+    retrievers = {"lexical": words.output["lexical"], "known_queries": known.output["known_queries"]}
+    chosen = StepOperator(step=choose_stages, step_params={**answers(ChooseStagesParams), **index, **retrievers})
+    stages = {"stages": chosen.output["stages"]}
+    assembled = StepOperator(step=assemble, step_params={**answers(AssembleParams), **index, **stages})
     evaluated = StepOperator(step=evaluate, step_params={**answers(EvaluateParams), "release": assembled.output["release"]})
     compared = {name: evaluated.output[name] for name in ("evaluation", "baseline")}
     StepOperator(

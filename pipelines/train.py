@@ -14,7 +14,7 @@ from pipelines.settings import install_command, missing_packages, settings
 
 
 def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any]:
-    """Ingest, check, embed, index, evaluate, gate, and if the gate passes promote and deploy.
+    """Ingest, check, embed, index, choose the stages, evaluate, gate, and if the gate passes promote and deploy.
 
     Without the extra `quality` the data is not checked, and a log line says so.
 
@@ -39,7 +39,13 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
     parts = {"corpus": corpus, "encoder": encoder, "variant": planned.variant, "base": planned.base}
     shards = [run_step("embed", **parts, shard=shard).shard for shard in planned.shards]
     embeddings = run_step("commit_embeddings", **parts, shards=shards).embeddings
-    release = run_step("assemble", index=run_step("index", embeddings=embeddings).index).release
+    index = run_step("index", embeddings=embeddings).index
+    retrievers = {
+        "lexical": run_step("index_lexical", index=index).lexical,
+        "known_queries": run_step("index_known_queries", index=index).known_queries,
+    }
+    stages = run_step("choose_stages", index=index, **retrievers).stages
+    release = run_step("assemble", index=index, stages=stages).release
     evaluated = run_step("evaluate", release=release)
     verdict = run_step("gate", evaluation=evaluated.evaluation, baseline=evaluated.baseline, margin=margin)
     waived = bool(waive) and verdict.outcome == "not run" and verdict.champion != release

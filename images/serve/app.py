@@ -21,10 +21,12 @@ from images.serve.errors import NotFound, add_error_handlers
 from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import State, Watcher, id_of
 from pipelines.corpus.documents import Document
+from pipelines.corpus.documents import Query as SearchQuery
 from pipelines.corpus.exposure import Click, Exposure, Policy, ShownDocument
 from pipelines.corpus.text_rules import LONGEST_HISTORY, LONGEST_ID, document_id, one_line
 from pipelines.errors import InputError, TryAgain
 from pipelines.retrieval.release import Release
+from pipelines.retrieval.stages.fusion import CANDIDATES
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 SEGMENT = re.compile(r"[\w.-]{1,40}=[^=\x00-\x1f]{1,80}")
@@ -59,6 +61,8 @@ class SearchRequest(_StrictModel):
     segment: Annotated[list[str], AfterValidator(_segment)] = []
     experiment: str = Field("", max_length=60)
     variant: str = Field("", max_length=60)
+    explain: bool = False
+    """Whether each result has its place and score after each stage of the release."""
 
 
 class ClickRequest(_StrictModel):
@@ -104,7 +108,9 @@ def _search(dependencies: Dependencies, parameters: SearchRequest, user: str) ->
     started, state = time.perf_counter(), dependencies.watcher.state
     release = _routed_release(state, parameters.release)
     query, history = parameters.q or "", _known_ids(release, parameters.like)
-    rankings = release.search_like([history], parameters.k) if history else release.search([query], parameters.k)
+    asked = SearchQuery.model_construct(id="", text=query, split="test", history=tuple(history))
+    depth = max(parameters.k, CANDIDATES) if parameters.explain else parameters.k
+    ranked = release.rank_stages([asked], depth, {})[0]
     exposure = Exposure(
         request_id=uuid.uuid4().hex,
         at=datetime.now(UTC),
@@ -114,7 +120,7 @@ def _search(dependencies: Dependencies, parameters: SearchRequest, user: str) ->
         release=release.id,
         policy=parameters.release,
         entry=state.entry,
-        results=tuple(_shown(rankings[0])),
+        results=tuple(_shown(ranked.result[: parameters.k])),
         latency_ms=round(1000 * (time.perf_counter() - started), 3),
         segment=dict(field.split("=", 1) for field in parameters.segment),
         experiment=parameters.experiment,
@@ -123,7 +129,18 @@ def _search(dependencies: Dependencies, parameters: SearchRequest, user: str) ->
     dependencies.exposure_log.log_exposure(exposure)
     results = [_result(release, shown) for shown in exposure.results]
     like = [{"id": document_id, "title": _title(release.documents[document_id])} for document_id in history]
-    return {"request_id": exposure.request_id, "release": release.id, "query": query, "like": like, "results": results}
+    answer = {"request_id": exposure.request_id, "release": release.id, "query": query, "like": like, "results": results}
+    if parameters.explain:
+        places = {stage: _places(ranking) for stage, ranking in ranked.stages.items()}
+        for result in results:
+            result["stages"] = {stage: of_stage.get(result["id"]) for stage, of_stage in places.items()}
+        answer["stages"] = [card.model_dump(exclude_none=True) for card in release.card.stages]
+    return answer
+
+
+def _places(ranking: list[tuple[str, float]]) -> dict[str, dict[str, float]]:
+    """By document: its position in a stage's ranking, from 1, and its score there."""
+    return {document: {"position": position, "score": score} for position, (document, score) in enumerate(ranking, 1)}
 
 
 def _check_query_or_like(parameters: SearchRequest) -> None:

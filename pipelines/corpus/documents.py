@@ -5,7 +5,7 @@ id, so that equal content gives equal files, whatever the format and order of th
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -16,6 +16,8 @@ from pipelines.store.artifacts import Artifact
 
 Split = Literal["train", "test"]
 TEST_TENTHS = 4
+DEV_PART = 5
+"""One train query of so many is a dev query."""
 Row = TypeVar("Row", bound=BaseModel)
 Id = Annotated[str, Field(pattern=r"^[^\s\p{Z}\p{Cc}]+$", max_length=512)]
 """Without white space, separators and control characters, because tools split TREC files at some or all of them."""
@@ -51,6 +53,8 @@ class Query(_Row):
     """Documents that the user had chosen before, oldest first. Such a query is answered by their vectors, not by its text."""
     time: int | None = None
     """Only with a history: when the query was asked, in seconds since 1970. Nothing later may be used to answer it."""
+    dev: bool = False
+    """Only of a train query: from a file that is named dev, so that dev queries are those of the file (`dev_queries`)."""
     synthetic: bool = False
     """Generated from a document by a rule, not asked by a user."""
 
@@ -96,6 +100,24 @@ def split_of(query_text: str) -> Split:
     """
     bucket = int(hashlib.sha256(query_text.encode()).hexdigest()[:8], 16) % 10
     return "test" if bucket >= 10 - TEST_TENTHS else "train"
+
+
+def dev_queries(train: Sequence[Query]) -> list[Query]:
+    """Those train queries by which stages and weights are chosen: the ones of a dev file, else one of five by a second hash.
+
+    The hash is of the text, after a word that makes it independent of `split_of`, and is stored nowhere.
+
+    >>> texts = ["house", "tree", "car", "boat", "dog", "cat", "lamp"]
+    >>> [query.text for query in dev_queries([Query(id=text, text=text, split="train") for text in texts])]
+    ['tree', 'dog', 'cat']
+    """
+    marked = [query for query in train if query.dev]
+    return marked or [query for query in train if int(digest_of(f"dev {query.text}")[:8], 16) % DEV_PART == 0]
+
+
+def digest_of(text: str) -> str:
+    """The sha256 of a text, 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:

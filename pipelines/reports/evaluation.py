@@ -11,7 +11,8 @@ from pipelines.evaluation.qrels import RELEVANT
 from pipelines.evaluation.record import baseline_names
 from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, ReportTable, pictured, write_report
-from pipelines.retrieval.lexical import BM25
+from pipelines.retrieval.stages.lexical import K1, B
+from pipelines.retrieval.stages.lexical import METHOD as BM25_METHOD
 from pipelines.statistics.intervals import interval
 from pipelines.wording import signed, value
 
@@ -20,7 +21,7 @@ SYNTHETIC = "synthetic known-item queries, made from the documents, a smoke test
 EXAMPLES = 12
 SEGMENTS = 20
 SENTENCE = {"BM25": "BM25 on the same texts", "popularity": "popularity alone"}
-SETTINGS = f"k1 {BM25['k1']}, b {BM25['b']}, method {BM25['method']}, {BM25['stopwords']} stop words, not tuned"
+SETTINGS = f"k1 {K1}, b {B}, method {BM25_METHOD}, not tuned; stop words and stemmer of the documents' language"
 METHOD = {
     "BM25": [f"BM25 by bm25s ({SETTINGS}) over the same texts and queries; a document that shares no word is not retrieved."],
     "popularity": [
@@ -62,7 +63,12 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
         verdict,
         _sentence(summary),
         [_means(summary), _spread(rows)],
-        [_measures(summary), *_examples(rows, documents, baseline), *_segments(rows, summary["confidence"], baseline)],
+        [
+            _measures(summary),
+            *_stages(summary),
+            *_examples(rows, documents, baseline),
+            *_segments(rows, summary["confidence"], baseline),
+        ],
         baseline_warnings(summary, MAIN),
         _method(summary),
         provenance,
@@ -147,6 +153,24 @@ def _segments(rows: Sequence[dict[str, Any]], confidence: float, baseline: str) 
         ("segment", "text"), ("queries", "count"), (MAIN, "share"), ("interval", "interval"), (baseline, "value")
     ]  # fmt: skip
     return [ReportTable("Segments", columns, [cells(*item) for item in ordered[:SEGMENTS]], note)]
+
+
+def _stages(summary: Mapping[str, Any]) -> list[ReportTable]:
+    """Each stage of the release beside the release; none where it has an encoder and an index alone."""
+    if "stages" not in summary:
+        return []
+    columns: list[tuple[str, Any]] = [
+        ("stage", "text"), ("", "text"), ("weight", "value"), ("queries", "count"), (MAIN, "share"), ("interval", "interval"),
+        ("R@100", "value"), ("the release is better by", "signed"), ("interval of that", "signed interval"),
+    ]  # fmt: skip
+    rows = []
+    for stage in summary["stages"]:
+        main, gain = stage["measures"][MAIN], stage["release_gain"]
+        rows.append([
+            stage["stage"], stage["role"], stage["weight"], stage["queries"], main["mean"], (main["low"], main["high"]),
+            stage["measures"]["R@100"]["mean"], gain["mean"], (gain["low"], gain["high"]),
+        ])  # fmt: skip
+    return [ReportTable("Stages", columns, rows, "Each retriever alone, then what fusion makes of them, on the same queries.")]
 
 
 def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document], baseline: str) -> list[ReportTable]:

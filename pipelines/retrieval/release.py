@@ -1,4 +1,7 @@
-"""A release: encoder, embeddings and index as one tuple, which is judged, promoted, served and rolled back as a whole."""
+"""A release: encoder, embeddings, index and stages as one tuple, which is judged, promoted, served and rolled back as a whole.
+
+Without stages a release ranks by its encoder and index alone. With stages, what they find nothing for is ranked so too.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +14,16 @@ from pipelines.embeddings import layout
 from pipelines.errors import InputError
 from pipelines.index.vector_index import Index, load_index, mean_direction
 from pipelines.models.encoder import BOUND, PROBES, Encoder, Vectors, load_encoder
+from pipelines.retrieval.stages.answers import AskedQuery
+from pipelines.retrieval.stages.card import StageCard
+from pipelines.retrieval.stages.ranker import Ranker, StageRankings
+from pipelines.retrieval.stages.table import DENSE, check_stages, load_retrievers, stage_artifacts
 from pipelines.store.artifacts import Artifact, load, load_exactly
 from pipelines.store.objects import Store
 
 
 class ReleaseCard(BaseModel):
-    """`release.json`: the ids of the parts, the encoder variants of documents and queries, and the probe documents."""
+    """`release.json`: the ids of the parts, the encoder variants of documents and queries, the probe documents, the stages."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +34,13 @@ class ReleaseCard(BaseModel):
     embeddings: str
     index: str
     probes: list[str]
+    stages: tuple[StageCard, ...] = ()
+    """Empty: encoder and index alone."""
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The ids of the parts by their names, as stages name what they were made from."""
+        return {"corpus": self.corpus, "encoder": self.encoder, "embeddings": self.embeddings, "index": self.index}
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,11 @@ class Parts:
     encoder: Artifact
     embeddings: Artifact
     index: Artifact
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The parts' ids by their names."""
+        return {name: getattr(self, name).id for name in ("corpus", "encoder", "embeddings", "index")}
 
     @property
     def variant(self) -> str:
@@ -60,6 +79,17 @@ def check_parts(encoder: Artifact, embedded: Artifact, index: Artifact) -> Parts
     return Parts(corpus, encoder, embedded, index)
 
 
+def parts_of_index(store: Store, index_id: str) -> Parts:
+    """The parts that an index was made from, down to the corpus.
+
+    Raises:
+        InputError: there is no such index, or a part is no longer in the store.
+    """
+    index = load(store, "index", index_id)
+    embedded = load_exactly(store, "embeddings", index.inputs["embeddings"])
+    return check_parts(load_exactly(store, "encoder", embedded.inputs["encoder"]), embedded, index)
+
+
 def _check_made_from(part: str, artifact: Artifact, source: str, source_id: str) -> None:
     recorded = artifact.inputs.get(source)
     if recorded != source_id:
@@ -79,15 +109,18 @@ class Release:
     encoder: Encoder
     index: Index
     documents: dict[str, Document]
+    """By id, sorted."""
+    ranker: Ranker | None = None
+    """The stages; none: encoder and index alone."""
 
     def search(self, queries: list[str], k: int) -> list[list[tuple[str, float]]]:
-        """The k best document ids of each query text with their cosine, best first."""
-        return self.index.search(self.encoder.encode(queries, "query"), k)
+        """The k best document ids of each query text with their score, best first; without stages the score is the cosine."""
+        return self.rank([_query(text=text) for text in queries], k, {})
 
     def search_like(
         self, histories: Sequence[Sequence[str]], k: int, left_out: Sequence[Collection[str]] = ()
     ) -> list[list[tuple[str, float]]]:
-        """The k documents most similar to each history, best first, by cosine to the mean of the history's stored vectors.
+        """The k best documents for each history, best first; without stages by cosine to the mean of its stored vectors.
 
         A history of one document gives "more like this". A history's own documents are not among its results. Ids that the
         release does not have are ignored; a history without known ids has no results.
@@ -97,15 +130,8 @@ class Release:
             k: documents for each history.
             left_out: for each history, more documents that must not be among its results; empty: none.
         """
-        excluded = [{*history, *out} for history, out in zip(histories, left_out or [()] * len(histories), strict=True)]
-        known = {number: ids for number, history in enumerate(histories) if (ids := self.known(history))}
-        results: list[list[tuple[str, float]]] = [[] for _ in histories]
-        for batch in _history_batches(list(known)):
-            means = np.stack([mean_direction(self.index.vectors(known[number])) for number in batch])
-            ranked = self.index.search(means, k, [excluded[number] for number in batch])
-            for number, ranking in zip(batch, ranked, strict=True):
-                results[number] = ranking
-        return results
+        queries = [_query(history=tuple(history)) for history in histories]
+        return [ranked.result for ranked in self._rank(queries, k, left_out or [()] * len(queries), 2048)]
 
     def known(self, ids: Sequence[str]) -> list[str]:
         """Those of the ids that are documents of this release, in their order, each once."""
@@ -122,15 +148,81 @@ class Release:
             left_out: by query id, documents that must not be among its results.
             batch_tokens: tokens in one batch.
         """
-        excluded = [left_out.get(query.id, ()) for query in queries]
-        results = self.search_like([query.history for query in queries], k, excluded)
-        by_text = [number for number, query in enumerate(queries) if not self.known(query.history)]
+        return [ranked.result for ranked in self.rank_stages(queries, k, left_out, batch_tokens)]
+
+    def rank_stages(
+        self, queries: Sequence[Query], k: int, left_out: Mapping[str, Collection[str]], batch_tokens: int = 2048
+    ) -> list[StageRankings]:
+        """As `rank`, with the ranking after each stage."""
+        return self._rank(queries, k, [left_out.get(query.id, ()) for query in queries], batch_tokens)
+
+    def _rank(
+        self, queries: Sequence[Query], k: int, left_out: Sequence[Collection[str]], batch_tokens: int
+    ) -> list[StageRankings]:
+        histories = [tuple(self.known(query.history)) for query in queries]
+        excluded = [
+            {*query.history, *out} if known else out for query, known, out in zip(queries, histories, left_out, strict=True)
+        ]
+        if self.ranker is None:
+            rankings = self._rank_dense(queries, histories, excluded, k, batch_tokens)
+            return [StageRankings({DENSE: ranking}, ranking) for ranking in rankings]
+        asked = self._asked(self.ranker, queries, histories, batch_tokens)
+        ranked = [self.ranker.rank(query, k, out) for query, out in zip(asked, excluded, strict=True)]
+        without = [number for number, found in enumerate(ranked) if not found.result]
+        dense = self._rank_dense(
+            [queries[number] for number in without],
+            [histories[number] for number in without],
+            [excluded[number] for number in without],
+            k,
+            batch_tokens,
+        )
+        for number, ranking in zip(without, dense, strict=True):
+            ranked[number] = StageRankings({**ranked[number].stages, DENSE: ranking}, ranking)
+        return ranked
+
+    def _asked(
+        self, ranker: Ranker, queries: Sequence[Query], histories: Sequence[tuple[str, ...]], batch_tokens: int
+    ) -> list[AskedQuery]:
+        """The queries with their vectors, where a stage needs these."""
+        texts = {
+            number: query.text
+            for number, (query, history) in enumerate(zip(queries, histories, strict=True))
+            if not history and query.text and ranker.uses_vectors("text")
+        }
+        encoded = self.encoder.encode(list(texts.values()), "query", batch_tokens) if texts else ()
+        vectors = dict(zip(texts, encoded, strict=True))
+        with_mean = ranker.uses_vectors("history")
+        return [
+            AskedQuery(query, "history", history, mean_direction(self.index.vectors(history)) if with_mean else None)
+            if history
+            else AskedQuery(query, "text", vector=vectors.get(number))
+            for number, (query, history) in enumerate(zip(queries, histories, strict=True))
+        ]
+
+    def _rank_dense(
+        self,
+        queries: Sequence[Query],
+        histories: Sequence[tuple[str, ...]],
+        excluded: Sequence[Collection[str]],
+        k: int,
+        batch_tokens: int,
+    ) -> list[list[tuple[str, float]]]:
+        """By encoder and index alone: the nearest to the mean vector of a history, else to the encoded text."""
+        results: list[list[tuple[str, float]]] = [[] for _ in queries]
+        for batch in _history_batches([number for number, history in enumerate(histories) if history]):
+            means = np.stack([mean_direction(self.index.vectors(histories[number])) for number in batch])
+            for number, ranking in zip(batch, self.index.search(means, k, [excluded[one] for one in batch]), strict=True):
+                results[number] = ranking
+        by_text = [number for number, query in enumerate(queries) if not histories[number] and query.text]
         if by_text:
             vectors = self.encoder.encode([queries[number].text for number in by_text], "query", batch_tokens)
-            ranked = self.index.search(vectors, k, [excluded[number] for number in by_text])
-            for number, ranking in zip(by_text, ranked, strict=True):
+            for number, ranking in zip(by_text, self.index.search(vectors, k, [excluded[one] for one in by_text]), strict=True):
                 results[number] = ranking
         return results
+
+
+def _query(text: str = "", history: tuple[str, ...] = ()) -> Query:
+    return Query.model_construct(id="", text=text, split="test", history=history)
 
 
 def _history_batches(numbers: list[int]) -> list[list[int]]:
@@ -158,7 +250,12 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
         stored_vectors(parts.embeddings, card.probes),
         card.document_variant,
     )
-    return Release(artifact.id, card, encoder, index, by_id)
+    ranker = None
+    if card.stages:
+        check_stages(card.stages)
+        artifacts = stage_artifacts(store, card.stages, card.parts)
+        ranker = Ranker(card.stages, load_retrievers(artifacts, index, list(by_id)))
+    return Release(artifact.id, card, encoder, index, by_id, ranker)
 
 
 def _parts(store: Store, card: ReleaseCard) -> Parts:
@@ -177,8 +274,9 @@ def stored_parts(store: Store, release_id: str) -> Parts:
         CorruptArtifact: a file of a part is missing or has another size.
     """
     release = load_exactly(store, "release", release_id)
-    parts = _parts(store, ReleaseCard.model_validate(release.json("release.json")))
-    for part in (release, parts.corpus, parts.encoder, parts.embeddings, parts.index):
+    card = ReleaseCard.model_validate(release.json("release.json"))
+    parts, stages = _parts(store, card), stage_artifacts(store, card.stages, card.parts)
+    for part in (release, parts.corpus, parts.encoder, parts.embeddings, parts.index, *stages.values()):
         part.check_files()
     return parts
 

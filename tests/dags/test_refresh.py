@@ -8,6 +8,8 @@ from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from tests.conftest import call
 
+EVALUATED = ("index_lexical", "index_known_queries", "choose_stages", "assemble", "evaluate", "gate")
+
 
 @pytest.fixture
 def refresh(run_dag, icons_folder, trained):
@@ -71,24 +73,27 @@ def test_refreshes(refresh):
 def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained):
     """Categories in the documents' text rank worse than labels alone: judged against the champion, that is refused."""
     first = run_dag("evaluate_release", index=trained.index)
-    assert first.tasks == {name: ["success"] for name in ("assemble", "evaluate", "gate")}
+    assert first.tasks == {name: ["success"] for name in EVALUATED}
+    assert first.results["assemble"]["stages"] == "dense 0.7 + known_queries 0.3", "the best by the dev queries"
     assert first.note.startswith("PASSED: no champion yet")
     verdict = first.results["gate"]["verdict"]
     assert first.events == [("verdict", {"id": verdict})]
 
     promoted = run_dag("promote_release", verdict=verdict, who="somebody else")
     assert promoted.tasks == {"promote": ["success"], "reconcile": ["skipped"]}  # no MLflow is set here
-    assert promoted.events == [("challenger", {"id": trained.release})]
+    release = first.results["assemble"]["release"]
+    assert promoted.events == [("challenger", {"id": release})]
     assert Journal(open_store()).entries[-1].who == "dag_test", "who acts is told by Airflow, not by the form"
-    deployed = run_dag("deploy_release", release=trained.release)
+    deployed = run_dag("deploy_release", release=release)
     assert deployed.results["deploy"]["outcome"] == "deployed"
-    assert deployed.events == [("champion", {"id": trained.release})]
+    assert deployed.events == [("champion", {"id": release})]
 
     corpus = call("ingest", text="label+category").corpus
     refreshed = run_dag("refresh_embeddings", corpus=corpus)
     worse = run_dag("evaluate_release", index=refreshed.results["index"]["index"])
     assert worse.state == "success"
-    assert worse.tasks == {name: ["success"] for name in ("assemble", "evaluate", "gate")}
+    assert worse.tasks == {name: ["success"] for name in EVALUATED}
+    assert worse.results["choose_stages"]["names"] == first.results["choose_stages"]["names"], "the champion's stages are kept"
     assert worse.results["gate"]["outcome"] == "rejected"
     assert worse.note.startswith("REJECTED: ")
     assert "nDCG@10" in worse.note

@@ -60,9 +60,10 @@ def test_the_whole_chain_is_found_under_the_same_ids(store):
         release = call("assemble", index=index.index)
         against = "none" if name == "first" else FIRST["release"]
         evaluated = call("evaluate", release=release.release, baseline=against)
-        assert all(one.found for one in (*shards, embeddings, index, release, evaluated)), name
+        assert all(one.found for one in (*shards, embeddings, index, release)), name
+        assert not evaluated.found, "`evaluate` has version 3 now: BM25 stems words"
         made = {"shards": [one.shard for one in shards], "embeddings": embeddings.embeddings, "index": index.index}
-        made |= {"release": release.release, "evaluation": evaluated.evaluation, "baseline": evaluated.baseline}
+        made |= {"release": release.release}
         assert made == {key: ids[key] for key in made}, name
     judged = call("gate", evaluation=GRAPH["evaluation"], baseline=GRAPH["baseline"], margin=0.1)
     assert judged.verdict == GRAPH["verdict"]
@@ -74,7 +75,7 @@ def test_the_whole_chain_is_found_under_the_same_ids(store):
     assert (scores.scores, difference.report) == (IDS["scores"]["scores"], IDS["diff"])
     assert all(one.found for one in (planned, *shards, scores, difference))
     made = set(committed_manifests(store)) - set(before)
-    assert {path.split("/")[0] for path in made} <= {"report"}, "only the reports of `ingest`, which are named by their words"
+    assert {path.split("/")[0] for path in made} <= {"report", "evaluation"}, "reports of `ingest`, named by their words"
 
 
 def test_the_journal_and_every_verdict_are_told(store):
@@ -120,7 +121,7 @@ def test_a_release_of_today_is_judged_against_an_evaluation_of_then(store):
     release = call("assemble", index=call("index", embeddings=embeddings, recall=0.9, algorithm="flat").index).release
     assert release not in {ids["release"] for ids in IDS["releases"].values()}
     evaluated = call("evaluate", release=release)
-    assert evaluated.baseline == GRAPH["baseline"]
+    assert call("gate", evaluation=evaluated.evaluation, baseline=GRAPH["baseline"], margin=0.1).passed
     assert call("gate", evaluation=evaluated.evaluation, baseline=evaluated.baseline, margin=0.1).passed
 
 

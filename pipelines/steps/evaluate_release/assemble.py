@@ -1,16 +1,21 @@
-"""assemble: encoder, embeddings and index become a release, if they name each other."""
+"""assemble: encoder, embeddings, index and stages become a release, if they name each other."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from pipelines.contract import Params, Result
+from pipelines.errors import InputError
 from pipelines.store.artifacts import load, produce
 from pipelines.store.journal import Journal
-from pipelines.store.objects import open_store
+from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
+
+if TYPE_CHECKING:
+    from pipelines.retrieval.release import Parts
+    from pipelines.retrieval.stages.card import StageCard
 
 VERSION = 1
 
@@ -22,6 +27,7 @@ class AssembleParams(Params):
     query_variant: str = Field(
         "", description="Encoder variant for queries; empty: the champion's if it is by this encoder, else onnx-fp32"
     )
+    stages: str = Field("", description="Report id of choose_stages, whose stages are taken; empty: encoder and index alone")
 
 
 class AssembleResult(Result):
@@ -30,6 +36,8 @@ class AssembleResult(Result):
     encoder: str
     embeddings: str
     index: str
+    stages: str
+    """The stages in words, such as dense 0.5 + known_queries 0.5."""
     found: bool
 
 
@@ -37,21 +45,54 @@ def assemble(params: AssembleParams) -> AssembleResult:
     """Make a release of its parts; refuse parts that were not made from each other."""
     from pipelines.retrieval.champion_variants import default_variants
     from pipelines.retrieval.release import check_parts
+    from pipelines.retrieval.stages.card import named
 
     store = open_store()
     index = load(store, "index", params.index)
     embedded = load(store, "embeddings", params.embeddings or index.inputs["embeddings"])
     encoder = load(store, "encoder", params.encoder or embedded.inputs["encoder"])
     parts = check_parts(encoder, embedded, index)
-    inputs = {"corpus": parts.corpus.id, "encoder": encoder.id, "embeddings": embedded.id, "index": index.id}
+    inputs = parts.ids
     query_variant = params.query_variant or default_variants(Journal(store), encoder.id).query
-    semantic = {"query_variant": query_variant}
-    recipe = Recipe(kind="release", step="assemble", version=VERSION, inputs=inputs, params=semantic)
-    release = produce(store, recipe, lambda folder: _assemble(parts, query_variant, inputs, folder))
-    return AssembleResult(release=release.id, found=release.found, **inputs)
+    stages = _stages(store, params.stages, parts, query_variant)
+    semantic: dict[str, Any] = {"query_variant": query_variant}
+    if stages:
+        semantic["stages"] = [stage.model_dump() for stage in stages]
+    inputs_of_stages = {stage.stage: stage.artifact for stage in stages if stage.artifact}
+    recipe = Recipe(kind="release", step="assemble", version=VERSION, inputs=inputs | inputs_of_stages, params=semantic)
+    release = produce(store, recipe, lambda folder: _assemble(parts, query_variant, inputs, stages, folder))
+    return AssembleResult(release=release.id, stages=named(stages), found=release.found, **inputs)
 
 
-def _assemble(parts: Any, query_variant: str, inputs: dict[str, str], folder: Path) -> dict[str, Any]:
+def _stages(store: Store, report: str, parts: "Parts", query_variant: str) -> "tuple[StageCard, ...]":
+    """The stages that a report of `choose_stages` names, checked to be made from the parts; maybe none."""
+    from pipelines.retrieval.stages.card import StageCard
+    from pipelines.retrieval.stages.table import check_stages, stage_artifacts
+
+    if not report:
+        return ()
+    chosen = load(store, "report", report)
+    if "stages" not in chosen.facts:
+        raise InputError(
+            f"--stages {chosen.id}, a report of {chosen.manifest.recipe.step}", "one of choose_stages", "pass its report"
+        )
+    stages = tuple(StageCard(**stage) for stage in chosen.facts["stages"])
+    if stages:
+        check_stages(stages)
+    for name, artifact in stage_artifacts(store, stages, parts.ids).items():
+        encoded_by = artifact.manifest.recipe.params.get("query_variant", query_variant)
+        if encoded_by != query_variant:
+            raise InputError(
+                f"{name} {artifact.id}, whose queries were encoded by {encoded_by}, beside query variant {query_variant}",
+                "one variant of queries in a release",
+                f"pass --query-variant {encoded_by}, or make the stage anew",
+            )
+    return stages
+
+
+def _assemble(
+    parts: "Parts", query_variant: str, inputs: dict[str, str], stages: "tuple[StageCard, ...]", folder: Path
+) -> dict[str, Any]:
     from pipelines.corpus.documents import documents
     from pipelines.models.encoder import load_encoder
     from pipelines.retrieval.release import ReleaseCard, check_probes, probe_ids, stored_vectors
@@ -66,6 +107,7 @@ def _assemble(parts: Any, query_variant: str, inputs: dict[str, str], folder: Pa
         stored_vectors(parts.embeddings, probes),
         parts.variant,
     )
-    card = ReleaseCard(document_variant=parts.variant, query_variant=query_variant, probes=probes, **inputs)
-    (folder / "release.json").write_text(json.dumps(card.model_dump(), indent=1, sort_keys=True), encoding="utf-8")
+    card = ReleaseCard(document_variant=parts.variant, query_variant=query_variant, probes=probes, stages=stages, **inputs)
+    content = card.model_dump(exclude_defaults=True)
+    (folder / "release.json").write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
     return {"documents": len(by_id), "probe_deviation": deviation}

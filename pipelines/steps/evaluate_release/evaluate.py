@@ -13,7 +13,7 @@ from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
 from pipelines.store.releases import champion_release, resolve
 
-VERSION = 2
+VERSION = 3
 
 
 class EvaluateParams(Params):
@@ -90,6 +90,7 @@ def _measure(
     from pipelines.evaluation.measures import per_query
     from pipelines.evaluation.qrels import judged_topics
     from pipelines.evaluation.record import rows_of, summary_of, write_evaluation
+    from pipelines.evaluation.stages import stage_measures
     from pipelines.reports.evaluation import write_evaluation_report
     from pipelines.retrieval.release import load_release
     from pipelines.retrieval.run import break_ties
@@ -97,15 +98,18 @@ def _measure(
     topics = judged_topics(corpus, params.split, params.no_relevant)
     loaded = load_release(release.store, release.id)
     past = past_interactions(corpus, topics)
-    rankings = loaded.rank(topics.queries, params.depth, past.seen if past else own)
+    ranked = loaded.rank_stages(topics.queries, params.depth, past.seen if past else own)
+    by_query = {query.id: rankings for query, rankings in zip(topics.queries, ranked, strict=True)}
     runs = {
-        "release": {query.id: break_ties(ranking) for query, ranking in zip(topics.queries, rankings, strict=True)},
+        "release": {query: break_ties(rankings.result) for query, rankings in by_query.items()},
         **baseline_runs(
             {document.id: document.text for document in loaded.documents.values()}, topics, past, params.depth, own
         ),
     }
     scores = {side: per_query(topics.qrels, run) for side, run in runs.items()}
     summary = summary_of(topics, scores, params.confidence)
+    if loaded.ranker:
+        summary["stages"] = stage_measures(topics, loaded.card.stages, by_query, scores["release"], params.confidence)
     summary |= {"release": release.id, "corpus": corpus.id, "depth": params.depth, "own_documents": len(own)}
     rows = rows_of(topics, runs["release"], scores, loaded.documents)
     write_evaluation(folder, topics, runs, summary, rows)

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from pipelines.corpus.exposure import Click
+from tests.conftest import call
 from tests.images.serve.conftest import route
 from tests.images.serve.server import running_server
 
@@ -169,3 +170,30 @@ def test_phone(open_page, server, trained, small, scheme):
     page.get_by_text("chosen").wait_for()
     dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", dark)[:3])) < 200) == (scheme == "dark")
+
+
+def test_the_order_is_explained(open_page, server, trained):
+    stages = {
+        "lexical": call("index_lexical", index=trained.index).lexical,
+        "known_queries": call("index_known_queries", index=trained.index).known_queries,
+    }
+    chosen = call("choose_stages", index=trained.index, take="dense=0.5+lexical=0.2+known_queries=0.3", **stages)
+    release = call("assemble", index=trained.index, stages=chosen.stages).release
+    route(release)
+    server.wait(lambda status: status["champion"] == release)
+    plain, explained = server.search("money").json(), server.search("money", explain=True).json()
+    assert [row["id"] for row in plain["results"]] == [row["id"] for row in explained["results"]]
+    assert "stages" not in plain
+    assert [stage["stage"] for stage in explained["stages"]] == ["dense", "lexical", "known_queries", "fusion"]
+    for row in explained["results"]:
+        assert row["stages"]["fusion"] == {"position": row["position"], "score": row["score"]}
+        assert list(row["stages"]) == ["dense", "lexical", "known_queries", "fusion"]
+    page = open_page()
+    ask(page, "money")
+    assert not page.locator(".stages").first.is_visible()
+    page.get_by_label("explain the order").check()
+    shown = page.locator(".stages").first
+    shown.wait_for(state="visible")
+    assert re.fullmatch(r"dense .+ · lexical .+ · known queries .+ · fusion #1 .+", shown.text_content())
+    like = server.client.get("/v1/search", params={"like": plain["results"][0]["id"], "explain": True}).json()
+    assert set(like["results"][0]["stages"]) == {"dense"}

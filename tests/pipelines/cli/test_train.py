@@ -1,6 +1,7 @@
 """The whole train in one process, and the three harms of the demo's second act."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -24,10 +25,10 @@ checks:
 
 @pytest.fixture
 def served(trained):
-    """A home whose champion is the icons' release."""
+    """A home whose champion is a release of the icons, with the stages that are best by their dev queries."""
     answer = train()
     assert answer["served"], answer
-    return trained
+    return replace(trained, release=answer["release"])
 
 
 def forward_passes(store):
@@ -47,7 +48,8 @@ def test_first_release_is_served_and_says_that_there_was_no_champion(served):
     measures = load_exactly(served.store, "evaluation", verdict.inputs["evaluation"]).facts["measures"]
     ndcg = measures["nDCG@10"]
     assert ndcg["low"] < ndcg["mean"] < ndcg["high"]
-    assert 0.33 < ndcg["mean"] < 0.39  # 0.362 over all terms, 0.371 over another split: measured elsewhere on this collection
+    assert 0.39 < ndcg["mean"] < 0.44  # dense alone 0.360; with known queries 0.420 over another split
+    assert load_exactly(served.store, "release", served.release).json("release.json")["stages"][1]["stage"] == "known_queries"
 
 
 def test_nothing_changed_nothing_done(served):

@@ -69,6 +69,11 @@ function movement(position, before) {
   return gain > 0 ? ["up", `▲ ${gain}`, `${gain} higher than the champion's`] : ["down", `▼ ${-gain}`, `${-gain} lower than the champion's`];
 }
 
+function stagesText(stages) {
+  const place = ([stage, found]) => `${stage.replace("_", " ")} ${found ? `#${found.position} (${found.score.toFixed(3)})` : "–"}`;
+  return Object.entries(stages).map(place).join(" · ");
+}
+
 function resultRow(result, answer, move) {
   const row = byId("result").content.cloneNode(true).firstElementChild;
   const part = (name) => row.querySelector(name);
@@ -77,8 +82,10 @@ function resultRow(result, answer, move) {
   part(".title").textContent = result.title;
   part(".segment").textContent = result.segment;
   part(".number").textContent = result.score.toFixed(3);
-  part("meter").value = Math.max(0, result.score);
-  part("meter").title = `cosine ${result.score}`;
+  part("meter").value = Math.max(0, result.score) / Math.max(1, answer.results[0].score);
+  part("meter").title = `score ${result.score}`;
+  part(".stages").hidden = !result.stages;
+  part(".stages").textContent = result.stages ? stagesText(result.stages) : "";
   const [kind, mark, meaning] = move;
   part(".move").className = `move ${kind}`;
   part(".move").textContent = mark;
@@ -122,6 +129,7 @@ function show(answers) {
   columns.replaceChildren(...answers.map((answer, number) => columnOf(page.roles[number], answer, champion)));
   columns.classList.toggle("two", answers.length > 1);
   byId("welcome").hidden = true;
+  byId("explain-label").hidden = false;
   const { query, like, results } = answers.find((answer) => !answer.missing);
   let status = `${results.length} results ${query ? `for “${query}”` : `like “${like.map((document) => document.title).join(", ")}”`}`;
   if (challenger && !champion.missing && !challenger.missing) {
@@ -138,6 +146,7 @@ function clear() {
   columns.replaceChildren();
   byId("status").textContent = "";
   byId("welcome").hidden = false;
+  byId("explain-label").hidden = true;
 }
 
 async function search() {
@@ -148,7 +157,7 @@ async function search() {
   history.replaceState(null, "", text ? `#${new URLSearchParams(parameters)}` : location.pathname);
   if (!text || !page.roles) return text || clear();
   const searchIn = (role) =>
-    fetchJson(`/v1/search?${new URLSearchParams({ ...parameters, k: K, release: role })}`, { signal: request.signal }).catch((error) => {
+    fetchJson(`/v1/search?${new URLSearchParams({ ...parameters, k: K, release: role, explain: byId("explain").checked })}`, { signal: request.signal }).catch((error) => {
       if (!page.like || error.status !== 404) throw error;
       return { missing: error, results: [] }; // a document that only one of the two releases has
     });
@@ -206,6 +215,9 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "ArrowDown" && from === input) {
     event.preventDefault();
     moveFocus("ArrowDown", null);
+  } else if (onResult && event.key === "e") {
+    event.preventDefault();
+    byId("explain").click();
   } else if (onResult && event.key === "m") {
     event.preventDefault();
     from.nextElementSibling.click();
@@ -214,6 +226,8 @@ document.addEventListener("keydown", (event) => {
     moveFocus(event.key, from);
   }
 });
+
+byId("explain").addEventListener("change", () => search());
 
 input.addEventListener("input", () => {
   clearTimeout(page.timer);

@@ -1,0 +1,122 @@
+"""The retrievers that a release may have: a new one is one file of this folder and one line here."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.errors import InputError
+from pipelines.index.vector_index import Index
+from pipelines.retrieval.stages.answers import Retriever
+from pipelines.retrieval.stages.card import FUSION, QueryKind, StageCard
+from pipelines.retrieval.stages.dense import Dense
+from pipelines.retrieval.stages.known_queries import load_known_queries
+from pipelines.retrieval.stages.lexical import load_lexical
+from pipelines.store.artifacts import Artifact, load_exactly
+from pipelines.store.objects import Store
+
+DENSE = "dense"
+"""The retriever that every release has: its encoder and index."""
+TEXT: frozenset[QueryKind] = frozenset({"text"})
+BOTH: frozenset[QueryKind] = frozenset({"text", "history"})
+
+
+@dataclass(frozen=True)
+class RetrieverKind:
+    """A retriever: which queries it answers, what its artifact is and must have been made from, and how it is loaded."""
+
+    answers: frozenset[QueryKind]
+    artifact: str
+    """The kind of its artifact."""
+    load: Callable[[Artifact, Sequence[str]], Retriever]
+    """Gets the artifact and the document ids of the corpus, sorted."""
+    step: str
+    """The step that makes the artifact."""
+    made_from: tuple[str, ...] = ("corpus",)
+    """Parts of the release that the artifact must name as inputs."""
+
+
+RETRIEVERS: Mapping[str, RetrieverKind] = {
+    "lexical": RetrieverKind(TEXT, "lexical", load_lexical, "index_lexical"),
+    "known_queries": RetrieverKind(TEXT, "known_queries", load_known_queries, "index_known_queries", ("corpus", "encoder")),
+}
+"""Every retriever besides `dense`, by its stage's name."""
+
+
+def answered(stage: StageCard) -> frozenset[QueryKind]:
+    """The kinds of queries that a retriever answers and is meant for."""
+    able = BOTH if stage.stage == DENSE else _kind(stage.stage).answers
+    return frozenset(kind for kind in able if stage.answers(kind))
+
+
+def _kind(stage: str) -> RetrieverKind:
+    if stage not in RETRIEVERS:
+        known = f"one of {DENSE}, {', '.join(RETRIEVERS)}"
+        raise InputError(f"stage {stage!r}", known, "take the version of Ratchet that made it")
+    return RETRIEVERS[stage]
+
+
+def check_stages(stages: Sequence[StageCard]) -> None:
+    """Refuse stages that can't rank.
+
+    >>> check_stages([StageCard(stage="dense"), StageCard(stage="lexical"), StageCard(stage="fusion", method="rrf")])
+
+    Raises:
+        InputError: a stage that this version does not know, two of one name, several retrievers without a fusion after them, or
+            weights that sum to 0.
+    """
+    if not stages:
+        raise InputError("no stage", f"at least one retriever, such as {DENSE}", "name one")
+    for kind in sorted(BOTH):
+        retrievers = [stage for stage in stages if stage.stage != FUSION and kind in answered(stage)]
+        fusions = [place for place, stage in enumerate(stages) if stage.stage == FUSION and stage.answers(kind)]
+        names = ", ".join(stage.stage for stage in stages if stage.answers(kind))
+        if len({stage.stage for stage in retrievers}) < len(retrievers):
+            raise InputError(f"stages {names} for {kind} queries", "each stage once", "leave one out")
+        last = max((place for place, stage in enumerate(stages) if stage in retrievers), default=-1)
+        fused = len(fusions) == 1 and fusions[0] > last and stages[fusions[0]].method is not None
+        if len(retrievers) > 1 and not fused:
+            raise InputError(f"stages {names} for {kind} queries", "one fusion with a method after the retrievers", "add it")
+        if len(retrievers) > 1 and math.fsum(stage.weight for stage in retrievers) <= 0:
+            weights = ", ".join(f"{stage.stage} {stage.weight:g}" for stage in retrievers)
+            raise InputError(f"weights that sum to 0 ({weights})", "a weight above 0", "give one stage a weight")
+
+
+def stage_artifacts(store: Store, stages: Sequence[StageCard], parts: Mapping[str, str]) -> dict[str, Artifact]:
+    """The artifacts of stages by the stages' names, checked to be made from the release's parts; no file is read.
+
+    Args:
+        store: that has them.
+        stages: of a release.
+        parts: ids by part: corpus, encoder, embeddings, index.
+
+    Raises:
+        InputError: a stage that this version does not know, or whose artifact was made from something else.
+    """
+    artifacts = {}
+    for stage in stages:
+        if stage.stage in (DENSE, FUSION):
+            continue
+        kind = _kind(stage.stage)
+        artifact = load_exactly(store, kind.artifact, stage.artifact)
+        for part in kind.made_from:
+            made_from = artifact.inputs.get(part)
+            if made_from != parts[part]:
+                raise InputError(
+                    f"{kind.artifact} {artifact.id}, made from {part} {made_from}, beside {part} {parts[part]}",
+                    f"stage {stage.stage} made from the release's {part}",
+                    f"run `python -m pipelines {kind.step}` for {part} {parts[part]}",
+                )
+        artifacts[stage.stage] = artifact
+    return artifacts
+
+
+def load_retrievers(artifacts: Mapping[str, Artifact], index: Index, ids: Sequence[str]) -> dict[str, Retriever]:
+    """Every retriever by its stage's name, `dense` among them.
+
+    Args:
+        artifacts: by stage name.
+        index: of the release.
+        ids: document ids of its corpus, sorted.
+    """
+    retrievers: dict[str, Retriever] = {DENSE: Dense(index)}
+    return retrievers | {name: RETRIEVERS[name].load(artifact, ids) for name, artifact in artifacts.items()}

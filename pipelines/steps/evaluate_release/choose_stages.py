@@ -1,0 +1,126 @@
+"""choose_stages: by which retrievers, fused how, a release ranks: measured on dev queries, never on test queries."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result
+from pipelines.logs import log
+from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store, open_store
+from pipelines.store.recipes import Recipe
+from pipelines.store.releases import champion_release
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.stage_choice import Choice
+    from pipelines.retrieval.release import Parts
+
+VERSION = 1
+
+
+class ChooseStagesParams(Params):
+    index: str = Field(description="Index id: the dense retriever, and with it encoder and corpus")
+    lexical: str = Field("", description="Lexical index of the same corpus; empty: none")
+    known_queries: str = Field("", description="Known queries of the same corpus and encoder; empty: none")
+    take: str = Field(
+        "auto",
+        description="auto: the champion's stages, else the best on dev queries; best: measure anew; or stages by name, such as "
+        "dense+lexical (by ranks) or dense=0.7+lexical=0.3 (by weighted scores)",
+    )
+    query_variant: str = Field(
+        "", description="Encoder variant of queries; empty: the champion's if it is by this encoder, else onnx-fp32"
+    )
+
+
+class ChooseStagesResult(Result):
+    stages: str
+    """The report's id: pass it to assemble as --stages."""
+    names: str
+    """The stages in words, such as dense 0.5 + known_queries 0.5."""
+    sentence: str
+    dev_queries: int
+    found: bool
+
+
+def choose_stages(params: ChooseStagesParams) -> ChooseStagesResult:
+    """Choose the stages of a release: the champion's, those that are named, or the best on the dev queries."""
+    from pipelines.retrieval.champion_variants import default_variants
+    from pipelines.retrieval.release import parts_of_index
+
+    store = open_store()
+    journal = Journal(store)
+    parts = parts_of_index(store, params.index)
+    query_variant = params.query_variant or default_variants(journal, parts.encoder.id).query
+    artifacts = {name: load(store, name, given) for name in ("lexical", "known_queries") if (given := getattr(params, name))}
+    kept = champion_release(journal, missing_ok=True) if params.take == "auto" else None
+    inputs = {"corpus": parts.corpus.id, "encoder": parts.encoder.id, "index": parts.index.id}
+    inputs |= {name: artifact.id for name, artifact in artifacts.items()} | ({"champion": kept.id} if kept else {})
+    semantic = {"take": params.take, "query_variant": query_variant}
+    recipe = Recipe(kind="report", step="choose_stages", version=VERSION, inputs=inputs, params=semantic)
+    report = produce(store, recipe, lambda folder: _choose(store, parts, artifacts, params.take, query_variant, kept, folder))
+    log().info("stages chosen", sentence=report.facts["sentence"])
+    facts = {key: report.facts[key] for key in ("names", "sentence", "dev_queries")}
+    return ChooseStagesResult(stages=report.id, found=report.found, **facts)
+
+
+def _choose(
+    store: Store,
+    parts: "Parts",
+    artifacts: dict[str, Artifact],
+    take: str,
+    query_variant: str,
+    champion: Artifact | None,
+    folder: Path,
+) -> dict[str, Any]:
+    from pipelines.evaluation.stage_choice import champion_choice, named_choice
+    from pipelines.reports.stages import write_stages_report
+    from pipelines.retrieval.stages.card import named
+    from pipelines.retrieval.stages.table import stage_artifacts
+
+    ids = {name: artifact.id for name, artifact in artifacts.items()}
+    if champion:
+        choice = champion_choice(champion, ids)
+    elif take in ("auto", "best"):
+        choice = _measured(parts, artifacts, query_variant)
+    else:
+        choice = named_choice(take, ids)
+    stage_artifacts(store, choice.stages, parts.ids)
+    write_stages_report(folder, choice, parts.corpus.id, ids)
+    return {
+        "stages": [stage.model_dump() for stage in choice.stages],
+        "names": named(choice.stages) or "dense",
+        "sentence": choice.sentence,
+        "dev_queries": choice.dev_queries,
+        "table": choice.rows,
+    }
+
+
+def _measured(parts: "Parts", artifacts: dict[str, Artifact], query_variant: str) -> "Choice":
+    """The best on the dev queries, or the default where these are too few."""
+    from dataclasses import replace
+
+    from pipelines.corpus.documents import documents
+    from pipelines.evaluation import stage_choice as choice
+    from pipelines.index.vector_index import load_index
+    from pipelines.models.encoder import load_encoder
+    from pipelines.retrieval.stages.answers import AskedQuery
+    from pipelines.retrieval.stages.known_queries import KnownQueries
+    from pipelines.retrieval.stages.table import load_retrievers
+
+    ids = {name: artifact.id for name, artifact in artifacts.items()}
+    topics = choice.dev_topics(parts.corpus)
+    if not artifacts or len(topics.queries) < choice.LEAST_DEV:
+        return choice.default_choice(ids, len(topics.queries))
+    names = [document.id for document in documents(parts.corpus)]
+    retrievers = load_retrievers(artifacts, load_index(parts.index), names)
+    retrievers = {  # a dev query must not find itself
+        name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one for name, one in retrievers.items()
+    }
+    vectors = load_encoder(parts.encoder, query_variant).encode([query.text for query in topics.queries], "query")
+    scores = [
+        choice.dev_scores(AskedQuery(query, "text", vector=vector), retrievers, topics.qrels[query.id])
+        for query, vector in zip(topics.queries, vectors, strict=True)
+    ]
+    return choice.measured_choice(list(retrievers), ids, scores)
