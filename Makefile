@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-data test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments figures install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-data proof-rankers test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ proof-gate: install-test ## Simulate the gate's error rates; writes build/proof/
 
 proof-data: install-test ## Formats, bad inputs and memory of ingest; writes build/proof/data.json
 	@$(RUN) -m proofs.data
+
+proof-rankers: install-test ## What stages are worth on icons, electronics and MovieLens; writes build/proof/rankers.json
+	@$(RUN) -m proofs.rankers
 
 test-k8s: install-test ## Twelve faults on a real cluster, or FAULTS='1 8'; writes build/proof/faults.json, docs/faults.md
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.faults

@@ -52,6 +52,7 @@ def demo(conf: dict[str, Any]) -> None:
     if Journal(store).routing.champion is None:
         promote_by_waiver(services, dag_runs)
     print_release(services, store)
+    print_choice(services, dag_runs)
     passes = forward_passes(store) - before
     following = f"{services.shell}, then python -m pipelines" if conf else "make demo-break"
     print(f"\nDone in {time.monotonic() - started:.0f} s with {passes} forward passes of the encoder. Next: {following}")
@@ -74,6 +75,16 @@ def promote_by_waiver(services: Services, dag_runs: list[dict[str, Any]]) -> Non
     )
     conf = {"verdict": verdict["verdict"], "waive": True, "why": "a first look by make demo, nobody has judged it"}
     follow(airflow, "promote_release", conf)
+
+
+def print_choice(services: Services, dag_runs: list[dict[str, Any]]) -> None:
+    """Print which stages the release ranks by, and why."""
+    run = next((run["dag_run_id"] for run in dag_runs if run["dag_id"] == "evaluate_release"), "")
+    airflow = AirflowApi(services.running["airflow"].url, services.token())
+    chosen = airflow.result("evaluate_release", run, "choose_stages") if run else None
+    if chosen:
+        report = load_exactly(open_store(services.settings), "report", chosen["stages"])
+        print(f"  stages    {chosen['sentence']}\n            file://{save_report(services.home, report)}")
 
 
 def run_quietly(step: str, **values: Any) -> Any:

@@ -236,7 +236,8 @@ def _add_queries(collection: Collection) -> None:
 def _insert(staging: Staging, query: Query, judged: list[Qrel]) -> None:
     history = json.dumps(query.history) if query.history else None
     row = (query.id, query.text, query.split, history, query.time, query.synthetic)
-    staging.db.execute("INSERT OR IGNORE INTO queries VALUES (?, ?, ?, ?, ?, ?)", row)
+    columns = "id, text, split, history, time, synthetic"
+    staging.db.execute(f"INSERT OR IGNORE INTO queries ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)  # noqa: S608
     for qrel in judged:
         staging.db.execute("INSERT INTO qrels VALUES (?, ?, ?)", (qrel.query, qrel.document, qrel.grade))
 
@@ -267,7 +268,7 @@ def write_corpus(staging: Staging, folder: Path) -> None:
 def _corpus_rows(staging: Staging) -> dict[str, Iterator[BaseModel]]:
     ordered: dict[str, Iterator[BaseModel]] = {
         "documents.jsonl": _table_rows(staging, Document, "id, text, title, segment, picture", "documents", "id"),
-        "queries.jsonl": _table_rows(staging, Query, "id, text, split, history, time, synthetic", "queries", "id"),
+        "queries.jsonl": _table_rows(staging, Query, "id, text, split, history, time, synthetic, dev", "queries", "id"),
     }
     if staging.count("interactions"):
         columns = "user, document, time, value"

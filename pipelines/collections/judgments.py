@@ -58,7 +58,7 @@ def assign_splits(staging: Staging, held_out: bool) -> None:
         staging: with `queries` and `judged` filled.
         held_out: whether queries that no file puts on a side are all test queries.
     """
-    side = "SELECT max(split) FROM judged WHERE judged.query = queries.id"  # 'train' > 'test' > ''
+    side = "SELECT max(split) FROM judged WHERE judged.query = queries.id"  # 'train' > 'test' > 'dev' > ''
     tested = "SELECT 1 FROM judged WHERE judged.query = queries.id AND split = 'test'"
     staging.db.execute("CREATE INDEX judged_query ON judged (query)")
     staging.db.execute(
@@ -66,6 +66,7 @@ def assign_splits(staging: Staging, held_out: bool) -> None:
     )
     staging.db.create_function("side", 1, lambda text: "test" if held_out else split_of(text), deterministic=True)
     staging.db.execute("UPDATE queries SET split = side(text) WHERE split = ''")
+    staging.db.execute("UPDATE queries SET split = 'train', dev = 1 WHERE split = 'dev'")
 
 
 def untested_note(db: sqlite3.Connection) -> str:

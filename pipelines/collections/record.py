@@ -86,7 +86,7 @@ class FilePart:
     file: SourceFile
     columns: dict[str, tuple[str, ...]]
     """A field of the role (see FIELDS) to its columns, joined by a space; an id with no column is made from the text."""
-    split: Literal["", "train", "test"] = ""
+    split: Literal["", "train", "dev", "test"] = ""
     """Of queries and qrels: the side of the split that the file's name or folder says."""
     repeats: bool = False
     """Whether equal rows are expected, because the file has a row for each judgment and not for each document."""

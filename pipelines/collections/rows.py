@@ -13,7 +13,7 @@ from pipelines.collections.record import FilePart, Record, Role
 from pipelines.corpus.documents import query_id
 from pipelines.corpus.text_rules import CONTROL_CHARACTERS, LONGEST_ID, LONGEST_QUERY, WHITE_SPACE, query_too_long
 
-SPLITS = {"train": "train", "training": "train", "dev": "train", "valid": "train", "validation": "train", "test": "test"}
+SPLITS = {"train": "train", "training": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 MILLISECONDS = 100_000_000_000
 """Seconds since 1970 stay below this until the year 5138: a larger time counts milliseconds, or smaller parts."""
 
@@ -174,7 +174,7 @@ def split_value(value: Any) -> str:
     """The side of the split that a row names; empty: none, or a word that is none.
 
     >>> split_value("Dev"), split_value(None)
-    ('train', '')
+    ('dev', '')
     """
     return SPLITS.get(str(value).strip().lower(), "") if value else ""
 

@@ -18,7 +18,8 @@ from pipelines.logs import EVERY_S, log
 
 SCHEMA = """
 CREATE TABLE documents (id TEXT PRIMARY KEY, text TEXT, title TEXT, segment TEXT, picture TEXT, known TEXT);
-CREATE TABLE queries (id TEXT PRIMARY KEY, text TEXT, split TEXT, history TEXT, time INTEGER, synthetic INTEGER DEFAULT 0);
+CREATE TABLE queries (id TEXT PRIMARY KEY, text TEXT, split TEXT, history TEXT, time INTEGER, synthetic INTEGER DEFAULT 0,
+                      dev INTEGER DEFAULT 0);
 CREATE TABLE judged (query TEXT, document TEXT, grade TEXT, split TEXT, file TEXT, line INTEGER);
 CREATE TABLE judged_texts (id TEXT PRIMARY KEY, text TEXT);
 CREATE TABLE qrels (query TEXT, document TEXT, grade INTEGER, PRIMARY KEY (query, document)) WITHOUT ROWID;

@@ -5,7 +5,7 @@ allows for the number of candidates (Bonferroni). Of those, all that are not sig
 and the one with the fewest retrievers is taken: a stage must earn its place. Weights are fitted on dev queries as well, so the
 figures of a weighted candidate are cross-fitted: the value of a query comes from weights fitted without its fold.
 
-The default needs no queries: cosines and BM25, weighted 0.7 to 0.3. Of the fusions that were tried on judged collections it is
+The default needs no queries: cosines and BM25, weighted 0.8 to 0.2. Of the fusions that were tried on judged collections it is
 the one whose worst loss against the better retriever was smallest (docs/rankers.md).
 """
 
@@ -30,7 +30,7 @@ from pipelines.wording import signed, value
 
 LEAST_DEV = 50
 """Dev queries below which nothing is chosen by measuring."""
-DEFAULT_WEIGHTS: Mapping[QueryKind, Mapping[str, float]] = {"text": {DENSE: 0.7, "lexical": 0.3}, "history": {DENSE: 1.0}}
+DEFAULT_WEIGHTS: Mapping[QueryKind, Mapping[str, float]] = {"text": {DENSE: 0.8, "lexical": 0.2}, "history": {DENSE: 1.0}}
 CONFIDENCE = 0.95
 DEPTH, FOLDS, STEPS = 10, 5, 10
 """Documents that nDCG looks at, folds of cross-fitting, and steps of the grid of weights."""

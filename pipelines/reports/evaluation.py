@@ -78,11 +78,12 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
 def _sentence(summary: Mapping[str, Any]) -> str:
     sides = summary["measures"][MAIN]
     baseline, *others = baseline_names(summary)
+    worse = "".join(f"{warning} " for warning in baseline_warnings(summary, MAIN))
     release, first, difference = sides["release"], sides[baseline.lower()], sides["difference"]
     kind = "" if summary["split"] == "all" else f"{summary['split']} "
     queries = f"{summary['queries']:,} {SYNTHETIC if summary['synthetic'] else kind + 'queries'}"
     return (
-        f"{MAIN} {value(release['mean'])} [{value(release['low'])}, {value(release['high'])}] over {queries}; "
+        f"{worse}{MAIN} {value(release['mean'])} [{value(release['low'])}, {value(release['high'])}] over {queries}; "
         f"{SENTENCE[baseline]} has {value(first['mean'])}, a difference of {signed(difference['mean'])} "
         f"[{signed(difference['low'])}, {signed(difference['high'])}]"
         + "".join(f"; {other} over the titles of the history has {value(sides[other.lower()]['mean'])}" for other in others)

@@ -10,6 +10,7 @@ from pipelines.collections.schema.column_names import split_of_path
 from pipelines.collections.schema.columns import SampleColumn, SampleTable, cell_text
 from pipelines.collections.schema.terminal import clean
 
+FileSplit = Literal["", "train", "dev", "test"]
 FOLDS = re.compile(r"(^|/)u[1-5ab]\.(base|test)$", re.IGNORECASE)
 """Files that divide the rows of `u.data` beside them, five times and more."""
 ALIKE = 0.8
@@ -144,11 +145,11 @@ def _distinct_rows(table: SampleTable) -> frozenset[tuple[tuple[str, str], ...]]
     return frozenset(tuple((name, cell_text(value)) for name, value in row) for row in rows)
 
 
-def file_splits(names: Iterable[str]) -> tuple[dict[str, Literal["", "train", "test"]], str]:
+def file_splits(names: Iterable[str]) -> tuple[dict[str, FileSplit], str]:
     """The side of the split that each file's queries are on, and a sentence where a file's name says something else.
 
     >>> file_splits(["qrels/train.tsv", "qrels/dev.tsv", "qrels/test.tsv"])[0]["qrels/dev.tsv"]
-    'train'
+    'dev'
     """
     named = {name: split_of_path(name) for name in names}
     there = {side for side in named.values() if side}
@@ -157,9 +158,8 @@ def file_splits(names: Iterable[str]) -> tuple[dict[str, Literal["", "train", "t
         note = f"Only the side {side} is there: queries are divided into train and test by their text."
         return dict.fromkeys(named, ""), note
     held_out = "test" if "test" in there else "dev"
-    splits: dict[str, Literal["", "train", "test"]] = {
-        name: "" if not side else "test" if side == held_out else "train" for name, side in named.items()
-    }
-    devs = [name for name, side in named.items() if side == "dev"]
-    used = "test, because there is no other" if held_out == "dev" else "train"
-    return splits, f"{clean(', '.join(devs))}: the side dev is used as {used}." if devs else ""
+    sides: dict[str, FileSplit] = {"": "", "train": "train", "dev": "dev", "test": "test", held_out: "test"}
+    splits = {name: sides[side] for name, side in named.items()}
+    devs = clean(", ".join(name for name, side in named.items() if side == "dev"))
+    used = "used as test, because there is no other" if held_out == "dev" else "the train queries by which stages are chosen"
+    return splits, f"{devs}: the side dev is {used}." if devs else ""

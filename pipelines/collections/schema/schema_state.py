@@ -65,7 +65,7 @@ class SchemaState:
         role: Role,
         table: SampleTable,
         fields: Fields,
-        side: dict[str, Literal["", "train", "test"]] | None = None,
+        side: dict[str, Literal["", "train", "dev", "test"]] | None = None,
         repeats: bool = False,
     ) -> None:
         for file in table.files:

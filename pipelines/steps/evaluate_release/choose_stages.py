@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from pipelines.contract import Params, Result
+from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.store.artifacts import Artifact, load, produce
 from pipelines.store.journal import Journal
@@ -24,6 +25,7 @@ class ChooseStagesParams(Params):
     index: str = Field(description="Index id: the dense retriever, and with it encoder and corpus")
     lexical: str = Field("", description="Lexical index of the same corpus; empty: none")
     known_queries: str = Field("", description="Known queries of the same corpus and encoder; empty: none")
+    others: list[str] = Field([], description="More retrievers, each NAME=ARTIFACT, of the table of stages")
     take: str = Field(
         "auto",
         description="auto: the champion's stages, else the best on dev queries; best: measure anew; or stages by name, such as "
@@ -53,7 +55,7 @@ def choose_stages(params: ChooseStagesParams) -> ChooseStagesResult:
     journal = Journal(store)
     parts = parts_of_index(store, params.index)
     query_variant = params.query_variant or default_variants(journal, parts.encoder.id).query
-    artifacts = {name: load(store, name, given) for name in ("lexical", "known_queries") if (given := getattr(params, name))}
+    artifacts = _artifacts(store, params)
     kept = champion_release(journal, missing_ok=True) if params.take == "auto" else None
     inputs = {"corpus": parts.corpus.id, "encoder": parts.encoder.id, "index": parts.index.id}
     inputs |= {name: artifact.id for name, artifact in artifacts.items()} | ({"champion": kept.id} if kept else {})
@@ -63,6 +65,19 @@ def choose_stages(params: ChooseStagesParams) -> ChooseStagesResult:
     log().info("stages chosen", sentence=report.facts["sentence"])
     facts = {key: report.facts[key] for key in ("names", "sentence", "dev_queries")}
     return ChooseStagesResult(stages=report.id, found=report.found, **facts)
+
+
+def _artifacts(store: Store, params: ChooseStagesParams) -> dict[str, Artifact]:
+    """The artifacts of the retrievers that are there, by the retrievers' names."""
+    from pipelines.retrieval.stages.table import RETRIEVERS
+
+    given = {"lexical": params.lexical, "known_queries": params.known_queries}
+    for pair in params.others:
+        name, _, artifact = pair.partition("=")
+        if name not in RETRIEVERS or not artifact or given.get(name):
+            raise InputError(f"--others {pair}", f"NAME=ARTIFACT, each once of {', '.join(RETRIEVERS)}", "correct it")
+        given[name] = artifact
+    return {name: load(store, RETRIEVERS[name].artifact, artifact) for name, artifact in given.items() if artifact}
 
 
 def _choose(

@@ -83,13 +83,13 @@ CASES = {
         },
         [
             "documents corpus.jsonl id=_id text=title+text title=title",
-            "qrels qrels/dev.tsv[train] document=corpus-id grade=score query=query-id",
+            "qrels qrels/dev.tsv[dev] document=corpus-id grade=score query=query-id",
             "qrels qrels/test.tsv[test] document=corpus-id grade=score query=query-id",
             "qrels qrels/train.tsv[train] document=corpus-id grade=score query=query-id",
             "queries queries.jsonl id=_id text=text",
         ],
         "BEIR folder",
-        ["dev is used as train", "0..2, 2 is the best"],
+        ["dev is the train queries by which stages are chosen", "0..2, 2 is the best"],
     ),
     "a BEIR folder without a test side": Case(
         {

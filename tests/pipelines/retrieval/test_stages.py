@@ -166,7 +166,7 @@ def test_a_choice_never_sees_test_queries(home):
 def test_no_choice_without_enough_dev_queries(home):
     _, index = shop(40)
     chosen, release = release_of(index)
-    assert chosen.names == "dense 0.7 + lexical 0.3"
+    assert chosen.names == "dense 0.8 + lexical 0.2"
     assert "fewer than 50" in chosen.sentence
     assert load_release(open_store(), release).search(["red chair"], 1)[0][0][0] == "red-chair"
 
@@ -275,3 +275,33 @@ def test_dev_queries_of_a_file_are_those_of_the_file():
     drawn = dev_queries(unmarked)
     assert 2 <= len(drawn) <= 20
     assert {one.id for one in dev_queries(train[::-1])} == {"q0", "q1", "q2"}
+
+
+def test_another_retriever_is_named_with_its_artifact(home):
+    _, index = shop(40)
+    lexical = call("index_lexical", index=index).lexical
+    named = call("choose_stages", index=index, take="dense+lexical", others=[f"lexical={lexical}"])
+    assert named.names == "dense + lexical, rrf"
+    for others in (["planet=ab"], ["lexical"], [f"lexical={lexical}", f"lexical={lexical}"]):
+        with pytest.raises(InputError, match="NAME=ARTIFACT"):
+            call("choose_stages", index=index, others=others)
+    with pytest.raises(InputError, match="lexical 'feedfeed'"):
+        call("choose_stages", index=index, lexical="feedfeed")
+
+
+def test_a_file_named_dev_gives_the_dev_queries(home, tmp_path):
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    rows = [{"_id": one.id, "title": one.title, "text": one.text} for one in DOCUMENTS]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [{"_id": f"q{number}", "text": f"{one.title} please"} for number, one in enumerate(DOCUMENTS)]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    for name, numbers in {"train": range(20), "dev": range(20, 50), "test": range(50, 64)}.items():
+        lines = [f"q{number}\t{DOCUMENTS[number].id}\t1" for number in numbers]
+        (folder / "qrels" / f"{name}.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
+    corpus = load(open_store(), "corpus", call("ingest", source=str(folder)).corpus)
+    queries = [Query(**json.loads(line)) for line in corpus.text("queries.jsonl").splitlines()]
+    assert sorted(one.id for one in queries if one.dev) == sorted(f"q{number}" for number in range(20, 50))
+    assert {one.split for one in queries if one.dev} == {"train"}
+    assert sum(one.split == "test" for one in queries) == 14
+    assert [query.id for query in stage_choice.dev_topics(corpus).queries] == sorted(one.id for one in queries if one.dev)
