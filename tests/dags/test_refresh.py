@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
-from tests.conftest import call
+from tests.conftest import call, embedded_release
 
 EVALUATED = ("index_lexical", "index_known_queries", "choose_stages", "assemble", "evaluate", "gate")
 
@@ -70,11 +70,26 @@ def test_refreshes(refresh):
     assert (committed["encoded"], committed["kept"]) == (0, committed["documents"])
 
 
-def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained):
-    """Categories in the documents' text rank worse than labels alone: judged against the champion, that is refused."""
-    first = run_dag("evaluate_release", index=trained.index)
+def third(name: str) -> bool:
+    return name < "e"
+
+
+def exchanged(icons):
+    """Every second icon gets the label of another."""
+    names = sorted(icons)[::2]
+    labels = [icons[name]["label"] for name in names]
+    for name, label in zip(names, labels[1:] + labels[:1], strict=True):
+        icons[name]["label"] = label
+
+
+def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained, icons_folder):
+    """Exchanged labels rank worse than those that are right: judged against the champion, that is refused."""
+    corpus = call("ingest", folder=str(icons_folder("right", keep=third))).corpus
+    index = embedded_release(trained.home, corpus, trained.encoder).index
+    first = run_dag("evaluate_release", index=index)
     assert first.tasks == {name: ["success"] for name in EVALUATED}
-    assert first.results["assemble"]["stages"] == "dense 0.7 + known_queries 0.3", "the best by the dev queries"
+    assert first.results["choose_stages"]["dev_queries"] >= 50
+    assert first.results["assemble"]["stages"] == first.results["choose_stages"]["names"]
     assert first.note.startswith("PASSED: no champion yet")
     verdict = first.results["gate"]["verdict"]
     assert first.events == [("verdict", {"id": verdict})]
@@ -88,7 +103,7 @@ def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained):
     assert deployed.results["deploy"]["outcome"] == "deployed"
     assert deployed.events == [("champion", {"id": release})]
 
-    corpus = call("ingest", text="label+category").corpus
+    corpus = call("ingest", folder=str(icons_folder("wrong", keep=third, edit=exchanged))).corpus
     refreshed = run_dag("refresh_embeddings", corpus=corpus)
     worse = run_dag("evaluate_release", index=refreshed.results["index"]["index"])
     assert worse.state == "success"
