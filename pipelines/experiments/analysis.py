@@ -12,7 +12,7 @@ from pipelines.errors import InputError
 from pipelines.experiments.cells import counts_by_day
 from pipelines.experiments.design import Design
 from pipelines.experiments.effects import Effect, Mode, corrected, effects_of, mode_of, segment_effects
-from pipelines.experiments.metrics import assumed_design, sources_of
+from pipelines.experiments.metrics import assumed_design, observed_weights, sources_of
 from pipelines.experiments.off_policy import OffPolicyEstimate, off_policy_estimates
 from pipelines.experiments.quantiles import Curves, latency_curves, quantile_effects
 from pipelines.experiments.recognition import LogReading, Overrides, read_log
@@ -21,6 +21,7 @@ from pipelines.experiments.trust import TrustCheck, trust_checks
 from pipelines.experiments.units import UnitTable, build_units
 from pipelines.experiments.verdict import ExperimentVerdict, judge
 from pipelines.statistics.uplift import units_needed
+from pipelines.wording import printable
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,26 @@ def analyze_log(log: StagedLog, design: Design | None, overrides: Overrides, now
     Raises:
         InputError: the log can't be analyzed: which column, which row, and what to do.
     """
+    import duckdb
+
+    try:
+        return _analyzed(log, design, overrides, now)
+    except duckdb.OutOfMemoryException:
+        given = f"{printable(log.source, 120)}, for which the memory is too small"
+        raise InputError(given, "room for its units", "pass --memory 2GB, say") from None
+    except duckdb.Error as error:
+        reason = printable(str(error).partition("\n")[0], 200)
+        raise InputError(f"{printable(log.source, 120)}: {reason}", "a log that can be read", "write it once more") from None
+
+
+def _analyzed(log: StagedLog, design: Design | None, overrides: Overrides, now: datetime) -> Analysis:
     reading = read_log(log, _merged(overrides, design))
     declared = design is not None
     design = design or assumed_design(log, reading, Path(log.source).name.partition(".")[0] or "log")
     table = build_units(log, reading, design, sources_of(log, reading, design), now)
     counts = counts_by_day(table)
+    if not declared:
+        design = table.design = observed_weights(design, list(counts.sum(0)))
     over = not declared or bool(design.planned_stop and now >= design.planned_stop)
     mode = mode_of(design, table.days, counts, over)
     equal = len(set(design.variants.values())) == 1

@@ -1,6 +1,7 @@
 """Which metrics a log is analyzed for: those that a design declares, or those that the columns of an undeclared log suggest."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.errors import InputError
@@ -81,7 +82,7 @@ def assumed_design(log: StagedLog, reading: LogReading, name: str) -> Design:
         label = str(metric["name"])
         names[label] = names.get(label, 0) + 1
         metric["name"] = label if names[label] == 1 else f"{label} {names[label]}"
-    variants = _assumed_weights(log, reading)
+    variants = _assumed_variants(log, reading)
     content = {
         "id": plain_name(name),
         "unit": "user" if "unit" in reading.fields else "row",
@@ -123,38 +124,41 @@ def _assumed_metrics(reading: LogReading, outcome: Reading) -> list[dict[str, ob
     return [{"name": name, "kind": "mean", "column": column, "covariate": covariate}]
 
 
-def _assumed_weights(log: StagedLog, reading: LogReading) -> dict[str, float]:
-    """Equal weights, or the shares that the log has where these are not nearly equal: they then can't be checked."""
+def _assumed_variants(log: StagedLog, reading: LogReading) -> dict[str, float]:
+    """The log's variants with equal weights, control first.
+
+    Raises:
+        InputError: there is one variant, or there are more than 20.
+    """
+    column = reading.fields["variant"].column
     if len(reading.variants) < 2:
         only = printable(reading.variants[0], 40) if reading.variants else "none"
         raise InputError(
-            f"{printable(log.source, 120)} with one variant, {only}, in column {reading.fields['variant'].column}",
+            f"{printable(log.source, 120)} with one variant, {only}, in column {column}",
             "two variants or more",
             "add the rows of the other variant, or name its column by --column variant=COLUMN",
         )
     if len(reading.variants) > 20:
         raise InputError(
-            f"{len(reading.variants)} or more variants in column {reading.fields['variant'].column}",
-            "2 to 20",
-            "pass --column variant=COLUMN",
+            f"{len(reading.variants)} or more variants in column {column}", "2 to 20", "pass --column variant=COLUMN"
         )
-    weight = (
-        f"sum({reading.column('count')})"
-        if reading.form == "counts"
-        else (
-            f"approx_count_distinct({reading.column('unit')})"
-            if reading.form == "events" and "unit" in reading.fields
-            else "count(*)"
-        )
+    return dict.fromkeys(reading.variants, 1.0)
+
+
+def observed_weights(design: Design, counts: Sequence[float]) -> Design:
+    """Of a design that was guessed: equal weights, or the shares of the log where these are not nearly equal.
+
+    Args:
+        design: with equal weights.
+        counts: units by variant, control first.
+    """
+    equal = sum(counts) / len(counts)
+    if all(abs(count / equal - 1) <= NEAR_EQUAL for count in counts):
+        return design
+    names = (design.baseline, *design.treatments)
+    return design.model_copy(
+        update={"variants": {name: float(count) / sum(counts) for name, count in zip(names, counts, strict=True)}}
     )
-    rows = dict(
-        log.db.execute(f"SELECT {reading.column('variant')} AS v, {weight} FROM log WHERE v IS NOT NULL GROUP BY v").fetchall()
-    )
-    counts = {variant: max(1.0, float(rows.get(variant) or 1)) for variant in reading.variants}
-    equal = sum(counts.values()) / len(counts)
-    if all(abs(count / equal - 1) <= NEAR_EQUAL for count in counts.values()):
-        return dict.fromkeys(counts, 1.0)
-    return {variant: count / sum(counts.values()) for variant, count in counts.items()}
 
 
 def sources_of(log: StagedLog, reading: LogReading, design: Design) -> list[Source]:

@@ -44,9 +44,11 @@ def plan(
         daily: units that enter each day; 0: no days.
 
     >>> plan(0.1, 0.0, 0.05, 0.0, None, 0.05, 0.8, 10_000).units
-    113024
+    115536
     """
-    variance = (sd**2 or baseline * (1 - baseline)) * (1 - correlation**2)
+    raised = min(baseline * (1 + effect), 1.0)
+    of_shares = (baseline * (1 - baseline) + raised * (1 - raised)) / 2
+    variance = (sd**2 or of_shares) * (1 - correlation**2)
     weights = list(design.variants.values()) if design else [1.0, 1.0]
     allowed, power = (design.final_alpha, design.power) if design else (alpha, power)
     level, whole = allowed / (len(weights) - 1), design.alpha if design else alpha

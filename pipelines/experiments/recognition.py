@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pipelines.collections import ColumnFeatures, SampleColumn, words_of
 from pipelines.errors import InputError
 from pipelines.experiments.design import FIELDS
-from pipelines.experiments.staging import FILE, StagedLog, quoted
+from pipelines.experiments.staging import FILE, StagedLog, literal, quoted
 from pipelines.experiments.values import Reading, read_column
 from pipelines.wording import counted, printable
 
@@ -38,6 +38,8 @@ CONTROL = re.compile(
     r"placebo|no[ _-].*|random|kontrolle|control[ _-].*|.*[ _-]control|variant[ _-]?a|group[ _-]?a|version[ _-]?a|existing|none"
 )
 NUMERIC = re.compile(r"[\d.]+")
+MANY_ROWS = 1_000_000
+"""Rows above which a part of the units tells how many rows a unit has."""
 FEWEST_REPEATS = 1.05
 """Rows for each unit below which a log is one of units in which some are written twice."""
 FIELD_WORDS = {
@@ -60,6 +62,8 @@ class LogReading:
     """Outcome to the column of the same quantity before the start."""
     variants: list[str]
     """As they are written, control first."""
+    written: list[tuple[str, str, int]] = field(default_factory=list)
+    """Of the variants' column: each value as SQL, as text without blanks around it (empty: none), and its rows."""
     sentences: list[str] = field(default_factory=list)
 
     def column(self, name: str) -> str:
@@ -131,8 +135,10 @@ def read_log(log: StagedLog, overrides: Overrides) -> LogReading:
         "measured_at": "time",
         **dict.fromkeys(("count", "position", "propensity", "target_propensity"), "number"),
     }
-    fields = {name: _field(log, column, wanted.get(name, "")) for name, column in named.items()}
-    reading = LogReading(_form(log, fields), fields, [], list(overrides.segments), {}, _variants(log, fields["variant"]))
+    fields = {name: _field(log, name, column, wanted.get(name, "")) for name, column in named.items()}
+    written = _written(log, fields["variant"].column)
+    names = sorted({name for _, name, _ in written if name}, key=lambda name: (not CONTROL.fullmatch(name.lower()), name))
+    reading = LogReading(_form(log, fields), fields, [], list(overrides.segments), {}, names, written)
     _add_outcomes(log, reading, overrides)
     _say(log, reading)
     return reading
@@ -147,9 +153,11 @@ def _check_columns(log: StagedLog, columns: Sequence[str]) -> None:
         )
 
 
-def _field(log: StagedLog, column: str, wanted: str) -> Reading:
+def _field(log: StagedLog, name: str, column: str, wanted: str) -> Reading:
     if wanted:
         return read_column(log, column, wanted)
+    if name == "unit":
+        return Reading(column, "text", quoted(column))
     text = f"nullif(trim(CAST({quoted(column)} AS VARCHAR)), '')"
     return Reading(column, "text", text)
 
@@ -169,6 +177,9 @@ def _variant(log: StagedLog, features: ColumnFeatures, taken: set[str]) -> str:
     best: tuple[float, str] = (0.0, "")
     for name in log.columns:
         if name in taken or name == FILE:
+            continue
+        sampled = log.sample.columns.get(name)
+        if sampled is not None and len(sampled.different) > 20:
             continue
         rank = _variant_rank(name, _different(log, name, 21))
         best = max(best, (rank, name), key=lambda pair: pair[0])
@@ -271,15 +282,19 @@ def _form(log: StagedLog, fields: Mapping[str, Reading]) -> str:
         return "counts"
     if "unit" not in fields or "event" in fields:
         return "events" if "event" in fields else "units"
-    units = log.scalar(f"SELECT approx_count_distinct({fields['unit'].expression}) FROM log")
-    if units < 200_000:
-        units = log.scalar(f"SELECT count(DISTINCT {fields['unit'].expression}) FROM log")
-    return "events" if log.rows > FEWEST_REPEATS * max(1, units) else "units"
+    unit = quoted(fields["unit"].column)
+    some = f" WHERE hash({unit}) % 64 = 0" if log.rows > MANY_ROWS else ""
+    rows, units = log.db.execute(f"SELECT count({unit}), count(DISTINCT {unit}) FROM log{some}").fetchone() or (0, 0)
+    return "events" if rows > FEWEST_REPEATS * max(1, units) else "units"
 
 
-def _variants(log: StagedLog, variant: Reading) -> list[str]:
-    values = _different(log, variant.column, 50)
-    return sorted(values, key=lambda value: (not CONTROL.fullmatch(value.lower()), value))
+def _written(log: StagedLog, column: str) -> list[tuple[str, str, int]]:
+    """The values of the variants' column, each as SQL has it, as text, and how many rows have it."""
+    name = quoted(column)
+    rows = log.db.execute(
+        f"SELECT v, trim(CAST(v AS VARCHAR)), n FROM (SELECT {name} AS v, count(*) AS n FROM log GROUP BY v LIMIT 200)"
+    ).fetchall()
+    return [("NULL" if value is None else literal(str(value)), text or "", int(count)) for value, text, count in rows]
 
 
 def _add_outcomes(log: StagedLog, reading: LogReading, overrides: Overrides) -> None:

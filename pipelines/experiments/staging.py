@@ -1,5 +1,6 @@
 """A log in any format becomes one table of DuckDB: large files are read by it in flat memory, the rest row by row."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,8 +13,8 @@ from pipelines.wording import counted, printable
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MEMORY = "512MB"
-"""What DuckDB may hold in memory; beyond it, it writes to the scratch folder."""
+MEGABYTES_A_CORE = 96
+"""What DuckDB may hold in memory for each core; beyond it, it writes to the scratch folder."""
 MOST_BAD = 0.01
 """The part of the rows that may be unreadable."""
 BATCH = 20_000
@@ -36,6 +37,8 @@ class StagedLog:
     rows: int
     files: list[tuple[str, Path]] = field(default_factory=list)
     """Names and local places."""
+    readings: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+    """How columns are read, once they are."""
     bad: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -63,18 +66,17 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def open_database(scratch: Path, memory: str = MEMORY, threads: int = 0) -> "DuckDBPyConnection":
+def open_database(scratch: Path, memory: str = "") -> "DuckDBPyConnection":
     """An empty database on disk in `scratch`, which takes what does not fit into `memory`."""
     import duckdb
 
     scratch.mkdir(parents=True, exist_ok=True)
     db = duckdb.connect(str(scratch / "log.duckdb"))
     settings = {
-        "memory_limit": memory,
+        "memory_limit": memory or f"{MEGABYTES_A_CORE * max(2, os.cpu_count() or 2)}MB",
         "temp_directory": str(scratch / "spilled"),
         "preserve_insertion_order": "false",
         "TimeZone": "UTC",
-        **({"threads": str(threads)} if threads else {}),
     }
     for name, value in settings.items():
         db.execute(f"SET {name} = {literal(value)}")
@@ -82,7 +84,7 @@ def open_database(scratch: Path, memory: str = MEMORY, threads: int = 0) -> "Duc
     return db
 
 
-def stage_log(source: str, scratch: Path, memory: str = MEMORY) -> StagedLog:
+def stage_log(source: str, scratch: Path, memory: str = "") -> StagedLog:
     """Read a log: one file, or a folder whose files have the same columns.
 
     Raises:
@@ -128,7 +130,8 @@ def _stage_file(log: StagedLog, sample: Sampled, number: int, scratch: Path) -> 
 
         try:
             _create_view(log.db, view, relation, file)
-            log.db.execute(f"SELECT count(COLUMNS(*)) FROM {view}").fetchone()  # reads every row once
+            every = "count(*)" if file.format == "parquet" else "count(COLUMNS(*))"  # reads every row of a text once
+            log.db.execute(f"SELECT {every} FROM {view}").fetchone()
             return view
         except Error as error:  # a row that it can't read: ours says which, and goes on
             if file.format == "parquet":

@@ -18,7 +18,7 @@ from pipelines.wording import counted, printable
 
 MOST_STRAY = 0.01
 """The part of the rows that may be of no declared variant, or of the future."""
-DEDUPLICATED = 5_000_000
+DEDUPLICATED = 2_000_000
 """Rows up to which equal rows of a log of events are looked for."""
 EXACT_QUANTILES = 5_000_000
 
@@ -104,8 +104,7 @@ def _variant_case(table: UnitTable, reading: LogReading) -> str:
     """The SQL of a row's variant: its place, or NULL."""
     design, log = table.design, table.log
     places, unknown = variant_index(reading, design)
-    written = dict(log.db.execute(f"SELECT {reading.column('variant')} AS v, count(*) FROM log GROUP BY v").fetchall())
-    stray = sum(written.get(name, 0) for name in unknown)
+    stray = sum(rows for _, name, rows in reading.written if name in unknown)
     declared = ", ".join(printable(name, 40) for name in design.variants)
     if unknown and stray > MOST_STRAY * log.rows:
         raise InputError(
@@ -123,16 +122,16 @@ def _variant_case(table: UnitTable, reading: LogReading) -> str:
             f"rows of {declared}",
             "correct the names of the variants, or add the rows of the other variant",
         )
-    if nothing := int(written.get(None, 0)):
+    if nothing := sum(rows for _, name, rows in reading.written if not name):
         table.sentences.append(f"{counted(nothing, 'row')} without a variant {'assigns' if nothing == 1 else 'assign'} nobody.")
-    cases = " ".join(f"WHEN {literal(name)} THEN {place}" for name, place in places.items())
-    return f"CASE {reading.column('variant')} {cases} END"
+    cases = " ".join(f"WHEN {value} THEN {places[name]}" for value, name, _ in reading.written if name in places)
+    return f"CASE {quoted(reading.fields['variant'].column)} {cases} END"
 
 
 def _make_rows(table: UnitTable, reading: LogReading, now: datetime) -> None:
     """The view `rows`: the log's columns by their meaning."""
     log = table.log
-    parts = [f"CAST({_variant_case(table, reading)} AS TINYINT) AS variant", f"{reading.column('unit')} AS unit"]
+    parts = [f"CAST({_variant_case(table, reading)} AS TINYINT) AS variant", f"{_unit(table, reading)} AS unit"]
     parts.append(f"{reading.column('time')} AS moment" if table.timed else "CAST(NULL AS TIMESTAMPTZ) AS moment")
     parts.append(f"{reading.column('event')} AS event" if "event" in reading.fields else "CAST(NULL AS VARCHAR) AS event")
     parts.append(f"{reading.column('count')} AS weight" if table.weighted else "1.0 AS weight")
@@ -159,18 +158,30 @@ def _make_rows(table: UnitTable, reading: LogReading, now: datetime) -> None:
     log.db.execute(f"CREATE OR REPLACE VIEW rows AS SELECT * FROM all_rows WHERE {future}")
 
 
+def _unit(table: UnitTable, reading: LogReading) -> str:
+    """The SQL of a unit's key; of texts their hash of 64 bits, which two of ten million units share in 3 of a million logs."""
+    if not table.identified:
+        return "CAST(NULL AS BIGINT)"
+    name = quoted(reading.fields["unit"].column)
+    is_text = table.log.columns[reading.fields["unit"].column] == "VARCHAR"
+    return f"CASE WHEN {name} <> '' THEN hash({name}) END" if is_text else name
+
+
 def _without_repeats(table: UnitTable, reading: LogReading) -> str:
     """The log, of events without rows that are there twice with the same time, or the same request."""
     log = table.log
-    if reading.form != "events" or not table.timed or "unit" not in reading.fields or log.rows > DEDUPLICATED:
+    if reading.form != "events" or not table.timed or not table.identified:
         return "SELECT * FROM log"
-    different = int(log.scalar("SELECT count(*) FROM (SELECT DISTINCT * FROM log)"))
-    if different == log.rows:
+    if log.rows > DEDUPLICATED:
+        table.sentences.append(f"Equal rows were not looked for: there are more than {DEDUPLICATED:,}.")
         return "SELECT * FROM log"
-    table.sentences.append(
-        f"{counted(log.rows - different, 'row')} of events that are there already, equal in every column, are left out."
-    )
-    return "SELECT DISTINCT * FROM log"
+    log.db.execute("CREATE OR REPLACE TABLE distinct_log AS SELECT DISTINCT * FROM log")
+    repeated = log.rows - int(log.scalar("SELECT count(*) FROM distinct_log"))
+    if repeated:
+        table.sentences.append(
+            f"{counted(repeated, 'row')} of events that are there already, equal in every column, are left out."
+        )
+    return "SELECT * FROM distinct_log"
 
 
 def _check_future(table: UnitTable, now: datetime) -> str:
@@ -186,6 +197,7 @@ def _check_future(table: UnitTable, now: datetime) -> str:
             else f"{counted(none, 'row')} of {total:,} without a time"
         )
         raise InputError(given, "times up to now", "correct the clock or the column of times: --column time=COLUMN")
+    table.last_moment = min(newest, now) if newest else None
     if count or none:
         table.sentences.append(f"{counted(count + none, 'row')} without a time, or in the future, are left out.")
     return f"moment IS NOT NULL AND NOT ({later})" if count or none else "true"
@@ -260,7 +272,8 @@ def _from_grouped_rows(table: UnitTable, exposed: str, reading: LogReading) -> N
             f" WHERE {after}{f' OR {window}' if window else ''})"
         )
     other = "max(other)" if exposed else "max(variant)"
-    first = "min(since)" if exposed else f"min(moment) FILTER (NOT ({_covariate_window(table) or 'false'}))"
+    window = _covariate_window(table)
+    first = "min(since)" if exposed else f"min(moment) FILTER (NOT {window})" if window else "min(moment)"
     parts = [_metric_sums(table, number, events) for number in range(len(table.sources))]
     parts += [f"{f'arg_min(s{n}, moment)' if table.timed else f'min(s{n})'} AS s{n}" for n in range(len(table.segments))]
     lost = "0" if events or table.sources[0].only else "CAST(count(v0) = 0 AS INTEGER)"
@@ -333,7 +346,6 @@ def _leave_out(table: UnitTable) -> None:
     table.early = int(table.rows("SELECT count(*) FROM units WHERE early AND other = variant")[0][0])
     conditions = ["other = variant", "NOT early"]
     if table.timed:
-        table.last_moment = table.rows("SELECT max(moment) FROM rows")[0][0]
         if design.planned_stop:
             conditions.append(f"moment < TIMESTAMPTZ {literal(design.planned_stop.isoformat())}")
         if design.maturity_days and table.last_moment:

@@ -40,6 +40,14 @@ class Reading:
 
 
 def read_column(log: StagedLog, column: str, wanted: str = "") -> Reading:
+    """`_read_column`, once for each column: its values are looked at only once."""
+    known = log.readings.get((column, wanted))
+    if known is None:
+        known = log.readings[column, wanted] = _read_column(log, column, wanted)
+    return known
+
+
+def _read_column(log: StagedLog, column: str, wanted: str) -> Reading:
     """How a column is read, by its type and its different values.
 
     Args:

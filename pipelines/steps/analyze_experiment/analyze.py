@@ -43,7 +43,9 @@ class AnalyzeParams(Params):
 class AnalyzeTuning(Tuning):
     report: str = Field("", description="File to copy the report to, such as report.html")
     memory: str = Field(
-        "512MB", pattern=r"^\d+(MB|GB)$", description="What DuckDB may hold in memory; it writes the rest to disk"
+        "",
+        pattern=r"^(\d+(MB|GB))?$",
+        description="What DuckDB may hold, such as 2GB; the rest goes to disk; empty: 96 MB a core",
     )
 
 
