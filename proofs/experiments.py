@@ -244,6 +244,37 @@ def cuped_error(runs: int, seed: int) -> float:
     return abs(float(np.concatenate(ratios).mean()) / (1 - rho**2) - 1)
 
 
+def quantile_coverage(logs: int, seed: int) -> float:
+    """How often the interval of a 95th percentile's ratio holds the truth, by the product itself, on requests of 300 users."""
+    import tempfile
+
+    import pyarrow
+    import pyarrow.parquet
+
+    from pipelines.experiments.analysis import analyze_log, moment_of
+    from pipelines.experiments.design import design_of
+    from pipelines.experiments.recognition import Overrides
+    from pipelines.experiments.staging import stage_log
+
+    metric = {"name": "p95", "kind": "quantile", "column": "latency_ms", "quantile": 0.95, "direction": "decrease"}
+    design = design_of({"id": "a", "variants": {"control": 1, "treatment": 1}, "primary": metric, "looks": "end"}, "proof")
+    covered = 0
+    for number in range(logs):
+        random = np.random.default_rng([seed, 82, number])
+        users = np.repeat(np.arange(300), 1 + random.poisson(4, 300))
+        latency = 100 * np.exp(random.normal(0, 0.8, 300)[users] + random.normal(0, 0.5, len(users)))
+        names = pyarrow.array([f"u{user}" for user in users])
+        variants = pyarrow.array([("control", "treatment")[user % 2] for user in users])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "log.parquet"
+            pyarrow.parquet.write_table(pyarrow.table({"user_id": names, "variant": variants, "latency_ms": latency}), path)
+            log = stage_log(str(path), Path(folder) / "staged")
+            effect = analyze_log(log, design, Overrides(), moment_of("")).effects[0]
+            log.db.close()
+        covered += effect.fixed.low <= 0 <= effect.fixed.high
+    return covered / logs
+
+
 def power_error(runs: int, seed: int) -> float:
     """How far the power of the test at the planned number of units is from the planned 80 %."""
     planned = plan(0.1, 0.0, 0.1, 0.0, None, ALPHA, 0.8, 0.0)
@@ -290,6 +321,8 @@ def proof(runs: int, seed: int) -> dict[str, Any]:
         "srm_planted": 200,
         "srm_caught": sample_ratio_caught(200),
         "cuped_variance_ratio_error": round(cuped_error(runs, seed), 4),
+        "quantile_logs": max(1, runs // 10),
+        "quantile_coverage": round(quantile_coverage(max(1, runs // 10), seed), 4),
         "power_error": round(power_error(runs, seed), 4),
     }
     return figures
@@ -308,6 +341,7 @@ def beyond(figures: dict[str, Any]) -> list[str]:
         "trust_false_invalid_low": figures["trust_false_invalid_low"] <= 0.01,
         "srm_caught": figures["srm_caught"] >= 0.95 * figures["srm_planted"],
         "cuped_variance_ratio_error": figures["cuped_variance_ratio_error"] <= 0.02,
+        "quantile_coverage": figures["quantile_coverage"] >= 0.94 - tolerance(0.95, figures["quantile_logs"]),
         "power_error": abs(figures["power_error"]) <= 0.02 + tolerance(0.8, runs),
     }
     return [f"{name} {figures[name]}" for name, good in held.items() if not good]

@@ -75,7 +75,7 @@ def _cells(table: UnitTable, number: int, key: str, keys: list[Any]) -> Cells:
     sums, products = np.zeros((*shape, 4)), np.zeros((*shape, 4, 4))
     centre = _centre(table, number)
     names = [f"x{number}", f"y{number}", f"c{number}"]
-    values = [f"({_value(table, number, name)} - {float(centre[index])!r})" for index, name in enumerate(names)]
+    values = [f"({_value(table, number, name)} - CAST({float(centre[index])!r} AS DOUBLE))" for index, name in enumerate(names)]
     pairs = [(first, second) for first in range(3) for second in range(first, 3)]
     if table.weighted:  # a row has x units of value 1 and the others of value 0
         selected = f"sum(weight), sum(x{number}), sum(x{number}), 0.0, 0.0, sum(x{number}), 0.0, 0.0, 0.0, 0.0, 0.0"

@@ -44,7 +44,7 @@ def plan(
         daily: units that enter each day; 0: no days.
 
     >>> plan(0.1, 0.0, 0.05, 0.0, None, 0.05, 0.8, 10_000).units
-    115536
+    115520
     """
     raised = min(baseline * (1 + effect), 1.0)
     of_shares = (baseline * (1 - baseline) + raised * (1 - raised)) / 2

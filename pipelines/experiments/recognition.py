@@ -13,7 +13,7 @@ from pipelines.wording import counted, printable
 
 VARIANT = (
     "variant variation variante group gruppe arm bucket treatment test_group cohort assignment policy condition cell branch"
-    " treated experiment_group ab"
+    " treated experiment_group ab promotion"
 )
 UNIT_IDS = "userid visitorid uuid cookie cookie_id pseudo_id device device_id session session_id"
 COUNTS = (
@@ -32,6 +32,12 @@ OUTCOMES = (
 BEFORE = "pre before prior previous baseline covariate historic past vorher"
 LATENCY = "latency latenz duration ms millis milliseconds response_ms"
 EXPOSED = "exposure exposed impression view viewed assign assigned assignment shown served search searched session start visit"
+SUMS = "spend spent cost costs price budget revenue amount"
+"""Sums of money, which are no counts of units."""
+TELLING = (
+    r"purchas|order|bought|buy|convert|conversion|paid|payment|subscri|enrol|sign.?up|book|sale|revenue|spen",
+    r"retention|retain|return|churn",
+)
 CONTROL = re.compile(
     r"control|controls|ctrl|ctl|con|a|0|0\.0|false|no|base|baseline|old|old["
     " _-]?page|champion|off|original|current|default|holdout|psa|"
@@ -207,6 +213,8 @@ def _variant_rank(name: str, values: list[str]) -> float:
         return 3.0 + speaks + letters + (len(values) > 1) + ("variant" in words or "treatment" in words)
     if len(values) < 2:
         return 0.0
+    if words & {"server", "serverid"} and len(values) <= 5:
+        return 1.0
     if words & {"version", "test", "page", "experiment", "design"} and not all(NUMERIC.fullmatch(value) for value in lower):
         return 1.5 + speaks + letters
     told = speaks and any(re.search(r"treat|test|variant|new|challenger|exp|mail|ad\b", value) for value in lower)
@@ -233,7 +241,10 @@ def _tells_units_apart(column: SampleColumn) -> bool:
 def _is_unit_id(column: SampleColumn) -> bool:
     words = set(column.meaning.words)
     known = column.name.lower() in _words(UNIT_IDS) or column.meaning.words in (("id",), ("uid",))
-    return known or (column.meaning.attribute == "id" and bool(words & {"user", "visitor", "customer", "session", "device"}))
+    return known or (
+        column.meaning.attribute == "id"
+        and bool(words & {"user", "visitor", "customer", "session", "device", "location", "store", "shop"})
+    )
 
 
 def _time(log: StagedLog, features: ColumnFeatures, taken: set[str]) -> str:
@@ -307,7 +318,9 @@ def _add_outcomes(log: StagedLog, reading: LogReading, overrides: Overrides) -> 
         called = [name for name in rest if _called(name, words) and not set(words_of(name)) & _words(BEFORE)]
         latency = [name for name in rest if name not in called and set(words_of(name)) & _words(LATENCY)]
         reading.outcomes = _numbers(log, [*called, *latency]) or _numbers(log, [name for name in rest if _may_be(log, name)])
-        reading.outcomes.sort(key=lambda outcome: outcome.column in latency)
+        if reading.form == "counts":
+            reading.outcomes = [outcome for outcome in reading.outcomes if not set(words_of(outcome.column)) & _words(SUMS)]
+        reading.outcomes.sort(key=lambda outcome: (outcome.column in latency, *_telling(outcome)))
     for outcome in reading.outcomes:
         before = [name for name in log.columns if _is_before(name, outcome.column) and name not in taken]
         if before and reading.form != "counts":
@@ -322,6 +335,14 @@ def _add_outcomes(log: StagedLog, reading: LogReading, overrides: Overrides) -> 
     if not reading.segments and not overrides.segments:
         used = taken | {outcome.column for outcome in reading.outcomes} | set(reading.covariates.values())
         reading.segments = [name for name in log.columns if name not in used and _is_segment(log, name)][:3]
+
+
+def _telling(outcome: Reading) -> tuple[bool, int, int]:
+    """How well an outcome may stand for the others, the lowest first: yes and no, what was bought, the longest time."""
+    name = outcome.column.lower()
+    rank = next((place for place, pattern in enumerate(TELLING) if re.search(pattern, name)), len(TELLING))
+    number = re.search(r"\d+$", name)
+    return outcome.meaning not in ("yes or no", "percentage"), rank, -int(number[0]) if number else 0
 
 
 def _called(name: str, words: set[str]) -> bool:

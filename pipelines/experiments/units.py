@@ -134,7 +134,7 @@ def _make_rows(table: UnitTable, reading: LogReading, now: datetime) -> None:
     parts = [f"CAST({_variant_case(table, reading)} AS TINYINT) AS variant", f"{_unit(table, reading)} AS unit"]
     parts.append(f"{reading.column('time')} AS moment" if table.timed else "CAST(NULL AS TIMESTAMPTZ) AS moment")
     parts.append(f"{reading.column('event')} AS event" if "event" in reading.fields else "CAST(NULL AS VARCHAR) AS event")
-    parts.append(f"{reading.column('count')} AS weight" if table.weighted else "1.0 AS weight")
+    parts.append(f"{reading.column('count')} AS weight" if table.weighted else "CAST(1 AS DOUBLE) AS weight")
     parts.append(
         f"{reading.column('measured_at')} AS measured"
         if "measured_at" in reading.fields
@@ -144,13 +144,17 @@ def _make_rows(table: UnitTable, reading: LogReading, now: datetime) -> None:
         parts += [f"{reading.column('propensity')} AS propensity", f"{reading.column('target_propensity')} AS target"]
     for number, source in enumerate(table.sources):
         only = f"({source.only})" if source.only else "true"
-        value = f"CASE WHEN {only} THEN ({source.value}) END" if source.value else f"CASE WHEN {only} THEN 1.0 ELSE 0.0 END"
+        value = f"CASE WHEN {only} THEN ({source.value}) END" if source.value else f"CASE WHEN {only} THEN 1 ELSE 0 END"
         if source.yes_alone:
             value = f"coalesce({value}, 0.0)"
             table.sentences.append(f"{source.metric.source}: empty is read as no, since the column has no other word for it.")
-        parts.append(f"{value} AS v{number}")
-        parts.append(f"({source.denominator}) AS b{number}" if source.denominator else f"CAST(NULL AS DOUBLE) AS b{number}")
-        parts.append(f"({source.covariate}) AS k{number}" if source.covariate else f"CAST(NULL AS DOUBLE) AS k{number}")
+        parts.append(f"CAST({value} AS DOUBLE) AS v{number}")
+        parts.append(
+            f"CAST({source.denominator} AS DOUBLE) AS b{number}" if source.denominator else f"CAST(NULL AS DOUBLE) AS b{number}"
+        )
+        parts.append(
+            f"CAST({source.covariate} AS DOUBLE) AS k{number}" if source.covariate else f"CAST(NULL AS DOUBLE) AS k{number}"
+        )
     parts += [f"nullif(trim(CAST({quoted(name)} AS VARCHAR)), '') AS s{number}" for number, name in enumerate(table.segments)]
     relation = f"({_without_repeats(table, reading)})"
     log.db.execute(f"CREATE OR REPLACE VIEW all_rows AS SELECT {', '.join(parts)} FROM {relation}")
@@ -223,10 +227,14 @@ def _day(table: UnitTable) -> str:
 
 
 def _from_counts(table: UnitTable) -> None:
-    metrics = ", ".join(f"v{number} AS x{number}, 1.0 AS y{number}, 0.0 AS c{number}" for number in range(len(table.sources)))
+    metrics = ", ".join(
+        f"v{number} AS x{number}, CAST(1 AS DOUBLE) AS y{number}, CAST(0 AS DOUBLE) AS c{number}"
+        for number in range(len(table.sources))
+    )
     segments = "".join(f", s{number}" for number in range(len(table.segments)))
     table.log.db.execute(
-        f"CREATE OR REPLACE TABLE units AS SELECT variant, {_day(table)} AS date, moment, weight, 1.0 AS size, 0 AS lost,"
+        f"CREATE OR REPLACE TABLE units AS SELECT variant, {_day(table)} AS date, moment, weight, CAST(1 AS DOUBLE) AS size,"
+        " 0 AS lost,"
         f" variant AS other, false AS early, {metrics}{segments} FROM rows WHERE variant IS NOT NULL AND weight > 0"
     )
 
@@ -236,11 +244,12 @@ def _from_single_rows(table: UnitTable) -> None:
     parts = []
     for number, source in enumerate(table.sources):
         value = f"CAST(v{number} > {table.thresholds[number]!r} AS DOUBLE)" if number in table.thresholds else f"v{number}"
-        below = f"b{number}" if source.denominator else "1.0"
+        below = f"b{number}" if source.denominator else "CAST(1 AS DOUBLE)"
         parts.append(f"{value} AS x{number}, {below} AS y{number}, k{number} AS c{number}")
     segments = "".join(f", s{number}" for number in range(len(table.segments)))
     table.log.db.execute(
-        f"CREATE OR REPLACE TABLE units AS SELECT variant, {_day(table)} AS date, moment, 1.0 AS weight, abs(v0) AS size,"
+        f"CREATE OR REPLACE TABLE units AS SELECT variant, {_day(table)} AS date, moment, CAST(1 AS DOUBLE) AS weight,"
+        " abs(v0) AS size,"
         f" CAST(v0 IS NULL AS INTEGER) AS lost, variant AS other, {_early(table)} AS early, {', '.join(parts)}{segments}"
         " FROM rows WHERE variant IS NOT NULL"
     )
@@ -280,7 +289,8 @@ def _from_grouped_rows(table: UnitTable, exposed: str, reading: LogReading) -> N
     size = "CAST(count(*) AS DOUBLE)" if events else "abs(max(v0))"
     measured = f"coalesce(max(measured) > {first}, false)" if table.timed and "measured_at" in reading.fields else "false"
     db.execute(
-        "CREATE OR REPLACE TABLE units AS SELECT variant, CAST(moment AS DATE) AS date, moment, 1.0 AS weight, size, lost,"
+        "CREATE OR REPLACE TABLE units AS SELECT variant, CAST(moment AS DATE) AS date, moment, CAST(1 AS DOUBLE) AS weight,"
+        " size, lost,"
         " other,"
         f" {_early(table)} AS early, measured_late, * EXCLUDE (variant, moment, size, lost, other, measured_late)"
         f" FROM (SELECT min(variant) AS variant, {other} AS other, {first} AS moment, {size} AS size, {lost} AS lost,"
@@ -318,14 +328,14 @@ def _metric_sums(table: UnitTable, number: int, events: bool) -> str:
     def sums(condition: str) -> tuple[str, str]:
         chosen = f" FILTER ({condition})" if condition else ""
         if metric.kind == "proportion":
-            top = f"coalesce(CAST(max({value}){chosen} > 0 AS DOUBLE), 0.0)" if events else f"max({value})"
-            return top, "1.0"
+            top = f"coalesce(CAST(max({value}){chosen} > 0 AS DOUBLE), CAST(0 AS DOUBLE))" if events else f"max({value})"
+            return top, "CAST(1 AS DOUBLE)"
         if not events:
-            below = f"max(b{number})" if source.denominator else "1.0"
+            below = f"max(b{number})" if source.denominator else "CAST(1 AS DOUBLE)"
             return f"max({value})", below
         top = f"coalesce(sum({value}){chosen}, 0.0)"
         if metric.kind == "mean":
-            return top, "1.0"
+            return top, "CAST(1 AS DOUBLE)"
         return (
             top,
             f"coalesce(sum(b{number}){chosen}, 0.0)" if source.denominator else f"CAST(count({value}){chosen} AS DOUBLE)",

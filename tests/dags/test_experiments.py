@@ -1,8 +1,11 @@
 """The DAG analyze_experiment: every file of a folder is analyzed, and one that can't be read stops no other."""
 
+from demo import replay
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
-from tests.pipelines.experiments.conftest import ON, declared, units, written
+from tests.images.serve.conftest import _small_once, route, small  # noqa: F401  # fixtures
+from tests.images.serve.server import running_server
+from tests.pipelines.experiments.conftest import ON, declared, units, write, written  # noqa: F401
 
 
 def test_every_experiment_of_a_folder_gets_its_report(run_dag, home, tmp_path):
@@ -26,3 +29,50 @@ def test_a_bad_file_is_red_alone(run_dag, home, tmp_path):
 
 def test_without_a_folder_it_is_skipped(run_dag, home):
     assert run_dag("analyze_experiment").tasks == {"find_experiments": ["skipped"], "analyze": ["skipped"]}
+
+
+def test_two_served_releases_are_compared_by_replayed_traffic(run_dag, trained, small, tmp_path, monkeypatch, capsys):  # noqa: F811
+    """The icons' release beside one of 24 icons: the script replays through HTTP, and the DAG reads the server's log."""
+    from datetime import UTC, datetime, timedelta
+
+    route(trained.release)
+    route(trained.release, small, "promote")
+    now = datetime.now(UTC)
+    design = {
+        "id": "24 icons", "log": "server", "traffic": "replayed", "variants": {"champion": 1, "challenger": 1}, "salt": "s",
+        "start": (now - timedelta(minutes=1)).isoformat(), "planned_stop": (now + timedelta(minutes=5)).isoformat(),
+        "primary": {"name": "clicks per search", "kind": "ratio", "column": "clicked", "minimum_effect": 0.05},
+        "guardrails": [
+            {"name": "slow", "kind": "slow_share", "column": "latency_ms",
+             "threshold": 5000, "direction": "decrease", "margin": 0.5}
+        ],
+        "secondary": [{"name": "nDCG of clicks", "kind": "ratio", "column": "ndcg"}],
+        "segments": ["segment device"],
+    }  # fmt: skip
+    file = tmp_path / "served.yaml"
+    written(file, design)
+    with running_server(trained.home) as server:
+        server.wait(lambda status: status["ready"] and status["challenger"])
+        monkeypatch.setenv("RATCHET_SERVER_URL", server.url)
+        monkeypatch.setenv("RATCHET_SERVER_KEY", server.key)
+        assert replay.main(["--experiment", str(file), "--users", "150"]) == 0
+        assert "replayed: 150 users" in capsys.readouterr().out
+        refused = server.search("beach", user="ann", segment="name=ann")
+        assert (refused.status_code, "a segment that is the user" in refused.text) == (422, True)
+        assert server.search("beach", experiment="x").status_code == 422
+    running = run_dag("analyze_experiment", folder=str(tmp_path), on=f"{now:%Y-%m-%d}")
+    assert running.tasks == {"find_experiments": ["success"], "analyze": ["success"]}
+    (done,) = open_store().names("experiment/")
+    artifact = load_exactly(open_store(), "experiment", done)
+    assert artifact.facts["verdict"] == "do not ship"
+    assert "challenger makes clicks per search worse" in artifact.facts["sentence"]
+    page = artifact.text("report.html")
+    assert "This traffic was replayed" in page
+    assert artifact.facts["units"] == 150
+    effects = {effect["metric"]: effect for effect in artifact.json("analysis.json")["effects"]}
+    assert effects["nDCG of clicks"]["relative"]["high"] < 0
+
+
+def test_a_replay_must_be_declared_as_one(write, capsys):  # noqa: F811
+    assert replay.main(["--experiment", write("e.yaml", declared())]) == 2
+    assert "traffic: replayed" in capsys.readouterr().err

@@ -42,11 +42,7 @@ class AnalyzeParams(Params):
 
 class AnalyzeTuning(Tuning):
     report: str = Field("", description="File to copy the report to, such as report.html")
-    memory: str = Field(
-        "",
-        pattern=r"^(\d+(MB|GB))?$",
-        description="What DuckDB may hold, such as 2GB; the rest goes to disk; empty: 96 MB a core",
-    )
+    memory: str = Field("", pattern=r"^(\d+(MB|GB))?$", description="What DuckDB may hold, such as 2GB; empty: 96 MB a core")
 
 
 class AnalyzeResult(Result):

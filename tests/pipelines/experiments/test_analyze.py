@@ -193,7 +193,7 @@ def test_a_replay_is_labelled(analyze):
 
 def test_a_plan_says_how_long(write):
     plain = call("plan_experiment", baseline=0.1, minimum_effect=0.05, daily_units=10_000)
-    assert (plain.units, plain.days) == (113_024, 12)
+    assert (plain.units, plain.days) == (115_520, 12)
     adjusted = call("plan_experiment", baseline=0.1, minimum_effect=0.05, correlation=0.5)
     assert adjusted.units == pytest.approx(0.75 * plain.units, abs=1)
     looked = call("plan_experiment", baseline=0.1, experiment=write("e.yaml", declared()))

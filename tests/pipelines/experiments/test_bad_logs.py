@@ -111,6 +111,54 @@ def test_rows_that_are_there_twice_count_once(analyze):
     assert twice["units"] == once["units"] == 1000
 
 
+PUBLISHED = {
+    "version and retention": (
+        {"userid": range(400), "version": ["gate_30", "gate_40"],
+         "sum_gamerounds": range(400), "retention_1": [True, False, False],
+         "retention_7": [False, False, True]},
+        ("version", "retention_7", "proportion", "userid"),
+    ),
+    "a test group with blanks in its names": (
+        {"": range(400), "user id": range(1000, 1400), "test group": ["ad", "psa"], "converted": [True, False, False],
+         "total ads": range(400)},
+        ("test group", "converted", "proportion", "user id"),
+    ),
+    "the variant is called segment": (
+        {"recency": range(400), "zip_code": ["Rural", "Urban"], "segment": ["Mens E-Mail", "Womens E-Mail", "No E-Mail"],
+         "visit": [0, 0, 1, 1], "conversion": [0, 0, 0, 1], "spend": [0, 0, 0, 12.5]},
+        ("segment", "conversion", "proportion", None),
+    ),
+    "a treatment of 0 and 1 beside features": (
+        {"f0": [0.5, 1.5], "f1": range(400), "treatment": [1, 1, 0], "conversion": [0, 1, 0, 0, 0], "visit": [0, 1, 1, 0, 0]},
+        ("treatment", "conversion", "proportion", None),
+    ),
+    "promotions in stores": (
+        {"MarketID": [1, 2], "LocationID": range(201), "Promotion": [1, 2, 3], "week": [1, 2],
+         "SalesInThousands": [33.5, 47.25, 50.0]},
+        ("Promotion", "SalesInThousands", "mean", "LocationID"),
+    ),
+    "counts with money beside them": (
+        {"Campaign Name": ["Control Campaign", "Test Campaign"], "Spend [USD]": [2000, 2100],
+         "# of Impressions": [80000, 80100],
+         "# of Website Clicks": [7000, 7100], "# of Purchase": [600, 640]},
+        ("Campaign Name", "of Purchase", "proportion", None),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_columns_of_published_logs_are_recognized(analyze, case):
+    columns, (variant, primary, kind, unit) = PUBLISHED[case]
+    rows = [{name: values[number % len(values)] for name, values in columns.items()} for number in range(400)]
+    if "# of Purchase" in columns:
+        rows = rows[:20]
+    _, analysis = analyze(rows)
+    said = " ".join(analysis["reading"]["sentences"])
+    assert f"Variant: {variant} (" in said
+    assert (analysis["effects"][0]["metric"], analysis["effects"][0]["kind"]) == (primary, kind)
+    assert unit is None or f"({unit})" in said or f"units by {unit}" in said
+
+
 def events(count=1500):
     rows = []
     for row in units(count):

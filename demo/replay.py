@@ -1,0 +1,149 @@
+"""`python -m demo.replay --experiment FILE`: replays searches and clicks between the champion and the challenger.
+
+The searches are the judged queries of the champion's corpus; each made user is assigned to a variant by the experiment's salt,
+searches by `/v1/search` and clicks by `/v1/clicks`: on relevant documents often, on others seldom, less often the lower they
+stand. Such traffic compares how two releases answer judged queries. It says nothing of how people act, so the experiment must
+be declared with `traffic: replayed`, and the report says so. The variants are called champion and challenger.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from pipelines.errors import InputError, StepError, TryAgain
+from pipelines.evaluation.qrels import Topics, judged_topics
+from pipelines.experiments.assignment import assign
+from pipelines.experiments.design import Design, read_design
+from pipelines.settings import settings
+from pipelines.store.artifacts import load_exactly
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
+from pipelines.store.releases import champion_release
+
+VARIANTS = {"champion", "challenger"}
+RELEVANT, OTHER = 0.6, 0.03
+"""Probability of a click on a document that is looked at."""
+DEVICES = ("phone", "desktop")
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What was sent."""
+
+    users: int
+    searches: int
+    clicks: int
+
+
+def looked_at(position: int) -> float:
+    """The probability that a result is looked at, by its position from 1.
+
+    >>> [round(looked_at(position), 2) for position in (1, 2, 10)]
+    [1.0, 0.71, 0.32]
+    """
+    return position**-0.5
+
+
+def replay(client: httpx.Client, design: Design, topics: Topics, users: int, seed: int) -> Replayed:
+    """Send one to five searches of each user, with the clicks that follow.
+
+    Args:
+        client: with the server's address and key.
+        design: the experiment, whose variants are champion and challenger.
+        topics: the judged queries.
+        users: how many.
+        seed: of all draws; the same seed gives the same users, queries and wishes to click.
+
+    Raises:
+        InputError: the server refuses a search.
+        TryAgain: it does not answer.
+    """
+    searches = clicks = 0
+    for user in range(users):
+        drawn = random.Random(f"{seed} {user}")  # noqa: S311  # simulated behaviour
+        name = f"replayed-{seed}-{user}"
+        variant = assign(name, design.salt or design.id, design.variants)
+        common = {"user": name, "release": variant, "experiment": design.id, "variant": variant}
+        for _ in range(drawn.randint(1, 5)):
+            query = drawn.choice(topics.queries)
+            answer = _sent(
+                client, "GET", "/v1/search", params={**common, "q": query.text, "segment": f"device={drawn.choice(DEVICES)}"}
+            )
+            searches += 1
+            for click in _clicks(answer, topics.qrels[query.id], drawn):
+                _sent(client, "POST", "/v1/clicks", json=click)
+                clicks += 1
+    return Replayed(users, searches, clicks)
+
+
+def _clicks(answer: dict[str, Any], grades: dict[str, int], drawn: random.Random) -> Iterator[dict[str, Any]]:
+    for result in answer["results"]:
+        tempting = RELEVANT if grades.get(result["id"], 0) > 0 else OTHER
+        if drawn.random() < looked_at(result["position"]) * tempting:
+            yield {"request_id": answer["request_id"], "document": result["id"], "position": result["position"]}
+
+
+def _sent(client: httpx.Client, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    try:
+        response = client.request(method, path, **arguments)
+    except httpx.HTTPError as error:
+        raise TryAgain(
+            f"{client.base_url}{path}: {error}", "a search server that answers", "run `make up`, then again"
+        ) from None
+    if response.status_code >= 400:
+        message = (
+            response.json().get("error", response.text) if "json" in response.headers.get("content-type", "") else response.text
+        )
+        kind = TryAgain if response.status_code >= 500 else InputError
+        raise kind(f"{path}, which answered {response.status_code}", "an answer", f"see what it says: {message}")
+    return dict(response.json())
+
+
+def checked_design(file: Path) -> Design:
+    """The declaration, if it is one of replayed traffic between champion and challenger.
+
+    Raises:
+        InputError: it is not.
+    """
+    design = read_design(file)
+    if set(design.variants) != VARIANTS or design.traffic != "replayed":
+        raise InputError(
+            f"experiment {file} of {design.traffic} traffic between {', '.join(design.variants)}",
+            "traffic: replayed, and the variants champion and challenger",
+            "correct the file",
+        )
+    return design
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Replay against the server that RATCHET_SERVER_URL names."""
+    parser = argparse.ArgumentParser(prog="python -m demo.replay", description=__doc__)
+    parser.add_argument("--experiment", type=Path, required=True, help="YAML file of the experiment")
+    parser.add_argument("--users", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    current = settings()
+    try:
+        design = checked_design(options.experiment)
+        champion = champion_release(Journal(open_store()))
+        if champion is None:
+            raise InputError("a store without a champion", "a champion and a challenger that serve", "deploy a release first")
+        topics = judged_topics(load_exactly(champion.store, "corpus", champion.inputs["corpus"]), "test", "exclude")
+        url = current.server_url or f"http://{current.server_host}:{current.server_port}"
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {current.key}"}, timeout=30) as client:
+            sent = replay(client, design, topics, options.users, options.seed)
+    except StepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"replayed: {sent.users:,} users, {sent.searches:,} searches, {sent.clicks:,} clicks")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
