@@ -215,7 +215,9 @@ def _with_reasons(measured: Sequence[MeasuredCandidate]) -> list[MeasuredCandida
         if one not in better:
             return "not better than the default beyond chance"
         return (
-            "not better than the one taken, which has no more stages" if one in equal else "worse than the best beyond chance"
+            "not better beyond chance than the simpler one that was taken"
+            if one in equal
+            else "worse than the best beyond chance"
         )
 
     return [replace(one, reason=reason(one)) for one in measured]

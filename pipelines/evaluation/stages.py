@@ -21,7 +21,7 @@ def stage_measures(
     release: PerQuery,
     confidence: float,
 ) -> list[dict[str, Any]]:
-    """A row for each stage: its place in the release, its measures, and by how much the release is better in nDCG@10.
+    """A row for each stage: its weight, its measures, and by how much the release is better in nDCG@10.
 
     A retriever is measured alone; the fusion as the ranking of all stages up to it. A stage counts over those queries that it
     is for, such as queries of text.
@@ -46,11 +46,6 @@ def stage_measures(
         rows.append(
             {
                 "stage": name,
-                "role": "fusion of the stages before"
-                if name == FUSION
-                else "retriever alone"
-                if card
-                else "where nothing else answers",
                 "artifact": card.artifact if card else "",
                 "weight": card.weight if card and name != FUSION else None,
                 "queries": len(asked),

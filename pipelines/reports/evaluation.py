@@ -161,17 +161,21 @@ def _stages(summary: Mapping[str, Any]) -> list[ReportTable]:
     if "stages" not in summary:
         return []
     columns: list[tuple[str, Any]] = [
-        ("stage", "text"), ("", "text"), ("weight", "value"), ("queries", "count"), (MAIN, "share"), ("interval", "interval"),
-        ("R@100", "value"), ("the release is better by", "signed"), ("interval of that", "signed interval"),
+        ("stage", "text"), ("weight", "value"), ("queries", "count"), (MAIN, "value"), ("interval", "interval"),
+        ("R@100", "value"), ("release − stage", "signed"), ("interval", "signed interval"),
     ]  # fmt: skip
     rows = []
     for stage in summary["stages"]:
         main, gain = stage["measures"][MAIN], stage["release_gain"]
         rows.append([
-            stage["stage"], stage["role"], stage["weight"], stage["queries"], main["mean"], (main["low"], main["high"]),
+            stage["stage"], stage["weight"], stage["queries"], main["mean"], (main["low"], main["high"]),
             stage["measures"]["R@100"]["mean"], gain["mean"], (gain["low"], gain["high"]),
         ])  # fmt: skip
-    return [ReportTable("Stages", columns, rows, "Each retriever alone, then what fusion makes of them, on the same queries.")]
+    return [
+        ReportTable(
+            "Stages", columns, rows, "Each retriever alone, then what fusion makes of those above it, on the same queries."
+        )
+    ]
 
 
 def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document], baseline: str) -> list[ReportTable]:
