@@ -10,7 +10,14 @@ from pipelines.experiments.cells import Cells, metric_by_day, metric_by_segment,
 from pipelines.experiments.design import FINAL_SHARE, Design, Metric
 from pipelines.experiments.metrics import Source
 from pipelines.experiments.units import UnitTable
-from pipelines.statistics.sequential import critical_value, mixture_pvalue, rate_ratio_bounds, tuned_rho
+from pipelines.statistics.sequential import (
+    VAGUE,
+    critical_value,
+    mixture_pvalue,
+    multinomial_pvalue,
+    rate_ratio_bounds,
+    tuned_rho,
+)
 from pipelines.statistics.uplift import Floats, Moments, Uplift, detectable_difference, fixed_pvalue, holm, uplift
 
 FEWEST_NONZERO = 10
@@ -180,9 +187,8 @@ def _draft(table: UnitTable, cells: Cells, source: Source, place: int, mode: Mod
     counts = (float(nonzero[last, 0]), float(nonzero[last, place]))
     exact = not ended and source.metric.kind == "proportion"
     if exact:
-        low, high = rate_ratio_bounds(counts[0], counts[1], pair, table.design.alpha)
-        fixed_p = 0.0 if low > 1 or high < 1 else 1.0
-    deciding = fixed_p if mode.over else float(np.min(pvalues))
+        fixed_p = float(multinomial_pvalue(counts, pair, VAGUE))
+    deciding = fixed_p if mode.over or exact else float(np.min(pvalues))
     if mode.over and mode.looked and float(np.min(pvalues)) < table.design.alpha:  # it would have been stopped then
         deciding = min(fixed_p, FINAL_SHARE * float(np.min(pvalues)))
     return {

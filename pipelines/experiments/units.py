@@ -280,6 +280,8 @@ def _from_grouped_rows(table: UnitTable, exposed: str, reading: LogReading) -> N
             "(SELECT r.* EXCLUDE (variant), e.variant, e.other, e.since FROM rows r JOIN exposures e ON r.unit = e.unit"
             f" WHERE {after}{f' OR {window}' if window else ''})"
         )
+    if nobody := int(table.rows("SELECT count(*) - count(unit) FROM rows")[0][0]):
+        table.sentences.append(f"{counted(nobody, 'row')} without a unit {'is' if nobody == 1 else 'are'} left out.")
     other = "max(other)" if exposed else "max(variant)"
     window = _covariate_window(table)
     first = "min(since)" if exposed else f"min(moment) FILTER (NOT {window})" if window else "min(moment)"

@@ -91,7 +91,9 @@ def _pictures(analysis: "Analysis") -> Iterator[Picture]:
         yield Picture(
             f"{primary.metric} by segment",
             "Intervals and colours are corrected for the number of segments (Holm). Segments explain, they do not decide.",
-            charts.forest([_segment_line(effect) for effect in analysis.segments[:DRAWN]], "change against control"),
+            charts.forest(
+                [_segment_line(effect, analysis.design.alpha) for effect in analysis.segments[:DRAWN]], "change against control"
+            ),
             [_numbers(effect) for effect in analysis.segments],
         )
     for curve in analysis.curves:
@@ -129,9 +131,9 @@ def _line(analysis: "Analysis", effect: "Effect") -> charts.Interval:
     return charts.Interval(f"{effect.metric}{many}", span.estimate, span.low, span.high, _tone(effect, final, margin), mark)
 
 
-def _segment_line(effect: "Effect") -> charts.Interval:
+def _segment_line(effect: "Effect", alpha: float) -> charts.Interval:
     tone = "muted"
-    if effect.adjusted < effect.level or effect.adjusted < 0.05:
+    if effect.adjusted < alpha:
         tone = "good" if effect.better.estimate > 0 else "bad"
     return charts.Interval(
         plain_name(effect.segment), effect.relative.estimate, effect.relative.low, effect.relative.high, tone
@@ -183,9 +185,10 @@ def _difference(effect: "Effect") -> str:
 
 def _tests(analysis: "Analysis") -> Iterator[ReportTable]:
     columns: list[tuple[str, Any]] = [
-        ("metric", "text"), ("treatment", "text"), ("one look", "number"), ("p", "number"), ("every look", "number"),
+        ("metric", "text"), ("one look", "number"), ("p", "number"), ("every look", "number"),
         ("smallest p", "number"), ("wider", "number"), ("CUPED cuts", "number"), ("detectable", "number"),
     ]  # fmt: skip
+    many = " · %s" if len(analysis.design.treatments) > 1 else ""
     rows = []
     for effect in analysis.effects:
         ratio = (
@@ -194,8 +197,9 @@ def _tests(analysis: "Analysis") -> Iterator[ReportTable]:
             else math.nan
         )
         rows.append([
-            effect.metric, effect.treatment, span_text(effect.fixed), pvalue_text(effect.pvalue), span_text(effect.sequential),
-            pvalue_text(effect.sequential_pvalue) if effect.looks else "–", plain(ratio) if math.isfinite(ratio) else "–",
+            f"{effect.metric}{many % effect.treatment if many else ''}", span_text(effect.fixed), pvalue_text(effect.pvalue),
+            span_text(effect.sequential), pvalue_text(effect.sequential_pvalue) if effect.looks else "–",
+            plain(ratio) if math.isfinite(ratio) else "–",
             f"{effect.cut:.0%}" if effect.cut else "–", percent(effect.detectable).lstrip("+"),
         ])  # fmt: skip
     note = (

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from pipelines.errors import InputError
 from pipelines.store.artifacts import load
 from pipelines.store.objects import open_store
 from tests.conftest import call
@@ -183,6 +184,22 @@ def test_texts_of_a_log_are_escaped_in_the_report(analyze):
     page = load(open_store(), "experiment", result.experiment).text("report.html")
     assert "alert(1)" in page
     assert "<script>alert" not in page
+
+
+def test_a_log_in_a_bucket(s3, monkeypatch, write):
+    import boto3
+
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = s3.create_bucket("experiments")
+    client = boto3.client(
+        "s3", endpoint_url=s3.endpoint, region_name="us-east-1",
+        aws_access_key_id=s3.access_key, aws_secret_access_key=s3.secret_key,
+    )  # fmt: skip
+    client.upload_file(write("log.csv", units(1000)), "experiments", "shop/log.csv")
+    assert call("analyze", log=f"{bucket}/shop/log.csv", on=ON).units == 1000
+    with pytest.raises(InputError, match=r"none\.csv"):
+        call("analyze", log=f"{bucket}/shop/none.csv", on=ON)
 
 
 def test_a_replay_is_labelled(analyze):

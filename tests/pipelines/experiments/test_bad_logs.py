@@ -83,6 +83,7 @@ READ = {
         changed(variant=lambda n: "" if n == 3 else ("control", "treatment")[n % 2]),
         declared(), "1 row without a variant assigns nobody",
     ),
+    "a few of no unit": (changed(user_id=lambda n: "" if n == 3 else f"u{n}"), declared(), "1 row without a unit is left out"),
     "a few of another variant": (
         changed(variant=lambda n: "debug" if n == 3 else ("control", "treatment")[n % 2]),
         declared(), "1 row of variants that were not declared",
@@ -222,7 +223,10 @@ def test_few_outcomes_are_judged_by_exact_counts(analyze):
         row["converted"] = int(number < 40 and row["variant"] == "treatment")
     result, analysis = analyze(rows, design=declared())
     assert analysis["effects"][0]["exact"]
+    assert 0 < analysis["effects"][0]["pvalue"] < 0.0001
     assert result.verdict == "ship"
+    running, _ = analyze([row for row in rows if row["first_seen"] < "2026-03-13"], design=declared(), on="2026-03-12")
+    assert running.verdict == "ship"
 
 
 def test_units_in_two_variants(analyze):
