@@ -1,14 +1,14 @@
 """Put a release together, measure it and judge it.
 
-Indexes words and known queries, chooses the **stages** by dev queries (or keeps the champion's), assembles a **release**,
-measures it on the judged queries beside BM25 and the champion, and writes a **verdict**. A passing verdict starts
+Indexes words and known queries, trains a recommender on interactions, chooses the **stages** by dev queries (or keeps the
+champion's), assembles a **release**, measures it beside baseline and champion, and writes a **verdict**. A pass starts
 `promote_release`. A "no" is an answer, not a failure: the run is green, its note says REJECTED and why, and nothing follows.
 
 ## When it is red
 
 - Red is never a bad release: that is a green run with the note REJECTED. Read the last line of the red task's log.
-- `index_lexical`, `index_known_queries`, `choose_stages`, `assemble`: parts that were not made from each other, or a stage of
-  the champion that can't be made of this corpus. Leave the form's ids empty; put `best` into `take` to choose stages anew.
+- `index_lexical`, `index_known_queries`, `train_recommender`, `choose_stages`, `assemble`: parts not made from each other, or a
+  stage of the champion that can't be made of this corpus. Leave the form's ids empty; `best` in `take` chooses stages anew.
 - `evaluate`: the message names the artifact or file that can't be read; do what stands behind `next:`, then clear it.
 - `gate`: the champion changed while it ran. Clear `evaluate` and `gate`: both releases are compared again.
 - Clearing is safe: what was done before is found by its recipe, and no release serves by this DAG.
@@ -20,6 +20,7 @@ from operators.assets import INDEX, VERDICT
 from operators.form import answer_or_event, answers, form
 from operators.step import StepOperator
 
+from pipelines.steps.build_recommender.train_recommender import TrainRecommenderParams, train_recommender
 from pipelines.steps.evaluate_release.assemble import AssembleParams, assemble
 from pipelines.steps.evaluate_release.choose_stages import ChooseStagesParams, choose_stages
 from pipelines.steps.evaluate_release.evaluate import EvaluateParams, evaluate
@@ -35,18 +36,19 @@ with DAG(
     tags=["release", "verdict"],
     default_args={"owner": "search"},
     params=form(
-        *(IndexLexicalParams, GateParams, EvaluateParams, ChooseStagesParams, AssembleParams),
-        omit=("release", "evaluation", "lexical", "known_queries", "stages"),
+        *(TrainRecommenderParams, IndexLexicalParams, GateParams, EvaluateParams, ChooseStagesParams, AssembleParams),
+        omit=("release", "evaluation", "lexical", "known_queries", "recommender", "stages"),
     ),
     doc_md=__doc__,
 ):
     index = {"index": answer_or_event("index")}
     words = StepOperator(step=index_lexical, step_params={**answers(IndexLexicalParams, omit=("corpus",)), **index})
     known = StepOperator(step=index_known_queries, step_params={**answers(IndexKnownQueriesParams), **index})
-    retrievers = {"lexical": words.output["lexical"], "known_queries": known.output["known_queries"]}
+    trained = StepOperator(step=train_recommender, step_params={**answers(TrainRecommenderParams, omit=("corpus",)), **index})
+    made = {"lexical": words, "known_queries": known, "recommender": trained}
+    retrievers = {name: task.output[name] for name, task in made.items()}
     chosen = StepOperator(step=choose_stages, step_params={**answers(ChooseStagesParams), **index, **retrievers})
-    stages = {"stages": chosen.output["stages"]}
-    assembled = StepOperator(step=assemble, step_params={**answers(AssembleParams), **index, **stages})
+    assembled = StepOperator(step=assemble, step_params={**answers(AssembleParams), **index, "stages": chosen.output["stages"]})
     evaluated = StepOperator(step=evaluate, step_params={**answers(EvaluateParams), "release": assembled.output["release"]})
     compared = {name: evaluated.output[name] for name in ("evaluation", "baseline")}
     StepOperator(

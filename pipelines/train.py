@@ -43,6 +43,7 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
     retrievers = {
         "lexical": run_step("index_lexical", index=index).lexical,
         "known_queries": run_step("index_known_queries", index=index).known_queries,
+        "recommender": run_step("train_recommender", index=index).recommender,
     }
     stages = run_step("choose_stages", index=index, **retrievers).stages
     release = run_step("assemble", index=index, stages=stages).release

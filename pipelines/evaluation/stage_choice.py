@@ -5,8 +5,9 @@ allows for the number of candidates (Bonferroni). Of those, all that are not sig
 and the one with the fewest retrievers is taken: a stage must earn its place. Weights are fitted on dev queries as well, so the
 figures of a weighted candidate are cross-fitted: the value of a query comes from weights fitted without its fold.
 
-The default needs no queries: cosines and BM25, weighted 0.8 to 0.2. Of the fusions that were tried on judged collections it is
-the one whose worst loss against the better retriever was smallest (docs/rankers.md).
+The default needs no queries: cosines and BM25, weighted 0.8 to 0.2; for histories, collaborative scores and popularity in equal
+parts. Of the fusions that were tried on judged collections it is the one whose worst loss against the better retriever was
+smallest (docs/rankers.md, docs/recommendation.md).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,14 +24,18 @@ from pipelines.retrieval.stages.answers import AskedQuery, Retriever
 from pipelines.retrieval.stages.card import FUSION, FusionMethod, QueryKind, StageCard, named
 from pipelines.retrieval.stages.fusion import CANDIDATES, RANK_CONSTANT
 from pipelines.retrieval.stages.ranker import ranked_by
-from pipelines.retrieval.stages.table import DENSE, check_stages
+from pipelines.retrieval.stages.table import DENSE, RETRIEVERS, answered, check_stages
 from pipelines.statistics.intervals import Floats, Interval, interval
 from pipelines.store.artifacts import Artifact
 from pipelines.wording import signed, value
 
 LEAST_DEV = 50
 """Dev queries below which nothing is chosen by measuring."""
-DEFAULT_WEIGHTS: Mapping[QueryKind, Mapping[str, float]] = {"text": {DENSE: 0.8, "lexical": 0.2}, "history": {DENSE: 1.0}}
+DEFAULT_WEIGHTS: Mapping[QueryKind, Mapping[str, float]] = {
+    "text": {DENSE: 0.8, "lexical": 0.2},
+    "history": {"collaborative": 0.5, "popularity": 0.5},
+}
+"""By the retrievers that there are; without any of them, dense."""
 CONFIDENCE = 0.95
 DEPTH, FOLDS, STEPS = 10, 5, 10
 """Documents that nDCG looks at, folds of cross-fitting, and steps of the grid of weights."""
@@ -162,7 +167,7 @@ def cross_fitted(names: Sequence[str], scores: Sequence[DevScores]) -> tuple[Can
 
 def default_candidate(names: Collection[str], kind: QueryKind) -> Candidate:
     """What is taken where nothing can be measured: the stated weights of those retrievers that are there."""
-    weights = {name: weight for name, weight in DEFAULT_WEIGHTS[kind].items() if name in names}
+    weights = {name: weight for name, weight in DEFAULT_WEIGHTS[kind].items() if name in names} or {DENSE: 1.0}
     return Candidate(weights, "weighted" if len(weights) > 1 else None)
 
 
@@ -234,6 +239,8 @@ class Choice:
     dev_queries: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     """A row for each candidate that was measured, as `row_of` makes it."""
+    histories: "Choice | None" = None
+    """The choice for queries that are histories, where it is one of its own; its stages are among `stages`."""
 
 
 def _stages(candidate: Candidate, artifacts: Mapping[str, str]) -> list[StageCard]:
@@ -241,15 +248,18 @@ def _stages(candidate: Candidate, artifacts: Mapping[str, str]) -> list[StageCar
     return [] if list(candidate.weights) == [DENSE] else candidate.cards(artifacts)
 
 
-def measured_choice(names: Sequence[str], artifacts: Mapping[str, str], scores: Sequence[DevScores]) -> Choice:
+def measured_choice(
+    names: Sequence[str], artifacts: Mapping[str, str], scores: Sequence[DevScores], kind: QueryKind = "text"
+) -> Choice:
     """The best candidate by the dev queries.
 
     Args:
         names: the retrievers that there are.
         artifacts: ids by the retrievers' names.
         scores: of the dev queries, two or more.
+        kind: of the dev queries.
     """
-    measured = measure_candidates(names, "text", scores)
+    measured = measure_candidates(names, kind, scores)
     taken, default = next(one for one in measured if not one.reason), measured[0]
     figures = (
         f"nDCG@10 {value(taken.mean.mean)} [{value(taken.mean.low)}, {value(taken.mean.high)}] over {len(scores):,} dev queries"
@@ -265,12 +275,32 @@ def measured_choice(names: Sequence[str], artifacts: Mapping[str, str], scores: 
     )
 
 
-def default_choice(artifacts: Mapping[str, str], dev_queries: int) -> Choice:
+def default_choice(artifacts: Mapping[str, str], dev_queries: int, kind: QueryKind = "text") -> Choice:
     """The stated default, where there are too few dev queries to choose by."""
-    default = default_candidate([DENSE, *artifacts], "text")
+    default = default_candidate([DENSE, *artifacts], kind)
     few = f"{dev_queries} dev queries are judged, fewer than {LEAST_DEV}, so nothing was measured to choose by"
-    sentence = f"{default.name}, the default: {few} (docs/rankers.md says why this one)."
+    page = "docs/rankers.md" if kind == "text" else "docs/recommendation.md"
+    sentence = f"{default.name}, the default: {few} ({page} says why this one)."
     return Choice(_stages(default, artifacts), sentence, "default", dev_queries)
+
+
+def of_both_kinds(text: Choice, histories: Choice) -> Choice:
+    """One choice for a release that answers texts and histories: the stages of each, for its kind alone.
+
+    Args:
+        text: whose stages for texts are taken.
+        histories: whose stages are all for histories.
+    """
+    dense = [StageCard(stage=DENSE)]
+    stages: list[StageCard] = []
+    by_kind: dict[QueryKind, list[StageCard]] = {"text": text.stages or dense, "history": histories.stages or dense}
+    for kind, cards in by_kind.items():
+        kept = [card for card in cards if (card.answers(kind) if card.stage == FUSION else kind in answered(card))]
+        stages += [card.model_copy(update={"queries": kind}) for card in kept]
+    if all(card.stage == DENSE for card in stages):
+        stages = []
+    sentence = f"Texts: {text.sentence} Histories: {histories.sentence}"
+    return replace(text, stages=stages, sentence=sentence, histories=histories)
 
 
 def champion_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Choice:
@@ -284,11 +314,20 @@ def champion_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Choice:
     if missing:
         raise InputError(
             f"no {missing[0]}, which champion {champion.id} has among its stages ({named(cards)})",
-            f"--{missing[0].replace('_', '-')} of this corpus",
+            f"--{RETRIEVERS[missing[0]].artifact.replace('_', '-')} of this corpus",
             "pass it, or choose anew with --take best",
         )
     stages = [card.model_copy(update={"artifact": artifacts[card.stage]}) if card.artifact else card for card in cards]
     return Choice(stages, f"{named(stages) or DENSE}: the stages of champion {champion.id[:8]} are kept.", "champion's")
+
+
+def champion_text_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Choice:
+    """The champion's stages for texts, each with today's artifact, or with its own where none is given."""
+    cards = [StageCard(**stage) for stage in champion.manifest.recipe.params.get("stages", [])]
+    kept = [card for card in cards if (card.answers("text") if card.stage == FUSION else "text" in answered(card))]
+    stages = [card.model_copy(update={"artifact": artifacts.get(card.stage, card.artifact)}) for card in kept]
+    names = named(stages) or DENSE
+    return Choice(stages, f"{names}: the stages of champion {champion.id[:8]} are kept.", "champion's")
 
 
 def named_choice(take: str, artifacts: Mapping[str, str]) -> Choice:
@@ -305,7 +344,9 @@ def named_choice(take: str, artifacts: Mapping[str, str]) -> Choice:
     able = [DENSE, *artifacts]
     if len(set(names)) < len(names) or not set(names) <= set(able):
         raise InputError(
-            f"--take {take}", f"auto, best, or each once of {', '.join(able)}", "pass the stage's artifact, or another name"
+            f"--take {take}",
+            f"auto, best, histories, or each once of {', '.join(able)}",
+            "pass the stage's artifact, or another name",
         )
     weighted = any(equals for _, equals, _ in pairs)
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from pipelines.evaluation.measures import PerQuery, per_query
 from pipelines.evaluation.qrels import Topics
 from pipelines.retrieval.run import break_ties
-from pipelines.retrieval.stages.card import FUSION, StageCard
+from pipelines.retrieval.stages.card import FUSION, QueryKind, StageCard
 from pipelines.retrieval.stages.ranker import StageRankings
 from pipelines.statistics.intervals import interval
 
@@ -33,12 +33,17 @@ def stage_measures(
         release: the measures of the release's own run.
         confidence: of the intervals.
     """
+    histories = {query.id for query in topics.queries if query.history}
+    kinds: dict[str, set[QueryKind]] = {}
+    for query, ranked in rankings.items():
+        for name in ranked.stages:
+            kinds.setdefault(name, set()).add("history" if query in histories else "text")
     rows = []
     for name in dict.fromkeys(name for ranked in rankings.values() for name in ranked.stages):
         asked = {query: ranked.stages[name] for query, ranked in rankings.items() if name in ranked.stages}
         judgments = {query: topics.qrels[query] for query in asked}
         values = per_query(judgments, {query: break_ties(ranking) for query, ranking in asked.items()})
-        card = next((stage for stage in stages if stage.stage == name), None)
+        card = next((stage for stage in stages if stage.stage == name and any(map(stage.answers, kinds[name]))), None)
         measures = {
             measure: asdict(interval([row[measure] for row in values.values()], confidence, least=0)) for measure in SHOWN
         }

@@ -24,17 +24,9 @@ def write_stages_report(folder: Path, choice: Choice, corpus: str, artifacts: Ma
         corpus: whose dev queries were asked.
         artifacts: ids of what could be taken beside the dense retriever, by the retrievers' names.
     """
-    tables = []
-    if choice.rows:
-        rows = [
-            [
-                row["name"], row["mean"], (row["low"], row["high"]), row["difference"],
-                (row["difference_low"], row["difference_high"]), row["reason"] or "taken",
-            ]
-            for row in choice.rows
-        ]  # fmt: skip
-        note = f"The interval against the default allows for {len(rows) - 1} candidates (Bonferroni)."
-        tables.append(ReportTable("Candidates, best first", COLUMNS, rows, note))
+    tables = [_table("Candidates, best first", choice)] if choice.rows else []
+    if choice.histories and choice.histories.rows:
+        tables.append(_table("Candidates for histories, best first", choice.histories))
     report = Report(
         "stages",
         "stages of a release",
@@ -46,6 +38,18 @@ def write_stages_report(folder: Path, choice: Choice, corpus: str, artifacts: Ma
         provenance={"corpus": corpus, **artifacts},
     )
     write_report(folder, report)
+
+
+def _table(title: str, choice: Choice) -> ReportTable:
+    rows = [
+        [
+            row["name"], row["mean"], (row["low"], row["high"]), row["difference"],
+            (row["difference_low"], row["difference_high"]), row["reason"] or "taken",
+        ]
+        for row in choice.rows
+    ]  # fmt: skip
+    note = f"The interval against the default allows for {len(rows) - 1} candidates (Bonferroni)."
+    return ReportTable(title, COLUMNS, rows, note)
 
 
 def _picture(choice: Choice) -> Picture:
@@ -73,4 +77,10 @@ def _method(choice: Choice) -> list[str]:
         ]
     if choice.how == "default":
         lines.append(f"With fewer than {LEAST_DEV} dev queries nothing is chosen by measuring.")
+    if choice.histories:
+        default = " + ".join(f"{name} {weight:g}" for name, weight in DEFAULT_WEIGHTS["history"].items())
+        lines.append(
+            f"For histories the default is {default} (docs/recommendation.md). Their dev queries are what users chose next "
+            "after several times before the test began, each user once, ranked by models of what was before that time."
+        )
     return lines

@@ -87,7 +87,7 @@ def test_the_assets_chain_the_dags(bag):
     assert emitted == {
         "corpus": ["ingest_corpus"],
         "index": ["refresh_embeddings"],
-        "verdict": ["evaluate_release"],
+        "verdict": ["build_recommender", "evaluate_release"],
         "challenger": ["promote_release"],
         "champion": ["deploy_release", "rollback_release"],
     }

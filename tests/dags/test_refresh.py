@@ -8,7 +8,7 @@ from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from tests.conftest import call, embedded_release
 
-EVALUATED = ("index_lexical", "index_known_queries", "choose_stages", "assemble", "evaluate", "gate")
+EVALUATED = ("index_lexical", "index_known_queries", "train_recommender", "choose_stages", "assemble", "evaluate", "gate")
 
 
 @pytest.fixture

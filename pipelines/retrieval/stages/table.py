@@ -8,15 +8,18 @@ from pipelines.errors import InputError
 from pipelines.index.vector_index import Index
 from pipelines.retrieval.stages.answers import Retriever
 from pipelines.retrieval.stages.card import FUSION, QueryKind, StageCard
+from pipelines.retrieval.stages.collaborative import load_collaborative
 from pipelines.retrieval.stages.dense import Dense
 from pipelines.retrieval.stages.known_queries import load_known_queries
 from pipelines.retrieval.stages.lexical import load_lexical
+from pipelines.retrieval.stages.popularity import load_popularity
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import Store
 
 DENSE = "dense"
 """The retriever that every release has: its encoder and index."""
 TEXT: frozenset[QueryKind] = frozenset({"text"})
+HISTORY: frozenset[QueryKind] = frozenset({"history"})
 BOTH: frozenset[QueryKind] = frozenset({"text", "history"})
 
 
@@ -38,6 +41,8 @@ class RetrieverKind:
 RETRIEVERS: Mapping[str, RetrieverKind] = {
     "lexical": RetrieverKind(TEXT, "lexical", load_lexical, "index_lexical"),
     "known_queries": RetrieverKind(TEXT, "known_queries", load_known_queries, "index_known_queries", ("corpus", "encoder")),
+    "collaborative": RetrieverKind(HISTORY, "recommender", load_collaborative, "train_recommender"),
+    "popularity": RetrieverKind(HISTORY, "recommender", load_popularity, "train_recommender"),
 }
 """Every retriever besides `dense`, by its stage's name."""
 

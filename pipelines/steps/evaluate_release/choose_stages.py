@@ -25,11 +25,13 @@ class ChooseStagesParams(Params):
     index: str = Field(description="Index id: the dense retriever, and with it encoder and corpus")
     lexical: str = Field("", description="Lexical index of the same corpus; empty: none")
     known_queries: str = Field("", description="Known queries of the same corpus and encoder; empty: none")
+    recommender: str = Field("", description="Recommender of the same corpus, for queries that are histories; empty: none")
     others: list[str] = Field([], description="More retrievers, each NAME=ARTIFACT, of the table of stages")
     take: str = Field(
         "auto",
-        description="auto: the champion's stages, else the best on dev queries; best: measure anew; or stages by name, such as "
-        "dense+lexical (by ranks) or dense=0.7+lexical=0.3 (by weighted scores)",
+        description="auto: the champion's stages, else the best on dev queries; best: measure anew; histories: the champion's "
+        "for texts, the best for histories; or stages by name, such as dense+lexical (by ranks) or dense=0.7+lexical=0.3 (by "
+        "weighted scores)",
     )
     query_variant: str = Field(
         "", description="Encoder variant of queries; empty: the champion's if it is by this encoder, else onnx-fp32"
@@ -43,6 +45,8 @@ class ChooseStagesResult(Result):
     """The stages in words, such as dense 0.5 + known_queries 0.5."""
     sentence: str
     dev_queries: int
+    dev_histories: int
+    """Dev queries that are histories, where there is a recommender."""
     found: bool
 
 
@@ -56,7 +60,7 @@ def choose_stages(params: ChooseStagesParams) -> ChooseStagesResult:
     parts = parts_of_index(store, params.index)
     query_variant = params.query_variant or default_variants(journal, parts.encoder.id).query
     artifacts = _artifacts(store, params)
-    kept = champion_release(journal, missing_ok=True) if params.take == "auto" else None
+    kept = champion_release(journal, missing_ok=True) if params.take in ("auto", "histories") else None
     inputs = {"corpus": parts.corpus.id, "encoder": parts.encoder.id, "index": parts.index.id}
     inputs |= {name: artifact.id for name, artifact in artifacts.items()} | ({"champion": kept.id} if kept else {})
     semantic = {"take": params.take, "query_variant": query_variant}
@@ -64,14 +68,20 @@ def choose_stages(params: ChooseStagesParams) -> ChooseStagesResult:
     report = produce(store, recipe, lambda folder: _choose(store, parts, artifacts, params.take, query_variant, kept, folder))
     log().info("stages chosen", sentence=report.facts["sentence"])
     facts = {key: report.facts[key] for key in ("names", "sentence", "dev_queries")}
-    return ChooseStagesResult(stages=report.id, found=report.found, **facts)
+    dev_histories = report.facts.get("dev_histories", 0)
+    return ChooseStagesResult(stages=report.id, found=report.found, dev_histories=dev_histories, **facts)
 
 
 def _artifacts(store: Store, params: ChooseStagesParams) -> dict[str, Artifact]:
     """The artifacts of the retrievers that are there, by the retrievers' names."""
     from pipelines.retrieval.stages.table import RETRIEVERS
 
+    if params.take == "histories" and not params.recommender:
+        raise InputError(
+            "--take histories without --recommender", "a recommender", "run `python -m pipelines train_recommender`"
+        )
     given = {"lexical": params.lexical, "known_queries": params.known_queries}
+    given |= dict.fromkeys(("collaborative", "popularity"), params.recommender)
     for pair in params.others:
         name, _, artifact = pair.partition("=")
         if name not in RETRIEVERS or not artifact or given.get(name):
@@ -95,12 +105,13 @@ def _choose(
     from pipelines.retrieval.stages.table import stage_artifacts
 
     ids = {name: artifact.id for name, artifact in artifacts.items()}
-    if champion:
+    if champion and take == "auto":
         choice = champion_choice(champion, ids)
-    elif take in ("auto", "best"):
-        choice = _measured(parts, artifacts, query_variant)
+    elif take in ("auto", "best", "histories"):
+        choice = _measured(parts, artifacts, query_variant, champion)
     else:
         choice = named_choice(take, ids)
+    histories = choice.histories
     stage_artifacts(store, choice.stages, parts.ids)
     write_stages_report(folder, choice, parts.corpus.id, ids)
     return {
@@ -109,33 +120,20 @@ def _choose(
         "sentence": choice.sentence,
         "dev_queries": choice.dev_queries,
         "table": choice.rows,
+        **({"dev_histories": histories.dev_queries, "table_of_histories": histories.rows} if histories else {}),
     }
 
 
-def _measured(parts: "Parts", artifacts: dict[str, Artifact], query_variant: str) -> "Choice":
-    """The best on the dev queries, or the default where these are too few."""
-    from dataclasses import replace
+def _measured(parts: "Parts", artifacts: dict[str, Artifact], query_variant: str, champion: Artifact | None) -> "Choice":
+    """The best on the dev queries, or the default where these are too few; for texts the champion's, where it is given."""
+    from pipelines.evaluation.stage_choice import champion_text_choice, of_both_kinds
+    from pipelines.evaluation.stage_measuring import history_choice, text_choice
+    from pipelines.retrieval.stages.table import RETRIEVERS
 
-    from pipelines.corpus.documents import documents
-    from pipelines.evaluation import stage_choice as choice
-    from pipelines.index.vector_index import load_index
-    from pipelines.models.encoder import load_encoder
-    from pipelines.retrieval.stages.answers import AskedQuery
-    from pipelines.retrieval.stages.known_queries import KnownQueries
-    from pipelines.retrieval.stages.table import load_retrievers
-
-    ids = {name: artifact.id for name, artifact in artifacts.items()}
-    topics = choice.dev_topics(parts.corpus)
-    if not artifacts or len(topics.queries) < choice.LEAST_DEV:
-        return choice.default_choice(ids, len(topics.queries))
-    names = [document.id for document in documents(parts.corpus)]
-    retrievers = load_retrievers(artifacts, load_index(parts.index), names)
-    retrievers = {  # a dev query must not find itself
-        name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one for name, one in retrievers.items()
-    }
-    vectors = load_encoder(parts.encoder, query_variant).encode([query.text for query in topics.queries], "query")
-    scores = [
-        choice.dev_scores(AskedQuery(query, "text", vector=vector), retrievers, topics.qrels[query.id])
-        for query, vector in zip(topics.queries, vectors, strict=True)
-    ]
-    return choice.measured_choice(list(retrievers), ids, scores)
+    if "collaborative" not in artifacts:
+        return text_choice(parts, artifacts, query_variant)
+    texts = {name: artifact for name, artifact in artifacts.items() if "text" in RETRIEVERS[name].answers}
+    histories = {name: artifact for name, artifact in artifacts.items() if "history" in RETRIEVERS[name].answers}
+    ids = {name: artifact.id for name, artifact in texts.items()}
+    text = champion_text_choice(champion, ids) if champion else text_choice(parts, texts, query_variant)
+    return of_both_kinds(text, history_choice(parts, histories))

@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from pipelines.collections.next_item import next_items
+from pipelines.collections.next_item import next_items, split_facts
 from pipelines.corpus.documents import Document, Interaction, Qrel, Query, write_rows
 from pipelines.store.artifacts import produce
 from pipelines.store.objects import open_store
@@ -89,6 +89,11 @@ def small_films(count: int = 120) -> list[Document]:
     ]
 
 
+def numbered_films() -> list[Document]:
+    """The small films with texts that say nothing of a genre: only users' choices tell."""
+    return [film.model_copy(update={"text": f"film number {film.id}", "title": film.id}) for film in small_films()]
+
+
 def small_ratings(users: int = 60, seed: int = 7) -> list[Choice]:
     """Ratings of users of whom each keeps to one genre, and who come and go over 1,000 days."""
     chance = random.Random(seed)
@@ -106,10 +111,11 @@ def corpus_of_choices(
     documents: list[Document], choices: list[Choice], more: tuple[tuple[Query, list[Qrel]], ...] = (), **rule: Any
 ) -> str:
     """A corpus artifact of interactions, with the queries that are made of them, and `more`."""
-    made = [*next_items(staged(documents, choices), **rule), *more]
+    db = staged(documents, choices)
+    made, facts = [*next_items(db, **rule), *more], split_facts(db, **rule)
     kept = {one.id for one in documents}
 
-    def build(folder: Path) -> dict[str, int]:
+    def build(folder: Path) -> dict[str, Any]:
         write_rows(folder / "documents.jsonl", sorted(documents, key=lambda one: one.id))
         write_rows(folder / "queries.jsonl", [query for query, _ in made])
         (folder / "qrels.txt").write_text("".join(qrel.line() + "\n" for _, qrels in made for qrel in qrels))
@@ -117,7 +123,8 @@ def corpus_of_choices(
             Interaction(user=user, document=document, time=time, value=value)
             for user, document, time, value in sorted(choices) if document in kept
         ))  # fmt: skip
-        return {"documents": len(documents), "queries": len(made), "judgments": sum(len(qrels) for _, qrels in made)}
+        counts = {"documents": len(documents), "queries": len(made), "judgments": sum(len(qrels) for _, qrels in made)}
+        return counts | facts
 
     content = repr((documents, sorted(choices), more, sorted(rule.items())))
     recipe = Recipe(kind="corpus", step="ingest", version=1, inputs={"content": content}, params={})

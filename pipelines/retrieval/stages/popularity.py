@@ -1,0 +1,48 @@
+"""Popularity: what most users chose, the same for every history, without what its user had chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from pipelines.retrieval.stages.answers import AskedQuery, DocumentScores, Scores
+from pipelines.retrieval.stages.collaborative import SERVED, damaged
+from pipelines.store.artifacts import Artifact
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """By document, how many users chose it."""
+
+    ids: Sequence[str]
+    """Document ids of the corpus, sorted."""
+    scores: Scores
+    bounded: ClassVar[bool] = False
+    uses_vectors: ClassVar[bool] = False
+    positions: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", {document: row for row, document in enumerate(self.ids)})
+
+    def answer(self, asked: AskedQuery) -> DocumentScores:  # noqa: ARG002  # the same for everybody
+        """The counts; a document that nobody chose is not retrieved."""
+        return DocumentScores(self.ids, self.positions, self.scores)
+
+
+def load_popularity(artifact: Artifact, ids: Sequence[str], model: str = SERVED) -> Popularity:
+    """Load the counts of a recommender.
+
+    Args:
+        artifact: of kind `recommender`.
+        ids: document ids of its corpus, sorted.
+        model: which of its models.
+
+    Raises:
+        CorruptArtifact: there are not as many counts as documents.
+    """
+    with np.load(artifact.path(f"{model}.npz"), allow_pickle=False) as arrays:
+        scores = arrays["popularity"]
+    if len(scores) != len(ids):
+        raise damaged(artifact)
+    return Popularity(ids, scores)
