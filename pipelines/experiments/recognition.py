@@ -32,6 +32,8 @@ OUTCOMES = (
 BEFORE = "pre before prior previous baseline covariate historic past vorher"
 LATENCY = "latency latenz duration ms millis milliseconds response_ms"
 EXPOSED = "exposure exposed impression view viewed assign assigned assignment shown served search searched session start visit"
+NOBODY = ("", "nan", "null", "<na>", "n/a", "nat")
+"""What stands in a column of variants where there is none."""
 SUMS = "spend spent cost costs price budget revenue amount"
 """Sums of money, which are no counts of units."""
 TELLING = (
@@ -305,7 +307,10 @@ def _written(log: StagedLog, column: str) -> list[tuple[str, str, int]]:
     rows = log.db.execute(
         f"SELECT v, trim(CAST(v AS VARCHAR)), n FROM (SELECT {name} AS v, count(*) AS n FROM log GROUP BY v LIMIT 200)"
     ).fetchall()
-    return [("NULL" if value is None else literal(str(value)), text or "", int(count)) for value, text, count in rows]
+    return [
+        ("NULL" if value is None else literal(str(value)), "" if (text or "").lower() in NOBODY else text, int(count))
+        for value, text, count in rows
+    ]
 
 
 def _add_outcomes(log: StagedLog, reading: LogReading, overrides: Overrides) -> None:

@@ -122,25 +122,34 @@ def _check_bad(log: StagedLog) -> None:
 
 
 def _stage_file(log: StagedLog, sample: Sampled, number: int, scratch: Path) -> str:
-    """A view of one file: read by DuckDB where it reads it as we do, else row by row into Parquet."""
-    view, file = f"log_{number}", sample.file
-    relation = _direct(file, sample.columns)
-    if relation:
-        from duckdb import Error
+    """A view of one file: Parquet as it is; texts are parsed once, by DuckDB where it reads them as we do, else row by row."""
+    from duckdb import Error
 
+    view, file, path = f"log_{number}", sample.file, scratch / f"rows-{number}.parquet"
+    if file.format == "parquet":
         try:
-            _create_view(log.db, view, relation, file)
-            every = "count(*)" if file.format == "parquet" else "count(COLUMNS(*))"  # reads every row of a text once
-            log.db.execute(f"SELECT {every} FROM {view}").fetchone()
-            return view
-        except Error as error:  # a row that it can't read: ours says which, and goes on
-            if file.format == "parquet":
-                raise _unreadable(file, error) from None
-            log.db.execute(f"DROP VIEW IF EXISTS {view}")
-    path = scratch / f"rows-{number}.parquet"
-    log.bad += _write_rows(file, path)
+            _create_view(log.db, view, f"read_parquet({literal(str(file.path))})", file)
+        except Error as error:
+            raise _unreadable(file, error) from None
+        return view
+    if not _parsed(log.db, _direct(file, sample.columns), path):
+        log.bad += _write_rows(file, path)
     _create_view(log.db, view, f"read_parquet({literal(str(path))})", file)
     return view
+
+
+def _parsed(db: "DuckDBPyConnection", relation: str, path: Path) -> bool:
+    """Whether DuckDB could write the rows of a text file as Parquet; else a row can't be read, and our reader says which."""
+    from duckdb import Error
+
+    if not relation:
+        return False
+    try:
+        db.execute(f"COPY (SELECT * FROM {relation}) TO {literal(str(path))} (FORMAT parquet)")
+    except Error:
+        path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _unreadable(file: SourceFile, error: Exception) -> InputError:
@@ -169,8 +178,6 @@ def _label(file: SourceFile) -> str:
 def _direct(file: SourceFile, names: list[str]) -> str:
     """What DuckDB reads itself, as a table function; empty: it would read this file otherwise than the collections' readers."""
     path = literal(str(file.path))
-    if file.format == "parquet":
-        return f"read_parquet({path})"
     plain = file.compression in ("", "gzip", "zstd") and file.encoding == "utf-8" and not file.columns and not file.preamble
     if file.format == "csv" and plain and len(file.delimiter) == 1:
         quote = "'\"'" if file.quoted else "''"

@@ -22,7 +22,9 @@ NOTHING = ("", "nan", "null", "none", "na", "n/a", "<na>", "nat", "\\n", "#n/a",
 SIGNS = r"[$€£¥₹₽₩]|(?:usd|eur|gbp|jpy|chf|inr|cad|aud|brl|pln|sek|kr|zł)"
 MONEY = re.compile(rf"\(?-?\s*(?:{SIGNS})\s*-?\d[\d.,' ]*\)?|\(?-?\d[\d.,' ]*\s*(?:{SIGNS})\)?|\(\d[\d.,' ]*\)", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(\d[\d.,' ]*|\.\d+)([eE][+-]?\d+)?")
-ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?", re.IGNORECASE)
+ISO = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?", re.IGNORECASE
+)
 SLASHED = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{4})(?:[T ]\d{2}:\d{2}(?::\d{2})?)?")
 EPOCH = re.compile(r"\d{9,10}(\.\d+)?|\d{13}|\d{16}|\d{19}")
 

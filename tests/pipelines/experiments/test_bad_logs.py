@@ -77,11 +77,16 @@ READ = {
         declared(primary={"name": "spend", "kind": "mean"}), "“,” is the decimal sign",
     ),
     "no offsets": (changed(first_seen="2026-03-02 10:00:00"), declared(), "times without an offset are read as UTC"),
+    "offsets of hours": (changed(first_seen=lambda n: f"2026-03-0{2 + n % 2} 10:00:00+00"), declared(), "2,000 rows"),
     "two offsets": (changed(first_seen=lambda n: f"2026-03-02T10:00:00+0{n % 2}:00"), declared(), "are all converted to UTC"),
     "seconds since 1970": (changed(first_seen=1772452800), declared(columns={"time": "first_seen"}), "seconds since 1970"),
     "a few of no variant": (
         changed(variant=lambda n: "" if n == 3 else ("control", "treatment")[n % 2]),
         declared(), "1 row without a variant assigns nobody",
+    ),
+    "a few of the variant nan": (
+        changed(variant=lambda n: "nan" if n == 3 else ("control", "treatment")[n % 2]), None,
+        "1 row without a variant assigns",
     ),
     "a few of no unit": (changed(user_id=lambda n: "" if n == 3 else f"u{n}"), declared(), "1 row without a unit is left out"),
     "a few of another variant": (
