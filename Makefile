@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-data proof-rankers test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments bench-experiments figures install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-data proof-gpu proof-rankers test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments bench-experiments figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ proof-experiments: install-test ## Error rates, coverage and power of A/B analys
 
 bench-experiments: install-test ## Analyze 50 million events beside pandas; writes build/bench/experiments.json
 	@$(RUN) -m benches.experiments
+
+proof-gpu: install-test ## Encoders and index on a GPU against the CPU, at most 8 minutes, no network; writes build/proof/gpu.json
+	@$(RUN) -m proofs.gpu
 
 figures: install-test ## Make the tables of figures in README and docs from docs/figures
 	@$(RUN) -m proofs.pages

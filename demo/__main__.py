@@ -45,7 +45,7 @@ def demo(conf: dict[str, Any]) -> None:
     print("1. Start Airflow, MLflow and the search server")
     services.up()
     print("2. Export the encoder all-MiniLM-L6-v2 to ONNX (once)")
-    exported = run_quietly("export_encoder")
+    exported = run_quietly("export_encoder", variants=["native"])
     print(f"  encoder {exported.encoder}, max-abs deviation from the original weights {exported.deviation:.1e}")
     print("3. Run the train in Airflow: each DAG starts the next by an asset")
     dag_runs = run_chain(services, conf)

@@ -34,7 +34,7 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
         log().warning("data is not checked", missing=missing, fix=install_command("quality"))
     else:
         run_step("check", corpus=corpus)
-    encoder = run_step("export_encoder").encoder
+    encoder = run_step("export_encoder", variants=["native"]).encoder
     planned = run_step("plan", corpus=corpus, encoder=encoder)
     parts = {"corpus": corpus, "encoder": encoder, "variant": planned.variant, "base": planned.base}
     shards = [run_step("embed", **parts, shard=shard).shard for shard in planned.shards]

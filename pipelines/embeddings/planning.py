@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.embeddings.refresh import Change, aligned, estimate_tokens
+from pipelines.errors import InputError
 from pipelines.models.encoder import card_of
-from pipelines.store.artifacts import Artifact
+from pipelines.store.artifacts import Artifact, load
+from pipelines.store.objects import Store
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,17 @@ def estimate(tokens: int, shards: int, rates: dict[str, Any]) -> float | None:
     if not rates.get("tokens_per_s"):
         return None
     return round(float(rates["start_s"] + tokens / shards / rates["tokens_per_s"]), 1)
+
+
+def last_embeddings(store: Store, base: str, encoder: Artifact, variant: str, champion: Artifact | None) -> Artifact | None:
+    """The embeddings `base`, else the champion's, if they are by this encoder variant, so that their vectors may be kept."""
+    embeddings = base or (champion.inputs["embeddings"] if champion else "")
+    if not embeddings:
+        return None
+    last = load(store, "embeddings", embeddings)
+    if (last.inputs["encoder"], last.manifest.recipe.params["variant"]) == (encoder.id, variant):
+        return last
+    if base:
+        given = f"base {last.id} by another encoder or variant"
+        raise InputError(given, f"embeddings by encoder {encoder.id}", "leave out --base")
+    return None

@@ -13,6 +13,8 @@ No text of a test query is encoded here: what is chosen by test queries could no
 
 import heapq
 import multiprocessing
+import os
+import platform
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -36,12 +38,13 @@ from pipelines.evaluation.fidelity import (
 from pipelines.evaluation.measures import per_query
 from pipelines.evaluation.qrels import NoRelevant, Topics, judged_topics
 from pipelines.logs import log
+from pipelines.models.backends import cpu_features
 from pipelines.models.encoder import Encoder, Vectors, load_encoder
 from pipelines.retrieval.run import Run, break_ties
 from pipelines.statistics.bootstrap import paired_ratio_of_means
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import open_store
-from pipelines.store.recipes import digest
+from pipelines.store.recipes import canonical, digest
 
 REFERENCE = "onnx-fp32"
 BATCH_TOLERANCE = 1e-5
@@ -50,6 +53,8 @@ CHUNK = 4096
 """Texts that each variant encodes before the next takes its turn."""
 PROBES, RANDOM_BATCHES = 4, 20
 """Texts that are encoded alone and in batches, and random batches for each of them."""
+ALONE = 16
+"""Texts that are encoded alone where the batches are the sample's own."""
 LEAST_QUERIES = 2
 """Queries without which a fidelity has no interval."""
 COMPARED = 32
@@ -179,7 +184,12 @@ def loadable(encoder: Artifact, names: Sequence[str], threads: int) -> tuple[dic
 
 
 def measure(
-    encoders: Mapping[str, Encoder], sample: Sample, query_variant: str, batch_tokens: int, rule: Rule = Rule()
+    encoders: Mapping[str, Encoder],
+    sample: Sample,
+    query_variant: str,
+    batch_tokens: int,
+    rule: Rule = Rule(),
+    alone_only: bool = False,
 ) -> list[VariantMeasurement]:
     """Every loaded variant of documents, with the query variant, on a sample.
 
@@ -191,6 +201,7 @@ def measure(
         query_variant: the variant that will encode the queries, whatever encodes the documents.
         batch_tokens: tokens in one batch.
         rule: what a variant must reach.
+        alone_only: compare some texts alone with the same in the sample's batches, instead of in random batches.
     """
     texts = [document.text for document in sample.documents]
     vectors, seconds = encode_in_turns(encoders, texts, batch_tokens)
@@ -206,7 +217,12 @@ def measure(
             (by_fp32[fidelity_queries], vectors[REFERENCE]), (by_query_variant[fidelity_queries], vectors[name]), sample.own
         )
         retention, low, high = kept(ndcg(sample.topics, by_query_variant[topics_queries], vectors[name], ids), reference_scores)
-        mates = batch_influence(encoder, texts, by_query_variant[:COMPARED], batch_tokens)
+        compared = by_query_variant[:COMPARED]
+        mates = (
+            alone_influence(encoder, texts, vectors[name], compared)
+            if alone_only
+            else batch_influence(encoder, texts, compared, batch_tokens)
+        )
         unstable = [f"batch-mates change it by {mates:.1e}"] if not mates <= BATCH_TOLERANCE else []
         rows.append(
             VariantMeasurement(
@@ -305,6 +321,28 @@ def batch_influence(encoder: Encoder, texts: Sequence[str], queries: Vectors, ba
             difference = encoder.encode_tokens([*batch[:place], tokens, *batch[place:]])[place] - alone
             worst = max(worst, float(np.abs(difference).max()), float(np.abs(queries @ difference).max(initial=0)))
     return worst
+
+
+def alone_influence(encoder: Encoder, texts: Sequence[str], vectors: Vectors, queries: Vectors) -> float:
+    """By how much the vectors of ALONE texts, spread over all lengths, differ where each is encoded alone.
+
+    Args:
+        encoder: the variant.
+        texts: all that were encoded together.
+        vectors: theirs, (texts, dimensions).
+        queries: vectors (queries, dimensions) that the scores are with.
+    """
+    by_length = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
+    worst = 0.0
+    for row in {by_length[int(part)] for part in np.linspace(0, len(texts) - 1, ALONE)}:
+        difference = encoder.encode([texts[row]], "document")[0] - vectors[row]
+        worst = max(worst, float(np.abs(difference).max()), float(np.abs(queries @ difference).max(initial=0)))
+    return worst
+
+
+def machine() -> str:
+    """A digest of architecture, cores and CPU features, which decide how fast a variant is and so which is chosen."""
+    return digest(canonical([platform.machine(), os.cpu_count(), sorted(cpu_features())]))[:12]
 
 
 def peak_memory_mb(encoder: Artifact, variant: str, texts: Sequence[str], batch_tokens: int) -> float:

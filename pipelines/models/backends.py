@@ -4,6 +4,7 @@ A backend's library is imported when one of its variants is loaded, so the serve
 """
 
 import functools
+import importlib.util
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.errors import InputError
+from pipelines.settings import CPU_FEATURES
 
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -43,18 +45,21 @@ class Variant(Format):
     deviation: float = Field(ge=0, description="Largest absolute difference of a coordinate to the original in fp32")
 
 
-FORMATS: Mapping[str, Format] = {
+_FORMATS: Mapping[str, Format] = {
     "onnx-fp32": Format(file=ONNX),
-    "onnx-int8": Format(file=INT8, requires=["avx512_vnni"]),
+    "onnx-int8": Format(file=INT8),
     "onnx-int8-weights": Format(file=INT8_WEIGHTS),
     "openvino-fp32": Format(file=ONNX, backend="openvino"),
-    "openvino-bf16": Format(file=ONNX, backend="openvino", precision="bf16", requires=["avx512_bf16"]),
-    "openvino-int8": Format(file=INT8, backend="openvino", requires=["avx512_vnni"]),
+    "openvino-bf16": Format(file=ONNX, backend="openvino", precision="bf16"),
+    "openvino-int8": Format(file=INT8, backend="openvino"),
     "torch-fp32": Format(file=WEIGHTS, backend="torch"),
     "torch-bf16": Format(file=WEIGHTS, backend="torch", precision="bf16"),
     "torch-fp16": Format(file=WEIGHTS, backend="torch", precision="fp16"),
 }
-"""Without VNNI the sums of u8·s8 products saturate. Without AVX512-BF16, bf16 is emulated at a fifth of the speed."""
+FORMATS: Mapping[str, Format] = {
+    name: form.model_copy(update={"requires": list(CPU_FEATURES.get(name, ()))}) for name, form in _FORMATS.items()
+}
+"""The variants that an encoder may have, by name."""
 
 
 class Head(NamedTuple):
@@ -83,7 +88,7 @@ def forward_of(variant: Format, files: Files, head: Head, threads: int) -> Forwa
         raise InputError(
             f"{variant.file} by {variant.backend} on a CPU without {', '.join(missing)}",
             "a variant that this CPU can run",
-            "choose another variant",
+            "run it on a node that has them, or choose another variant",
         )
     try:
         return BACKENDS[variant.backend](variant, files, head, threads)
@@ -93,6 +98,22 @@ def forward_of(variant: Format, files: Files, head: Head, threads: int) -> Forwa
             "the library that computes it",
             f"install {variant.backend}, or choose another variant",
         ) from None
+
+
+def native_variants() -> list[str]:
+    """The variants that this machine computes natively: bf16 by its CPU's instructions, all of torch on its GPU."""
+    installed = {backend: importlib.util.find_spec(backend) is not None for backend in ("openvino", "torch")}
+    cpu = [name for name in ("openvino-bf16",) if installed["openvino"] and set(FORMATS[name].requires) <= cpu_features()]
+    return cpu + ([name for name in FORMATS if FORMATS[name].backend == "torch"] if installed["torch"] and has_gpu() else [])
+
+
+def has_gpu() -> bool:
+    """Whether torch can compute on a GPU; it is not imported where there is no NVIDIA driver."""
+    if not Path("/proc/driver/nvidia/version").exists():
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 @functools.cache

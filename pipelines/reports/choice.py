@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.reports.frame import Report, ReportTable, write_report
 
 if TYPE_CHECKING:
+    from pipelines.evaluation.automatic_variant import Measured
     from pipelines.evaluation.variant_choice import Rule, Sample, VariantMeasurement
     from pipelines.store.artifacts import Artifact
 
@@ -21,6 +22,13 @@ def choice_sentence(best: "VariantMeasurement", size: str, speedup: float) -> st
     return (
         f"{best.variant} ranks as fp32 does (fidelity {best.fidelity:.4f}, at least {best.fidelity_low:.4f}, over {size}) "
         f"and encodes {best.docs_per_s:,.0f} documents a second here, {speedup:.2f} times as many as onnx-fp32."
+    )
+
+
+def write_automatic_report(folder: Path, encoder: str, corpus: "Artifact", measured: "Measured", query_variant: str) -> None:
+    """Write the report of a choice that a plan made by itself."""
+    write_choice_report(
+        folder, encoder, corpus, measured.sentence, measured.table, measured.sample, query_variant, measured.rule
     )
 
 

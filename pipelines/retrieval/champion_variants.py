@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-from pipelines.store.artifacts import find
+from pipelines.store.artifacts import Artifact, find
 from pipelines.store.journal import Journal
+from pipelines.store.recipes import Recipe
 from pipelines.store.releases import champion_release
 
 DEFAULT_VARIANT = "onnx-fp32"
@@ -15,6 +16,24 @@ class Variants(NamedTuple):
 
     document: str
     query: str
+
+
+def serves(journal: Journal, encoder: str) -> bool:
+    """Whether the champion is by this encoder; one that is no longer in the store counts as none."""
+    champion = champion_release(journal, missing_ok=True)
+    return champion is not None and champion.inputs["encoder"] == encoder
+
+
+def champions_encoder(journal: Journal, recipe: Recipe) -> Artifact | None:
+    """The champion's encoder if its recipe is this one but for the variants, which depend on the machine that exported it."""
+    champion = champion_release(journal, missing_ok=True)
+    encoder = find(journal.store, "encoder", champion.inputs["encoder"]) if champion else None
+    if encoder is None:
+        return None
+    before, now = (
+        one.model_copy(update={"params": {**one.params, "variants": []}}) for one in (encoder.manifest.recipe, recipe)
+    )
+    return encoder if before == now else None
 
 
 def default_variants(journal: Journal, encoder: str) -> Variants:

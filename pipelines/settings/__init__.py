@@ -6,13 +6,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from pipelines.errors import InputError, expectation
 from pipelines.settings.environment import bound_mlflow, environment
 from pipelines.settings.packages import extra_packages, missing_packages
-from pipelines.settings.pods import PodSettings, Profile
+from pipelines.settings.pods import CPU_FEATURES, PodSettings, Profile, node_labels
 from pipelines.settings.project import PROJECT, install_command
 from pipelines.settings.serving import ServerSettings
 from pipelines.settings.store import StoreSettings
 from pipelines.settings.task import TaskSettings
 
 __all__ = [
+    "CPU_FEATURES",
     "PROJECT",
     "Profile",
     "Settings",
@@ -21,6 +22,7 @@ __all__ = [
     "extra_packages",
     "install_command",
     "missing_packages",
+    "node_labels",
     "settings",
 ]
 

@@ -1,8 +1,27 @@
-"""Settings of where steps run, and of their pods."""
+"""Settings of where steps run, and of their pods; and the CPU features that variants of an encoder ask of a node."""
 
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+CPU_FEATURES: Mapping[str, tuple[str, ...]] = {
+    "onnx-int8": ("avx512_vnni",),
+    "openvino-int8": ("avx512_vnni",),
+    "openvino-bf16": ("avx512_bf16",),
+}
+"""By variant, as Linux names them. Without VNNI the sums of u8·s8 products saturate; without AVX512-BF16, bf16 is emulated at a
+fifth of the speed."""
+
+
+def node_labels(variants: Iterable[str]) -> list[str]:
+    """The labels that node-feature-discovery gives to nodes whose CPU can run all of these variants.
+
+    >>> node_labels(["onnx-fp32", "openvino-bf16"])
+    ['feature.node.kubernetes.io/cpu-cpuid.AVX512BF16']
+    """
+    needed = {feature for variant in variants for feature in CPU_FEATURES.get(variant, ())}
+    return [f"feature.node.kubernetes.io/cpu-cpuid.{feature.replace('_', '').upper()}" for feature in sorted(needed)]
 
 
 class Profile(BaseModel):

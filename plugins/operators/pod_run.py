@@ -37,7 +37,7 @@ from operators.failures import (
 from operators.pod_outcome import PodOutcome, read_outcome
 from operators.pod_spec import IMAGE_ANNOTATION, affinity, profile_named, resources, secret
 from pipelines.errors import TryAgain
-from pipelines.settings import settings
+from pipelines.settings import node_labels, settings
 from pipelines.store.recipes import canonical, digest
 
 LOST_AFTER = timedelta(seconds=15)
@@ -315,10 +315,11 @@ class StepPodOperator(KubernetesPodOperator):  # type: ignore[misc]
         state.set("avoided", [*(state.get("avoided") or []), *([node] if node else [])][-10:])
 
     def adapt_pod(self, context: Context, out_of_memory: int) -> None:
-        """Set memory and node affinity by what happened in earlier tries of this task."""
+        """Set memory and node affinity by what happened in earlier tries of this task, and by the variants that encode."""
         profile = profile_named(settings(), self.profile)
         self.container_resources = resources(profile, out_of_memory)
-        self.affinity = affinity(profile, context["task_state_store"].get("avoided") or [])
+        variants = [str(self.step_params.get(name) or "") for name in ("variant", "query_variant")]
+        self.affinity = affinity(profile, context["task_state_store"].get("avoided") or [], node_labels(variants))
 
 
 def results_folder(context: Context) -> str:

@@ -1,6 +1,7 @@
 """The spec of a step's pod: the same command line, no privileges, the store's credentials by reference only."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from kubernetes.client import models as k8s
@@ -18,6 +19,8 @@ SPOT = {
     "kubernetes.azure.com/scalesetpriority": "spot",
 }
 """Labels of spot nodes, which the cloud may reclaim at any time; some clouds also taint them with the same key."""
+DISCOVERED = "feature.node.kubernetes.io/cpu-model.vendor_id"
+"""A label that every node has where node-feature-discovery runs."""
 IMAGE_ANNOTATION = "ratchet/image"
 """The annotation with the digest of the pod's image, as the node resolved it."""
 POD_INFO_PATH = "/etc/ratchet-pod"
@@ -79,15 +82,24 @@ def resources(profile: Profile, out_of_memory: int = 0) -> k8s.V1ResourceRequire
     return k8s.V1ResourceRequirements(requests=requests, limits=limits)
 
 
-def affinity(profile: Profile, avoided: list[str] | None = None) -> k8s.V1Affinity | None:
-    """Node affinity: avoid the nodes in `avoided` if possible; prefer or exclude spot nodes as the profile says."""
+def affinity(profile: Profile, avoided: list[str] | None = None, features: Sequence[str] = ()) -> k8s.V1Affinity | None:
+    """Node affinity: avoid the nodes in `avoided` if possible; prefer or exclude spot nodes as the profile says.
+
+    Args:
+        profile: of the pod.
+        avoided: names of nodes.
+        features: labels of node-feature-discovery that a node must have, unless it carries none of them at all.
+    """
     preferred = [_weighted(100, "kubernetes.io/hostname", "NotIn", avoided)] if avoided else []
     if profile.spot:
         preferred += [_weighted(10, label, "In", [value]) for label, value in SPOT.items()]
     required = [_requirement(label, "NotIn", [value]) for label, value in SPOT.items()] if profile.spot is False else []
-    if not (preferred or required):
+    by_features = [[_requirement(label, "In", ["true"]) for label in features]]
+    by_features += [[_requirement(DISCOVERED, "DoesNotExist", [])]] if features else []  # such a node's step refuses by itself
+    if not (preferred or required or features):
         return None
-    terms = k8s.V1NodeSelector(node_selector_terms=[k8s.V1NodeSelectorTerm(match_expressions=required)]) if required else None
+    alternatives = [k8s.V1NodeSelectorTerm(match_expressions=[*required, *more]) for more in by_features]
+    terms = k8s.V1NodeSelector(node_selector_terms=alternatives) if required or features else None
     return k8s.V1Affinity(
         node_affinity=k8s.V1NodeAffinity(
             preferred_during_scheduling_ignored_during_execution=preferred or None,
@@ -97,7 +109,7 @@ def affinity(profile: Profile, avoided: list[str] | None = None) -> k8s.V1Affini
 
 
 def _requirement(label: str, operator: str, values: list[str]) -> k8s.V1NodeSelectorRequirement:
-    return k8s.V1NodeSelectorRequirement(key=label, operator=operator, values=values)
+    return k8s.V1NodeSelectorRequirement(key=label, operator=operator, values=values or None)
 
 
 def _weighted(weight: int, label: str, operator: str, values: list[str]) -> k8s.V1PreferredSchedulingTerm:

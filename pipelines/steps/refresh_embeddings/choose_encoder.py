@@ -1,7 +1,5 @@
 """choose_encoder: the fastest variant of an encoder that ranks as fp32 does and is batch-invariant."""
 
-import os
-import platform
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from pipelines.logs import log
 from pipelines.store.artifacts import Artifact, load, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
-from pipelines.store.recipes import Recipe, canonical, digest
+from pipelines.store.recipes import Recipe
 
 VERSION = 4
 
@@ -69,12 +67,13 @@ class ChooseEncoderResult(Result):
 
 def choose_encoder(params: ChooseEncoderParams, tuning: ChooseEncoderTuning) -> ChooseEncoderResult:
     """Measure every variant that can run here and choose the fastest that ranks as fp32 does."""
+    from pipelines.evaluation.variant_choice import machine
     from pipelines.retrieval.champion_variants import default_variants
 
     store = open_store()
     encoder, corpus = load(store, "encoder", params.encoder), load(store, "corpus", params.corpus)
     query_variant = params.query_variant or default_variants(Journal(store), encoder.id).query
-    inputs = {"encoder": encoder.id, "corpus": corpus.id, "machine": _machine()}
+    inputs = {"encoder": encoder.id, "corpus": corpus.id, "machine": machine()}
     semantic = params.recipe_params({"encoder", "corpus"}) | {"query_variant": query_variant}
     recipe = Recipe(kind="report", step="choose_encoder", version=VERSION, inputs=inputs, params=semantic)
 
@@ -83,13 +82,6 @@ def choose_encoder(params: ChooseEncoderParams, tuning: ChooseEncoderTuning) -> 
 
     report = produce(store, recipe, build, tuning.model_dump())
     return ChooseEncoderResult(encoder=encoder.id, report=report.id, found=report.found, **report.facts["chosen"])
-
-
-def _machine() -> str:
-    """A digest of architecture, cores and CPU features, which decide how fast a variant is and so which is chosen."""
-    from pipelines.models.backends import cpu_features
-
-    return digest(canonical([platform.machine(), os.cpu_count(), sorted(cpu_features())]))[:12]
 
 
 def _choose(

@@ -11,6 +11,7 @@ from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.settings import install_command
 from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe, digest_file
 
@@ -32,7 +33,10 @@ class ExportEncoderParams(Params):
     max_length: int = Field(256, ge=8, le=512, description="Tokens kept of a text; not given: as the folder says, else 256")
     query_prefix: str = Field("", description="Put before each query; not given: the folder's prompt")
     document_prefix: str = Field("", description="Put before each document; not given: the folder's prompt")
-    variants: list[str] = Field(["onnx-fp32"], description="Backends and number formats to make, onnx-fp32 in any case")
+    variants: list[str] = Field(
+        ["onnx-fp32"],
+        description="Backends and number formats to make, onnx-fp32 in any case; native: what this machine computes fastest",
+    )
     calibration: str = Field("", description="Corpus whose texts set the ranges of int8 and measure deviations")
 
 
@@ -47,6 +51,7 @@ class ExportEncoderResult(Result):
 def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     """Export a sentence encoder in some variants and measure how far each is from the original weights."""
     from pipelines.models.folder import layers_digest, read_folder
+    from pipelines.retrieval.champion_variants import champions_encoder
 
     read = read_folder(_folder(params.model))
     model = read.model
@@ -63,8 +68,9 @@ def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     semantic |= {"lower_case": True} if read.lower_case else {}
     semantic |= {"layers": layers_digest(read.layers)} if read.layers else {}
     recipe = Recipe(kind="encoder", step="export_encoder", version=VERSION, inputs=inputs, params=semantic)
-    texts = _texts(calibration) if calibration else []
-    encoder = produce(store, recipe, lambda folder: _export(read, tokenizer, recipe, texts, folder))
+    if "native" in params.variants and (kept := champions_encoder(Journal(store), recipe)):
+        return ExportEncoderResult(encoder=kept.id, found=True, **kept.facts)
+    encoder = produce(store, recipe, lambda folder: _export(read, tokenizer, recipe, _texts(calibration), folder))
     return ExportEncoderResult(encoder=encoder.id, found=encoder.found, **encoder.facts)
 
 
@@ -116,19 +122,20 @@ def _own_values(params: ExportEncoderParams, read: "ModelFolder") -> dict[str, A
 
 def _with_reference(variants: list[str]) -> list[str]:
     """The variants to make: onnx-fp32, which the others are compared with, and those asked for."""
-    from pipelines.models.backends import FORMATS
+    from pipelines.models.backends import FORMATS, native_variants
 
-    unknown = sorted(set(variants) - set(FORMATS))
+    unknown = sorted(set(variants) - {*FORMATS, "native"})
     if unknown:
-        raise InputError(f"--variants {unknown[0]}", f"of {', '.join(FORMATS)}", "name some of these")
-    return [name for name in FORMATS if name in {"onnx-fp32", *variants}]
+        raise InputError(f"--variants {unknown[0]}", f"of {', '.join(FORMATS)}, or native", "name some of these")
+    wanted = {"onnx-fp32", *variants, *(native_variants() if "native" in variants else [])}
+    return [name for name in FORMATS if name in wanted]
 
 
-def _texts(corpus: Artifact) -> list[str]:
-    """Texts to calibrate with, spread over the corpus by content and the same in every run."""
+def _texts(corpus: Artifact | None) -> list[str]:
+    """Texts to calibrate with, spread over the corpus by content and the same in every run; none without one."""
     from pipelines.corpus.documents import documents
 
-    spread = sorted(documents(corpus), key=lambda document: (document.content, document.id))
+    spread = sorted(documents(corpus) if corpus else [], key=lambda document: (document.content, document.id))
     return [document.text for document in spread[:CALIBRATION]]
 
 

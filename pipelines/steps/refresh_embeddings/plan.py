@@ -1,6 +1,7 @@
 """plan: which documents need a vector, in how many shards, and how long that takes."""
 
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -12,6 +13,9 @@ from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.releases import champion_release
 
+if TYPE_CHECKING:
+    from pipelines.evaluation.automatic_variant import AutomaticChoice, Measured
+
 VERSION = 1
 
 
@@ -19,8 +23,13 @@ class PlanParams(Params):
     corpus: str = Field(description="Corpus id")
     encoder: str = Field("", description="Encoder id; empty: the champion's, else the only one in the store")
     variant: str = Field(
-        "", description="Encoder variant for the documents; empty: the champion's if it is by this encoder, else onnx-fp32"
+        "",
+        description="Encoder variant for the documents; empty: the champion's, in a first release by measuring",
     )
+    measure_from: int = Field(
+        5000, ge=0, description="Documents from which on a first release measures which variant is fastest; fewer: onnx-fp32"
+    )
+    choosing_share: float = Field(0.1, ge=0, description="Part of the time that it saves which that measurement may cost")
     mode: Literal["incremental", "full"] = Field("incremental", description="full: encode every document, keep no vector")
     base: str = Field("", description="Embeddings to start from; empty: the champion's, if they are by this encoder variant")
     dry_run: bool = Field(False, description="Only say what would be encoded and how long it takes")
@@ -36,6 +45,10 @@ class PlanResult(Result):
     corpus: str
     encoder: str
     variant: str
+    variant_reason: str
+    """Why this variant, in one sentence."""
+    choice: str
+    """The report of the measurement that chose it; empty: none was needed."""
     base: str
     mode: str
     """incremental, full, or encoder change: beside the champion's embeddings, which serve on."""
@@ -52,21 +65,21 @@ class PlanResult(Result):
     sentence: str
     dry_run: bool
     note: str
-    """What a dry run found, which becomes the dag run's note; empty: the plan is followed."""
+    """What becomes the dag run's note: what a dry run found, or which variant was chosen; empty: neither."""
 
 
 def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
     """Compare the corpus with the last embeddings and split what must be encoded into shards."""
-    from pipelines.embeddings.planning import plan_refresh
-    from pipelines.retrieval.champion_variants import default_variants
+    from pipelines.embeddings.planning import last_embeddings, plan_refresh
 
     store = open_store()
     corpus = load(store, "corpus", params.corpus)
     journal = Journal(store)
     champion = champion_release(journal)
     encoder = load(store, "encoder", params.encoder or _encoder(store, champion))
-    variant = params.variant or default_variants(journal, encoder.id).document
-    last = _last_embeddings(store, params.base, encoder, variant, champion)
+    chosen = _variant(params, journal, encoder, corpus)
+    variant = chosen.variant
+    last = last_embeddings(store, params.base, encoder, variant, champion)
     base = last if params.mode == "incremental" else None
     refresh = plan_refresh(
         corpus,
@@ -77,11 +90,14 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
         shard_tokens=tuning.shard_tokens,
         shard_documents=tuning.shard_documents,
     )
+    log().info("variant", variant=variant, reason=chosen.sentence)
     log().info("planned", sentence=refresh.sentence)
     return PlanResult(
         corpus=corpus.id,
         encoder=encoder.id,
         variant=variant,
+        variant_reason=chosen.sentence,
+        choice=chosen.report,
         base=base.id if base else "",
         mode="incremental" if base else "encoder change" if champion and not last else "full",
         shards=[f"{number}/{refresh.shards}" for number in range(refresh.shards)],
@@ -89,9 +105,31 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
         estimate_s=refresh.estimate_s,
         sentence=refresh.sentence,
         dry_run=params.dry_run,
-        note=f"DRY RUN: {refresh.sentence}" if params.dry_run else "",
+        note=f"DRY RUN: {refresh.sentence}" if params.dry_run else chosen.sentence if chosen.report else "",
         **refresh.change.counts,
     )
+
+
+def _variant(params: PlanParams, journal: Journal, encoder: Artifact, corpus: Artifact) -> "AutomaticChoice":
+    """The variant that is named, else the champion's, else for a first release the fastest that ranks as fp32 does."""
+    from pipelines.embeddings.planning import count_change
+    from pipelines.evaluation.automatic_variant import AutomaticChoice, automatic_variant
+    from pipelines.reports.choice import write_automatic_report
+    from pipelines.retrieval.champion_variants import default_variants, serves
+
+    document, query = default_variants(journal, encoder.id)
+    if params.variant:
+        return AutomaticChoice(params.variant, f"{params.variant} is taken: it was named")
+    if params.base or serves(journal, encoder.id):
+        return AutomaticChoice(document, f"{document} is kept: the vectors before are by it")
+    if params.dry_run:
+        return AutomaticChoice(document, f"{document} is assumed: a dry run measures no other variant")
+    tokens = count_change(corpus, None, encoder).tokens
+
+    def write(folder: Path, measured: "Measured") -> None:
+        write_automatic_report(folder, encoder.id, corpus, measured, query)
+
+    return automatic_variant(encoder, corpus, query, tokens, params.measure_from, params.choosing_share, write)
 
 
 def _encoder(store: Store, champion: Artifact | None) -> str:
@@ -106,17 +144,3 @@ def _encoder(store: Store, champion: Artifact | None) -> str:
             f"pass --encoder, one of {', '.join(ids)}" if ids else "run `python -m pipelines export_encoder`",
         )
     return ids[0]
-
-
-def _last_embeddings(store: Store, base: str, encoder: Artifact, variant: str, champion: Artifact | None) -> Artifact | None:
-    """The embeddings `base`, else the champion's, if they are by this encoder variant, so that their vectors may be kept."""
-    embeddings = base or (champion.inputs["embeddings"] if champion else "")
-    if not embeddings:
-        return None
-    last = load(store, "embeddings", embeddings)
-    if (last.inputs["encoder"], last.manifest.recipe.params["variant"]) == (encoder.id, variant):
-        return last
-    if base:
-        given = f"base {last.id} by another encoder or variant"
-        raise InputError(given, f"embeddings by encoder {encoder.id}", "leave out --base")
-    return None

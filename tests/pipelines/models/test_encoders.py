@@ -26,6 +26,7 @@ from pipelines.models.quantization import quantize
 from pipelines.retrieval.release import load_release
 from pipelines.steps.refresh_embeddings.export_encoder import MINILM, _folder
 from pipelines.store.artifacts import load_exactly
+from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
 from tests.corpora import write_corpus
@@ -296,6 +297,89 @@ def test_a_corpus_without_two_queries_to_ask_is_refused_before_it_is_encoded(mad
 def test_a_query_variant_that_the_encoder_does_not_have_is_refused(made):
     with pytest.raises(InputError, match="onnx-int3"):
         call("choose_encoder", encoder=made.encoder, corpus=made.corpus, query_variant="onnx-int3", memory=False)
+
+
+# --- a first release ----------------------------------------------------------------------------------------------------
+
+NUMBERED = [Document(id=f"d{row:02}", text=f"{thing} number {row}") for row, thing in enumerate(THINGS)]
+native_bf16 = pytest.mark.skipif("openvino-bf16" not in backends.native_variants(), reason="no bf16 by this CPU and OpenVINO")
+
+
+def planned(made, corpus, **values):
+    return call("plan", corpus=corpus, encoder=made.encoder, **values)
+
+
+@native_bf16
+def test_a_first_release_takes_the_fastest_native_variant_that_ranks_as_fp32_does(made, monkeypatch):
+    corpus = write_corpus(NUMBERED)
+    first = planned(made, corpus, measure_from=10, choosing_share=1e6)
+    report = load_exactly(open_store(), "report", first.choice)
+    table = {row["variant"]: row for row in report.facts["table"]}
+    assert set(table) == {"onnx-fp32", "openvino-bf16"}, "int8 is chosen by hand"
+    faster = table["openvino-bf16"]["docs_per_s"] > table["onnx-fp32"]["docs_per_s"]
+    assert table["openvino-bf16"]["reason"] in ("", "slower")
+    assert first.variant == report.facts["variant"] == ("openvino-bf16" if faster else "onnx-fp32")
+    assert first.variant_reason == first.note == report.facts["sentence"]
+    assert first.variant_reason.startswith(f"{first.variant} is taken: ")
+    assert "all 15 documents" in report.text("report.html")
+    monkeypatch.setattr(Encoder, "encode_tokens", None)
+    assert planned(made, corpus, measure_from=10, choosing_share=1e6).choice == first.choice, "nothing is measured twice"
+
+
+@native_bf16
+def test_a_native_variant_that_ranks_otherwise_is_not_taken(made, monkeypatch):
+    encode_tokens = Encoder.encode_tokens
+
+    def noisy(self, tokens):
+        vectors = encode_tokens(self, tokens)
+        if self.variant == "onnx-fp32":
+            return vectors
+        noise = [np.random.default_rng([int(token) for token in row]).normal(0, 0.03, vectors.shape[1]) for row in tokens]
+        moved = vectors + np.array(noise, np.float32)
+        return moved / np.linalg.norm(moved, axis=1, keepdims=True)
+
+    monkeypatch.setattr(Encoder, "encode_tokens", noisy)
+    first = planned(made, write_corpus(NUMBERED), measure_from=10, choosing_share=1e6)
+    assert first.variant == "onnx-fp32"
+    assert "no other may be taken (openvino-bf16: fidelity 0.9" in first.variant_reason
+
+
+def test_where_measuring_does_not_pay_nothing_is_measured(made, monkeypatch):
+    corpus = write_corpus(NUMBERED)
+    few = planned(made, corpus)
+    assert (few.variant, few.choice, few.note) == ("onnx-fp32", "", "")
+    assert few.variant_reason == "onnx-fp32 is taken: 15 documents are too few to measure other variants"
+    assert "it was named" in planned(made, corpus, variant="onnx-int8-weights").variant_reason
+    assert "a dry run measures no other" in planned(made, corpus, measure_from=10, dry_run=True).variant_reason
+    if "openvino-bf16" in backends.native_variants():
+        dear = planned(made, corpus, measure_from=10)
+        assert (dear.variant, dear.choice) == ("onnx-fp32", "")
+        assert "measuring others would cost more than 10 % of the 0 s that it needs" in dear.variant_reason
+        asked_in_tests = [Query(id=f"q{row}", text=f"{thing} number", split="test") for row, thing in enumerate(THINGS)]
+        unasked = planned(made, write_corpus(NUMBERED, asked_in_tests), measure_from=10, choosing_share=1e6)
+        assert "titles 0 may be asked (none that is a test query)" in unasked.variant_reason
+    monkeypatch.setattr(backends, "cpu_features", frozenset)
+    plain = planned(made, corpus, measure_from=10, choosing_share=1e6)
+    assert plain.variant_reason == "onnx-fp32 is taken: the encoder has no variant that this machine computes natively"
+
+
+def test_a_refresh_keeps_the_champions_encoder_and_variant_on_any_machine(trained):
+    store = trained.store
+    Journal(store).append("deploy", trained.release, "a test", Routing(champion=trained.release), who="test")
+    native = call("export_encoder", variants=["native"])
+    assert (native.encoder, native.found) == (trained.encoder, True), "exported without bf16, and kept"
+    kept = call("plan", corpus=trained.corpus, measure_from=10, choosing_share=1e6)
+    assert (kept.variant, kept.added, kept.choice) == ("onnx-fp32", 0, "")
+    assert kept.variant_reason == "onnx-fp32 is kept: the vectors before are by it"
+
+
+def test_native_variants_are_those_of_the_machine(monkeypatch):
+    monkeypatch.setattr(backends, "cpu_features", frozenset)
+    assert backends.native_variants() == []
+    monkeypatch.setattr(backends, "cpu_features", lambda: frozenset(["avx512_bf16"]))
+    assert backends.native_variants() == ["openvino-bf16"]
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda _: None)
+    assert backends.native_variants() == []
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------

@@ -100,6 +100,30 @@ def test_no_password_in_an_address(cluster, monkeypatch, name, address):
         pods()
 
 
+@pytest.mark.parametrize("spot", [None, False])
+def test_a_pod_that_encodes_asks_for_the_cpu_of_its_variant(cluster, monkeypatch, spot):
+    """A node has what the variant needs, or is not labelled at all: there the step says what is missing."""
+    from operators.step import StepOperator
+
+    from pipelines.steps.refresh_embeddings.embed import embed
+
+    if spot is not None:
+        monkeypatch.setenv("RATCHET_PROFILES", '{"cpu": {"spot": false}}')
+    values = {"corpus": "c0ffee", "encoder": "abba", "variant": "openvino-bf16"}
+    pod = pod_of(StepOperator(step=embed, step_params=values), -1)
+    terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    own = [[one for one in term["matchExpressions"] if "feature.node" in one["key"]] for term in terms]
+    assert own == [
+        [{"key": "feature.node.kubernetes.io/cpu-cpuid.AVX512BF16", "operator": "In", "values": ["true"]}],
+        [{"key": "feature.node.kubernetes.io/cpu-model.vendor_id", "operator": "DoesNotExist"}],
+    ]
+    assert [len(term["matchExpressions"]) for term in terms] == [1, 1] if spot is None else [6, 6]
+    plain = pod_of(StepOperator(step=embed, step_params={**values, "variant": "onnx-fp32"}), -1)
+    assert "feature.node" not in yaml.safe_dump(plain)
+    validate = pytest.importorskip("kubernetes_validate")
+    validate.validate({**pod, "apiVersion": "v1", "kind": "Pod"}, "1.31", strict=True)
+
+
 def test_valid_for_kubernetes(cluster):
     validate = pytest.importorskip("kubernetes_validate")
     for operator, map_index in pods().values():

