@@ -2,7 +2,8 @@
 
 The share of a unit's requests below a value is a ratio, so that its error is known; the quantile's bounds are the quantiles at
 that share's bounds (A. Deng, U. Knoblich and J. Lu, KDD 2018, section 4). Requests of one user are not independent, so there is
-no confidence sequence of such a quantile: it is shown at one look, and never decides while the experiment runs.
+no confidence sequence of their quantile. Of a log whose every row is another unit there is one, by the exact test of shares: it
+is shown, too. A quantile never decides while the experiment runs.
 """
 
 import math
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pipelines.experiments.design import Metric
 from pipelines.experiments.effects import Effect, Mode, Span
 from pipelines.experiments.units import EXACT_QUANTILES, UnitTable
+from pipelines.statistics.sequential import quantile_ranks
 
 POINTS = 60
 
@@ -53,6 +55,9 @@ class _Group:
     value: float
     error: float
     units: int
+    low: float = -math.inf
+    """Bounds that hold at every look, where the rows are independent."""
+    high: float = math.inf
 
 
 def _quantile(table: UnitTable, number: int, place: int, metric: Metric) -> _Group:
@@ -62,9 +67,10 @@ def _quantile(table: UnitTable, number: int, place: int, metric: Metric) -> _Gro
     value = table.rows(f"SELECT {name}(v{number}, {level}) {rows}")[0][0]
     if value is None:
         return _Group(math.nan, math.nan, 0)
-    unit = "unit" if table.form == "events" else "CAST(NULL AS VARCHAR)"
-    inner = f"SELECT sum(CAST(v{number} <= {float(value)!r} AS DOUBLE)) AS below, CAST(count(*) AS DOUBLE) AS total {rows}"
-    inner += f" GROUP BY {unit}" if table.form == "events" else ""
+    below_it = f"CAST(v{number} <= {float(value)!r} AS DOUBLE)"
+    inner = f"SELECT {below_it} AS below, CAST(1 AS DOUBLE) AS total {rows}"
+    if table.identified:
+        inner = f"SELECT sum({below_it}) AS below, CAST(count(*) AS DOUBLE) AS total {rows} GROUP BY unit"
     units, below, total, var_below, var_total, shared = table.rows(
         f"SELECT count(*), avg(below), avg(total), var_samp(below), var_samp(total), covar_samp(below, total) FROM ({inner})"
     )[0]
@@ -75,7 +81,24 @@ def _quantile(table: UnitTable, number: int, place: int, metric: Metric) -> _Gro
     low, high = (
         table.rows(f"SELECT {name}(v{number}, {min(max(level + side * error, 0.0), 1.0)}) {rows}")[0][0] for side in (-1, 1)
     )
-    return _Group(float(value), (float(high) - float(low)) / 2, int(units))
+    bounds = _at_every_look(table, f"v{number}", rows, level)
+    return _Group(float(value), (float(high) - float(low)) / 2, int(units), *bounds)
+
+
+def _at_every_look(table: UnitTable, value: str, rows: str, probability: float) -> tuple[float, float]:
+    """Bounds of a quantile of independent units at every look, each at half the error, since two of them are compared."""
+    count, units = table.rows(f"SELECT count(*), count(DISTINCT unit) {rows}")[0]
+    if table.form != "units" or count > EXACT_QUANTILES or (table.identified and units < count):
+        return -math.inf, math.inf
+    level = table.design.alpha / len(table.design.treatments) / 2
+    ranks = quantile_ranks(int(count), probability, level)
+
+    def at(rank: int) -> float:
+        if not 1 <= rank <= count:
+            return -math.inf if rank < 1 else math.inf
+        return float(table.rows(f"SELECT {value} {rows} ORDER BY {value} LIMIT 1 OFFSET {rank - 1}")[0][0])
+
+    return at(ranks[0]), at(ranks[1])
 
 
 def _effect(table: UnitTable, number: int, treatment: str, control: _Group, other: _Group, level: float, mode: Mode) -> Effect:
@@ -93,9 +116,11 @@ def _effect(table: UnitTable, number: int, treatment: str, control: _Group, othe
         stretch = float(ndtri(1 - level / 2)) * spread
         relative = Span(math.exp(log) - 1, math.exp(log - stretch) - 1, math.exp(log + stretch) - 1)
         pvalue = min(1.0, 2 * float(ndtr(-abs(difference / error))) * len(table.design.treatments))
-    unknown = Span(math.nan, -math.inf, math.inf)
+    unknown = sequence = Span(math.nan, -math.inf, math.inf)
+    if control.low > 0 and other.low > 0:
+        sequence = Span(relative.estimate, other.low / control.high - 1, other.high / control.low - 1)
     deciding = relative if mode.over else unknown
     return Effect(
         metric.name, table.sources[number].role, metric.kind, metric.direction, treatment, (control.units, other.units),
-        control.value, other.value, absolute, deciding, relative, unknown, pvalue, 1.0, pvalue if mode.over else 1.0, level,
+        control.value, other.value, absolute, deciding, relative, sequence, pvalue, 1.0, pvalue if mode.over else 1.0, level,
     )  # fmt: skip

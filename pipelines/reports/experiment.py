@@ -297,7 +297,8 @@ def _method(analysis: "Analysis") -> Iterator[str]:
     )
     yield (
         "Sequences: asymptotic confidence sequences (Waudby-Smith et al. 2024), narrowest at the planned number of units;"
-        " few outcomes: the exact multinomial test (Lindon and Malek 2022). Quantiles have none, since requests of one unit"
+        " few outcomes: the exact multinomial test (Lindon and Malek 2022). Quantiles of requests have none, since requests"
+        " of one unit"
         " are not independent."
     )
     yield "Units are counted on the day of their first exposure, with all their outcomes that the log has."

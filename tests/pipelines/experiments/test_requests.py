@@ -37,6 +37,19 @@ def test_a_slower_variant_is_seen_in_shares_and_quantiles(analyze):
     assert p95["sequential"]["low"] is None, "requests of a user are not independent: there is no sequence"
 
 
+def test_a_quantile_of_independent_units_has_a_sequence(analyze):
+    random = np.random.default_rng(9)
+    rows = [
+        {"user_id": f"u{n}", "variant": ("control", "treatment")[n % 2], "minutes": float(random.lognormal(2, 1))}
+        for n in range(6000)
+    ]
+    metric = {"name": "median", "kind": "quantile", "column": "minutes", "quantile": 0.5}
+    _, analysis = analyze(rows, design=declared(primary=metric, start=None, planned_stop=None))
+    effect = analysis["effects"][0]
+    assert effect["sequential"]["low"] < effect["fixed"]["low"] < 0 < effect["fixed"]["high"] < effect["sequential"]["high"]
+    assert effect["relative"]["low"] is None, "it does not decide while the experiment runs"
+
+
 def test_a_clustered_quantile_holds_the_truth_where_rows_alone_would_not(tmp_path):
     """A/A logs: the ratio of the quantiles is 1. Intervals of independent rows would cover less."""
     covered = []
