@@ -72,7 +72,7 @@ def _shown(counts: Floats, weights: Floats) -> str:
     expected = weights / weights.sum()
     return (
         " : ".join(f"{count / counts.sum():.2%}" for count in counts)
-        + " where "
+        + " of the units where "
         + " : ".join(f"{share:.2%}" for share in expected)
         + " was expected"
     )
@@ -91,9 +91,11 @@ def _sample_ratio(table: UnitTable, counts: Floats, over: bool, declared: bool) 
             )
         ]
     anytime = float(np.min(multinomial_pvalue(counts.cumsum(0), weights)))
-    checks = [_judged("sample ratio, at every look", anytime, f"Units: {_shown(total, weights)}.")]
+    checks = [_judged("sample ratio, at every look", anytime, f"The variants have {_shown(total, weights)}.")]
     if over:
-        checks.append(_judged("sample ratio", fixed_ratio_pvalue(total, weights), f"Units: {_shown(total, weights)}."))
+        checks.insert(
+            0, _judged("sample ratio", fixed_ratio_pvalue(total, weights), f"The variants have {_shown(total, weights)}.")
+        )
     return checks
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,11 @@ def _duration(analysis: "Analysis") -> str:
 def _pictures(analysis: "Analysis") -> Iterator[Picture]:
     rows = [_line(analysis, effect) for effect in analysis.effects if effect.kind != "quantile" or analysis.mode.over][:DRAWN]
     deciding = "one look at the end" if analysis.mode.over else "every look"
+    invalid = analysis.verdict.outcome == "invalid"
+    if invalid:
+        rows = [replace(row, tone="muted") for row in rows]
     yield Picture(
-        "Effects, relative to control",
+        "Effects that can't be trusted: a check failed" if invalid else "Effects, relative to control",
         f"Each line is an interval that is valid at {deciding}; the first metric decides. Green: better for sure, red: worse"
         " for"
         " sure, orange: not decided. A dashed red mark is a guardrail's margin.",
@@ -92,7 +96,8 @@ def _pictures(analysis: "Analysis") -> Iterator[Picture]:
             f"{primary.metric} by segment",
             "Intervals and colours are corrected for the number of segments (Holm). Segments explain, they do not decide.",
             charts.forest(
-                [_segment_line(effect, analysis.design.alpha) for effect in analysis.segments[:DRAWN]], "change against control"
+                [_segment_line(effect, 0 if invalid else analysis.design.alpha) for effect in analysis.segments[:DRAWN]],
+                "change against control",
             ),
             [_numbers(effect) for effect in analysis.segments],
         )

@@ -106,7 +106,10 @@ def test_a_lost_tenth_of_one_arm_is_invalid_whatever_the_effect(analyze):
     rows = [row for number, row in enumerate(units(20_000, effect=EFFECT)) if row["variant"] == "control" or number % 10]
     result, analysis = analyze(rows, design=declared())
     assert result.verdict == "invalid"
-    assert "Sample ratio" in result.sentence
+    assert "Sample ratio: The variants have" in result.sentence
+    page = load(open_store(), "experiment", result.experiment).text("report.html")
+    assert "Effects that can&#39;t be trusted" in page
+    assert "var(--good, #" not in page, "nothing that is drawn looks like a gain"
     assert {check["name"] for check in analysis["checks"] if check["status"] == "failed"} >= {
         "sample ratio",
         "sample ratio, at every look",
