@@ -9,8 +9,11 @@ from typing import Any
 import click
 
 from pipelines.cli.commands import guarded, parse_values, run_step
+from pipelines.contract import load_step
 from pipelines.logs import log
 from pipelines.settings import install_command, missing_packages, settings
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
 
 
 def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any]:
@@ -29,12 +32,16 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
     Raises:
         StepError: a step could not do its work, or a check of level fail failed.
     """
-    corpus = run_step("ingest", **ingest).corpus
+    ingested = run_step("ingest", **ingest)
+    corpus = ingested.corpus
     if missing := missing_packages("quality"):
         log().warning("data is not checked", missing=missing, fix=install_command("quality"))
     else:
         run_step("check", corpus=corpus)
-    encoder = run_step("export_encoder", variants=["native"]).encoder
+    # A first release of fewer documents is encoded by fp32 without measuring, so no other variant is needed.
+    small = ingested.documents < load_step("plan").params.model_fields["measure_from"].default
+    native = Journal(open_store()).routing.champion or not small
+    encoder = run_step("export_encoder", **({"variants": ["native"]} if native else {})).encoder
     planned = run_step("plan", corpus=corpus, encoder=encoder)
     parts = {"corpus": corpus, "encoder": encoder, "variant": planned.variant, "base": planned.base}
     shards = [run_step("embed", **parts, shard=shard).shard for shard in planned.shards]

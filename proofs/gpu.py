@@ -49,7 +49,7 @@ class Sizes:
 
 
 WHOLE = Sizes(documents=0, queries=2000, texts=20_000, vectors=200_000)
-REHEARSED = Sizes(documents=40, queries=40, texts=40, vectors=3000, batch_tokens=BATCH_TOKENS[:2])
+REHEARSED = Sizes(documents=16, queries=16, texts=12, vectors=1000, batch_tokens=BATCH_TOKENS[:1])
 
 
 @dataclass

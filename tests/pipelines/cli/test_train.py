@@ -1,7 +1,10 @@
 """The whole train in one process, and the three harms of the demo's second act."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,8 @@ from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.train import train
+from tests.conftest import Trained
+from tests.sharing import built_once
 
 FAILING_SUITE = """
 name: more documents than there are
@@ -23,12 +28,25 @@ checks:
 """
 
 
+@pytest.fixture(scope="session")
+def _served_once(_trained_once: Trained, tmp_path_factory) -> tuple[Path, str]:
+    def build(folder: Path) -> str:
+        shutil.copytree(_trained_once.home, folder / "home", copy_function=os.link)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_HOME", str(folder / "home"))
+            answer = train()
+        assert answer["served"], answer
+        return str(answer["release"])
+
+    folder, release = built_once(tmp_path_factory, "served", build)
+    return folder / "home", release
+
+
 @pytest.fixture
-def served(trained):
+def served(_served_once: tuple[Path, str], _trained_once: Trained, home: Path) -> Trained:
     """A home whose champion is a release of the icons, with the stages that are best by their dev queries."""
-    answer = train()
-    assert answer["served"], answer
-    return replace(trained, release=answer["release"])
+    shutil.copytree(_served_once[0], home, copy_function=os.link)
+    return replace(_trained_once, home=home, release=_served_once[1])
 
 
 def forward_passes(store):
