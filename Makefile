@@ -41,7 +41,7 @@ train: install ## The same train in one process, without Airflow
 doctor: install ## Say what this machine lacks, and the fix
 	@$(RUN) -m pipelines doctor
 
-test: install-test ## Run every test, on all cores; writes build/bench/tests.json (at most 10 minutes on 2 fast cores)
+test: install-test ## Run every test, on all cores; writes build/bench/tests.json
 	@$(RUN) -m pytest -n $(WORKERS) --max-worker-restart 0 --write-figures bench/tests
 
 coverage: install-test ## The same, with what no test touches: a table, and build/coverage/index.html

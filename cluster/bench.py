@@ -4,6 +4,7 @@ Writes build/bench/cluster.json. K8S_IMAGE names another image (see local.py); t
 """
 
 import json
+import os
 import shutil
 import signal
 import statistics
@@ -16,10 +17,11 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from cluster.local import Cluster, NoCluster, airflow_environment, cluster
 from cluster.parity import chain
-from cluster.platform import SEED, Platform, airflow_connection, environment_with, platform
+from cluster.platform import SEED, Platform, airflow_connection, platform
 from demo.services import is_healthy
 from tests.conftest import PROJECT
 from tests.figures import write_figures
@@ -40,7 +42,7 @@ def pod_overhead_s(p: Platform) -> dict[str, float]:
 
     settings = {**airflow_environment(p.cluster, Path(HOME), p.cluster.kubeconfig), "RATCHET_RUNTIME": "kubernetes"}
     settings |= airflow_connection(p.s3, str(p.store.endpoint))
-    with environment_with(settings):
+    with patch.dict(os.environ, settings):
         sys.path.insert(0, str(Path(HOME) / "config"))
         from kubernetes.client import ApiClient
         from operators.step import StepOperator

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote, urlsplit
 
 import psutil
@@ -142,7 +143,7 @@ def platform(
         cluster_network = stack.enter_context(relay("127.0.0.1", cluster.server()))
         kubeconfig = cluster.through(cluster_network.port, folder)
         store_settings = {**s3.environment, "RATCHET_STORE": f"{bucket}/store", "RATCHET_S3_ENDPOINT": endpoint}
-        stack.enter_context(environment_with({**store_settings, "RATCHET_HOME": str(folder / "home")}))
+        stack.enter_context(patch.dict(os.environ, {**store_settings, "RATCHET_HOME": str(folder / "home")}))
         store = Store(f"{bucket}/store", endpoint, folder / "cache")
         encoder_id = copied(encoder, store) if encoder else str(call("export_encoder").encoder)
         variables = {**store_settings, **airflow_connection(s3, endpoint), "RATCHET_RUNTIME": runtime, **settings}
@@ -165,17 +166,6 @@ def airflow_connection(s3: S3, endpoint: str) -> dict[str, str]:
     connection = {"conn_type": "aws", "login": s3.access_key, "password": s3.secret_key, "extra": extra}
     emptied = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "")
     return {"AIRFLOW_CONN_STORE": json.dumps(connection), "RATCHET_AWS_CONNECTION": "store", **emptied}
-
-
-@contextlib.contextmanager
-def environment_with(changes: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextlib.contextmanager

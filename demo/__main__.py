@@ -122,10 +122,10 @@ def follow(airflow: AirflowApi, dag: str, conf: dict[str, Any]) -> list[dict[str
 
 def _print_task(task: dict[str, Any]) -> None:
     if "progress" in task:
-        print(f"  ...   {task['dag_id']:<19} {task['task_id']:<18} {task['progress']}", flush=True)
+        print(f"  ...   {task['dag_id']:<19} {task['task_id']:<19} {task['progress']}", flush=True)
         return
     mark = {"success": "done", "skipped": "skip", "failed": "FAIL"}.get(task["state"], task["state"])
-    print(f"  {mark:<5} {task['dag_id']:<19} {task['task_id']:<18} {task['duration'] or 0:5.1f} s", flush=True)
+    print(f"  {mark:<5} {task['dag_id']:<19} {task['task_id']:<19} {task['duration'] or 0:5.1f} s", flush=True)
 
 
 def forward_passes(store: Store) -> int:

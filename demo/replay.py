@@ -58,7 +58,7 @@ def replay(client: httpx.Client, design: Design, topics: Topics, users: int, see
         design: the experiment, whose variants are champion and challenger.
         topics: the judged queries.
         users: how many.
-        seed: of all draws; the same seed gives the same users, queries and wishes to click.
+        seed: of all draws; the same seed gives the same users and queries, and the same clicks on the same results.
 
     Raises:
         InputError: the server refuses a search.

@@ -18,12 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from pipelines.corpus.documents import Document, Qrel, Query, documents, qrels, queries
 from pipelines.corpus.icons import read_icons
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
-from proofs.strangers import environment, strangers
+from proofs.strangers import strangers
 from tests.conftest import PROJECT
 from tests.figures import write_figures
 from tests.pipelines.collections.input_cases import CASES, ingested
@@ -215,7 +216,7 @@ def round_trips(folder: Path) -> dict[str, int]:
 def from_s3(folder: Path, real: Real) -> bool:
     import boto3
 
-    with seaweedfs(folder / "seaweedfs") as server, environment(server.environment):
+    with seaweedfs(folder / "seaweedfs") as server, patch.dict(os.environ, server.environment):
         server.create_bucket("given")
         client = boto3.client("s3", endpoint_url=os.environ["RATCHET_S3_ENDPOINT"])
         for name, content in files_of(real, "csv", as_csv).items():

@@ -9,11 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from pipelines.corpus.documents import Document, Query, documents, qrels, queries
 from pipelines.store.artifacts import load_exactly
@@ -24,18 +24,6 @@ from tests.services import mlflow
 FOLDER = PROJECT.parent / "shared" / "strangers"
 CLOSE = 1e-4
 """Largest difference of a coordinate between an exported encoder and the folder's own library."""
-
-
-@contextmanager
-def environment(changes: dict[str, str]) -> Iterator[None]:
-    """The environment with other variables, for a while."""
-    before = dict(os.environ)
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @dataclass
@@ -229,7 +217,7 @@ def compact_dates(given: Path, _home: Path) -> bool:
 def model_of_others(given: Path, home: Path) -> bool:
     """Their alias stays, and the refusal names the setting; under a name of one's own all is well."""
     script = (given / "others.py").read_text()
-    with mlflow(home / "mlflow") as url, environment({"RATCHET_MLFLOW_URI": "", "MLFLOW_DISABLE_TELEMETRY": "true"}):
+    with mlflow(home / "mlflow") as url, patch.dict(os.environ, {"RATCHET_MLFLOW_URI": "", "MLFLOW_DISABLE_TELEMETRY": "true"}):
         assert "http://127.0.0.1:5055" in script
         subprocess.run([sys.executable, "-c", script.replace("http://127.0.0.1:5055", url)], check=True)
         trained = pipelines(".train", "--max-text", "1000000")
@@ -246,7 +234,7 @@ def model_of_others(given: Path, home: Path) -> bool:
 
 
 def pipelines_with(changes: dict[str, str], command: str, *options: str) -> Outcome:
-    with environment(changes):
+    with patch.dict(os.environ, changes):
         return pipelines(command, *options)
 
 
@@ -304,7 +292,7 @@ def strangers(folder: Path, only: tuple[str, ...] = ()) -> dict[str, int]:
             continue
         home = folder / case.name
         home.mkdir(parents=True)
-        with environment({"RATCHET_HOME": str(home / "home")}):
+        with patch.dict(os.environ, {"RATCHET_HOME": str(home / "home")}):
             good = number in CHECKS and _checked(CHECKS[number], case / "in", home)
         print(f"{'ok  ' if good else 'FAIL'} {case.name}", flush=True)
         right += good

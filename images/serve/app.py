@@ -21,11 +21,10 @@ from images.serve.errors import NotFound, add_error_handlers
 from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import State, Watcher, id_of
 from pipelines.corpus.documents import Document
-from pipelines.corpus.documents import Query as SearchQuery
 from pipelines.corpus.exposure import Click, Exposure, Policy, ShownDocument
 from pipelines.corpus.text_rules import LONGEST_HISTORY, LONGEST_ID, document_id, one_line
 from pipelines.errors import InputError, TryAgain
-from pipelines.retrieval.release import Release
+from pipelines.retrieval.release import Release, query_of
 from pipelines.retrieval.stages.fusion import CANDIDATES
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
@@ -108,9 +107,8 @@ def _search(dependencies: Dependencies, parameters: SearchRequest, user: str) ->
     started, state = time.perf_counter(), dependencies.watcher.state
     release = _routed_release(state, parameters.release)
     query, history = parameters.q or "", _known_ids(release, parameters.like)
-    asked = SearchQuery.model_construct(id="", text=query, split="test", history=tuple(history))
     depth = max(parameters.k, CANDIDATES) if parameters.explain else parameters.k
-    ranked = release.rank_stages([asked], depth, {})[0]
+    ranked = release.rank_stages([query_of(query, history)], depth, {})[0]
     exposure = Exposure(
         request_id=uuid.uuid4().hex,
         at=datetime.now(UTC),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.errors import CorruptArtifact
 from pipelines.store.artifacts import Artifact
+from pipelines.store.recipes import digest
 
 Split = Literal["train", "test"]
 TEST_TENTHS = 4
@@ -112,12 +113,7 @@ def dev_queries(train: Sequence[Query]) -> list[Query]:
     ['tree', 'dog', 'cat']
     """
     marked = [query for query in train if query.dev]
-    return marked or [query for query in train if int(digest_of(f"dev {query.text}")[:8], 16) % DEV_PART == 0]
-
-
-def digest_of(text: str) -> str:
-    """The sha256 of a text, 64 hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return marked or [query for query in train if int(digest(f"dev {query.text}".encode())[:8], 16) % DEV_PART == 0]
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:

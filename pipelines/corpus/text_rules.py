@@ -46,3 +46,12 @@ def one_line(text: str) -> str:
     if not 1 <= len(line) <= LONGEST_QUERY:
         raise ValueError(f"1 to {LONGEST_QUERY} characters that are not all blank")
     return line
+
+
+def folded(text: str) -> str:
+    """A query's text as two queries count as one: without case, one blank between words.
+
+    >>> folded(" Red  Shoe")
+    'red shoe'
+    """
+    return " ".join(text.casefold().split())

@@ -13,10 +13,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipelines.corpus.documents import Query, digest_of, queries
+from pipelines.corpus.documents import Query, queries
 from pipelines.corpus.interaction_arrays import InteractionArrays, interaction_arrays, time_at
 from pipelines.evaluation.baselines import RECENT_SHARE
 from pipelines.store.artifacts import Artifact
+from pipelines.store.recipes import digest
 
 DEV_QUANTILES = (0.6, 0.7, 0.8, 0.9)
 LONGEST = 50
@@ -69,7 +70,7 @@ def dev_histories(past: PastOfCorpus) -> DevHistories:
         asked |= {query.id: (query, relevant, seen) for query, relevant, seen in _asked_at(past, cutoff)}
     users = sorted(asked)
     if len(users) > MOST:
-        users = sorted(sorted(users, key=lambda user: digest_of(f"dev {user}"))[:MOST])
+        users = sorted(sorted(users, key=lambda user: digest(f"dev {user}".encode()))[:MOST])
     return DevHistories(
         [asked[user][0] for user in users],
         {user: dict.fromkeys(asked[user][1], 1) for user in users},

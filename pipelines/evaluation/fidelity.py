@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.corpus.documents import Document, documents, qrels, queries
+from pipelines.corpus.text_rules import folded
 from pipelines.errors import InputError
 from pipelines.models.encoder import Vectors
 from pipelines.statistics.intervals import Floats, interval
@@ -74,8 +75,8 @@ def sample_queries(corpus: Artifact, count: int = QUERIES) -> list[FidelityQuery
     """
     judged = qrels(corpus)
     text_queries = [query for query in queries(corpus) if not query.history]
-    test = {normalized(query.text) for query in text_queries if query.split == "test"}
-    train = {normalized(query.text): query.text for query in text_queries if query.split == "train" and judged.get(query.id)}
+    test = {folded(query.text) for query in text_queries if query.split == "test"}
+    train = {folded(query.text): query.text for query in text_queries if query.split == "train" and judged.get(query.id)}
     sampled = heapq.nsmallest(count, train.keys() - test, key=_draw)
     words = median_low(len(text.split()) for text in train) if train else TITLE_WORDS
     titles = _sample_titles(documents(corpus), words, count - len(sampled), test | train.keys())
@@ -93,7 +94,7 @@ def _sample_titles(documents: Iterable[Document], words: int, count: int, exclud
     sampled: dict[str, FidelityQuery] = {}
     for document in documents if count > 0 else ():
         text = " ".join((document.title or document.text).split()[:words])
-        key = normalized(text)
+        key = folded(text)
         if not key or key in excluded or key in sampled:
             continue
         entry = (-_draw(key), key)
@@ -105,11 +106,6 @@ def _sample_titles(documents: Iterable[Document], words: int, count: int, exclud
             continue
         sampled[key] = FidelityQuery(text, document.id)
     return [sampled[key] for _, key in sorted(heap, reverse=True)]
-
-
-def normalized(text: str) -> str:
-    """A query's text without case and repeated white space, by which it is recognized as a test query's."""
-    return " ".join(text.lower().split())
 
 
 def _draw(text: str) -> int:

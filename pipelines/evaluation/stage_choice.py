@@ -168,7 +168,7 @@ def cross_fitted(names: Sequence[str], scores: Sequence[DevScores]) -> tuple[Can
 def default_candidate(names: Collection[str], kind: QueryKind) -> Candidate:
     """What is taken where nothing can be measured: the stated weights of those retrievers that are there."""
     weights = {name: weight for name, weight in DEFAULT_WEIGHTS[kind].items() if name in names} or {DENSE: 1.0}
-    return Candidate(weights, "weighted" if len(weights) > 1 else None)
+    return Candidate(weights, "weighted") if len(weights) > 1 else Candidate(dict.fromkeys(weights, 1.0))
 
 
 def measure_candidates(names: Sequence[str], kind: QueryKind, scores: Sequence[DevScores]) -> list[MeasuredCandidate]:
@@ -235,7 +235,7 @@ class Choice:
     stages: list[StageCard]
     """Empty: encoder and index alone."""
     sentence: str
-    how: Literal["measured", "default", "champion's", "named"]
+    how: Literal["measured", "default", "kept", "named"]
     dev_queries: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     """A row for each candidate that was measured, as `row_of` makes it."""
@@ -318,7 +318,7 @@ def champion_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Choice:
             "pass it, or choose anew with --take best",
         )
     stages = [card.model_copy(update={"artifact": artifacts[card.stage]}) if card.artifact else card for card in cards]
-    return Choice(stages, f"{named(stages) or DENSE}: the stages of champion {champion.id[:8]} are kept.", "champion's")
+    return Choice(stages, f"{named(stages) or DENSE}: the stages of champion {champion.id[:8]} are kept.", "kept")
 
 
 def champion_text_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Choice:
@@ -327,7 +327,7 @@ def champion_text_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Ch
     kept = [card for card in cards if (card.answers("text") if card.stage == FUSION else "text" in answered(card))]
     stages = [card.model_copy(update={"artifact": artifacts.get(card.stage, card.artifact)}) for card in kept]
     names = named(stages) or DENSE
-    return Choice(stages, f"{names}: the stages of champion {champion.id[:8]} are kept.", "champion's")
+    return Choice(stages, f"{names}: the stages of champion {champion.id[:8]} are kept.", "kept")
 
 
 def named_choice(take: str, artifacts: Mapping[str, str]) -> Choice:

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.corpus.documents import Document, documents, queries
+from pipelines.corpus.text_rules import folded
 from pipelines.errors import InputError
 from pipelines.evaluation.fidelity import (
     LEAST_FIDELITY,
@@ -31,7 +32,6 @@ from pipelines.evaluation.fidelity import (
     QUERIES,
     FidelityQuery,
     measure_fidelity,
-    normalized,
     sample_queries,
     why_unfaithful,
 )
@@ -139,8 +139,8 @@ def draw_sample(corpus: Artifact, most: int, count: int = QUERIES, rule: NoRelev
             "use onnx-fp32, which needs no choice, or ingest more documents or train queries",
         )
     train = judged_topics(corpus, "train", rule)
-    test = {normalized(query.text) for query in queries(corpus, "test")}
-    texts = [query for query in train.queries if not query.history and normalized(query.text) not in test]
+    test = {folded(query.text) for query in queries(corpus, "test")}
+    texts = [query for query in train.queries if not query.history and folded(query.text) not in test]
     kept = sorted(heapq.nsmallest(count, texts, key=lambda query: digest(query.id.encode())), key=lambda query: query.id)
     topics = replace(train, queries=kept, qrels={query.id: train.qrels[query.id] for query in kept})
     judged = {document for grades in topics.qrels.values() for document in grades}

@@ -115,7 +115,7 @@ class Release:
 
     def search(self, queries: list[str], k: int) -> list[list[tuple[str, float]]]:
         """The k best document ids of each query text with their score, best first; without stages the score is the cosine."""
-        return self.rank([_query(text=text) for text in queries], k, {})
+        return self.rank([query_of(text) for text in queries], k, {})
 
     def search_like(
         self, histories: Sequence[Sequence[str]], k: int, left_out: Sequence[Collection[str]] = ()
@@ -130,7 +130,7 @@ class Release:
             k: documents for each history.
             left_out: for each history, more documents that must not be among its results; empty: none.
         """
-        queries = [_query(history=tuple(history)) for history in histories]
+        queries = [query_of(history=history) for history in histories]
         return [ranked.result for ranked in self._rank(queries, k, left_out or [()] * len(queries), 2048)]
 
     def known(self, ids: Sequence[str]) -> list[str]:
@@ -221,8 +221,9 @@ class Release:
         return results
 
 
-def _query(text: str = "", history: tuple[str, ...] = ()) -> Query:
-    return Query.model_construct(id="", text=text, split="test", history=history)
+def query_of(text: str = "", history: Sequence[str] = ()) -> Query:
+    """A query that is asked now and stands in no corpus: a text, or the documents of a history."""
+    return Query.model_construct(id="", text=text, split="test", history=tuple(history))
 
 
 def _history_batches(numbers: list[int]) -> list[list[int]]:

@@ -8,7 +8,7 @@ import pytest
 from kubernetes.client import ApiClient
 
 from cluster.faults import FAULTS, SHARDS, Fault, check, drained
-from cluster.local import NoCluster, cluster
+from cluster.local import NoCluster, cluster, until
 from cluster.platform import platform
 from cluster.witness import log_entries, redone
 from pipelines.store.artifacts import load
@@ -57,7 +57,7 @@ def test_one_pod(p, seen):
     labels = {name: json.loads(one)["metadata"]["labels"] for one in seen if '"containers"' in one for name in ["pod"]}
     assert labels["pod"]["dag_id"] == "one_pod"
     assert labels["pod"]["app.kubernetes.io/component"] == "ingest"
-    assert p.cluster.pods() == []
+    until(lambda: p.cluster.pods() == [], 60, "end of the finished pod, which the API still lists while it goes")
     assert lineage_parents(p, result["corpus"]) == {p.task("one_pod", run, "ingest")["id"]}
     log = p.log("one_pod", run, "ingest")
     assert "committed kind=corpus" in log

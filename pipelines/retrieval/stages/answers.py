@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -81,6 +82,23 @@ class DocumentScores:
     def of(self, documents: Sequence[str]) -> Scores:
         """See `Answer.of`."""
         return self.scores[[self.positions[document] for document in documents]]
+
+
+@dataclass(frozen=True)
+class DocumentScorer:
+    """What retrievers share that score every document of a corpus."""
+
+    ids: Sequence[str]
+    """Document ids of the corpus, sorted."""
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Place in `ids` by document id."""
+        return {document: row for row, document in enumerate(self.ids)}
+
+    def scored(self, scores: Scores) -> DocumentScores:
+        """The answer with these scores, float32, (documents,)."""
+        return DocumentScores(self.ids, self.positions, scores)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ before that time, so that stages can be chosen by what came after it. Each has t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import CorruptArtifact
-from pipelines.retrieval.stages.answers import AskedQuery, DocumentScores, Scores
+from pipelines.retrieval.stages.answers import AskedQuery, DocumentScorer, DocumentScores, Scores
 from pipelines.store.artifacts import Artifact
 
 KIND = "recommender"
@@ -32,21 +32,15 @@ def dev_model(time: int) -> str:
 
 
 @dataclass(frozen=True)
-class Collaborative:
+class Collaborative(DocumentScorer):
     """A matrix whose rows say what speaks for which other documents."""
 
-    ids: Sequence[str]
-    """Document ids of the corpus, sorted."""
     starts: NDArray[np.int64]
     """Where the row of each document begins in `columns`; one more at the end."""
     columns: NDArray[np.int32]
     weights: Scores
     bounded: ClassVar[bool] = False
     uses_vectors: ClassVar[bool] = False
-    positions: dict[str, int] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "positions", {document: row for row, document in enumerate(self.ids)})
 
     def answer(self, asked: AskedQuery) -> DocumentScores | None:
         """The sum of the rows of the history's documents; none where nobody had chosen any of them."""
@@ -57,7 +51,7 @@ class Collaborative:
             return None
         weights = np.concatenate([self.weights[span] for span in spans])
         scores = np.bincount(columns, weights, minlength=len(self.ids)).astype(np.float32)
-        return DocumentScores(self.ids, self.positions, scores)
+        return self.scored(scores)
 
 
 def write_model(

@@ -7,7 +7,7 @@ training query), `judged.npz` (its documents and gains, by CSR) and `texts.json`
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -15,29 +15,19 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.corpus.text_rules import folded
 from pipelines.errors import CorruptArtifact
 from pipelines.models.encoder import Vectors
-from pipelines.retrieval.stages.answers import AskedQuery, DocumentScores, Scores
+from pipelines.retrieval.stages.answers import AskedQuery, DocumentScorer, DocumentScores, Scores
 from pipelines.store.artifacts import Artifact
 
 KIND = "known_queries"
 
 
-def normalized(text: str) -> str:
-    """A query's text as queries are held equal: lower case, one blank between words.
-
-    >>> normalized(" Red  Shoe")
-    'red shoe'
-    """
-    return " ".join(text.casefold().split())
-
-
 @dataclass(frozen=True)
-class KnownQueries:
+class KnownQueries(DocumentScorer):
     """Judged training queries with their vectors, and the gains of their documents."""
 
-    ids: Sequence[str]
-    """Document ids of the corpus, sorted."""
     texts: Sequence[str]
     vectors: Vectors
     """float32, (training queries, dimensions), of unit length."""
@@ -49,16 +39,12 @@ class KnownQueries:
     """Whether a query's own text does not count among the training queries."""
     bounded: ClassVar[bool] = True
     uses_vectors: ClassVar[bool] = True
-    positions: dict[str, int] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "positions", {document: row for row, document in enumerate(self.ids)})
 
     @cached_property
     def _by_text(self) -> dict[str, list[int]]:
         rows: dict[str, list[int]] = {}
         for row, text in enumerate(self.texts):
-            rows.setdefault(normalized(text), []).append(row)
+            rows.setdefault(folded(text), []).append(row)
         return rows
 
     @cached_property
@@ -72,10 +58,10 @@ class KnownQueries:
             return None
         cosines = self.vectors @ asked.vector
         if self.held_out:
-            cosines[self._by_text.get(normalized(asked.query.text), [])] = 0
+            cosines[self._by_text.get(folded(asked.query.text), [])] = 0
         scores = np.zeros(len(self.ids), np.float32)
         np.maximum.at(scores, self.documents, cosines[self._judged] * self.gains)
-        return DocumentScores(self.ids, self.positions, scores)
+        return self.scored(scores)
 
 
 def write_known_queries(

@@ -8,7 +8,7 @@ columns of a sparse matrix. Searching needs NumPy and the stemmer alone. The art
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import InputError
-from pipelines.retrieval.stages.answers import AskedQuery, DocumentScores, Scores
+from pipelines.retrieval.stages.answers import AskedQuery, DocumentScorer, DocumentScores, Scores
 from pipelines.store.artifacts import Artifact
 
 KIND = "lexical"
@@ -110,11 +110,9 @@ def _stop_words(language: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Lexical:
+class Lexical(DocumentScorer):
     """A BM25 index of documents."""
 
-    ids: Sequence[str]
-    """Document ids, sorted."""
     analysis: Analysis
     columns: dict[str, int]
     """Column by word."""
@@ -124,10 +122,6 @@ class Lexical:
     scores: Scores
     bounded: ClassVar[bool] = False
     uses_vectors: ClassVar[bool] = False
-    positions: dict[str, int] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "positions", {document: row for row, document in enumerate(self.ids)})
 
     def answer(self, asked: AskedQuery) -> DocumentScores:
         """BM25 scores of the query's text; a document that shares no word with it has 0."""
@@ -141,7 +135,7 @@ class Lexical:
             if column is not None:
                 found = slice(self.starts[column], self.starts[column + 1])
                 scores[self.rows[found]] += self.scores[found]  # a document is once in a column
-        return DocumentScores(self.ids, self.positions, scores)
+        return self.scored(scores)
 
 
 def build_lexical(ids: Sequence[str], texts: Sequence[str], analysis: Analysis, k1: float = K1, b: float = B) -> Lexical:

@@ -1,33 +1,27 @@
 """Popularity: what most users chose, the same for every history, without what its user had chosen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from pipelines.retrieval.stages.answers import AskedQuery, DocumentScores, Scores
+from pipelines.retrieval.stages.answers import AskedQuery, DocumentScorer, DocumentScores, Scores
 from pipelines.retrieval.stages.collaborative import SERVED, damaged
 from pipelines.store.artifacts import Artifact
 
 
 @dataclass(frozen=True)
-class Popularity:
+class Popularity(DocumentScorer):
     """By document, how many users chose it."""
 
-    ids: Sequence[str]
-    """Document ids of the corpus, sorted."""
     scores: Scores
     bounded: ClassVar[bool] = False
     uses_vectors: ClassVar[bool] = False
-    positions: dict[str, int] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "positions", {document: row for row, document in enumerate(self.ids)})
 
     def answer(self, asked: AskedQuery) -> DocumentScores:  # noqa: ARG002  # the same for everybody
         """The counts; a document that nobody chose is not retrieved."""
-        return DocumentScores(self.ids, self.positions, self.scores)
+        return self.scored(self.scores)
 
 
 def load_popularity(artifact: Artifact, ids: Sequence[str], model: str = SERVED) -> Popularity:

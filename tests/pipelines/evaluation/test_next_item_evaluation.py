@@ -147,6 +147,7 @@ def test_a_release_that_popularity_beats_is_called_so(trained, shop):
     assert summary["difference"]["high"] < 0
     warning = "popularity alone ranks better than this release: nDCG@10 1.000, the release 0.000, beyond chance"
     assert warning in artifact.text("report.html")
+    assert artifact.json("report.json")["sentence"].startswith(f"{warning}. nDCG@10 0.000")
     verdict = call("gate", evaluation=artifact.id)
     assert verdict.sentence.endswith(f"over 20 queries; {warning}")
     assert warning in load(open_store(), "verdict", verdict.verdict).text("verdict.md")
