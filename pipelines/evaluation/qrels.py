@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.corpus.documents import Query, documents, qrels, queries
+from pipelines.corpus.text_rules import folded
 from pipelines.store.artifacts import Artifact
 from pipelines.store.recipes import canonical, digest
 
@@ -78,18 +79,14 @@ def own_documents(corpus: Artifact, split: EvaluatedSplit, rule: NoRelevant) -> 
     of duplicates leave it out of the ranking; so do their published figures (BEIR's `ignore_identical_ids`).
     """
     topics = judged_topics(corpus, split, rule)
-    texts = {query.id: _folded(query.text) for query in topics.queries if not query.history}
+    texts = {query.id: folded(query.text) for query in topics.queries if not query.history}
     return {
         document.id: {document.id}
         for document in (documents(corpus) if texts else ())
         if document.id in texts
         and document.id not in topics.qrels[document.id]
-        and texts[document.id] in _folded(f"{document.title} {document.text}")
+        and texts[document.id] in folded(f"{document.title} {document.text}")
     }
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def has_relevant(grades: Mapping[str, int]) -> bool:

@@ -12,7 +12,7 @@ from pipelines.errors import InputError
 from pipelines.experiments.design import Design
 from pipelines.experiments.recognition import Overrides
 from pipelines.experiments.staging import StagedLog, literal, open_database, quoted, stage_log
-from pipelines.wording import counted, printable
+from pipelines.wording import printable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -57,9 +57,8 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
     log = stage_log(str(scratch / "searches.parquet"), scratch / "staged", memory)
     log.source = f"the search server's log in {events}"
     what = f"those of experiment {name}" if name else "by the role of the release that answered"
-    log.notes.append(
-        f"Searches of the server with their clicks, {what}: {counted(log.rows, 'search')}.".replace("searchs", "searches")
-    )
+    searches = f"{log.rows:,} search{'' if log.rows == 1 else 'es'}"
+    log.notes.append(f"Searches of the server with their clicks, {what}: {searches}.")
     return log
 
 
