@@ -46,7 +46,7 @@ def serve(config: Settings) -> None:
             "a key for the callers",
             "set it, or RATCHET_SERVER_KEY_FILE=FILE, and start again",
         )
-    watcher = Watcher(open_store(config), config.poll_s, THREADS_PER_SEARCH)
+    watcher = Watcher(open_store(config), config.poll_s, THREADS_PER_SEARCH, config.served_release)
     exposure_log = ExposureLog(config.events or config.home / "events")
     app = SecurityHeaders(build_app(watcher, exposure_log, Auth(config.key), workers=os.cpu_count() or 1))
     with bound_socket(config) as listening:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 
+from images.serve.pinned import PinnedJournal
 from pipelines.errors import StepError
 from pipelines.logs import log
 from pipelines.retrieval.release import Release, load_release
@@ -52,12 +53,13 @@ class Watcher:
         store: the store with the journal and the releases.
         poll_s: seconds between two polls of the journal.
         threads: threads that one search may use; 0: the libraries' default.
+        pinned: id of a release to serve in place of the one that the journal routes to; empty: none.
     """
 
-    def __init__(self, store: Store, poll_s: float, threads: int = 0) -> None:
+    def __init__(self, store: Store, poll_s: float, threads: int = 0, pinned: str = "") -> None:
         self.state = State()
         self._store, self._poll_s, self._threads = store, poll_s, threads
-        self._journal = Journal(store, read=False)
+        self._journal = PinnedJournal(store, pinned) if pinned else Journal(store, read=False)
         self._head = 0
         self._load_problem: Problem | None = None
         self._retry_s = self._retry_at = 0.0

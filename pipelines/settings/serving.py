@@ -16,6 +16,9 @@ class ServerSettings(BaseModel):
     server_host: str = "127.0.0.1"
     server_port: int = Field(8089, ge=0, le=65535)
     poll_s: float = Field(0.5, gt=0, le=0.5, description="Seconds between two looks at the journal's head")
+    served_release: str = Field(
+        "", description="Release id to serve whatever the journal routes to, to measure it; empty: none"
+    )
     events: Path | None = Field(None, description="Folder of exposure and click logs; default: home/events")
 
     @property

@@ -29,6 +29,7 @@ KINDS: Mapping[str, KindInfo] = {
     "reranker": KindInfo(),
     "release": KindInfo(),
     "evaluation": KindInfo(has_report=True),
+    "latency": KindInfo(has_report=True),
     "verdict": KindInfo(has_report=True),
     "drift": KindInfo(has_report=True),
     "experiment": KindInfo(has_report=True),
