@@ -79,6 +79,31 @@ def intervals(groups: Sequence[tuple[str, Sequence[Estimate]]]) -> str:
     return drawn.svg
 
 
+def changes(groups: Sequence[tuple[str, Sequence[Estimate]]], label: str) -> str:
+    """Changes with their intervals around 0: a line for each name, a colour for each side.
+
+    Args:
+        groups: the sides with their estimates, all with the same names in the same order.
+        label: of the axis.
+    """
+    names = [estimate.label for estimate in groups[0][1]]
+    reach = 1.15 * max((abs(bound) for _, rows in groups for row in rows for bound in (row.low, row.high)), default=0.1) or 0.1
+    with _figure(8.4, 0.9 + 0.42 * len(names)) as drawn:
+        drawn.axes.axvline(0, color=INK, lw=1.2)
+        for number, ((side, estimates), colour) in enumerate(zip(groups, (SERIES_1, SERIES_2), strict=False)):
+            rows = [row + (number - (len(groups) - 1) / 2) * 0.3 for row in range(len(estimates))]
+            means = [estimate.mean for estimate in estimates]
+            below = [estimate.mean - estimate.low for estimate in estimates]
+            above = [estimate.high - estimate.mean for estimate in estimates]
+            drawn.axes.errorbar(means, rows, xerr=[below, above], fmt="o", ms=5, capsize=3, lw=1.8, color=colour, label=side)
+        drawn.axes.set_yticks(range(len(names)), names, color=INK)
+        drawn.axes.set(xlim=(-reach, reach), ylim=(len(names) - 0.4, -0.6), xlabel=label)
+        drawn.axes.grid(axis="x")
+        drawn.axes.tick_params(length=0)
+        drawn.axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+    return drawn.svg
+
+
 def histogram(values: Sequence[float], label: str) -> str:
     """A histogram of values from 0 to 1, a query each, in bins of 0.05."""
     with _figure(8.4, 2.5) as drawn:

@@ -23,6 +23,9 @@ class StoreSettings(BaseModel):
         description="Registered model in MLflow that shows this store's releases, and no others",
     )
     suite: str = Field("", description="File with the team's own checks of its data; empty: the shipped suite")
+    wordnet: Path = Field(
+        Path("/usr/share/wordnet"), description="Folder of WordNet's files index.noun, data.noun …, for synonyms in queries"
+    )
 
     @property
     def store_uri(self) -> str:

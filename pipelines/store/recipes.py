@@ -30,6 +30,8 @@ KINDS: Mapping[str, KindInfo] = {
     "release": KindInfo(),
     "evaluation": KindInfo(has_report=True),
     "latency": KindInfo(has_report=True),
+    "perturbations": KindInfo(),
+    "robustness": KindInfo(has_report=True),
     "verdict": KindInfo(has_report=True),
     "drift": KindInfo(has_report=True),
     "experiment": KindInfo(has_report=True),

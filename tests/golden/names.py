@@ -32,7 +32,8 @@ def setting_names() -> dict[str, str]:
 
     def shown(field: Any) -> str:
         default = field.get_default(call_default_factory=True)
-        return f"PROJECT/{default.relative_to(PROJECT)}" if isinstance(default, Path) else str(default)
+        in_project = isinstance(default, Path) and default.is_relative_to(PROJECT)
+        return f"PROJECT/{default.relative_to(PROJECT)}" if in_project else str(default)
 
     def names(name: str, field: Any) -> list[str]:
         alias = field.validation_alias
