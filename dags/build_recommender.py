@@ -2,7 +2,8 @@
 
 Trains on the interactions of the champion's corpus, chooses the **stages** for histories by dev queries, keeps the champion's
 for texts, assembles a **release**, measures it beside popularity and the champion, and writes a **verdict**. A pass starts
-`promote_release`. The same release as before is found and judged equal. Runs weekly, or by hand with other options.
+`promote_release`. The same release as before is found and judged equal. Runs weekly, where the champion has degraded and the
+policy says rebuild, or by hand with other options.
 
 ## When it is red
 
@@ -15,8 +16,8 @@ for texts, assembles a **release**, measures it beside popularity and the champi
 - Never widen `margin` or lower `confidence` to turn a verdict.
 """
 
-from airflow.sdk import DAG
-from operators.assets import VERDICT
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+from operators.assets import REBUILD, VERDICT
 from operators.form import answers, form
 from operators.step import StepOperator
 
@@ -28,7 +29,7 @@ from pipelines.steps.evaluate_release.gate import GateParams, gate
 
 with DAG(
     "build_recommender",
-    schedule="@weekly",
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("@weekly", timezone="UTC"), assets=[REBUILD]),
     catchup=False,
     max_active_runs=1,
     tags=["recommender", "release", "verdict"],

@@ -1,7 +1,7 @@
 """Let the previous champion serve again.
 
 One journal entry, timed until the server follows. Started by hand: the form may name another earlier champion, and asks
-why, which the journal keeps.
+why, which the journal keeps. A degraded champion starts it, too, where the policy of `check_degradation` says so.
 
 ## When it is red
 
@@ -14,8 +14,8 @@ why, which the journal keeps.
 """
 
 from airflow.sdk import DAG
-from operators.assets import CHAMPION
-from operators.form import answers, form
+from operators.assets import CHAMPION, ROLLBACK
+from operators.form import answer_or_event, answers, form
 from operators.step import StepOperator
 
 from pipelines.steps.deploy_release.rollback import RollbackParams, rollback
@@ -23,7 +23,7 @@ from pipelines.steps.promote_release.reconcile import reconcile
 
 with DAG(
     "rollback_release",
-    schedule=None,
+    schedule=[ROLLBACK],
     catchup=False,
     max_active_runs=1,
     tags=["release", "journal"],
@@ -32,6 +32,9 @@ with DAG(
     doc_md=__doc__,
 ):
     rolled_back = StepOperator(
-        step=rollback, step_params=answers(RollbackParams, omit=("who",)), outlets=[CHAMPION], emits="release"
+        step=rollback,
+        step_params={**answers(RollbackParams, omit=("who",)), "why": answer_or_event("why")},
+        outlets=[CHAMPION],
+        emits="release",
     )
     rolled_back >> StepOperator(step=reconcile)

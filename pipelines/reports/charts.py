@@ -134,8 +134,8 @@ def doubling(counts: Mapping[int, int], label: str, noun: str) -> str:
     return drawn.svg
 
 
-def difference(estimate: Estimate, margin: float) -> str:
-    """A paired difference with its interval, 0, and the range beyond the margin."""
+def difference(estimate: Estimate, margin: float, sides: str = "challenger − champion") -> str:
+    """A difference with its interval, 0, and the range beyond the margin; `sides` says of what."""
     reach = 1.25 * max(abs(estimate.low), abs(estimate.high), 1.6 * margin)
     colour = BAD if estimate.high < 0 else GOOD if estimate.low > -margin else SERIES_2
     with _figure(8.4, 1.9) as drawn:
@@ -156,7 +156,7 @@ def difference(estimate: Estimate, margin: float) -> str:
         for at, text, tint, side in ((-margin, f"margin −{margin:g}", BAD, "right"), (0, "no difference", INK, "left")):
             apart = (-4 if side == "right" else 4, -2)
             drawn.axes.annotate(text, (at, 1), apart, textcoords="offset points", ha=side, va="top", size=8.5, color=tint)
-        drawn.axes.set(xlim=(-reach, reach), ylim=(-1, 1), yticks=[], xlabel=f"{estimate.label}, challenger − champion")
+        drawn.axes.set(xlim=(-reach, reach), ylim=(-1, 1), yticks=[], xlabel=f"{estimate.label}, {sides}")
         drawn.axes.spines["left"].set_visible(False)
         drawn.axes.grid(axis="x")
         drawn.axes.tick_params(length=0)

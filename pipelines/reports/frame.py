@@ -21,6 +21,7 @@ TONES: Mapping[str, Tone] = {
     "passed": "good", "rejected": "bad", "undecided": "unsure",
     "read": "good", "refused": "bad", "read, some rows refused": "unsure",
     "failed": "bad", "warned": "unsure",
+    "held": "good", "degraded": "bad",
     "ship": "good", "do not ship": "bad", "keep running": "unsure", "invalid": "bad",
 }  # fmt: skip
 LIMIT = 2_000_000

@@ -6,6 +6,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from pipelines.errors import InputError, expectation
 from pipelines.settings.environment import bound_mlflow, environment
 from pipelines.settings.packages import extra_packages, missing_packages
+from pipelines.settings.paging import PagingSettings
 from pipelines.settings.pods import CPU_FEATURES, PodSettings, Profile, node_labels
 from pipelines.settings.project import PROJECT, install_command
 from pipelines.settings.serving import ServerSettings
@@ -33,7 +34,7 @@ PASSWORD_SETTINGS = {  # where a password goes instead of into an address
 }
 
 
-class Settings(StoreSettings, PodSettings, ServerSettings, TaskSettings, BaseSettings):
+class Settings(StoreSettings, PodSettings, ServerSettings, TaskSettings, PagingSettings, BaseSettings):
     """Where things are and how steps run; none of it enters an artifact's id."""
 
     model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True, extra="ignore", env_ignore_empty=True)

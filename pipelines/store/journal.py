@@ -16,7 +16,7 @@ from pipelines.settings import settings
 from pipelines.store.objects import Store
 from pipelines.store.recipes import digest
 
-Action = Literal["promote", "deploy", "rollback", "stage", "weight", "waive", "erase"]
+Action = Literal["promote", "deploy", "rollback", "stage", "weight", "waive", "erase", "repair"]
 Routed = Literal["challenger", "champion", "share", "nothing"]
 ROUTES: Mapping[Action, Routed] = {
     "promote": "challenger",
@@ -26,6 +26,7 @@ ROUTES: Mapping[Action, Routed] = {
     "weight": "share",
     "waive": "nothing",
     "erase": "nothing",
+    "repair": "nothing",
 }
 """What each action changes in the routing table. Readers of the routing skip actions that change nothing."""
 GENESIS = "0" * 64
@@ -108,7 +109,7 @@ class Journal:
 
         Args:
             action: one of ROUTES.
-            to: what it is about: a release, or the subject of an erasure.
+            to: what it is about: a release, the subject of an erasure, or a repair such as re-embed.
             why: the reason that people read.
             routing: the routing table from now on; none where the action does not route.
             verdict: the verdict that it follows.

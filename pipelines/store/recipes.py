@@ -33,6 +33,7 @@ KINDS: Mapping[str, KindInfo] = {
     "perturbations": KindInfo(),
     "robustness": KindInfo(has_report=True),
     "verdict": KindInfo(has_report=True),
+    "degradation": KindInfo(has_report=True),
     "drift": KindInfo(has_report=True),
     "experiment": KindInfo(has_report=True),
     "report": KindInfo(has_report=True),

@@ -1,4 +1,4 @@
-"""The assets that chain the DAGs. The `extra` of each event carries the id of its artifact."""
+"""The assets that chain the DAGs. The `extra` of each event carries the id of its artifact; of a rollback, its reason."""
 
 from airflow.sdk import Asset
 
@@ -7,3 +7,5 @@ INDEX = Asset("index", uri="ratchet://index")
 VERDICT = Asset("verdict", uri="ratchet://verdict")
 CHALLENGER = Asset("challenger", uri="ratchet://challenger")
 CHAMPION = Asset("champion", uri="ratchet://champion")
+REBUILD = Asset("rebuild", uri="ratchet://rebuild")
+ROLLBACK = Asset("rollback", uri="ratchet://rollback")

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.settings import environment
 from tests.conftest import PROJECT
+from tests.golden.names import starts_on
 
 FILES = sorted((PROJECT / "dags").glob("*.py"))
 HEAVY = ("numpy", "torch", "pandas", "faiss", "mlflow", "scipy", "matplotlib", "transformers", "onnxruntime", "ir_measures")
@@ -82,20 +83,24 @@ def test_the_assets_chain_the_dags(bag):
     for dag in sorted(bag.dags.values(), key=lambda dag: dag.dag_id):
         for outlet in [outlet for task in dag.tasks for outlet in task.outlets]:
             emitted.setdefault(outlet.name.partition("-if-")[0], []).append(dag.dag_id)
-        for asset in dag.schedule if isinstance(dag.schedule, list) else []:
-            awaited.setdefault(asset.name, []).append(dag.dag_id)
+        for asset in starts_on(dag):
+            awaited.setdefault(asset, []).append(dag.dag_id)
     assert emitted == {
-        "corpus": ["ingest_corpus"],
+        "corpus": ["check_degradation", "ingest_corpus"],
         "index": ["refresh_embeddings"],
         "verdict": ["build_recommender", "evaluate_release"],
         "challenger": ["promote_release"],
         "champion": ["deploy_release", "rollback_release"],
+        "rebuild": ["check_degradation"],
+        "rollback": ["check_degradation"],
     }
     assert awaited == {
         "corpus": ["refresh_embeddings"],
         "index": ["evaluate_release"],
         "verdict": ["promote_release"],
         "challenger": ["deploy_release"],
+        "rebuild": ["build_recommender"],
+        "rollback": ["rollback_release"],
     }
 
 

@@ -81,11 +81,19 @@ def dag_names(bag: Any) -> dict[str, Any]:
         dag.dag_id: {
             "tasks": [task.task_id for task in dag.tasks],
             "params": sorted(dag.params),
-            "starts_on": sorted(asset.name for asset in dag.schedule) if isinstance(dag.schedule, list) else [],
+            "starts_on": starts_on(dag),
             "tells_of": sorted({outlet.name for task in dag.tasks for outlet in task.outlets}),
         }
         for dag in bag.dags.values()
     }
+
+
+def starts_on(dag: Any) -> list[str]:
+    """The assets that start a DAG, alone or beside a time."""
+    if isinstance(dag.schedule, list):
+        return sorted(asset.name for asset in dag.schedule)
+    condition = getattr(dag.schedule, "asset_condition", None)
+    return sorted(asset.name for asset in condition.objects) if condition else []
 
 
 def kinds() -> list[str]:

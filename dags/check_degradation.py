@@ -1,0 +1,56 @@
+"""Hold the champion to what it did when it was promoted, once a day.
+
+Evaluates the champion on the judged queries of today's corpus and compares it with the evaluation of its promotion, by the
+rules of a policy: **degraded**, held, undecided or not run. A degraded champion starts what the policy says, at most once in a
+cool-down: a page to a person, `rollback_release`, `refresh_embeddings` on today's corpus, `build_recommender`.
+
+## When it is red
+
+- Red is never a degraded champion: that is a green run with the note DEGRADED. Read the last line of the red task's log.
+- `find_champion`, `evaluate`: the message names the artifact that can't be read. Without a champion they are skipped.
+- `judge_degradation`: the policy's file can't be read, or names a measure that there is none of. Correct it, clear the task.
+- `re_embed`, `rebuild`, `page`, `roll_back`: another run wrote the journal first. Clear it: what was started stays started.
+- Never delete a journal entry to end a cool-down: start the DAG by hand. Never raise a `margin` to silence a page.
+"""
+
+from airflow.sdk import DAG
+from operators.assets import CORPUS, REBUILD, ROLLBACK
+from operators.form import answers, form
+from operators.paging import pager
+from operators.step import StepOperator
+
+from pipelines.steps.check_degradation.find_champion import FindChampionParams, find_champion
+from pipelines.steps.check_degradation.judge_degradation import JudgeDegradationParams, judge_degradation
+from pipelines.steps.check_degradation.start_repair import start_repair
+from pipelines.steps.evaluate_release.evaluate import evaluate
+
+with DAG(
+    "check_degradation",
+    schedule="@daily",
+    catchup=False,
+    max_active_runs=1,
+    tags=["release", "evaluation"],
+    default_args={"owner": "search"},
+    params=form(JudgeDegradationParams, FindChampionParams, omit=("evaluation", "promotion")),
+    doc_md=__doc__,
+):
+    champion = StepOperator(step=find_champion, step_params=answers(FindChampionParams))
+    asked = {name: champion.output[name] for name in ("release", "corpus", "split", "no_relevant", "depth")}
+    today = StepOperator(step=evaluate, step_params={**asked, "baseline": "none"})
+    policy = "{{ params.policy or var.value.get('check_degradation_policy', '') }}"
+    judged = StepOperator(
+        step=judge_degradation,
+        step_params={"evaluation": today.output["evaluation"], "promotion": champion.output["promotion"], "policy": policy},
+        ends_if="nothing_due",
+    )
+    repairs = {
+        "page": {"on_success_callback": pager()},
+        "roll back": {"outlets": [ROLLBACK], "emits": "reason"},
+        "re-embed": {"outlets": [CORPUS], "emits": "corpus"},
+        "rebuild": {"outlets": [REBUILD], "emits": "degradation"},
+    }
+    before, rule = judged, "none_failed_min_one_success"  # one after the other: each may write the journal's next entry
+    for repair, tells in repairs.items():
+        params = {"degradation": judged.output["degradation"], "repair": repair}
+        name = repair.replace(" ", "_").replace("-", "_")
+        before >> (before := StepOperator(step=start_repair, task_id=name, step_params=params, trigger_rule=rule, **tells))

@@ -1,0 +1,76 @@
+"""start_repair: a repair that a degraded champion calls for is written into the journal, at most once in a cool-down."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result
+from pipelines.errors import NothingToDo
+from pipelines.logs import log
+from pipelines.store.artifacts import Artifact, load, load_exactly
+from pipelines.store.journal import Entry, Journal
+from pipelines.store.objects import open_store
+
+VERSION = 1
+
+
+class StartRepairParams(Params):
+    degradation: str = Field(description="Degradation id, from judge_degradation")
+    repair: Literal["re-embed", "rebuild", "page", "roll back"] = Field(description="Which repair")
+
+
+class StartRepairResult(Result):
+    repair: str
+    entry: int
+    """The journal entry that says when it was started, and why."""
+    release: str
+    corpus: str
+    """Of today."""
+    degradation: str
+    reason: str
+
+
+def start_repair(params: StartRepairParams) -> StartRepairResult:
+    """Write into the journal that a repair starts; skip one that is not called for, or was started a short while ago."""
+    store = open_store()
+    degradation = load(store, "degradation", params.degradation)
+    if params.repair not in degradation.facts["repairs"]:
+        raise NothingToDo(f"{params.repair} is not called for: {degradation.facts['sentence']}")
+    journal = Journal(store)
+    entry = journal.resumed("repair", to=params.repair)
+    if entry is None:
+        _check_due(journal, degradation, params.repair)
+        why = f"{params.repair}, since release {degradation.facts['release'][:8]} {degradation.facts['sentence']}"
+        entry = journal.append("repair", params.repair, why, verdict=degradation.id)
+        log().warning("repair started", repair=params.repair, entry=entry.n, why=why)
+    return StartRepairResult(
+        repair=params.repair,
+        entry=entry.n,
+        release=degradation.facts["release"],
+        corpus=degradation.facts["corpus"],
+        degradation=degradation.id,
+        reason=entry.why,
+    )
+
+
+def _check_due(journal: Journal, degradation: Artifact, repair: str) -> None:
+    """Skip a repair that would come too soon, or that there is nothing for.
+
+    Raises:
+        NothingToDo: says which.
+    """
+    release = degradation.facts["release"]
+    if journal.routing.champion != release:
+        raise NothingToDo(f"release {release[:8]}, which degraded, is no longer the champion")
+    if (last := journal.latest("repair", to=repair)) and (until := _cools_until(last, degradation)) > datetime.now(UTC):
+        raise NothingToDo(f"{repair} was started by entry {last.n}, and may start again from {until:%Y-%m-%d %H:%M} UTC")
+    if repair == "roll back" and journal.previous_champion() is None:
+        raise NothingToDo("there is no champion before this one to roll back to")
+    own = load_exactly(journal.store, "release", release).inputs["corpus"]
+    if repair == "re-embed" and degradation.facts["corpus"] == own:
+        raise NothingToDo("the champion was made from the corpus of today, so there is nothing to embed")
+
+
+def _cools_until(last: Entry, degradation: Artifact) -> datetime:
+    return datetime.fromisoformat(last.at) + timedelta(hours=degradation.facts["cool_down_hours"])
