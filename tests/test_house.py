@@ -58,7 +58,7 @@ BREACHES = {
     "plugins/ui": [
         ("pipelines.steps.look.why", "why"),
         ("pipelines.store", "gc"),
-        ("pipelines.gates.rules", "Rule"),
+        ("pipelines.gates.rules", "NonInferiority"),
         ("images.serve.app", "build_app"),
         ("operators.step", "StepOperator"),
     ],

@@ -67,6 +67,8 @@ def judged_warnings(table: list[dict[str, Any]], measure: str) -> list[str]:
 
 def baseline_warnings(summary: Mapping[str, Any], measure: str) -> list[str]:
     """A warning if the first baseline ranks better than the release and the interval of the difference excludes 0."""
+    if measure not in summary["measures"]:
+        return []
     baseline, sides = baseline_names(summary)[0], summary["measures"][measure]
     if sides["difference"]["high"] is None or sides["difference"]["high"] >= 0:
         return []

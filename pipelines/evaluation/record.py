@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.corpus.documents import Document, documents
-from pipelines.evaluation.measures import CONDENSED, MEASURES, PerQuery
+from pipelines.evaluation.measures import CONDENSED, MEASURES, PerQuery, measured
 from pipelines.evaluation.qrels import EvaluatedSplit, Topics, trec_qrels
-from pipelines.retrieval.run import Run, write_run
+from pipelines.retrieval.run import Run, read_run, write_run
 from pipelines.statistics.intervals import interval
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.stored_words import BASELINES
@@ -62,9 +62,24 @@ class Evaluation:
         corpus = load_exactly(self.artifact.store, "corpus", release.inputs["corpus"])
         return {document.id: document for document in documents(corpus)}
 
-    def values(self, measure: str) -> list[float]:
-        """The measure of each query, in the order of query ids."""
-        return [row["release"][measure] for row in self.rows]
+    def values(self, measure: str, side: str = "release") -> list[float]:
+        """The measure of each query, in the order of query ids.
+
+        Args:
+            measure: one of MEASURES, or any other of ir_measures, which is computed from the stored run and judgments.
+            side: `release`, or the name of a baseline.
+        """
+        if self.rows and measure not in self.rows[0][side.lower()]:
+            by_query = self._measured(measure, "run.trec" if side == "release" else f"{side.lower()}.trec")
+            return [by_query[row["query"]] for row in self.rows]
+        return [row[side.lower()][measure] for row in self.rows]
+
+    def _measured(self, measure: str, run: str) -> dict[str, float]:
+        judgments: dict[str, dict[str, int]] = {row["query"]: {} for row in self.rows}
+        with self.artifact.path("qrels.txt").open(encoding="utf-8") as file:
+            for query, _, document, grade in (line.split() for line in file):
+                judgments[query][document] = int(grade)
+        return measured(measure, judgments, read_run(self.artifact.path(run)))
 
 
 def baseline_names(summary: Mapping[str, Any]) -> list[str]:

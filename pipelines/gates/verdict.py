@@ -9,7 +9,9 @@ from pipelines.evaluation.qrels import EvaluatedSplit
 from pipelines.store.artifacts import Artifact, committed, find
 from pipelines.store.objects import Store
 
-Outcome = Literal["passed", "rejected", "undecided", "not run"]
+Outcome = Literal["passed", "rejected", "undecided", "not comparable", "not run"]
+WORST_FIRST: tuple[Outcome, ...] = ("rejected", "not run", "not comparable", "undecided", "passed")
+"""The outcome of all is that of the worst blocking rule."""
 
 
 class WorstQuery(BaseModel):
@@ -20,6 +22,38 @@ class WorstQuery(BaseModel):
     query: str
     text: str
     difference: float
+
+
+class RuleVerdict(BaseModel):
+    """What one rule of a gate file says of a release."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str
+    measure: str
+    comparison: str
+    severity: str
+    on_undecided: str
+    outcome: Outcome
+    sentence: str
+    """Begins with the outcome."""
+    difference: float | None = None
+    """Of the release to what it is compared with; `low` and `high` are its interval."""
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
+    """Empty: the rule has none."""
+    n: int = 0
+    """How many queries, or other units, it was judged by."""
+    still_needed: int = 0
+    """About how many more would decide; 0 unless undecided."""
+    next: str = ""
+    """What would let it decide; empty: nothing."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the release must not pass because of it."""
+        return self.severity == "blocks" and self.outcome != "passed"
 
 
 class Verdict(BaseModel):
@@ -53,6 +87,9 @@ class Verdict(BaseModel):
     """About how many more queries would decide; 0 unless undecided."""
     worst_queries: list[WorstQuery] = []
     warnings: list[str] = []
+    gate_file: str = ""
+    """The name of the rules; empty: a verdict by one measure alone, as they were before gate files."""
+    rules: list[RuleVerdict] = []
 
 
 class VerdictSummary(BaseModel):

@@ -40,6 +40,9 @@ def markdown(verdict: "Verdict", measures: Rows) -> str:
     """The verdict as Markdown, for a pull request."""
     lines = [f"**{verdict.sentence}**", ""]
     lines += [f"> {warning}\n" for warning in verdict.warnings]
+    lines += [f"| rule of {verdict.gate_file} | severity | verdict |", "|---|---|---|"]
+    lines += [f"| {rule.name} | {rule.severity} | {_escaped(rule.sentence)} |" for rule in verdict.rules]
+    lines.append("")
     if measures:
         lines += ["| measure | champion | challenger | difference |", "|---|---:|---:|---:|"]
         lines += [
@@ -75,7 +78,7 @@ def _ids(verdict: "Verdict") -> dict[str, str]:
 def verdict_report(verdict: "Verdict", measures: Rows, queries: Rows, documents: Documents) -> Report:
     """The report of a verdict; without a comparison it has no charts and no tables."""
     pictures = [_interval(verdict), _waterfall(verdict, queries)] if measures and verdict.low is not None else []
-    tables = [_measures(measures), *_queries(verdict, queries, documents)] if measures else []
+    tables = [_rules(verdict), *([_measures(measures), *_queries(verdict, queries, documents)] if measures else [])]
     title = f"verdict on release {verdict.release[:8]}"
     return Report(
         "verdict",
@@ -107,6 +110,29 @@ def _waterfall(verdict: "Verdict", queries: Rows) -> Picture:
     worse, better = sum(difference < 0 for difference in values), sum(difference > 0 for difference in values)
     caption = f"Worse on {worse:,} queries, better on {better:,}, equal on {len(values) - worse - better:,}."
     return Picture("Each query", caption, charts.waterfall(values, f"difference in {verdict.measure}"), values)
+
+
+def _rules(verdict: "Verdict") -> ReportTable:
+    """A row for each rule of the gate file, so that the one that decided is seen at once."""
+    columns: list[tuple[str, Any]] = [
+        ("rule", "text"), ("outcome", "text"), ("why", "text"), ("difference", "signed"), ("interval", "signed interval"),
+        ("margin", "text"), ("severity", "text"), ("what would decide", "text"),
+    ]  # fmt: skip
+    rows = [
+        [
+            rule.name,
+            rule.outcome,
+            rule.sentence.removeprefix(f"{rule.outcome}: "),
+            rule.difference,
+            (rule.low, rule.high),
+            "" if rule.margin is None else f"{rule.margin:g}",
+            rule.severity,
+            rule.next,
+        ]
+        for rule in verdict.rules
+    ]
+    note = "A release passes if it passes every rule that blocks. A rule that was not run never passes."
+    return ReportTable(f"Rules of {verdict.gate_file}", columns, rows, note)
 
 
 def _measures(measures: Rows) -> ReportTable:

@@ -37,6 +37,15 @@ def write_run(path: Path, run: Mapping[str, Ranking], tag: str) -> None:
             )
 
 
+def read_run(path: Path) -> Run:
+    """A TREC run file that `write_run` wrote."""
+    run: Run = {}
+    with path.open(encoding="utf-8") as file:
+        for query, _, document, _, score, _ in (line.split() for line in file):
+            run.setdefault(query, []).append((document, float(score)))
+    return run
+
+
 def exclude(ranking: Iterable[tuple[str, float]], left_out: Collection[str], depth: int) -> Ranking:
     """The first `depth` of a ranking's documents that are not in `left_out`.
 

@@ -1,38 +1,55 @@
-"""gate: an evaluation and the champion's become a verdict."""
+"""gate: an evaluation and the champion's become a verdict, by the rules of a gate file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipelines.contract import Params, Result
+from pipelines.contract import Added, Params, Result
 from pipelines.errors import InputError
+from pipelines.gates.files import DEFAULT, gate_file_names
 from pipelines.logs import log
-from pipelines.store.artifacts import load, produce
+from pipelines.store.artifacts import Artifact, find, load, produce
 from pipelines.store.journal import Journal
-from pipelines.store.objects import open_store
+from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.record import Evaluation
+    from pipelines.gates.evidence import Evidence
+    from pipelines.gates.gate_file import GateFile
 
 VERSION = 3
+OPTIONS = {"measure": "measure", "margin": "margin", "confidence": "level"}
+"""Options that are older than gate files, and the key of the main rule that each replaces."""
 
 
 class GateParams(Params):
     evaluation: str = Field(description="Evaluation id of the challenger")
     baseline: str = Field("", description="Evaluation id of the champion on the same queries; empty: there is none")
-    measure: Literal["nDCG@10", "RR@10", "R@100", "AP", "P@10"] = Field("nDCG@10", description="Measure that decides")
-    margin: float = Field(0.02, gt=0, lt=1, description="Loss of the measure that counts as none")
-    confidence: float = Field(0.95, ge=0.8, le=0.999, description="Confidence of the interval")
-    power: float = Field(0.8, ge=0.5, le=0.99, description="Probability with which an equal challenger must pass")
+    gate_file: Annotated[str, Added()] = Field(
+        DEFAULT,
+        description="Rules: the name of a shipped gate file, or a path",
+        json_schema_extra={"enum": [*gate_file_names()]},
+    )
+    measure: Literal["nDCG@10", "RR@10", "R@100", "AP", "P@10"] = Field(
+        "nDCG@10", description="Measure of the main rule; another than this: instead of the file's"
+    )
+    margin: float = Field(
+        0.02, gt=0, lt=1, description="Loss of the measure that counts as none; another than this: instead of the file's"
+    )
+    confidence: float = Field(
+        0.95, ge=0.8, le=0.999, description="Confidence of the interval; another than this: instead of the file's"
+    )
+    power: float = Field(
+        0.8, ge=0.5, le=0.99, description="Probability with which an equal challenger must pass; another: instead of the file's"
+    )
 
 
 class GateResult(Result):
     verdict: str
     release: str
     champion: str
-    outcome: Literal["passed", "rejected", "undecided", "not run"]
+    outcome: Literal["passed", "rejected", "undecided", "not comparable", "not run"]
     passed: bool
     sentence: str
     margin: float
@@ -41,45 +58,64 @@ class GateResult(Result):
 
 
 def gate(params: GateParams) -> GateResult:
-    """Decide whether a challenger may follow the champion: passed, rejected, undecided or not run."""
+    """Decide whether a challenger may follow the champion: passed, rejected, undecided, not comparable or not run."""
     from pipelines.evaluation.record import Evaluation
+    from pipelines.gates.evidence import Evidence
 
+    gate_file = _gate_file(params)
     store = open_store()
     evaluation = Evaluation(load(store, "evaluation", params.evaluation))
     baseline = Evaluation(load(store, "evaluation", params.baseline)) if params.baseline else None
     champion = Journal(store).routing.champion or ""
-    inputs = {"release": evaluation.release, "evaluation": evaluation.id} | ({"baseline": baseline.id} if baseline else {})
-    semantic = params.recipe_params({"evaluation", "baseline"}) | {"champion": champion}
-    recipe = Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params=semantic)
-    verdict = produce(store, recipe, lambda folder: _judge(evaluation, baseline, champion, params, folder))
-    log().info("verdict", id=verdict.id, **verdict.facts)
-    outcome, sentence = verdict.facts["outcome"], verdict.facts["sentence"]
-    return GateResult(
-        verdict=verdict.id,
-        passed=outcome == "passed",
-        margin=params.margin,
-        note=f"{outcome.upper()}: {sentence.removeprefix(f'{outcome}: ')}",
-        **verdict.facts,
-    )
-
-
-def _judge(
-    evaluation: "Evaluation", baseline: "Evaluation | None", champion: str, params: GateParams, folder: Path
-) -> dict[str, Any]:
-    from pipelines.gates.rules import Rule, judge_alone, judge_pair
-    from pipelines.reports.verdict import write_verdict
-
-    rule = Rule(**params.model_dump(exclude={"evaluation", "baseline"}))
-    if baseline is not None and evaluation.release != champion:
-        verdict, table, differences = judge_pair(evaluation, baseline, champion, rule)
-    elif champion in ("", evaluation.release):
-        verdict, table, differences = judge_alone(evaluation, champion, rule)
-    else:
+    if baseline is None and champion not in ("", evaluation.release):
         raise InputError(
             f"evaluation {evaluation.id} without a baseline while {champion} is champion",
             "the champion's evaluation on the same queries",
             f"run `python -m pipelines evaluate --release {evaluation.release}` and pass both ids it gives",
         )
-    documents = baseline.documents() | evaluation.documents() if baseline and differences else {}
+    inputs = {"release": evaluation.release, "evaluation": evaluation.id} | ({"baseline": baseline.id} if baseline else {})
+    semantic = params.recipe_params({"evaluation", "baseline", "gate_file"}) | {"champion": champion}
+    evidence = Evidence(evaluation, champion, None if evaluation.release == champion else baseline)
+    verdict = _earlier(store, inputs, semantic, params) or produce(
+        store,
+        Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params={**semantic, "rules": gate_file.digest}),
+        lambda folder: _judge(gate_file, evidence, folder),
+    )
+    log().info("verdict", id=verdict.id, **verdict.facts)
+    outcome, sentence = verdict.facts["outcome"], verdict.facts["sentence"]
+    return GateResult(
+        verdict=verdict.id,
+        passed=outcome == "passed",
+        margin=verdict.json("verdict.json")["margin"],
+        note=f"{outcome.upper()}: {sentence.removeprefix(f'{outcome}: ')}",
+        **verdict.facts,
+    )
+
+
+def _gate_file(params: GateParams) -> "GateFile":
+    """The gate file with the options that differ from their defaults instead of what it says."""
+    from pipelines.gates.gate_file import read_gate_file
+
+    defaults = {name: field.default for name, field in GateParams.model_fields.items()}
+    passed = {name for name in (*OPTIONS, "power") if getattr(params, name) != defaults[name]}
+    options = {OPTIONS[name]: getattr(params, name) for name in passed & OPTIONS.keys()}
+    return read_gate_file(params.gate_file).overridden(options, params.power if "power" in passed else None)
+
+
+def _earlier(store: Store, inputs: dict[str, str], semantic: dict[str, Any], params: GateParams) -> Artifact | None:
+    """The verdict that was given on the same evaluations before there were gate files; it stays as it is."""
+    if params.gate_file != DEFAULT:
+        return None
+    return find(store, "verdict", Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params=semantic).id)
+
+
+def _judge(gate_file: "GateFile", evidence: "Evidence", folder: Path) -> dict[str, Any]:
+    from pipelines.gates.changes import changed_parts
+    from pipelines.gates.judging import judge
+    from pipelines.reports.verdict import write_verdict
+
+    baseline = evidence.champion
+    verdict, table, differences = judge(gate_file, evidence, changed_parts(evidence.evaluation, baseline))
+    documents = baseline.documents() | evidence.evaluation.documents() if baseline and differences else {}
     write_verdict(folder, verdict, table, differences, documents)
     return {key: getattr(verdict, key) for key in ("outcome", "sentence", "release", "champion")}

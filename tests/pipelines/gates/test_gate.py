@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipelines.errors import InputError
-from pipelines.gates.rules import Rule, decide, sentence_of
+from pipelines.gates.rules import NonInferiority, decide, sentence_of
 from pipelines.statistics.intervals import bounds, interval
 from pipelines.statistics.power import margin_that_holds, queries_needed
 from proofs.gate import CASES, SIZES, beyond, gate_interval, simulate, student_t, tolerance
 
-RULE = Rule(measure="nDCG@10", margin=0.02, confidence=0.95, power=0.8)
+RULE = NonInferiority(measure="nDCG@10", margin=0.02, confidence=0.95, power=0.8)
 DIFFERENCES = arrays(float, st.integers(2, 60), elements=st.floats(-1, 1).map(lambda value: round(value, 3)))
 RUNS = 1500
 

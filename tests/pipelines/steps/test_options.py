@@ -6,11 +6,11 @@ import pytest
 
 from pipelines.collections import IngestOptions
 from pipelines.contract import load_step
-from pipelines.gates.rules import Rule
+from pipelines.gates.rules import NonInferiority
 from pipelines.index.build import IndexOptions
 
 
-@pytest.mark.parametrize(("options", "step"), [(IngestOptions, "ingest"), (IndexOptions, "index"), (Rule, "gate")])
+@pytest.mark.parametrize(("options", "step"), [(IngestOptions, "ingest"), (IndexOptions, "index"), (NonInferiority, "gate")])
 def test_a_rooms_options_are_fields_of_a_step_without_defaults_of_their_own(options, step):
     declared = load_step(step)
     fields = declared.params.model_fields | (declared.tuning.model_fields if declared.tuning else {})

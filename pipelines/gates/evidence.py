@@ -1,0 +1,40 @@
+"""What the rules of a gate file judge a release by, and the verdict of a rule in the same words everywhere."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.evaluation.record import Evaluation
+from pipelines.gates.gate_file import Rule
+from pipelines.gates.verdict import Outcome, RuleVerdict
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Stored measurements of a release. A rule whose evidence is missing is not run, which never passes."""
+
+    evaluation: Evaluation
+    serving: str
+    """Id of the champion; empty: no release serves yet."""
+    champion: Evaluation | None = None
+    """Of the release that it is compared with, mostly the champion, on the same queries."""
+    power: float = 0.8
+    """With which each blocking rule must pass an equal release."""
+
+    @property
+    def first(self) -> bool:
+        """Whether there is nothing to compare with yet."""
+        return not self.serving and self.champion is None
+
+
+def verdict_of(rule: Rule, outcome: Outcome, reason: str, **figures: Any) -> RuleVerdict:
+    """The verdict of a rule; its sentence is the outcome with the reason."""
+    return RuleVerdict(
+        name=rule.name,
+        measure=rule.measure,
+        comparison=rule.comparison,
+        severity=rule.severity,
+        on_undecided=rule.on_undecided,
+        outcome=outcome,
+        sentence=f"{outcome}: {reason}",
+        **figures,
+    )
