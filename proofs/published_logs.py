@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from pipelines.evaluation.off_policy import estimate
 from pipelines.experiments.analysis import analyze_log, moment_of
 from pipelines.experiments.recognition import parse_overrides
 from pipelines.experiments.staging import stage_log
@@ -73,9 +74,13 @@ def _ipw(folder: Path, root: Path) -> dict[str, Any]:
     places = np.array([int(row["position"]) for row in rows]) - 1
     clicks, propensities = (np.array([float(row[name]) for row in rows]) for name in ("click", "propensity_score"))
     value = off_policy_rows(clicks, propensities, shares[items, places])
+    weighed = estimate(clicks, propensities, shares[items, places])
     return {
         "obp_ipw_relative": round(value.ips / value.observed, 6),
         "obp_ipw_published": PUBLISHED,
+        "obp_ipw_by_the_rule": round(1 + weighed["lift"]["IPS"]["lift"], 6),
+        "obp_refused_as_too_thin": bool(weighed["too_thin"]),
+        "obp_effective_clicks": round(weighed["effective_rewarded"], 1),
         "obp_snips_relative": round(value.snips / value.observed, 6),
         "obp_ipw_relative_error": round(value.ips_error / value.observed, 3),
     }
@@ -85,6 +90,8 @@ def beyond(figures: dict[str, Any]) -> list[str]:
     """Figures that contradict what is known of the logs."""
     held = {
         "obp_ipw_relative": abs(figures["obp_ipw_relative"] - PUBLISHED) < 5e-7,
+        "obp_ipw_by_the_rule": abs(figures["obp_ipw_by_the_rule"] - PUBLISHED) < 5e-7,
+        "obp_refused_as_too_thin": figures["obp_refused_as_too_thin"],
         "obp_men_pvalue": 0.01 < figures["obp_men_pvalue"] < 0.05,
         **{f"obp_{campaign}_corrected": figures[f"obp_{campaign}_corrected"] > 0.05 for campaign in CAMPAIGNS},
         **{f"obp_{campaign}_trusted": figures[f"obp_{campaign}_trusted"] for campaign in CAMPAIGNS},

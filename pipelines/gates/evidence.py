@@ -1,11 +1,15 @@
 """What the rules of a gate file judge a release by, and the verdict of a rule in the same words everywhere."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.evaluation.latency import Latency
+from pipelines.evaluation.off_policy import OffPolicy
 from pipelines.evaluation.record import Evaluation
 from pipelines.gates.gate_file import Rule
 from pipelines.gates.verdict import Outcome, RuleVerdict
+from pipelines.store.artifacts import Artifact
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,8 @@ class Evidence:
     """Id of the champion; empty: no release serves yet."""
     champion: Evaluation | None = None
     """Of the release that it is compared with, mostly the champion, on the same queries."""
+    latency: Latency | None = None
+    off_policy: OffPolicy | None = None
     power: float = 0.8
     """With which each blocking rule must pass an equal release."""
 
@@ -24,6 +30,12 @@ class Evidence:
     def first(self) -> bool:
         """Whether there is nothing to compare with yet."""
         return not self.serving and self.champion is None
+
+
+def evidence_of(made: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Artifacts by their kind as the fields of Evidence that read them."""
+    readers: dict[str, Callable[[Artifact], Any]] = {"latency": Latency, "off_policy": OffPolicy}
+    return {kind: readers[kind](artifact) for kind, artifact in made.items()}
 
 
 def verdict_of(rule: Rule, outcome: Outcome, reason: str, **figures: Any) -> RuleVerdict:

@@ -14,7 +14,7 @@ equivalence confidence sets", Statistical Science 11, 1996). An equal release is
 blocking rules must pass it with probability 1 − (1 − power) / K, and all of them then do with at least `power`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,13 +22,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.errors import InputError, expectation
+from pipelines.evaluation import latency, off_policy
 from pipelines.evaluation.measures import check_measure
 from pipelines.gates.files import DEFAULT, FOLDER, gate_file_names
 from pipelines.store.recipes import canonical, digest
 from pipelines.wording import printable
 
-Comparison = Literal["champion", "absolute"]
+Comparison = Literal["champion", "absolute", "latency", "logs"]
 Part = Literal["corpus", "encoder", "embeddings", "index", "stages", "lexical", "known_queries", "recommender", "reranker"]
+MEASURES_OF: Mapping[Comparison, tuple[str, ...]] = {"latency": latency.MEASURES, "logs": off_policy.MEASURES}
+"""Comparisons with measures of their own; the others take those of rankings."""
 LARGEST = 1_000_000
 """Bytes of a gate file at most."""
 NEXT_ACTION = "correct it; docs/evaluation.md has the format"
@@ -57,7 +60,11 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _fields_fit(self) -> "Rule":
-        check_measure(self.measure)
+        if self.comparison not in MEASURES_OF:
+            check_measure(self.measure)
+        elif self.measure not in MEASURES_OF[self.comparison]:
+            expected = ", ".join(MEASURES_OF[self.comparison])
+            raise ValueError(f"a measure of `comparison: {self.comparison}`: {expected}; not {printable(self.measure)}")
         if (self.comparison == "absolute") != (self.least is not None):
             raise ValueError("`least` for a rule with `comparison: absolute`, and for no other")
         return self

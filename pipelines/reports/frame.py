@@ -58,6 +58,15 @@ class ReportTable:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A part of a report that one kind of evidence fills: it stands behind what the report itself shows."""
+
+    pictures: list[Picture] = field(default_factory=list)
+    tables: list[ReportTable] = field(default_factory=list)
+    method: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Report:
     """The content of a report."""
 

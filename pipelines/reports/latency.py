@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.evaluation.latency import MEASURES, OF_STARTS, QUANTILES, SIDES, WARM_UP, ratio_of
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, ReportTable, write_report
+from pipelines.reports.frame import Picture, Report, ReportTable, Section, write_report
 from pipelines.statistics.intervals import Floats
 from pipelines.statistics.ratios import Ratio
 from pipelines.wording import value
@@ -34,9 +34,11 @@ def write_latency_report(folder: Path, summary: Summary, blocks: Blocks) -> str:
     """
     sentence = sentence_of(summary, blocks)
     title = f"latency of release {summary['release']['id'][:8]}"
-    pictures, tables = latency_section(summary, blocks)
+    section = latency_section(summary, blocks)
     provenance = {"release": summary["release"]["id"], "champion": summary["champion"]["id"], "machine": summary["machine"]}
-    write_report(folder, Report("latency", title, "measured", sentence, pictures, tables, [], method(summary), provenance))
+    write_report(
+        folder, Report("latency", title, "measured", sentence, section.pictures, section.tables, [], section.method, provenance)
+    )
     return sentence
 
 
@@ -60,7 +62,7 @@ def times(ratio: Ratio) -> str:
     return f"{ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
-def latency_section(summary: Summary, blocks: Blocks) -> tuple[list[Picture], list[ReportTable]]:
+def latency_section(summary: Summary, blocks: Blocks) -> Section:
     """The chart of both distributions, and the table of all measures with their ratios."""
     series = [np.quantile(blocks[side], SHOWN).tolist() for side in SIDES]
     names = [SERVED[side] for side in SIDES]
@@ -85,7 +87,7 @@ def latency_section(summary: Summary, blocks: Blocks) -> tuple[list[Picture], li
         ("measure", "text"), ("champion", "number"), ("challenger", "number"), ("ratio, with its interval", "number"),
     ]  # fmt: skip
     note = "A ratio above 1: the challenger takes longer, or more memory."
-    return [picture], [ReportTable("Latency and size, beside the champion", columns, rows, note)]
+    return Section([picture], [ReportTable("Latency and size, beside the champion", columns, rows, note)], method(summary))
 
 
 def level(summary: Summary, side: str, measure: str) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.corpus.documents import Document
 from pipelines.evaluation.measures import label
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, ReportTable, pictured, write_report
+from pipelines.reports.frame import Picture, Report, ReportTable, Section, pictured, write_report
 from pipelines.wording import clipped, signed, value
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ Rows = Sequence[dict[str, Any]]
 Documents = Mapping[str, Document]
 
 
-def write_verdict(folder: Path, verdict: "Verdict", measures: Rows, queries: Rows, documents: Documents) -> None:
+def write_verdict(
+    folder: Path, verdict: "Verdict", measures: Rows, queries: Rows, documents: Documents, sections: Sequence[Section] = ()
+) -> None:
     """Write the four files of a verdict.
 
     Args:
@@ -30,10 +32,11 @@ def write_verdict(folder: Path, verdict: "Verdict", measures: Rows, queries: Row
         measures: champion, challenger and difference by measure; empty where nothing was compared.
         queries: each query's difference, worst first.
         documents: those of both releases, for their pictures.
+        sections: what the report shows of other evidence.
     """
     (folder / "verdict.json").write_text(json.dumps(verdict.model_dump(), indent=1, ensure_ascii=False), encoding="utf-8")
     (folder / "verdict.md").write_text(markdown(verdict, measures), encoding="utf-8")
-    write_report(folder, verdict_report(verdict, measures, queries, documents))
+    write_report(folder, verdict_report(verdict, measures, queries, documents, sections))
 
 
 def markdown(verdict: "Verdict", measures: Rows) -> str:
@@ -75,10 +78,14 @@ def _ids(verdict: "Verdict") -> dict[str, str]:
     return {key: name for key, name in ids.items() if name}
 
 
-def verdict_report(verdict: "Verdict", measures: Rows, queries: Rows, documents: Documents) -> Report:
+def verdict_report(
+    verdict: "Verdict", measures: Rows, queries: Rows, documents: Documents, sections: Sequence[Section] = ()
+) -> Report:
     """The report of a verdict; without a comparison it has no charts and no tables."""
     pictures = [_interval(verdict), _waterfall(verdict, queries)] if measures and verdict.low is not None else []
     tables = [_rules(verdict), *([_measures(measures), *_queries(verdict, queries, documents)] if measures else [])]
+    pictures += [picture for section in sections for picture in section.pictures]
+    tables += [table for section in sections for table in section.tables]
     title = f"verdict on release {verdict.release[:8]}"
     return Report(
         "verdict",
@@ -88,7 +95,7 @@ def verdict_report(verdict: "Verdict", measures: Rows, queries: Rows, documents:
         pictures,
         tables,
         list(verdict.warnings),
-        _method(verdict),
+        [*_method(verdict), *(line for section in sections for line in section.method)],
         _ids(verdict),
     )
 

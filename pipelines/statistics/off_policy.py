@@ -8,6 +8,7 @@ ratios of sums over units, so that their errors are clustered by unit by the del
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipelines.statistics.uplift import Floats, Moments, moments_of
 
@@ -43,6 +44,41 @@ def off_policy_value(group: Moments, observed: float) -> OffPolicyValue:
 
     (ips, ips_error), (snips, snips_error) = ratio(1), ratio(2)
     return OffPolicyValue(observed, ips, ips_error, snips, snips_error, float(mean[2] / mean[1]))
+
+
+class Lift(NamedTuple):
+    """The relative gain over what was earned, and its standard error."""
+
+    lift: float
+    error: float
+
+
+def lift_of(group: Moments, normalized: bool = True) -> Lift:
+    """How much more than the logging policy the other would have earned, relative to what was earned.
+
+    Both are of the same rows, so the error is of their ratio, by the delta method.
+
+    Args:
+        group: moments over units, whose variables are: sum of weighted rewards, rows, sum of weights, and sum of rewards.
+        normalized: SNIPS, else IPS.
+
+    Raises:
+        ValueError: nothing was earned.
+    """
+    import numpy as np
+
+    x, y, c, r = (float(mean) for mean in group.mean)
+    below = c if normalized else y
+    if r <= 0 or below <= 0:
+        raise ValueError("a log with a reward, and an action that the other policy takes")
+    ratio = (x / below) / (r / y)
+    gradient = np.zeros(4)  # of the logarithm of the ratio
+    gradient[0] = 1 / x if x else 0.0
+    gradient[1] = 1 / y if normalized else 0.0
+    gradient[2] = -1 / c if normalized else 0.0
+    gradient[3] = -1 / r
+    variance = float(gradient @ group.covariance @ gradient) / float(group.count)
+    return Lift(ratio - 1, ratio * math.sqrt(max(variance, 0.0)))
 
 
 def off_policy_rows(rewards: Floats, propensities: Floats, target: Floats) -> OffPolicyValue:

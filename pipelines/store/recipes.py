@@ -30,6 +30,7 @@ KINDS: Mapping[str, KindInfo] = {
     "release": KindInfo(),
     "evaluation": KindInfo(has_report=True),
     "latency": KindInfo(has_report=True),
+    "off_policy": KindInfo(has_report=True),
     "perturbations": KindInfo(),
     "robustness": KindInfo(has_report=True),
     "verdict": KindInfo(has_report=True),

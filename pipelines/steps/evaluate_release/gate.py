@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 VERSION = 3
 OPTIONS = {"measure": "measure", "margin": "margin", "confidence": "level"}
 """Options that are older than gate files, and the key of the main rule that each replaces."""
+EVIDENCE = ("latency", "off_policy")
+"""Options that name what was measured besides the ranking; each is a kind of artifact."""
 
 
 class GateParams(Params):
@@ -31,6 +33,8 @@ class GateParams(Params):
         description="Rules: the name of a shipped gate file, or a path",
         json_schema_extra={"enum": [*gate_file_names()]},
     )
+    latency: Annotated[str, Added()] = Field("", description="Latency id, from measure_latency; empty: not measured")
+    off_policy: Annotated[str, Added()] = Field("", description="Off-policy id, from weigh_log; empty: no log was weighed")
     measure: Literal["nDCG@10", "RR@10", "R@100", "AP", "P@10"] = Field(
         "nDCG@10", description="Measure of the main rule; another than this: instead of the file's"
     )
@@ -60,7 +64,7 @@ class GateResult(Result):
 def gate(params: GateParams) -> GateResult:
     """Decide whether a challenger may follow the champion: passed, rejected, undecided, not comparable or not run."""
     from pipelines.evaluation.record import Evaluation
-    from pipelines.gates.evidence import Evidence
+    from pipelines.gates.evidence import Evidence, evidence_of
 
     gate_file = _gate_file(params)
     store = open_store()
@@ -73,9 +77,11 @@ def gate(params: GateParams) -> GateResult:
             "the champion's evaluation on the same queries",
             f"run `python -m pipelines evaluate --release {evaluation.release}` and pass both ids it gives",
         )
+    made = {kind: load(store, kind, getattr(params, kind)) for kind in EVIDENCE if getattr(params, kind)}
     inputs = {"release": evaluation.release, "evaluation": evaluation.id} | ({"baseline": baseline.id} if baseline else {})
-    semantic = params.recipe_params({"evaluation", "baseline", "gate_file"}) | {"champion": champion}
-    evidence = Evidence(evaluation, champion, None if evaluation.release == champion else baseline)
+    inputs |= {kind: artifact.id for kind, artifact in made.items()}
+    semantic = params.recipe_params({"evaluation", "baseline", "gate_file", *EVIDENCE}) | {"champion": champion}
+    evidence = Evidence(evaluation, champion, None if evaluation.release == champion else baseline, **evidence_of(made))
     verdict = _earlier(store, inputs, semantic, params) or produce(
         store,
         Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params={**semantic, "rules": gate_file.digest}),
@@ -112,10 +118,11 @@ def _earlier(store: Store, inputs: dict[str, str], semantic: dict[str, Any], par
 def _judge(gate_file: "GateFile", evidence: "Evidence", folder: Path) -> dict[str, Any]:
     from pipelines.gates.changes import changed_parts
     from pipelines.gates.judging import judge
+    from pipelines.reports.evidence import sections_of
     from pipelines.reports.verdict import write_verdict
 
     baseline = evidence.champion
     verdict, table, differences = judge(gate_file, evidence, changed_parts(evidence.evaluation, baseline))
     documents = baseline.documents() | evidence.evaluation.documents() if baseline and differences else {}
-    write_verdict(folder, verdict, table, differences, documents)
+    write_verdict(folder, verdict, table, differences, documents, sections_of(evidence))
     return {key: getattr(verdict, key) for key in ("outcome", "sentence", "release", "champion")}

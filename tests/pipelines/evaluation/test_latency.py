@@ -18,6 +18,14 @@ from tests.conftest import call
 from tests.images.serve.conftest import route
 from tests.releases import _releases_once, releases  # noqa: F401  # fixtures
 
+GATE_FILE = """
+name: speed
+description: For a test.
+rules:
+  - {name: quality, comparison: champion}
+  - {name: p99, comparison: latency, measure: p99, margin: 0.99}
+"""
+
 
 def drawn(random, blocks=30, scale=1.0):
     """Latencies as a server's: skewed, with blocks that are slower as a whole."""
@@ -58,7 +66,7 @@ def test_ratios_of_starts():
         quantile_ratio(np.ones((1, 100)), np.ones((1, 100)), 0.5)
 
 
-def test_two_releases_are_measured_at_once_and_a_measurement_is_found_again(releases):  # noqa: F811
+def test_two_releases_are_measured_at_once_and_judged(releases, tmp_path):  # noqa: F811
     releases.deployed(releases.a)
     entries = len(Journal(open_store()).entries)
     result = call("measure_latency", release=releases.b, requests=200, starts=2)
@@ -76,6 +84,17 @@ def test_two_releases_are_measured_at_once_and_a_measurement_is_found_again(rele
     assert page["sentence"] == result.sentence
     assert [row[0] for row in page["tables"][0]["rows"]] == ["p50", "p95", "p99", "memory", "start-up"]
     assert call("measure_latency", release=releases.b, requests=200, starts=2).found
+    ruled = tmp_path / "speed.yaml"
+    ruled.write_text(GATE_FILE)
+    evaluated = call("evaluate", release=releases.b)
+    judged = {"evaluation": evaluated.evaluation, "baseline": evaluated.baseline, "gate_file": str(ruled)}
+    rows = {}
+    for given in ("", result.latency):
+        verdict = load_exactly(open_store(), "verdict", call("gate", **judged, margin=0.9, latency=given).verdict)
+        rows[given] = verdict.json("verdict.json")["rules"][1]
+    assert (rows[""]["outcome"], rows[result.latency]["outcome"]) == ("not run", "passed")
+    assert "Latency and size, beside the champion" in verdict.text("report.html")
+    assert f"p99 × {rows[result.latency]['difference'] + 1:.3f}" in verdict.text("verdict.md")
     assert not list(Path(open_store().uri.removeprefix("file://")).parent.glob("events/*")), (
         "measured requests are no exposures"
     )
@@ -88,7 +107,7 @@ def test_a_system_that_tells_no_memory_has_no_ratio_of_it(tmp_path):
     }  # fmt: skip
     blocks = {name: np.random.default_rng(0).lognormal(0, 1, (2, 100)) for name in latency.SIDES}
     assert latency.ratio_of(summary, blocks, "rss", 0.95) is None
-    _, (table,) = latency_section(summary, blocks)
+    (table,) = latency_section(summary, blocks).tables
     assert {row[0]: row[-1] for row in table.rows}["memory"] == "–"
 
 
