@@ -189,9 +189,16 @@ def _created(cluster: Cluster, pod: client.V1Pod) -> bool:
 
 
 def node_address(api: client.CoreV1Api) -> str:
-    """The node's address, which is this machine's where the cluster is local."""
-    addresses = [address for node in api.list_node().items for address in node.status.addresses if address.type == "InternalIP"]
-    return str(addresses[0].address)
+    """The node's address, which is this machine's where the cluster is local.
+
+    Raises:
+        NoCluster: the cluster has no node with an address, so no pod can start.
+    """
+    for node in api.list_node().items:
+        for address in node.status.addresses or []:
+            if address.type == "InternalIP":
+                return str(address.address)
+    raise NoCluster("a cluster without a node that has an address, so its pods could not start")
 
 
 HOOK = """

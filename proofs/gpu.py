@@ -46,10 +46,12 @@ class Sizes:
     """Texts that each rate is measured with."""
     vectors: int
     batch_tokens: tuple[int, ...] = BATCH_TOKENS
+    compared_tokens: int = 2048
+    """Tokens of the batches in which a text is compared with itself alone."""
 
 
 WHOLE = Sizes(documents=0, queries=2000, texts=20_000, vectors=200_000)
-REHEARSED = Sizes(documents=16, queries=16, texts=12, vectors=1000, batch_tokens=BATCH_TOKENS[:1])
+REHEARSED = Sizes(documents=16, queries=16, texts=12, vectors=1000, batch_tokens=BATCH_TOKENS[:1], compared_tokens=64)
 
 
 @dataclass
@@ -84,7 +86,7 @@ def fidelity(bench: Bench) -> Figures:
     loaded, unable = choice.loadable(bench.encoder, [choice.REFERENCE, *VARIANTS], 0)
     sample = choice.draw_sample(bench.corpus, bench.sizes.documents, bench.sizes.queries)
     found: Figures = {"unable": [f"{row.variant}: {row.reason}" for row in unable]}
-    for row in choice.measure(loaded, sample, choice.REFERENCE, 2048):
+    for row in choice.measure(loaded, sample, choice.REFERENCE, bench.sizes.compared_tokens):
         name = row.variant.removeprefix("torch-")
         found |= {
             f"{name}_fidelity": row.fidelity,

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,29 @@ def trained(_trained_once: Trained, home: Path) -> Trained:
     """A home of this test's own that holds a release of the icons. Blobs are hard links: copy before you damage one."""
     shutil.copytree(_trained_once.home, home, copy_function=os.link)
     return Trained(**{**vars(_trained_once), "home": home})
+
+
+@pytest.fixture(scope="session")
+def _served_once(_trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    from pipelines.train import train
+
+    def build(folder: Path) -> str:
+        shutil.copytree(_trained_once.home, folder / "home", copy_function=os.link)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_HOME", str(folder / "home"))
+            answer = train()
+        assert answer["served"], answer
+        return str(answer["release"])
+
+    folder, release = built_once(tmp_path_factory, "served", build)
+    return folder / "home", release
+
+
+@pytest.fixture
+def served(_served_once: tuple[Path, str], _trained_once: Trained, home: Path) -> Trained:
+    """A home whose champion is a release of the icons, with the stages that are best by their dev queries."""
+    shutil.copytree(_served_once[0], home, copy_function=os.link)
+    return replace(_trained_once, home=home, release=_served_once[1])
 
 
 @pytest.fixture

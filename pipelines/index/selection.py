@@ -71,7 +71,7 @@ def recall_queries(embedded: Artifact, ids: Sequence[str], vectors: Vectors, var
         ids: document ids in the order of the vectors.
         vectors: float32, shape (documents, dimensions).
         variant: of the encoder, for the queries.
-        threads: of the encoder; 0: one for each core.
+        threads: of the encoder; 0: OMP_NUM_THREADS, without it one for each core.
     """
     corpus = load_exactly(embedded.store, "corpus", embedded.inputs["corpus"])
     sampled = sorted(queries(corpus), key=lambda query: (query.synthetic, digest(query.id.encode())))[:MOST_QUERIES]

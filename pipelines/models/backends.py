@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.errors import InputError
-from pipelines.settings import CPU_FEATURES
+from pipelines.settings import CPU_FEATURES, thread_limit
 
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -78,7 +78,7 @@ def forward_of(variant: Format, files: Files, head: Head, threads: int) -> Forwa
         variant: what to load.
         files: gives the path of an encoder's file by its name.
         head: how token vectors become one; only torch needs it.
-        threads: of the backend; 0: one for each core.
+        threads: of the backend; 0: as many as OMP_NUM_THREADS allows, without it one for each core.
 
     Raises:
         InputError: the backend's library is not installed, or this CPU lacks a required feature.
@@ -91,7 +91,7 @@ def forward_of(variant: Format, files: Files, head: Head, threads: int) -> Forwa
             "run it on a node that has them, or choose another variant",
         )
     try:
-        return BACKENDS[variant.backend](variant, files, head, threads)
+        return BACKENDS[variant.backend](variant, files, head, threads or thread_limit())
     except ModuleNotFoundError as error:
         raise InputError(
             f"a variant for {variant.backend}, without the module {error.name}",

@@ -189,7 +189,7 @@ def card_of(encoder: Artifact) -> EncoderCard:
 
 
 def load_encoder(encoder: Artifact, variant: str, threads: int = 0) -> Encoder:
-    """Load a variant of an encoder; `threads` 0: one for each core.
+    """Load a variant of an encoder; `threads` 0: OMP_NUM_THREADS, without it one for each core.
 
     Raises:
         InputError: the encoder has no such variant, or the variant can't run here.

@@ -6,9 +6,10 @@ Found values are never stored: a report has kinds, counts, ids and shapes (`xxx@
 import json
 import logging
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -287,22 +288,35 @@ def _masker() -> Masker:
 @cache
 def _analyzer(names: bool) -> Any:
     """Presidio with recognizers for KINDS only; the spaCy model is loaded only for names."""
-    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-    from presidio_analyzer import predefined_recognizers as recognizer
+    with _unseen("torch", "transformers"):  # engines that are not used here would import them, which takes four seconds
+        from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
+        from presidio_analyzer import predefined_recognizers as recognizer
 
-    logging.getLogger("presidio-analyzer").setLevel(logging.CRITICAL)  # one of its messages quotes found values
-    recognizers = [
-        _offline_email(),
-        recognizer.PhoneRecognizer(),
-        recognizer.CreditCardRecognizer(),
-        recognizer.IbanRecognizer(),
-        recognizer.IpRecognizer(),
-        recognizer.UsSsnRecognizer(),
-    ]
-    if names:
-        recognizers.append(recognizer.SpacyRecognizer(supported_entities=list(NAMES)))
-    registry = RecognizerRegistry(recognizers=recognizers, supported_languages=["en"])
-    return AnalyzerEngine(registry=registry, nlp_engine=_language_engine(names), supported_languages=["en"])
+        logging.getLogger("presidio-analyzer").setLevel(logging.CRITICAL)  # one of its messages quotes found values
+        recognizers = [
+            _offline_email(),
+            recognizer.PhoneRecognizer(),
+            recognizer.CreditCardRecognizer(),
+            recognizer.IbanRecognizer(),
+            recognizer.IpRecognizer(),
+            recognizer.UsSsnRecognizer(),
+        ]
+        if names:
+            recognizers.append(recognizer.SpacyRecognizer(supported_entities=list(NAMES)))
+        registry = RecognizerRegistry(recognizers=recognizers, supported_languages=["en"])
+        return AnalyzerEngine(registry=registry, nlp_engine=_language_engine(names), supported_languages=["en"])
+
+
+@contextmanager
+def _unseen(*modules: str) -> Iterator[None]:
+    """In the block these modules can't be imported, as if they were not installed; those loaded before stay."""
+    hidden = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is how Python marks what can't be imported
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _offline_email() -> Any:

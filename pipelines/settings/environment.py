@@ -11,6 +11,12 @@ def environment(changes: dict[str, str]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **changes}
 
 
+def thread_limit() -> int:
+    """The threads that OMP_NUM_THREADS allows a process, which runtimes without OpenMP do not read; 0: no limit is set."""
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # one number for each nested level
+    return int(given) if given.isdecimal() else 0
+
+
 def bound_mlflow() -> None:
     """Keep MLflow's client from waiting for minutes, printing on stdout and reporting home. What is set already stays."""
     bounds = {

@@ -91,9 +91,10 @@ def test_waits_then_reads_with_the_connection_and_tells_no_secret(run_dag, s3, b
         assert secret not in everything
 
 
-def test_without_a_key_nothing_is_waited_for(run_dag, icons_folder):
-    done = run_dag("ingest_corpus", folder=str(icons_folder("few", lambda name: name < "ab")), personal=0)
+def test_without_a_key_nothing_is_waited_for_and_the_corpus_is_told(run_dag, icons_folder):
+    done = run_dag("ingest_corpus", folder=str(icons_folder("few", lambda name: name < "ab")))
     assert (done.state, done.tasks) == ("success", {"wait_for": ["skipped"], "ingest": ["success"], "check": ["success"]})
+    assert done.events == [("corpus", {"id": done.results["ingest"]["corpus"]})]
 
 
 def test_the_key_of_a_scheduled_run_is_a_variable(run_dag, s3, bucket, icons_folder):

@@ -95,6 +95,8 @@ def language_of(texts: Iterable[str]) -> str:
     ('german', 'english')
     """
     words = [word for text in islice(texts, SAMPLE) for word in WORD.findall(text.lower())]
+    if not words:
+        return "english"
     shares = {
         language: np.mean([word in stop for word in words]) for language in STOP_WORDS if (stop := set(_stop_words(language)))
     }

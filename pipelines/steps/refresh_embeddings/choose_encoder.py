@@ -30,7 +30,7 @@ class ChooseEncoderParams(Params):
     query_variant: str = Field(
         "", description="Variant that will encode queries; empty: the champion's if it is by this encoder, else onnx-fp32"
     )
-    threads: int = Field(0, ge=0, le=256, description="Threads of the encoder; 0: one for each core")
+    threads: int = Field(0, ge=0, le=256, description="Threads of the encoder; 0: OMP_NUM_THREADS, else one for each core")
     batch_tokens: int = Field(2048, ge=1, le=1 << 20, description="Tokens in one batch")
 
 

@@ -26,7 +26,7 @@ class EmbedParams(Params):
 
 
 class EmbedTuning(Tuning):
-    threads: int = Field(0, ge=0, le=256, description="Threads of the encoder; 0: one for each core")
+    threads: int = Field(0, ge=0, le=256, description="Threads of the encoder; 0: OMP_NUM_THREADS, else one for each core")
     batch_tokens: int = Field(2048, ge=1, le=1 << 20, description="Tokens in one batch")
     checkpoint_s: float = Field(5, ge=0, le=3600, description="Seconds between two checkpoints; 0: after each batch")
 

@@ -21,7 +21,7 @@ class ScoreShardParams(Params):
 
 
 class ScoreShardTuning(Tuning):
-    threads: int = Field(0, ge=0, le=256, description="Threads of the encoder; 0: one for each core")
+    threads: int = Field(0, ge=0, le=256, description="Threads of the encoder; 0: OMP_NUM_THREADS, else one for each core")
     batch_tokens: int = Field(2048, ge=1, le=1 << 20, description="Tokens that are encoded at once")
     batch_queries: int = Field(4096, ge=1, le=1 << 20, description="Queries that are in memory at once")
 

@@ -162,10 +162,10 @@ def test_without_judgments_a_release_is_served_by_a_waiver_alone(trained, tmp_pa
     assert entry.why.endswith("to look at it")
 
 
-def test_a_verdict_that_is_no_not_cannot_be_waived(trained, tmp_path):
-    answer = train()
+def test_a_verdict_that_is_no_not_cannot_be_waived(served):
+    verdict = Journal(served.store).entries[0].verdict
     with pytest.raises(InputError, match="want of judgments"):
-        call("promote", verdict=answer["verdict"], waive=True, who="ann", why="because")
+        call("promote", verdict=verdict, waive=True, who="ann", why="because")
 
 
 def test_documents_alone_and_no_queries_at_all(trained, tmp_path):
@@ -173,22 +173,20 @@ def test_documents_alone_and_no_queries_at_all(trained, tmp_path):
     assert answer["sentence"] == "not run: no judgments"
 
 
-def test_a_champion_of_another_collection_is_seen_by_its_judged_results(trained, tmp_path, monkeypatch):
-    assert train()["served"]
+def test_a_champion_of_another_collection_is_seen_by_its_judged_results(served, tmp_path, monkeypatch):
     suite = tmp_path / "suite.yaml"  # the shipped one compares the number of documents with the champion's
     suite.write_text("name: empty\nchecks: {}\n")
     monkeypatch.setenv("RATCHET_SUITE", str(suite))
     shop = write_csv(tmp_path / "shop.csv", products())
     corpus = call("ingest", source=str(shop), qrels=str(judged_csv(tmp_path / "judged.csv", by_words))).corpus
-    evaluated = call("evaluate", release=embedded_release(trained.home, corpus, trained.encoder).release)
+    evaluated = call("evaluate", release=embedded_release(served.home, corpus, served.encoder).release)
     verdict = call("gate", evaluation=evaluated.evaluation, baseline=evaluated.baseline, margin=0.99).verdict
     warnings = load_exactly(open_store(), "verdict", verdict).json("verdict.json")["warnings"]
     assert any("Judged@10 is 0.000 for the champion" in warning for warning in warnings)
 
 
-def test_a_collection_far_smaller_than_the_champions_is_stopped_by_its_checks(trained, tmp_path):
+def test_a_collection_far_smaller_than_the_champions_is_stopped_by_its_checks(served, tmp_path):
     """As in the DAG: what is not the champion's corpus any more needs a store of its own, or another suite."""
-    assert train()["served"]
     shop = write_csv(tmp_path / "shop.csv", products())
     with pytest.raises(InputError, match="documents_ratio"):
         train(source=str(shop))

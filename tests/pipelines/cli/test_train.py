@@ -1,10 +1,7 @@
 """The whole train in one process, and the three harms of the demo's second act."""
 
 import json
-import os
 import shutil
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +11,6 @@ from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.train import train
-from tests.conftest import Trained
-from tests.sharing import built_once
 
 FAILING_SUITE = """
 name: more documents than there are
@@ -26,27 +21,6 @@ checks:
       level: fail
       why: A test.
 """
-
-
-@pytest.fixture(scope="session")
-def _served_once(_trained_once: Trained, tmp_path_factory) -> tuple[Path, str]:
-    def build(folder: Path) -> str:
-        shutil.copytree(_trained_once.home, folder / "home", copy_function=os.link)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RATCHET_HOME", str(folder / "home"))
-            answer = train()
-        assert answer["served"], answer
-        return str(answer["release"])
-
-    folder, release = built_once(tmp_path_factory, "served", build)
-    return folder / "home", release
-
-
-@pytest.fixture
-def served(_served_once: tuple[Path, str], _trained_once: Trained, home: Path) -> Trained:
-    """A home whose champion is a release of the icons, with the stages that are best by their dev queries."""
-    shutil.copytree(_served_once[0], home, copy_function=os.link)
-    return replace(_trained_once, home=home, release=_served_once[1])
 
 
 def forward_passes(store):
@@ -99,13 +73,15 @@ def test_a_failed_check_ends_the_train(home, tmp_path, monkeypatch):
     assert open_store().names("shard/") == []
 
 
-def test_without_the_extra_quality_a_log_line_says_that_nothing_is_checked(trained, monkeypatch, capsys):
+def test_without_the_extra_quality_a_log_line_says_that_nothing_is_checked(served, monkeypatch, capsys):
+    (checked,) = checks_of(served.store)
+    shutil.rmtree(served.home / "store/report" / checked.id)
     monkeypatch.setattr("pipelines.train.missing_packages", lambda extra: ["great-expectations"])
     assert train()["served"]
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "data is not checked" in line]
     assert [(line["level"], line["missing"]) for line in lines] == [("warning", ["great-expectations"])]
     assert "quality" in lines[0]["fix"]
-    assert checks_of(trained.store) == []
+    assert checks_of(served.store) == []
 
 
 def test_a_harm_that_nothing_refused_is_told(served):

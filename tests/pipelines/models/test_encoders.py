@@ -249,7 +249,8 @@ def test_the_query_variant_asks_train_queries_and_titles_and_no_test_query(made,
 
     monkeypatch.setattr(Encoder, "encode", recorded)
     corpus = train_and_test_queries()
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=corpus, query_variant="openvino-fp32", memory=False)
+    options = {"query_variant": "openvino-fp32", "batch_tokens": 256, "memory": False}
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=corpus, **options)
     assert {name for name in asked if name.endswith("query")} == {"onnx-fp32 query", "openvino-fp32 query"}
     assert asked["onnx-fp32 query"] == asked["openvino-fp32 query"]
     assert {f"buy a {text} today" for text in THINGS} < asked["onnx-fp32 query"]
@@ -380,6 +381,13 @@ def test_native_variants_are_those_of_the_machine(monkeypatch):
     assert backends.native_variants() == ["openvino-bf16"]
     monkeypatch.setattr(backends.importlib.util, "find_spec", lambda _: None)
     assert backends.native_variants() == []
+
+
+@pytest.mark.parametrize(("allowed", "threads", "used"), [("3", 0, 3), ("3", 2, 2), ("2,1", 0, 2), ("", 0, 0), ("many", 0, 0)])
+def test_runtimes_keep_to_the_threads_that_openmp_is_allowed(monkeypatch, allowed, threads, used):
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    monkeypatch.setitem(backends.BACKENDS, "onnxruntime", lambda *arguments: arguments[-1])
+    assert backends.forward_of(FORMATS["onnx-fp32"], Path, backends.Head("mean"), threads) == used
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Personal data: found as well as the page says, masked the same way each time, never shown."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -69,6 +71,15 @@ def test_long_texts_are_searched_to_their_end():
 @pytest.mark.parametrize("text", ["a", "1", "1 ", "1-", "a1:", "a@", "AB12 ", "1.", "::"])
 def test_no_text_takes_forever(text):
     Finder().find(text * (20_000 // len(text)))
+
+
+def test_finding_imports_no_engine_that_it_does_not_use_and_leaves_them_importable():
+    code = """import sys; from pipelines.quality.personal import KINDS, masked, Finder
+assert Finder(KINDS).find("ann@example.org") and masked("ann@example.org") == "<EMAIL_ADDRESS>"
+print(sorted({"torch", "transformers"} & set(sys.modules)))
+import torch, transformers; print(torch.ones(1).item())"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["[]", "1.0"]
 
 
 def test_shapes_say_nothing():

@@ -17,6 +17,7 @@ from pipelines.store.artifacts import load_exactly, produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 from tests.conftest import call, embedded_release
+from tests.encoders import static_encoder
 
 WORDS = st.text(alphabet="abcdefg", min_size=1, max_size=4)
 
@@ -180,7 +181,7 @@ def test_release_refuses_parts_that_do_not_name_each_other(trained, icons_folder
     half = embedded_release(trained.home, corpus, trained.encoder)
     with pytest.raises(InputError, match=trained.embeddings):
         call("assemble", index=half.index, embeddings=trained.embeddings)
-    other = call("export_encoder", max_length=128).encoder
+    other = static_encoder()
     with pytest.raises(InputError, match=other):
         call("assemble", index=trained.index, encoder=other)
 

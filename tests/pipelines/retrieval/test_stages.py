@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,11 @@ def test_the_lexical_stage_scores_as_bm25s_does():
         words = [word for word in analysis.words(query) if word in theirs.vocab_dict]
         expected = theirs.get_scores(words) if words else np.zeros(len(ids))
         assert np.allclose(ours.search(query).scores, expected, atol=1e-6)
+
+
+def test_texts_without_words_are_english_and_nothing_warns():
+    with warnings.catch_warnings(action="error"):
+        assert analysis_for("auto", ["—", ""]).language == "english"
 
 
 def test_a_stemmer_finds_other_forms_of_a_word_and_unknown_languages_are_refused():
