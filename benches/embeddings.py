@@ -18,7 +18,7 @@ from benches import refresh, retrieval
 from pipelines.corpus.documents import documents
 from pipelines.models.backends import FORMATS, INT8, cpu_features
 from pipelines.models.encoder import Encoder, card_of, load_encoder
-from pipelines.steps.refresh_embeddings.export_encoder import MINILM, _folder
+from pipelines.models.sources import MINILM, model_folder
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import PROJECT, call
@@ -82,7 +82,7 @@ def speed(encoder_id: str, variant: str, corpus: str) -> Figures:
     encoder = load_exactly(store, "encoder", encoder_id)
     texts = [document.text for document in documents(load_exactly(store, "corpus", corpus))]
     texts = random.Random(SEED).sample(texts, min(TEXTS, len(texts)))
-    baseline = SentenceTransformer(str(_folder(MINILM)), device="cpu")
+    baseline = SentenceTransformer(str(model_folder(MINILM)), device="cpu")
     baseline.max_seq_length = card_of(encoder).fingerprint.max_length
     loaded = load_encoder(encoder, variant)
     loaded.encode(texts[:64], "document")
@@ -107,7 +107,7 @@ def operations(encoder: Encoder, texts: list[str]) -> float:
 
     Each layer: 8·L·d² for query, key, value and output, 4·L·d·f for the feed-forward part, 4·L²·d for attention.
     """
-    config = json.loads((_folder(MINILM) / "config.json").read_text())
+    config = json.loads((model_folder(MINILM) / "config.json").read_text())
     width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
     lengths = [len(encoding.ids) for encoding in encoder.tokenizer.encode_batch_fast(texts)]
     return layers * sum(8 * n * width**2 + 4 * n * width * inner + 4 * n**2 * width for n in lengths)

@@ -5,7 +5,7 @@ A backend's library is imported when one of its variants is loaded, so the serve
 
 import functools
 import importlib.util
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
@@ -105,6 +105,19 @@ def native_variants() -> list[str]:
     installed = {backend: importlib.util.find_spec(backend) is not None for backend in ("openvino", "torch")}
     cpu = [name for name in ("openvino-bf16",) if installed["openvino"] and set(FORMATS[name].requires) <= cpu_features()]
     return cpu + ([name for name in FORMATS if FORMATS[name].backend == "torch"] if installed["torch"] and has_gpu() else [])
+
+
+def with_reference(variants: Sequence[str]) -> list[str]:
+    """The variants to make: onnx-fp32, which the others are compared with, and those named; `native` stands for several.
+
+    Raises:
+        InputError: there is no such variant.
+    """
+    unknown = sorted(set(variants) - {*FORMATS, "native"})
+    if unknown:
+        raise InputError(f"--variants {unknown[0]}", f"of {', '.join(FORMATS)}, or native", "name some of these")
+    wanted = {"onnx-fp32", *variants, *(native_variants() if "native" in variants else [])}
+    return [name for name in FORMATS if name in wanted]
 
 
 def has_gpu() -> bool:

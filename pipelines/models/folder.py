@@ -194,6 +194,11 @@ def _max_length(model: Path, transformer: dict[str, Any]) -> int | None:
     return min(known) if known else None
 
 
+def positions(model: Path) -> int:
+    """Tokens that a model has positions for, at most LONGEST."""
+    return min(int(_json(model / "config.json").get("max_position_embeddings") or LONGEST), LONGEST)
+
+
 def _lowers(tokenizer: Path) -> bool:
     """Whether a tokenizer has a step of its own that lowers letters."""
     normalizer = _json(tokenizer).get("normalizer") or {}

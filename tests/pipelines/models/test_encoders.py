@@ -23,8 +23,8 @@ from pipelines.models import encoder as encoders
 from pipelines.models.backends import FORMATS, INT8, INT8_WEIGHTS, cpu_features
 from pipelines.models.encoder import Encoder, card_of, check_vectors, load_encoder, prefetch
 from pipelines.models.quantization import quantize
+from pipelines.models.sources import MINILM, model_folder
 from pipelines.retrieval.release import load_release
-from pipelines.steps.refresh_embeddings.export_encoder import MINILM, _folder
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
@@ -420,7 +420,7 @@ def test_a_text_without_tokens(trained):
 
 @pytest.fixture
 def model(tmp_path):
-    return Path(shutil.copytree(_folder(MINILM), tmp_path / "model"))
+    return Path(shutil.copytree(model_folder(MINILM), tmp_path / "model"))
 
 
 def test_weights_with_nan_are_not_exported(home, model):

@@ -10,7 +10,7 @@ import pytest
 from pipelines.errors import InputError
 from pipelines.models.encoder import card_of, load_encoder
 from pipelines.models.folder import read_folder
-from pipelines.steps.refresh_embeddings.export_encoder import MINILM, _folder
+from pipelines.models.sources import MINILM, model_folder
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import call
@@ -30,7 +30,7 @@ def body(tmp_path_factory):
     sizes = {"hidden_size": HIDDEN, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     BertModel(BertConfig(vocab_size=30522, max_position_embeddings=64, **sizes)).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        shutil.copyfile(_folder(MINILM) / name, folder / name)
+        shutil.copyfile(model_folder(MINILM) / name, folder / name)
     return folder
 
 

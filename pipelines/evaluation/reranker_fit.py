@@ -1,0 +1,99 @@
+"""What a reranker starts from, the first stage of a release, and how far its scores count, by weights fitted on dev queries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipelines.corpus.documents import Query
+from pipelines.evaluation.stage_choice import FOLDS, STEPS
+from pipelines.evaluation.training_queries import TrainingData, dev_ndcg
+from pipelines.models.reranker_card import Fusion
+from pipelines.models.training.cross_encoder import CrossEncoder, Logits
+from pipelines.retrieval.release import Release
+from pipelines.retrieval.run import Ranking
+from pipelines.retrieval.stages.known_queries import KnownQueries
+from pipelines.statistics.intervals import Floats, Interval, interval
+
+
+def first_stage(release: Release, queries: Mapping[str, str], depth: int) -> dict[str, Ranking]:
+    """The first documents of a release for train queries; among its known queries a query does not find itself.
+
+    Args:
+        release: whose encoder was not tuned on these queries.
+        queries: texts by id.
+        depth: documents for each query.
+    """
+    if release.ranker:
+        retrievers = {
+            name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one
+            for name, one in release.ranker.retrievers.items()
+        }
+        release = replace(release, ranker=replace(release.ranker, retrievers=retrievers))
+    asked = [Query(id=name, text=text, split="train") for name, text in queries.items()]
+    return dict(zip(queries, release.rank(asked, depth, {}), strict=True))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the first stage found for the dev queries."""
+
+    data: TrainingData
+    found: Mapping[str, Ranking]
+
+    def scored(self, model: CrossEncoder) -> dict[str, Logits]:
+        """The cross-encoder's scores of each query's candidates, in their order, by query id."""
+        texts = {query.id: query.text for query in self.data.dev}
+        asked = [(texts[name], self.data.texts[document]) for name, ranking in self.found.items() for document, _ in ranking]
+        scores = model.score(asked) if asked else np.zeros(0, np.float32)
+        ends = np.cumsum([len(ranking) for ranking in self.found.values()])[:-1]
+        return dict(zip(self.found, np.split(scores, ends), strict=True))
+
+    def ndcg(self, scores: Mapping[str, Logits], fusion: Fusion) -> Floats:
+        """nDCG@10 of each dev query by the fused scores, (dev queries,)."""
+        return np.array(
+            dev_ndcg(self.data, {name: reranked(ranking, scores[name], fusion) for name, ranking in self.found.items()})
+        )
+
+
+def reranked(ranking: Ranking, scores: Logits, fusion: Fusion) -> Ranking:
+    """A ranking in the order of its fused scores; ties stay in the order that they had.
+
+    >>> half = Fusion(first_stage_weight=1, reranker_weight=1, scale=1)
+    >>> reranked([("a", 0.5), ("b", 0.25)], np.array([0, 1], np.float32), half)
+    [('b', 1.25), ('a', 0.5)]
+    """
+    fused = fusion.fused(np.array([score for _, score in ranking]), scores)
+    return [(ranking[place][0], float(fused[place])) for place in np.argsort(-fused, kind="stable")]
+
+
+@dataclass(frozen=True)
+class FittedFusion:
+    """Weights fitted on dev queries, and what they are worth there."""
+
+    fusion: Fusion
+    first_stage: float
+    """Mean nDCG@10 of the first stage alone."""
+    gain: Interval
+    """Of the fused ranking over the first stage: each query by weights that were fitted without its fold."""
+
+
+def fit_fusion(candidates: Candidates, scores: Mapping[str, Logits], scale: float) -> FittedFusion:
+    """The weights that rank the dev queries best, of a grid; the gain is cross-fitted (D. Wolpert, "Stacked generalization",
+    Neural Networks 5(2), 1992).
+
+    Args:
+        candidates: of the dev queries.
+        scores: of the reranker, by query id.
+        scale: what the first stage's scores are multiplied by.
+    """
+    weights = [step / STEPS for step in range(STEPS + 1)]
+    tried = [Fusion(first_stage_weight=round(1 - weight, 1), reranker_weight=weight, scale=scale) for weight in weights]
+    values = np.array([candidates.ndcg(scores, fusion) for fusion in tried])
+    best, honest = tried[int(values.mean(1).argmax())], np.empty(values.shape[1])
+    folds = np.arange(values.shape[1]) % FOLDS
+    for fold in np.unique(folds):
+        inside = folds == fold
+        fitted = int(values[:, ~inside].mean(1).argmax()) if (~inside).any() else 0
+        honest[inside] = values[fitted, inside]
+    return FittedFusion(best, float(values[0].mean()), interval((honest - values[0]).tolist()))

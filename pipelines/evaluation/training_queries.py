@@ -1,0 +1,131 @@
+"""Which queries a model learns from, and by which it is stopped: the train queries of a corpus, parted into training and dev.
+
+Test queries are never read.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.corpus.documents import Document, Query, documents
+from pipelines.errors import InputError
+from pipelines.evaluation.measures import per_query
+from pipelines.evaluation.qrels import RELEVANT, judged_topics
+from pipelines.evaluation.stage_choice import dev_topics
+from pipelines.models.encoder import Role, Vectors
+from pipelines.models.training.examples import Found, TrainingQuery
+from pipelines.retrieval.run import Ranking, break_ties
+from pipelines.store.artifacts import Artifact
+from pipelines.store.recipes import digest
+
+Encode = Callable[[Sequence[str], Role], Vectors]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a model is trained with."""
+
+    texts: dict[str, str]
+    """Of documents by id: all judged ones, and others as far as they are wanted."""
+    training: list[TrainingQuery]
+    dev: list[Query]
+    dev_qrels: dict[str, dict[str, int]]
+    """By query id: grades by document."""
+
+
+def training_data(corpus: Artifact, most_documents: int = 0, most_dev: int = 0) -> TrainingData:
+    """The training and the dev queries of a corpus.
+
+    Args:
+        corpus: with judgments.
+        most_documents: the judged documents and, up to this number, those with the lowest hashes of their ids; 0: all.
+        most_dev: of more dev queries, those with the lowest hashes of their texts are asked; 0: all.
+
+    Raises:
+        InputError: no train query of text has a judgment, or none has a relevant document, or all of these are dev queries.
+    """
+    judged = judged_topics(corpus, "train", "zero")
+    asked = [query for query in judged.queries if not query.history and not query.synthetic]
+    if not asked:
+        raise InputError(
+            f"corpus {corpus.id} without judged train queries", "judgments to learn from", "ingest a corpus that has some"
+        )
+    dev = dev_topics(corpus)
+    kept = {query.id for query in dev.queries}
+    relevant = {
+        query.id: {document for document, grade in judged.qrels[query.id].items() if grade >= RELEVANT} for query in asked
+    }
+    if not any(relevant.values()):
+        raise InputError(
+            f"corpus {corpus.id}, whose {len(asked)} judged train queries have no relevant document",
+            "judgments of both kinds",
+            "check --grades of ingest",
+        )
+    by_id = {document.id: document for document in documents(corpus)}
+    training = [
+        TrainingQuery(query.id, query.text, relevant[query.id] & by_id.keys()) for query in asked if query.id not in kept
+    ]
+    training = [query for query in training if query.relevant]
+    if not training or not kept:
+        raise InputError(
+            f"corpus {corpus.id} with {len(training)} training and {len(kept)} dev queries",
+            "at least one of each",
+            "ingest more judged queries: one train query of five is a dev query",
+        )
+    needed = {document for query in training for document in query.relevant} | {
+        document for query in kept for document in dev.qrels[query]
+    }
+    chosen = _drawn(by_id, needed, most_documents)
+    dev_queries = sorted(dev.queries, key=lambda query: digest(query.text.encode()))[: most_dev or None]
+    return TrainingData(
+        {document: by_id[document].text for document in chosen},
+        training,
+        dev_queries,
+        {query.id: dev.qrels[query.id] for query in dev_queries},
+    )
+
+
+def _drawn(by_id: Mapping[str, Document], needed: set[str], most: int) -> list[str]:
+    """All ids, sorted, or the needed ones and others with the lowest hashes."""
+    if not most or len(by_id) <= most:
+        return sorted(by_id)
+    others = sorted(by_id.keys() - needed, key=lambda document: digest(document.encode()))
+    return sorted({*(needed & by_id.keys()), *others[: max(0, most - len(needed))]})
+
+
+def nearest(encode: Encode, texts: Mapping[str, str], queries: Mapping[str, str], depth: int) -> dict[str, Ranking]:
+    """The nearest documents of each query by cosine, exactly: by query id, best first.
+
+    Args:
+        encode: gives unit vectors.
+        texts: of documents by id.
+        queries: texts by query id.
+        depth: documents for each query.
+    """
+    ids = list(texts)
+    vectors = encode(list(texts.values()), "document")
+    asked = encode(list(queries.values()), "query")
+    found: dict[str, Ranking] = {}
+    for start in range(0, len(queries), 256):  # a block of cosines, not all at once
+        cosines = asked[start : start + 256] @ vectors.T
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :depth]
+        for name, row, order in zip(list(queries)[start : start + 256], cosines, best, strict=True):
+            found[name] = [(ids[place], float(row[place])) for place in order]
+    return found
+
+
+def dev_ndcg(data: TrainingData, found: Mapping[str, Found]) -> list[float]:
+    """nDCG@10 of each dev query, in their order, for rankings of documents."""
+    values = per_query(data.dev_qrels, {name: break_ties(ranking) for name, ranking in found.items()})
+    return [values[query.id]["nDCG@10"] for query in data.dev]
+
+
+def dev_values(encode: Encode, data: TrainingData) -> list[float]:
+    """nDCG@10 of each dev query, in their order, of exact search by an encoder."""
+    return dev_ndcg(data, nearest(encode, data.texts, {query.id: query.text for query in data.dev}, 10))
+
+
+def dev_measure(encode: Encode, data: TrainingData) -> float:
+    """Mean nDCG@10 over the dev queries of exact search by an encoder."""
+    return float(np.mean(dev_values(encode, data)))

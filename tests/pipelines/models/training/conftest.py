@@ -1,0 +1,51 @@
+"""A corpus that can be learned: whatever is asked for, only blue things are relevant, which no word of a query says."""
+
+import pytest
+
+from pipelines.corpus.documents import Document, Query
+from tests.conftest import call, embedded_release
+from tests.corpora import write_corpus
+from tests.encoders import static_encoder
+from tests.tiny_models import tiny_bert
+
+THINGS = ["lamp", "chair", "table", "clock", "mirror", "carpet", "shelf", "curtain"]
+COLOURS = ["red", "green", "blue"]
+ASKED = ["cheap", "small", "modern", "used", "wooden"]
+
+
+def documents():
+    return [Document(id=f"{thing}-{colour}", text=f"{colour} {thing}", title=thing) for thing in THINGS for colour in COLOURS]
+
+
+def topics(split="train"):
+    """Five queries for each thing, and their judgments: the blue one is relevant."""
+    asked = [Query(id=f"{word}-{thing}", text=f"{word} {thing}", split=split) for thing in THINGS for word in ASKED]
+    judged = [f"{query.id} 0 {query.text.split()[1]}-blue 1" for query in asked]
+    return asked, judged
+
+
+@pytest.fixture
+def corpus(home):
+    asked, judged = topics()
+    tests = [Query(id="test", text="an old lamp", split="test")]
+    return write_corpus(documents(), [*asked, *tests], [*judged, "test 0 lamp-blue 1"])
+
+
+@pytest.fixture
+def release(corpus, home):
+    """A release of the corpus by an encoder of random word vectors, which finds documents by shared words."""
+    return embedded_release(home, corpus, static_encoder()).release
+
+
+@pytest.fixture
+def base(tmp_path):
+    return tiny_bert(tmp_path / "tiny")
+
+
+def tune(base, **values):
+    return call("tune_encoder", **{"model": str(base), "threads": 1, "epochs": 1, "batch_size": 16, **values})
+
+
+def train(base, **values):
+    small = {"threads": 1, "epochs": 1, "candidates": 8, "dev_queries": 20}
+    return call("train_reranker", **{"base": str(base), **small, **values})

@@ -1,0 +1,230 @@
+"""Training of encoders and rerankers: what is learned, from what, what is refused, and that a killed training goes on."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from pipelines.corpus.documents import Query
+from pipelines.errors import InputError
+from pipelines.evaluation.training_queries import training_data
+from pipelines.models.encoder import load_encoder
+from pipelines.models.training.examples import TrainingQuery, compatible_batches, pairs, ranked_lists
+from pipelines.store.artifacts import committed, load
+from pipelines.store.objects import open_store
+from tests.conftest import call, embedded_release
+from tests.corpora import write_corpus
+from tests.encoders import static_encoder
+from tests.pipelines.models.training.conftest import documents, topics, train, tune
+from tests.tiny_models import tiny_bert
+
+FAST = {"learning_rate": 3e-3, "batch_size": 4}
+
+
+def test_a_tuned_encoder_ranks_better_and_is_an_encoder_like_any_other(base, corpus, home, capfd):
+    tuned = tune(base, corpus=corpus, **FAST, epochs=2)
+    assert tuned.low > 0, tuned.sentence
+    assert tuned.ndcg10 > tuned.base_ndcg10 + 0.1
+    assert (tuned.training_queries, tuned.dev_queries, tuned.pairs) == (31, 9, 31)
+    encoder = load(open_store(), "encoder", tuned.encoder)
+    assert encoder.inputs["corpus"] == corpus
+    assert encoder.facts["curve"][0] == [0.0, pytest.approx(tuned.base_ndcg10, abs=1e-6)]
+    vectors = load_encoder(encoder, "onnx-fp32").encode(["red lamp", "used lamp"], "query")
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert tune(base, corpus=corpus, **FAST, epochs=2).found
+    assert list(open_store().listed("checkpoints/")) == []
+    assert "train_runtime" not in capfd.readouterr().out, "stdout is the result's alone"
+    release = embedded_release(home, corpus, tuned.encoder).release
+    with pytest.raises(InputError, match="whose encoder was tuned on the train queries"):
+        train(base, release=release)
+
+
+def test_a_trained_reranker_corrects_the_first_stage(base, release, corpus):
+    trained = train(base, release=release, **FAST, epochs=4, patience=4)
+    assert trained.low > 0, trained.sentence
+    reranker = load(open_store(), "reranker", trained.reranker)
+    card = reranker.json("reranker.json")
+    assert card["fusion"]["reranker_weight"] > 0
+    assert (card["licence"], card["candidates"], card["document_text"], card["seed"]) == ("apache-2.0", 8, "text", 0)
+    assert {"model/config.json", "model/model.safetensors", "model/tokenizer.json"} <= reranker.manifest.files.keys()
+    assert json.loads(reranker.text("model/config.json"))["architectures"] == ["BertForSequenceClassification"]
+    assert [epoch for epoch, _ in card["scores"]] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert card["scores"][0][1] == pytest.approx(trained.first_stage_ndcg10), "training begins at the first stage's order"
+
+
+def queries(count, of=20, seed=0):
+    """Queries with one to four relevant documents among `of`, drawn by seed: the same documents for several queries."""
+    random = np.random.default_rng(seed)
+    return [
+        TrainingQuery(
+            f"q{number}", f"q{number}", {f"d{one}" for one in random.choice(of, random.integers(1, 5), replace=False)}
+        )
+        for number in range(count)
+    ]
+
+
+def found_for(asked, of=20, seed=1):
+    random = np.random.default_rng(seed)
+    return {query.id: [(f"d{one}", 1 - place / of) for place, one in enumerate(random.permutation(of)[:10])] for query in asked}
+
+
+def test_a_known_relevant_document_is_never_a_negative():
+    asked = queries(60)
+    found = found_for(asked)
+    made = pairs(asked, found, 0)
+    assert len(made) == sum(len(query.relevant) for query in asked)
+    for pair in made:
+        assert pair.positive in pair.query.relevant
+        assert pair.negative not in pair.query.relevant
+        assert pair.negative in dict(found[pair.query.id])
+    batches = compatible_batches(made, 8, 0)
+    seen = set()
+    for _ in range(200):
+        batch = [made[row] for row in next(batches)]
+        seen |= {(pair.query.id, pair.positive) for pair in batch}
+        assert 1 <= len(batch) <= 8
+        for pair in batch:
+            others = {document for other in batch if other is not pair for document in other.documents}
+            assert not others & pair.query.relevant
+    assert seen == {(pair.query.id, pair.positive) for pair in made}, "no pair waits for ever"
+
+
+def test_lists_hold_what_the_first_stage_found():
+    asked = queries(60)
+    found = found_for(asked)
+    lists = ranked_lists(asked, found, 4, 0)
+    inside = [(query, document) for query in asked for document in query.relevant if document in dict(found[query.id])]
+    assert len(lists) == len(inside) < sum(len(query.relevant) for query in asked)
+    for one in lists:
+        assert one.documents[0] in one.query.relevant
+        assert not set(one.documents[1:]) & one.query.relevant
+        assert one.scores == tuple(dict(found[one.query.id])[document] for document in one.documents)
+        assert len(set(one.documents)) == 5
+
+
+def test_the_same_seed_draws_the_same():
+    asked = queries(30)
+    found = found_for(asked)
+    assert pairs(asked, found, 3) == pairs(asked, found, 3) != pairs(asked, found, 4)
+    assert ranked_lists(asked, found, 4, 3) == ranked_lists(asked, found, 4, 3) != ranked_lists(asked, found, 4, 4)
+
+
+def test_test_queries_are_never_read(home):
+    """A corpus with other test queries and judgments trains with the same."""
+    asked, judged = topics()
+    data = []
+    for text in ("old lamp", "strange clock"):
+        test = Query(id="test", text=text, split="test")
+        corpus = write_corpus(documents(), [*asked, test], [*judged, f"test 0 {text.split()[1]}-red 1"])
+        data.append(training_data(load(open_store(), "corpus", corpus)))
+    assert data[0] == data[1]
+    learned = {query.text for query in data[0].training}
+    assert learned.isdisjoint(query.text for query in data[0].dev)
+    assert learned | {query.text for query in data[0].dev} == {query.text for query in asked}
+
+
+def no_judgments():
+    return write_corpus(documents(), topics()[0])
+
+
+def judged_test_queries():
+    return write_corpus(documents(), topics("test")[0], topics()[1])
+
+
+def one_class():
+    asked, judged = topics()
+    return write_corpus(documents(), asked, [f"{line[:-1]}0" for line in judged])
+
+
+def all_relevant():
+    asked, _ = topics()
+    return write_corpus(documents(), asked, [f"{query.id} 0 {document.id} 1" for query in asked for document in documents()])
+
+
+def one_query():
+    asked, judged = topics()
+    return write_corpus(documents(), asked[:1], judged[:1])
+
+
+BAD_CORPORA = [
+    (no_judgments, "without judged train queries"),
+    (judged_test_queries, "without judged train queries"),
+    (one_class, "40 judged train queries have no relevant document"),
+    (one_query, "training and"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), [*BAD_CORPORA, (all_relevant, "all of 24 documents are relevant")])
+def test_a_corpus_without_enough_judgments_is_refused_for_an_encoder(base, home, make, message):
+    with pytest.raises(InputError, match=message):
+        tune(base, corpus=make())
+    assert committed(open_store(), "encoder") == []
+
+
+@pytest.mark.parametrize(("make", "message"), [*BAD_CORPORA, (all_relevant, "first 8 documents are all of one kind")])
+def test_a_corpus_without_enough_judgments_is_refused_for_a_reranker(base, home, make, message):
+    release = embedded_release(home, make(), static_encoder()).release
+    with pytest.raises(InputError, match=message):
+        train(base, release=release)
+    assert committed(open_store(), "reranker") == []
+
+
+def without_tokenizer(folder):
+    (folder / "tokenizer.json").unlink()
+
+
+def with_three_labels(folder):
+    shutil.rmtree(folder)
+    tiny_bert(folder, labels=3)
+
+
+def without_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def cut_weights(folder):
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+
+
+def nan_weights(folder):
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("attention.output.dense.weight"))
+    save_file(weights | {name: np.full_like(weights[name], np.nan)}, folder / "model.safetensors", {"format": "pt"})
+
+
+BAD_BASES = [
+    (without_tokenizer, "without a tokenizer.json"),
+    (without_weights, "config.json and model.safetensors"),
+    (cut_weights, "expected"),
+    (nan_weights, "finite"),
+]
+
+
+@pytest.mark.parametrize(("harm", "message"), BAD_BASES)
+def test_a_base_that_cannot_be_tuned_is_refused(base, corpus, harm, message):
+    harm(base)
+    with pytest.raises(InputError, match=message):
+        tune(base, corpus=corpus)
+    assert committed(open_store(), "encoder") == []
+
+
+@pytest.mark.parametrize(("harm", "message"), [*BAD_BASES, (with_three_labels, "3 outputs")])
+def test_a_base_that_no_reranker_starts_from_is_refused(base, release, harm, message):
+    harm(base)
+    with pytest.raises(InputError, match=message):
+        train(base, release=release)
+    assert committed(open_store(), "reranker") == []
+
+
+def test_without_a_champion_a_corpus_or_a_release_must_be_named(base, home):
+    with pytest.raises(InputError, match="no corpus and no champion"):
+        tune(base)
+    with pytest.raises(InputError, match="no release and no champion"):
+        train(base)
+
+
+def test_a_model_that_is_nowhere_is_refused(corpus):
+    with pytest.raises(InputError, match=r"a folder with config\.json and model\.safetensors"):
+        call("tune_encoder", model="no_such_package", corpus=corpus)
