@@ -9,6 +9,7 @@ be declared with `traffic: replayed`, and the report says so. The variants are c
 import argparse
 import random
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,15 +92,15 @@ def _clicks(answer: dict[str, Any], grades: dict[str, int], drawn: random.Random
 
 def _sent(client: httpx.Client, method: str, path: str, **arguments: Any) -> dict[str, Any]:
     try:
-        response = client.request(method, path, **arguments)
+        while (response := client.request(method, path, **arguments)).status_code == 429:
+            time.sleep(float(response.headers["retry-after"]))
     except httpx.HTTPError as error:
         raise TryAgain(
             f"{client.base_url}{path}: {error}", "a search server that answers", "run `make up`, then again"
         ) from None
     if response.status_code >= 400:
-        message = (
-            response.json().get("error", response.text) if "json" in response.headers.get("content-type", "") else response.text
-        )
+        is_json = "json" in response.headers.get("content-type", "")
+        message = response.json().get("detail", response.text) if is_json else response.text
         kind = TryAgain if response.status_code >= 500 else InputError
         raise kind(f"{path}, which answered {response.status_code}", "an answer", f"see what it says: {message}")
     return dict(response.json())

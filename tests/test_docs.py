@@ -29,6 +29,7 @@ def blocks(name):
         ("docs/your-data.md", ("blobs", "encoder")),
         ("docs/recommendation.md", ("blobs", "encoder")),
         ("docs/batch-scoring.md", (".",)),
+        ("docs/runbook.md", ()),
     ],
 )
 def test_commands_of_a_document(name, kept, request, tmp_path):

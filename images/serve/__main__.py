@@ -1,7 +1,11 @@
-"""`python -m images.serve`: bind, follow the journal, answer. Settings are in `pipelines/settings/serving.py`."""
+"""`python -m images.serve`: bind, follow the journal, answer. Settings are in `pipelines/settings/serving.py`.
+
+`python -m images.serve keys …` and `… users …` manage who may call, see `commands`.
+"""
 
 import contextvars
 import json
+import logging
 import os
 import socket
 import sys
@@ -11,10 +15,16 @@ import uvicorn
 
 from images.serve.app import build_app
 from images.serve.auth import Auth
+from images.serve.credentials import Credentials
 from images.serve.exposure_log import ExposureLog
+from images.serve.limits import Limiter
 from images.serve.middleware import SecurityHeaders
+from images.serve.protocol import BoundedHttp
 from images.serve.watcher import Watcher
 from pipelines import logs
+from pipelines.access.keys import KeyLog
+from pipelines.access.pseudonyms import UserKeys
+from pipelines.access.tokens import tokens_of
 from pipelines.errors import InputError, StepError
 from pipelines.settings import Settings, settings
 from pipelines.store.objects import open_store
@@ -22,6 +32,8 @@ from pipelines.store.objects import open_store
 THREADS_PER_SEARCH = 1  # a second one saves half a millisecond on an idle machine and costs ten milliseconds on a busy one
 KEEP_ALIVE_S = 75  # longer than load balancers keep a connection, so that none sends on a connection that is being closed
 SHUTDOWN_TIMEOUT_S = 5
+SEND_BUFFER = 131_072
+"""Bytes of answers that the kernel keeps for a client that does not read them; the longest answers are as long."""
 
 
 class Server(uvicorn.Server):
@@ -34,11 +46,18 @@ class Server(uvicorn.Server):
         print(json.dumps({"url": self.url, "pid": os.getpid()}), flush=True)
 
 
+class LibraryLog(logging.Handler):
+    """What libraries log, in our log: as JSON, and without personal data."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logs.log().warning("library", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)
+
+
 def serve(config: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        InputError: no key is set, or the address can't be bound.
+        InputError: no key is set, a setting can't work, or the address can't be bound.
     """
     if not config.key:
         raise InputError(
@@ -46,27 +65,44 @@ def serve(config: Settings) -> None:
             "a key for the callers",
             "set it, or RATCHET_SERVER_KEY_FILE=FILE, and start again",
         )
-    watcher = Watcher(open_store(config), config.poll_s, THREADS_PER_SEARCH, config.served_release)
+    store = open_store(config)
+    watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, config.served_release)
+    keys, tokens = KeyLog(store, read=False), tokens_of(config)
+    user_keys = UserKeys(config.user_keys_file) if config.user_keys_file else None
+    credentials = Credentials(keys, tokens, user_keys, config.poll_s)
+    limiter = Limiter(config)
     exposure_log = ExposureLog(config.events or config.home / "events")
-    app = SecurityHeaders(build_app(watcher, exposure_log, Auth(config.key), workers=os.cpu_count() or 1))
+    auth = Auth(config.key, keys, tokens, user_keys)
+    app = build_app(watcher, exposure_log, auth, os.cpu_count() or 1, limiter, credentials)
+
+    class Http(BoundedHttp):
+        request_s = config.request_s
+
     with bound_socket(config) as listening:
-        host, port = listening.getsockname()[:2]
         server = Server(
             uvicorn.Config(
-                app,
+                SecurityHeaders(app, limiter),
+                http=Http,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=bool(config.proxies),
+                forwarded_allow_ips=config.proxies or None,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
             )
         )
+        host, port = listening.getsockname()[:2]
         server.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        threading.Thread(target=contextvars.copy_context().run, args=(watcher.run,), name="watcher", daemon=True).start()
+        for follower in (watcher, credentials):
+            name = type(follower).__name__.lower()
+            threading.Thread(target=contextvars.copy_context().run, args=(follower.run,), name=name, daemon=True).start()
         try:
             server.run([listening])
         finally:
             watcher.stop()
+            credentials.stop()
 
 
 def bound_socket(config: Settings) -> socket.socket:
@@ -77,7 +113,9 @@ def bound_socket(config: Settings) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in config.server_host else socket.AF_INET
     try:
-        return socket.create_server((config.server_host, config.server_port), family=family, backlog=2048)
+        listening = socket.create_server((config.server_host, config.server_port), family=family, backlog=2048)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        return listening
     except OSError as error:
         raise InputError(
             f"address {config.server_host}:{config.server_port} ({error.strerror or error})",
@@ -86,11 +124,16 @@ def bound_socket(config: Settings) -> socket.socket:
         ) from None
 
 
-def main() -> int:
-    """Run the server and return the process's exit code."""
+def main(arguments: list[str]) -> int:
+    """Run the server, or the command that the arguments name, and return the process's exit code."""
+    if arguments:
+        from images.serve.commands import run
+
+        return run(arguments)
     try:
         config = settings()
         logs.configure(config, "serve")
+        logging.getLogger().addHandler(LibraryLog(logging.WARNING))
         serve(config)
     except StepError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -99,4 +142,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,5 @@
 """The HTTP API: search, clicks, pictures, health. The search page is in `pages`."""
 
-import asyncio
 import re
 import time
 import uuid
@@ -16,14 +15,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from images.serve import pages
 from images.serve.auth import Auth
-from images.serve.dependencies import Caller, Dependencies, Deps
-from images.serve.errors import NotFound, add_error_handlers
+from images.serve.credentials import Credentials
+from images.serve.dependencies import Dependencies, Deps, Reporter, Searcher, identified
+from images.serve.errors import NotAuthenticated, NotFound, add_error_handlers
 from images.serve.exposure_log import ExposureLog
+from images.serve.interface import describe
+from images.serve.limits import Limiter
 from images.serve.watcher import State, Watcher, id_of
 from pipelines.corpus.documents import Document
 from pipelines.corpus.exposure import Click, Exposure, Policy, ShownDocument
 from pipelines.corpus.text_rules import LONGEST_HISTORY, LONGEST_ID, document_id, one_line
 from pipelines.errors import InputError, TryAgain
+from pipelines.masking import masked
 from pipelines.retrieval.release import Release, query_of
 from pipelines.retrieval.stages.fusion import CANDIDATES
 
@@ -80,30 +83,42 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(request: Request, dependencies: Deps) -> Response:
-    """Readiness: 200 while the serving champion is the one the journal routes to. The full problem only with the key."""
+    """Readiness: 200 while the serving champion is the one the journal routes to. Problems in full only for an admin."""
     state = dependencies.watcher.state
-    has_key = dependencies.auth.has_key(request.headers.get("authorization", ""))
-    status = {
+    is_admin = await _is_admin(request)
+    status: dict[str, Any] = {
         "ready": state.ready,
         "entry": state.entry,
         "champion": id_of(state.champion),
         "challenger": id_of(state.challenger),
         "warm": list(state.warm),
-        "problem": state.problem and (state.problem.sentence if has_key else state.problem.short),
+        "problem": state.problem and (state.problem.sentence if is_admin else state.problem.short),
     }
+    if is_admin:
+        limiter, credentials = dependencies.limiter, dependencies.credentials
+        status["limits"] = limiter.counted_in if limiter else "none"
+        status["credentials"] = dict(credentials.problems) if credentials else {}
     return JSONResponse(status, 200 if state.ready else 503)
 
 
+async def _is_admin(request: Request) -> bool:
+    if "authorization" not in request.headers:
+        return False
+    try:
+        return "admin" in (await identified(request)).scopes
+    except (NotAuthenticated, TryAgain):
+        return False
+
+
 @router.get("/v1/search")
-async def search(parameters: Annotated[SearchRequest, Query()], dependencies: Deps, caller: Caller) -> Response:
+async def search(parameters: Annotated[SearchRequest, Query()], dependencies: Deps, caller: Searcher) -> Response:
     """The top k documents for the query q, or the k most similar to the documents `like`."""
     _check_query_or_like(parameters)
-    user = dependencies.auth.pseudonym(parameters.user or caller)
-    loop = asyncio.get_running_loop()
-    return JSONResponse(await loop.run_in_executor(dependencies.pool, _search, dependencies, parameters, user))
+    user = dependencies.auth.pseudonym(parameters.user or caller.user)
+    return JSONResponse(await dependencies.run(_search, dependencies, parameters, user, caller.id))
 
 
-def _search(dependencies: Dependencies, parameters: SearchRequest, user: str) -> dict[str, Any]:
+def _search(dependencies: Dependencies, parameters: SearchRequest, user: str, caller: str) -> dict[str, Any]:
     started, state = time.perf_counter(), dependencies.watcher.state
     release = _routed_release(state, parameters.release)
     query, history = parameters.q or "", _known_ids(release, parameters.like)
@@ -113,16 +128,17 @@ def _search(dependencies: Dependencies, parameters: SearchRequest, user: str) ->
         request_id=uuid.uuid4().hex,
         at=datetime.now(UTC),
         user=user,
-        query=query,
+        query=masked(query),
         history=tuple(history),
         release=release.id,
         policy=parameters.release,
         entry=state.entry,
         results=tuple(_shown(ranked.result[: parameters.k])),
         latency_ms=round(1000 * (time.perf_counter() - started), 3),
-        segment=dict(field.split("=", 1) for field in parameters.segment),
-        experiment=parameters.experiment,
-        variant=parameters.variant,
+        segment=dict(masked(field).split("=", 1) for field in parameters.segment),
+        experiment=masked(parameters.experiment),
+        variant=masked(parameters.variant),
+        caller=caller,
     )
     dependencies.exposure_log.log_exposure(exposure)
     results = [_result(release, shown) for shown in exposure.results]
@@ -203,7 +219,7 @@ def _title(document: Document) -> str:
 
 
 @router.get("/v1/pictures/{release_id}/{document_id:path}")
-async def picture(release_id: str, document_id: str, dependencies: Deps, caller: Caller) -> Response:  # noqa: ARG001
+async def picture(release_id: str, document_id: str, dependencies: Deps, caller: Searcher) -> Response:  # noqa: ARG001
     """A document's SVG, under a policy that lets no script in it run."""
     release = dependencies.watcher.state.warm.get(release_id)
     document = release.documents.get(document_id) if release else None
@@ -216,18 +232,31 @@ async def picture(release_id: str, document_id: str, dependencies: Deps, caller:
 
 
 @router.post("/v1/clicks")
-async def click(body: ClickRequest, dependencies: Deps, caller: Caller) -> Response:  # noqa: ARG001
+async def click(body: ClickRequest, dependencies: Deps, caller: Reporter) -> Response:
     """Log a click on a result of an earlier search."""
-    event = Click(**body.model_dump(), at=datetime.now(UTC))
-    loop = asyncio.get_running_loop()
-    await loop.run_in_executor(dependencies.pool, dependencies.exposure_log.log_click, event)
+    event = Click(**body.model_dump(), at=datetime.now(UTC), caller=caller.id)
+    await dependencies.run(dependencies.exposure_log.log_click, event)
     return JSONResponse(body.model_dump(), 201)
 
 
-def build_app(watcher: Watcher, exposure_log: ExposureLog, auth: Auth, workers: int) -> FastAPI:
-    """The application. The caller runs the watcher; `workers` threads search and write logs."""
+@router.get("/openapi.json")
+async def openapi(request: Request, caller: Searcher) -> Response:  # noqa: ARG001
+    """This interface as OpenAPI describes one, with the scope of each route."""
+    return JSONResponse(describe(request.app))
+
+
+def build_app(
+    watcher: Watcher,
+    exposure_log: ExposureLog,
+    auth: Auth,
+    workers: int,
+    limiter: Limiter | None = None,
+    credentials: Credentials | None = None,
+) -> FastAPI:
+    """The application. The caller runs the watcher and follows the credentials; `workers` threads search and write logs."""
     app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.dependencies = Dependencies(watcher, exposure_log, auth, ThreadPoolExecutor(workers, "search"))
+    pool = ThreadPoolExecutor(workers, "search")
+    app.state.dependencies = Dependencies(watcher, exposure_log, auth, pool, limiter, credentials)
     app.include_router(router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=pages.PAGE / "static"))

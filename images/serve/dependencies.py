@@ -1,18 +1,31 @@
-"""FastAPI dependencies of the routes: the objects they use, and the checks of who calls."""
+"""FastAPI dependencies of the routes: the objects they use, and the scope that each requires of its caller."""
 
+import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from images.serve.auth import COOKIE, Auth
-from images.serve.errors import NotAuthenticated
+from images.serve.audit import AuditLog
+from images.serve.auth import COOKIE, Auth, Caller
+from images.serve.credentials import Credentials
+from images.serve.errors import Forbidden, NotAuthenticated, TooManyRequests
 from images.serve.exposure_log import ExposureLog
+from images.serve.limits import Kind, Limiter, caller_address
 from images.serve.watcher import Watcher
+from pipelines.access.scopes import Scope
+from pipelines.errors import TryAgain
+
+Answer = TypeVar("Answer")
+MOST_WAITING = 256
+"""Requests that may wait for a thread; with more, the next is told to come later, before it makes the others slower."""
+WORK_S = 20.0
+"""Seconds after which a request is given up on."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Dependencies:
     """The objects that routes use; `pool` runs what would block the event loop."""
 
@@ -20,6 +33,30 @@ class Dependencies:
     exposure_log: ExposureLog
     auth: Auth
     pool: ThreadPoolExecutor
+    limiter: Limiter | None = None
+    credentials: Credentials | None = None
+    audit_log: AuditLog = field(init=False)
+    _waiting: int = 0
+
+    def __post_init__(self) -> None:
+        self.audit_log = AuditLog(self.exposure_log.folder)
+
+    async def run(self, function: Callable[..., Answer], *args: Any) -> Answer:
+        """Run `function` on a thread of the pool.
+
+        Raises:
+            TryAgain: too many others wait, or it takes too long.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise TryAgain("one request more than can wait", f"at most {MOST_WAITING} at once", "ask again in a second")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await asyncio.wait_for(loop.run_in_executor(self.pool, function, *args), WORK_S)
+        except TimeoutError:
+            raise TryAgain("a request", f"an answer within {WORK_S:g} s", "ask again later, or for less") from None
+        finally:
+            self._waiting -= 1
 
 
 async def _dependencies(request: Request) -> Dependencies:
@@ -27,23 +64,61 @@ async def _dependencies(request: Request) -> Dependencies:
     return dependencies
 
 
-async def _caller(request: Request) -> str:
-    """The caller's name: empty with the key, the session's name for a browser.
+class Requires:
+    """A dependency that lets only callers with a scope pass, within their limits. Each route has one, and only one."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    async def __call__(self, request: Request) -> Caller:
+        """The caller.
+
+        Raises:
+            NotAuthenticated: neither a valid key or token, nor a session; or a session cookie sent by another site's page.
+            Forbidden: the caller lacks the scope.
+            TooManyRequests: the caller's limit, or the address's limit of failures, is reached.
+        """
+        dependencies: Dependencies = request.app.state.dependencies
+        try:
+            caller = await identified(request)
+        except NotAuthenticated:
+            await _count(dependencies.limiter, "failures", caller_address(request.client.host if request.client else ""))
+            raise
+        await _count(dependencies.limiter, "key", caller.id)
+        act = f"{request.method} {request.url.path}"
+        if self.scope not in caller.scopes:
+            await dependencies.run(dependencies.audit_log.record, caller.id, act, "refused")
+            raise Forbidden(caller.scopes, self.scope)
+        if self.scope == "admin":
+            await dependencies.run(dependencies.audit_log.record, caller.id, act, "allowed")
+        return caller
+
+
+async def _count(limiter: Limiter | None, kind: Kind, who: str) -> None:
+    if limiter and (wait_s := await limiter.wait_s(kind, who)):
+        raise TooManyRequests(kind, wait_s)
+
+
+async def identified(request: Request) -> Caller:
+    """The caller by its header, or else by its session.
 
     Raises:
-        NotAuthenticated: neither key nor session, or a session cookie sent by another site's page.
+        NotAuthenticated: there is none.
     """
-    auth = request.app.state.dependencies.auth
-    if auth.has_key(request.headers.get("authorization", "")):
-        return ""
-    session: str | None = auth.session(request.cookies.get(COOKIE, ""))
-    if session is None:
-        raise NotAuthenticated("no valid key", "the header 'Authorization: Bearer KEY', or a session", "send the server's key")
+    auth: Auth = request.app.state.dependencies.auth
+    authorization = request.headers.get("authorization")
+    if authorization is not None:
+        return await auth.caller(authorization)
+    caller = auth.session(request.cookies.get(COOKIE, ""))
+    if caller is None:
+        raise NotAuthenticated(
+            "no valid key", "the header 'Authorization: Bearer KEY', or a session", "send a key that is valid"
+        )
     if not _is_same_origin(request):
         raise NotAuthenticated(
             "a session's cookie with a request of another site", "the search page's own", "open the page itself"
         )
-    return session
+    return caller
 
 
 def _is_same_origin(request: Request) -> bool:
@@ -57,15 +132,7 @@ def _is_same_origin(request: Request) -> bool:
     return request.method == "GET"
 
 
-async def require_key(request: Request) -> None:
-    """Let only callers with the key pass.
-
-    Raises:
-        NotAuthenticated: the caller has no key; a session is not enough.
-    """
-    if not request.app.state.dependencies.auth.has_key(request.headers.get("authorization", "")):
-        raise NotAuthenticated("no valid key", "the header 'Authorization: Bearer KEY'", "send the server's key")
-
-
 Deps = Annotated[Dependencies, Depends(_dependencies)]
-Caller = Annotated[str, Depends(_caller)]
+Searcher = Annotated[Caller, Depends(Requires("search"))]
+Reporter = Annotated[Caller, Depends(Requires("events"))]
+Admin = Annotated[Caller, Depends(Requires("admin"))]

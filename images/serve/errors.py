@@ -1,4 +1,7 @@
-"""Error handlers: every error is answered as `{"error": "given …; expected …; next: …"}` with a status by its class."""
+"""Error handlers: every error is a problem of RFC 9457, whose `detail` is "given …; expected …; next: …"."""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -9,19 +12,43 @@ from images.serve.exposure_log import UnknownExposure
 from pipelines.errors import InputError, StepError, TryAgain, expectation
 from pipelines.logs import log
 
+PROBLEM = "application/problem+json"
+DEFECT = "given this request; expected an answer; next: read the server's log, this is a defect"
+
 
 class NotAuthenticated(InputError):
-    """The request has neither the key nor a session: 401."""
+    """The request has neither a valid key or token nor a session: 401."""
+
+
+class Forbidden(InputError):
+    """The caller lacks the scope that the route requires: 403."""
+
+    def __init__(self, scopes: Iterable[str], required: str) -> None:
+        self.required = required
+        super().__init__(
+            f"a caller with scopes {', '.join(sorted(scopes)) or 'none'}", f"scope {required}", "use a key that has it"
+        )
 
 
 class NotFound(InputError):
     """The release, document or picture is not served: 404."""
 
 
+class TooManyRequests(TryAgain):
+    """The limit of a key or an address is reached: 429."""
+
+    def __init__(self, kind: str, wait_s: int) -> None:
+        self.wait_s = wait_s
+        whose = {"key": "with this key", "address": "from this address"}.get(kind, "without a valid key from this address")
+        super().__init__(f"too many requests {whose}", "fewer", f"ask again in {wait_s} s")
+
+
 STATUS: dict[type[StepError], int] = {
     NotAuthenticated: 401,
+    Forbidden: 403,
     NotFound: 404,
     UnknownExposure: 404,
+    TooManyRequests: 429,
     InputError: 422,
     TryAgain: 503,
 }
@@ -34,6 +61,12 @@ EXPECTED = {
 }
 
 
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to a request that failed."""
+    title = HTTPStatus(status).phrase
+    return JSONResponse({"title": title, "status": status, "detail": detail}, status, headers, PROBLEM)
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every error of `app` in this shape."""
     app.add_exception_handler(StepError, _step_error)
@@ -44,7 +77,15 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _step_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-    return JSONResponse({"error": str(error)}, status, {"www-authenticate": "Bearer"} if status == 401 else None)
+    return problem(status, str(error), _headers(status, error))
+
+
+def _headers(status: int, error: Exception) -> dict[str, str]:
+    if isinstance(error, Forbidden):
+        return {"www-authenticate": f'Bearer error="insufficient_scope", scope="{error.required}"'}
+    if isinstance(error, TooManyRequests):
+        return {"retry-after": str(error.wait_s)}
+    return {"www-authenticate": "Bearer"} if status == 401 else {"retry-after": "1"} if status == 503 else {}
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -52,16 +93,16 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     name = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str)) or "the body"
     given = "nothing" if first["type"] == "missing" else repr(first["input"])
     expected = EXPECTED.get(first["type"]) or expectation(first["msg"])
-    return await _step_error(request, InputError(f"{name} {given[:80]}", expected, "correct it and ask again"))
+    return await _step_error(request, InputError(f"{name[:80]} {given[:80]}", expected, "correct it and ask again"))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     expected = "a path of the API, by its method" if status in (404, 405) else "a request that can be read"
-    answer = InputError(f"{request.method} {request.url.path[:80]!r}", expected, "see docs/serving.md")
-    return JSONResponse({"error": str(answer)}, status)
+    answer = InputError(f"{request.method[:20]} {request.url.path[:80]!r}", expected, "see docs/serving.md")
+    return problem(status, str(answer), error.headers if isinstance(error, HTTPException) else None)
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
     log().error("request failed", path=request.url.path, exc_info=error)
-    return JSONResponse({"error": "given this request; expected an answer; next: read the server's log, this is a defect"}, 500)
+    return problem(500, DEFECT)

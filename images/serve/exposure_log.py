@@ -32,7 +32,7 @@ class ExposureLog:
         Raises:
             TryAgain: it could not be written; the search must not be answered then.
         """
-        self._append("exposures.jsonl", exposure)
+        append_event(self.folder / "exposures.jsonl", exposure)
         with self._lock:
             self._recent[exposure.request_id] = tuple(shown.document for shown in exposure.results)
             while len(self._recent) > self._max_recent:
@@ -58,14 +58,20 @@ class ExposureLog:
                 "a document at the position where it was shown",
                 "send both as the search answered them",
             )
-        self._append("clicks.jsonl", click)
+        append_event(self.folder / "clicks.jsonl", click)
 
-    def _append(self, name: str, event: BaseModel) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            append_line(self.folder / name, event.model_dump_json().encode())
-        except OSError as error:
-            raise _write_error(self.folder / name, error) from error
+
+def append_event(path: Path, event: BaseModel) -> None:
+    """Append an event as one line of JSON.
+
+    Raises:
+        TryAgain: it could not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        append_line(path, event.model_dump_json().encode())
+    except OSError as error:
+        raise _write_error(path, error) from error
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -92,6 +98,6 @@ def _write_error(path: Path, error: OSError) -> StepError:
     reason = error.strerror or str(error)
     return TryAgain(
         f"{path}: {reason}",
-        "an exposure log that can be written before the answer",
+        "a log that can be written before the answer",
         "make room on its disk or set RATCHET_EVENTS",
     )

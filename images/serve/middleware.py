@@ -1,8 +1,12 @@
-"""Middleware: security headers on every response, and a limit on request bodies."""
+"""Middleware: security headers on every response, a limit on request bodies, and the limit of each address."""
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from images.serve.errors import DEFECT, TooManyRequests, problem
+from images.serve.interface import OPEN
+from images.serve.limits import Limiter, caller_address
+from pipelines.logs import log
 
 BODY_LIMIT = 16_384
 HEADERS = {
@@ -13,31 +17,59 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
+HSTS = "max-age=31536000"
 
 
 class SecurityHeaders:
-    """Plain ASGI middleware, since it runs for every search: sets the headers, answers 413 to large bodies."""
+    """Plain ASGI middleware, since it runs for every search: headers, 413 to large bodies, 429 beyond the address's limit.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    It is the outermost: what fails within is answered here, so that no traceback reaches the process's own log.
+    """
+
+    def __init__(self, app: ASGIApp, limiter: Limiter | None = None) -> None:
+        self.app, self.limiter = app, limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if scope.get("scheme") == "https":
+                    headers.setdefault("strict-transport-security", HSTS)
             await send(message)
 
-        if scope["type"] == "http" and not _has_small_body(scope):
-            message = f"given a body of unknown or too great length; expected at most {BODY_LIMIT} bytes; next: send less"
-            await JSONResponse({"error": message}, 413)(scope, receive, send_with_headers)
-        else:
-            await self.app(scope, receive, send_with_headers)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refused = await self._refusal(scope)
+        try:
+            await (refused or self.app)(scope, receive, send_with_headers)
+        except Exception as error:  # noqa: BLE001  # a server that raised would print it as it is
+            if not started:
+                log().error("request failed", path=scope.get("path", ""), exc_info=error)
+                await problem(500, DEFECT)(scope, receive, send_with_headers)
+
+    async def _refusal(self, scope: Scope) -> ASGIApp | None:
+        """The answer to a request that is refused before anything of it is read; None: it is not."""
+        if not _has_small_body(scope):
+            detail = f"given a body of unknown or too great length; expected at most {BODY_LIMIT} bytes; next: send less"
+            return problem(413, detail)
+        if self.limiter and scope["path"] not in OPEN:
+            client = scope.get("client")
+            wait_s = await self.limiter.wait_s("address", caller_address(client[0] if client else ""))
+            if wait_s:
+                return problem(429, str(TooManyRequests("address", wait_s)), {"retry-after": str(wait_s)})
+        return None
 
 
 def _has_small_body(scope: Scope) -> bool:

@@ -2,20 +2,21 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 from images.serve.auth import COOKIE, LINK_TTL_S, SESSION_TTL_S
-from images.serve.dependencies import Deps, require_key
+from images.serve.dependencies import Admin, Deps
 
 PAGE = Path(__file__).parent / "page"
 router = APIRouter()
 
 
-@router.post("/v1/signin-links", dependencies=[Depends(require_key)])
-async def signin_link(request: Request, dependencies: Deps) -> Response:
+@router.post("/v1/signin-links")
+async def signin_link(request: Request, dependencies: Deps, caller: Admin) -> Response:
     """A link that opens the search page once, within 15 minutes."""
-    return JSONResponse({"url": f"{request.base_url}signin?token={dependencies.auth.link_token()}", "lasts_s": LINK_TTL_S}, 201)
+    token = dependencies.auth.link_token(caller.id)
+    return JSONResponse({"url": f"{request.base_url}signin?token={token}", "lasts_s": LINK_TTL_S}, 201)
 
 
 @router.get("/signin")

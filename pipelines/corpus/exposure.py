@@ -33,7 +33,7 @@ class Exposure(_Event):
     user: str
     """A keyed hash of the user, never the name itself; empty: unknown."""
     query: str
-    """The query's text; empty where the query is `history`."""
+    """The query's text without personal data; empty where the query is `history`."""
     history: tuple[str, ...] = ()
     """The documents that the results shall be like, the latest last; empty where the query is text."""
     release: str = Field(min_length=1)
@@ -51,6 +51,8 @@ class Exposure(_Event):
     """The experiment that assigned the user; empty: none."""
     variant: str = ""
     """The variant that the user was assigned to; empty without an experiment."""
+    caller: str = ""
+    """The id of the key that asked, never the key itself; empty in lines of before it was recorded."""
 
     @model_validator(mode="after")
     def _query_or_history(self) -> Self:
@@ -68,3 +70,5 @@ class Click(_Event):
     document: str = Field(min_length=1)
     position: int = Field(ge=1)
     at: AwareDatetime
+    caller: str = ""
+    """The id of the key that told of it; empty in lines of before it was recorded."""

@@ -16,6 +16,7 @@ from pipelines.settings import PROJECT, environment, install_command, missing_pa
 POLL_S = 0.02
 REQUEST_TIMEOUT_S = 30.0
 STOP_S = 10.0
+NO_LIMIT = "1000000/second"
 
 
 class ServedRelease:
@@ -40,6 +41,9 @@ class ServedRelease:
             "RATCHET_SERVER_PORT": "0",
             "RATCHET_EVENTS": str(scratch / "events"),
             "RATCHET_LOG_FORMAT": "json",
+            "RATCHET_LIMIT_KEY": NO_LIMIT,
+            "RATCHET_LIMIT_ADDRESS": NO_LIMIT,
+            "RATCHET_VALKEY_URL": "",
         }
         self._connection: http.client.HTTPConnection | None = None
         self._began = time.monotonic()

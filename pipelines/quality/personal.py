@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Any
 
 from pipelines.errors import InputError
+from pipelines.masking import LEAST_DIGITS, PREFILTERS, SIZE_OR_DATE
 from pipelines.quality.loading import StagingFile
 from pipelines.store.artifacts import Artifact
 from pipelines.wording import printable
@@ -28,20 +29,6 @@ KINDS = (*SURE, *NAMES)
 WINDOW, OVERLAP = 2000, 200
 """Characters of a piece that is analyzed, and of the overlap of two: the time of some patterns is quadratic in the length."""
 LEAST_SCORE = 0.35
-PREFILTERS = {
-    "EMAIL_ADDRESS": re.compile("@"),
-    "PHONE_NUMBER": re.compile(r"(?:\d[^\dA-Za-z]{0,3}){8}\d"),
-    "CREDIT_CARD": re.compile(r"(?:\d[- ]?){14}"),
-    "IBAN_CODE": re.compile(r"[A-Z]{2}\d\d[- ]?[A-Z\d]{4}"),
-    "IP_ADDRESS": re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d|:[\dA-Fa-f]{0,4}:"),
-    "US_SSN": re.compile(r"(?:\d[-. ]?){9}"),
-}
-"""By kind: a cheap pattern that a text must match before it is analyzed for the kind. Most texts match none."""
-LEAST_DIGITS = {"PHONE_NUMBER": 9, "CREDIT_CARD": 14}
-"""Digits below which a match is discarded: in product texts most of these are sizes and article numbers. An EAN has 13 digits,
-and a tenth of all EANs have the check digit of a card."""
-SIZE_OR_DATE = re.compile(r"\d\s?[x×*]\s?\d|^[0-3]?\d([./-])[01]?\d\1(19|20)\d\d$")
-"""Sizes and dates, which have as many digits as a phone number."""
 EXAMPLES, SHAPE = 5, 40
 
 

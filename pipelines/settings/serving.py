@@ -19,7 +19,22 @@ class ServerSettings(BaseModel):
     served_release: str = Field(
         "", description="Release id to serve whatever the journal routes to, to measure it; empty: none"
     )
-    events: Path | None = Field(None, description="Folder of exposure and click logs; default: home/events")
+    events: Path | None = Field(None, description="Folder of exposure, click and audit logs; default: home/events")
+    user_keys_file: Path | None = Field(None, description="File with the keys of users' pseudonyms; none: the server's key")
+    jwt_issuer: str = Field("", description="OIDC issuer whose tokens are accepted; empty: none")
+    jwt_audience: str = Field("", description="Audience of tokens for this server")
+    jwt_keys: str = Field("", description="File or address of the issuer's JWKS; empty: as the issuer's discovery says")
+    jwt_leeway_s: float = Field(30, ge=0, le=300, description="Seconds by which the issuer's clock may differ")
+    limit_key: str = Field("200/second", description="Requests with one key, such as 200/second or 1000/minute")
+    limit_address: str = Field("200/second", description="Requests from one address")
+    limit_failures: str = Field("30/minute", description="Requests from one address without a valid key")
+    valkey_url: str = Field("", description="Valkey or Redis that counts for all replicas; empty: each counts for itself")
+    valkey_password: SecretStr = Field(SecretStr(""), description="Password of the Valkey")
+    valkey_password_file: Path | None = Field(None, description="File that holds the password instead")
+    request_s: float = Field(
+        10, gt=0, le=60, description="Seconds that a request may take to arrive; an answer waits twice as long"
+    )
+    proxies: str = Field("", description="Addresses of proxies whose X-Forwarded-For is believed, with commas between")
 
     @property
     def key(self) -> str:
@@ -28,11 +43,22 @@ class ServerSettings(BaseModel):
         Raises:
             InputError: the key's file cannot be read.
         """
-        if self.server_key_file is None:
-            return self.server_key.get_secret_value()
-        try:
-            return self.server_key_file.read_text().strip()
-        except OSError as error:
-            raise InputError(
-                f"RATCHET_SERVER_KEY_FILE={self.server_key_file}", "a readable file", f"create it ({error.strerror})"
-            ) from None
+        return _secret("RATCHET_SERVER_KEY_FILE", self.server_key_file, self.server_key)
+
+    @property
+    def password(self) -> str:
+        """The Valkey's password, from the file when one is named.
+
+        Raises:
+            InputError: the password's file cannot be read.
+        """
+        return _secret("RATCHET_VALKEY_PASSWORD_FILE", self.valkey_password_file, self.valkey_password)
+
+
+def _secret(name: str, file: Path | None, value: SecretStr) -> str:
+    if file is None:
+        return value.get_secret_value()
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise InputError(f"{name}={file}", "a readable file", f"create it ({error.strerror})") from None

@@ -24,7 +24,7 @@ TRASH = "trash"
 CHAMPIONS = 3
 NOTES = ("checkpoints", "results")
 """Folders of files that no manifest names: checkpoints, and results of tasks."""
-OTHER_FOLDERS = (*NOTES, TRASH, "blobs", "journal", "lineage")
+OTHER_FOLDERS = (*NOTES, TRASH, "access", "blobs", "journal", "lineage")
 """Folders of the store that hold no artifacts."""
 
 

@@ -21,7 +21,7 @@ from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
 from tests.conftest import Trained
 from tests.images.serve.conftest import route
-from tests.images.serve.server import KEY, running_server
+from tests.images.serve.server import KEY, for_anybody, running_server
 
 
 def test_no_champion_then_one(trained):
@@ -30,7 +30,7 @@ def test_no_champion_then_one(trained):
         server.wait(lambda status: status["problem"].startswith("no champion yet"))
         before = server.search("beach")
         assert before.status_code == 503
-        assert "no champion yet" in before.json()["error"]
+        assert "no champion yet" in before.json()["detail"]
         readyz = httpx.get(f"{server.url}/readyz")
         assert readyz.status_code == 503
         assert readyz.json()["problem"].startswith("no champion yet")
@@ -39,7 +39,7 @@ def test_no_champion_then_one(trained):
         status = server.wait(lambda status: status["ready"])
         assert status == {
             "ready": True, "entry": entry, "champion": trained.release, "challenger": None,
-            "warm": [trained.release], "problem": None,
+            "warm": [trained.release], "problem": None, "limits": "memory", "credentials": {},
         }  # fmt: skip
         answer = server.search("beach", k=5).json()
         ranked = load_release(open_store(), trained.release).search(["beach"], 5)[0]
@@ -119,7 +119,7 @@ def test_corrupt_release_is_refused_while_the_champion_serves(trained, small):
         assert status["entry"] == refused - 1
         assert "index.faiss" in status["problem"]
         assert httpx.get(f"{server.url}/readyz").status_code == 503
-        assert server.ready_to_anybody() == {**status, "problem": "the champion can't be loaded"}
+        assert server.ready_to_anybody() == {**for_anybody(status), "problem": "the champion can't be loaded"}
         assert server.search("beach").json()["release"] == trained.release
         back = route(trained.release, action="rollback")
         assert server.wait(lambda status: status["ready"])["entry"] == back
@@ -133,7 +133,7 @@ def test_corrupt_challenger_does_not_hold_up_the_champion(trained, small):
         status = server.wait(lambda status: status["ready"] and status["problem"])
         assert (status["entry"], status["champion"], status["challenger"]) == (entry, trained.release, None)
         assert "index.faiss" in status["problem"]
-        assert server.ready_to_anybody() == {**status, "problem": "the challenger can't be loaded"}
+        assert server.ready_to_anybody() == {**for_anybody(status), "problem": "the challenger can't be loaded"}
         assert server.search("beach", release="challenger").status_code == 404
 
 
@@ -147,7 +147,7 @@ def test_repaired_release_is_served_without_another_entry(trained, small):
         assert "missing" in server.wait(lambda status: "missing" in status["problem"])["problem"]
         refused = server.search("beach")
         assert refused.status_code == 503
-        assert "(the champion can't be loaded)" in refused.json()["error"]
+        assert "(the champion can't be loaded)" in refused.json()["detail"]
         assert str(trained.home) not in refused.text
         path.with_suffix(".away").rename(path)
         assert server.wait(lambda status: status["ready"])["champion"] == small
@@ -175,7 +175,7 @@ def test_the_first_champion_is_told_while_it_loads(trained, monkeypatch):
     assert full.json()["problem"] == f"loading champion {trained.release}"
     assert short.json()["problem"] == "loading"
     assert (short.status_code, refused.status_code) == (503, 503)
-    assert "(loading)" in refused.json()["error"]
+    assert "(loading)" in refused.json()["detail"]
     assert watcher.state.ready
     assert watcher.state.problem is None
 
@@ -217,7 +217,7 @@ def test_journal_entry_by_a_stranger(trained: Trained, body: bytes):
     with running_server(trained.home) as server:  # also after a restart the entries before it hold
         status = server.wait(lambda status: status["ready"] and status["problem"])
         assert "journal/00000002.json" in status["problem"]
-        assert server.ready_to_anybody() == {**status, "problem": "the journal can't be followed"}
+        assert server.ready_to_anybody() == {**for_anybody(status), "problem": "the journal can't be followed"}
         assert (status["entry"], status["champion"]) == (1, trained.release)
         assert server.search("beach").json()["release"] == trained.release
         (trained.home / "store" / entry_path(2)).unlink()

@@ -11,7 +11,7 @@ async function fetchJson(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
   const body = await answer.json().catch(() => ({}));
   if (answer.status === 401) location.assign("/");
-  if (!answer.ok) throw Object.assign(new Error(body.error || `the server answered ${answer.status}`), { status: answer.status });
+  if (!answer.ok) throw Object.assign(new Error(body.detail || `the server answered ${answer.status}`), { status: answer.status });
   return body;
 }
 

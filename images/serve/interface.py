@@ -1,0 +1,55 @@
+"""The interface as OpenAPI describes it: each route with the scope that it requires, and the three ways to be let in."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from images.serve.auth import COOKIE, PAGE_SCOPES
+from images.serve.dependencies import Requires
+from images.serve.errors import PROBLEM
+from pipelines.access.scopes import MEANINGS, Scope
+
+OPEN = ("/healthz", "/readyz")
+"""Routes that tell everybody, without a key, whether the server lives and is ready."""
+PAGES = ("/", "/signin")
+"""Pages that look at the session, or at the link's token, themselves."""
+SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "A key that `keys make` printed. " + " ".join(
+        f"{scope}: {meaning}." for scope, meaning in MEANINGS.items()
+    )},
+    "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token of the issuer"},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A browser that opened a one-time link"},
+}  # fmt: skip
+STATUSES = {401: "no valid key", 403: "the key lacks the scope", 422: "an invalid value", 429: "too many requests"}
+
+
+def scope_of(route: APIRoute) -> Scope | None:
+    """The scope that a route requires; None if it is open, or a page."""
+    found = [dependency.call.scope for dependency in route.dependant.dependencies if isinstance(dependency.call, Requires)]
+    return found[0] if found else None
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of `app`, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        document.setdefault("components", {})["securitySchemes"] = SCHEMES
+        for route, operation in _operations(app, document):
+            scope = scope_of(route)
+            ways = ["key", "token", *(["session"] if scope in PAGE_SCOPES else [])]
+            operation["security"] = [{way: [scope]} for way in ways] if scope else []
+            for status, meaning in STATUSES.items() if scope else ():
+                content = {PROBLEM: {"schema": {"type": "object"}}}
+                operation["responses"][str(status)] = {"description": meaning, "content": content}
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _operations(app: FastAPI, document: dict[str, Any]) -> Iterator[tuple[APIRoute, dict[str, Any]]]:
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for method in route.methods:
+                yield route, document["paths"][route.path_format][method.lower()]

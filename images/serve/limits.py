@@ -1,0 +1,140 @@
+"""Rate limits by key and by address, in moving windows: in Valkey for all replicas, or in memory for one. `limits` counts.
+
+When Valkey does not answer, each replica counts in memory, says so in its log and at `/readyz`, and tries again after a pause.
+"""
+
+import ipaddress
+import math
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.errors import InputError
+from pipelines.logs import log
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+    from limits.aio.strategies import MovingWindowRateLimiter as Shared
+
+Kind = Literal["key", "address", "failures"]
+TIMEOUT_S, PAUSE_S, SWEEP_S = 1.0, 5.0, 1.0
+MOST_CALLERS = 50_000
+"""Callers that are remembered in memory, until those without a request in the window are forgotten."""
+IPV6_NETWORK = 64
+"""Bits of an IPv6 address that one caller has in common; the others are its own to choose."""
+
+
+class Limiter:
+    """Counts requests. Without a `valkey_url` everything is in memory."""
+
+    def __init__(self, config: Settings) -> None:
+        from limits.storage import MemoryStorage
+        from limits.strategies import MovingWindowRateLimiter
+
+        self._items: dict[Kind, RateLimitItem] = {
+            "key": _item("RATCHET_LIMIT_KEY", config.limit_key),
+            "address": _item("RATCHET_LIMIT_ADDRESS", config.limit_address),
+            "failures": _item("RATCHET_LIMIT_FAILURES", config.limit_failures),
+        }
+        self._memory_storage = MemoryStorage()
+        self._memory = MovingWindowRateLimiter(self._memory_storage)
+        self._shared = _shared(config) if config.valkey_url else None
+        self._retry_at = -math.inf
+        self._down = False
+        self._swept_at = -math.inf
+
+    @property
+    def counted_in(self) -> str:
+        """Where requests are counted now, for `/readyz`."""
+        return "memory" if self._shared is None else "memory: valkey does not answer" if self._down else "valkey"
+
+    async def wait_s(self, kind: Kind, caller: str) -> int:
+        """Count a request; 0 if it is within the limit, otherwise the seconds until one will be."""
+        item = self._items[kind]
+        if self._shared is not None and (not self._down or time.monotonic() >= self._retry_at):
+            try:
+                allowed = await self._shared.hit(item, kind, caller)
+                wait_s = 0 if allowed else _seconds_until((await self._shared.get_window_stats(item, kind, caller)).reset_time)
+            except Exception as error:  # noqa: BLE001  # whatever Valkey's client raises, requests are answered and counted
+                self._went_down(error)
+            else:
+                self._came_back()
+                return wait_s
+        self._forget_idle()
+        if self._memory.hit(item, kind, caller):
+            return 0
+        return _seconds_until(self._memory.get_window_stats(item, kind, caller).reset_time)
+
+    def _went_down(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + PAUSE_S
+        if not self._down:
+            log().warning("limits are counted in memory, by each replica alone", reason=repr(error), retry_s=PAUSE_S)
+        self._down = True
+
+    def _came_back(self) -> None:
+        if self._down:
+            log().info("limits are counted in valkey again")
+        self._down = False
+
+    def _forget_idle(self) -> None:
+        events, now = self._memory_storage.events, time.monotonic()
+        if len(events) > MOST_CALLERS and now - self._swept_at > SWEEP_S:
+            self._swept_at = now
+            for name in [name for name, entries in events.items() if not entries]:
+                events.pop(name, None)
+
+
+def caller_address(host: str) -> str:
+    """The address by which a caller is counted: of IPv6 the network.
+
+    >>> caller_address("127.0.0.1"), caller_address("2001:db8::1:2:3:4"), caller_address("")
+    ('127.0.0.1', '2001:db8::', 'unknown')
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "unknown"
+    if address.version == 4:
+        return host
+    return str(ipaddress.ip_network((address, IPV6_NETWORK), strict=False).network_address)
+
+
+def _item(name: str, text: str) -> "RateLimitItem":
+    from limits import parse
+
+    try:
+        item = parse(text)
+        if item.amount < 1:
+            raise ValueError(text)
+        return item
+    except ValueError:
+        raise InputError(
+            f"{name}={text[:80]!r}", "a limit such as 200/second or 1000/minute", f"correct or unset {name}"
+        ) from None
+
+
+def _shared(config: Settings) -> "Shared":
+    from limits.aio.storage import RedisStorage
+    from limits.aio.strategies import MovingWindowRateLimiter as Shared
+    from limits.errors import ConfigurationError
+
+    scheme, _, place = config.valkey_url.partition("://")
+    known = {"valkey": "redis", "valkeys": "rediss", "redis": "redis", "rediss": "rediss"}
+    options: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    if config.password:
+        options["password"] = config.password
+    try:
+        if scheme not in known or not place:
+            raise ValueError(scheme)
+        storage = RedisStorage(f"async+{known[scheme]}://{place}", implementation="redispy", **options)
+    except (ValueError, ConfigurationError):
+        raise InputError(
+            f"RATCHET_VALKEY_URL={config.valkey_url[:200]!r}",
+            "an address such as valkey://127.0.0.1:6379/0",
+            "correct or unset it",
+        ) from None
+    return Shared(storage)
+
+
+def _seconds_until(moment: float) -> int:
+    return max(1, math.ceil(moment - time.time()))
