@@ -64,4 +64,5 @@ class PodSettings(BaseModel):
     pending_timeout_s: int = Field(600, ge=1, description="Seconds that a pod may wait for room, quota and its image")
     replacements: int = Field(5, ge=0, description="Pods of a task that the cluster may take away without costing a try")
     profiles: dict[str, Profile] = {"cpu": Profile(), "gpu": GPU}
+    training_profile: str = Field("cpu", description="Pod profile of steps that train: gpu where the cluster has one")
     kill_grace_s: float = Field(10, ge=0, description="Seconds between SIGTERM and SIGKILL")

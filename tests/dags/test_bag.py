@@ -87,7 +87,7 @@ def test_the_assets_chain_the_dags(bag):
             awaited.setdefault(asset, []).append(dag.dag_id)
     assert emitted == {
         "corpus": ["check_degradation", "ingest_corpus"],
-        "index": ["refresh_embeddings"],
+        "index": ["build_encoder", "refresh_embeddings"],
         "verdict": ["build_recommender", "evaluate_release"],
         "challenger": ["promote_release"],
         "champion": ["deploy_release", "rollback_release"],
@@ -101,6 +101,7 @@ def test_the_assets_chain_the_dags(bag):
         "challenger": ["deploy_release"],
         "rebuild": ["build_recommender"],
         "rollback": ["rollback_release"],
+        "judgments": ["build_encoder"],
     }
 
 

@@ -80,6 +80,7 @@ class BiEncoder:
         )
         columns = {"anchor": "query", "positive": "document", "negative": "document"}
         prompts = {column: self.prompts[role] for column, role in columns.items() if self.prompts[role]}  # type: ignore[index]
+        self.library.model_card_data.generate_widget_examples = False  # nobody reads that card
         freeze_word_embeddings(self.library.transformers_model)
 
         class Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the library is not followed by mypy

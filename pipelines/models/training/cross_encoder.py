@@ -118,6 +118,7 @@ class CrossEncoder:
             head = next(module for module in reversed(list(self.library.modules())) if isinstance(module, torch.nn.Linear))
             torch.nn.init.zeros_(head.weight)
             torch.nn.init.zeros_(head.bias)
+        self.library.model_card_data.generate_widget_examples = False  # nobody reads that card
         freeze_word_embeddings(self.library.transformers_model)
         rows = Dataset.from_dict(
             {

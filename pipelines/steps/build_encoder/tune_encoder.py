@@ -64,6 +64,10 @@ class TuneEncoderResult(Result):
     training_queries: int
     dev_queries: int
     sentence: str
+    no_gain: bool
+    """Whether the best epoch is not better than the base on the dev queries: nothing to release."""
+    note: str
+    """What becomes the dag run's note."""
     found: bool
 
 
@@ -95,7 +99,8 @@ def tune_encoder(params: TuneEncoderParams, tuning: TuneEncoderTuning) -> TuneEn
     checkpoints.remove()
     facts = {name: value for name, value in encoder.facts.items() if name in TuneEncoderResult.model_fields}
     log().info("tuned", sentence=facts["sentence"])
-    return TuneEncoderResult(encoder=encoder.id, corpus=corpus.id, found=encoder.found, **facts)
+    given = {"no_gain": facts["ndcg10"] <= facts["base_ndcg10"], "note": facts["sentence"]}
+    return TuneEncoderResult(encoder=encoder.id, corpus=corpus.id, found=encoder.found, **facts, **given)
 
 
 def _corpus(store: Store, corpus: str) -> Artifact:

@@ -26,6 +26,7 @@ FAST = {"learning_rate": 3e-3, "batch_size": 4}
 def test_a_tuned_encoder_ranks_better_and_is_an_encoder_like_any_other(base, corpus, home, capfd):
     tuned = tune(base, corpus=corpus, **FAST, epochs=2)
     assert tuned.low > 0, tuned.sentence
+    assert not tuned.no_gain
     assert tuned.ndcg10 > tuned.base_ndcg10 + 0.1
     assert (tuned.training_queries, tuned.dev_queries, tuned.pairs) == (31, 9, 31)
     encoder = load(open_store(), "encoder", tuned.encoder)
@@ -39,6 +40,13 @@ def test_a_tuned_encoder_ranks_better_and_is_an_encoder_like_any_other(base, cor
     release = embedded_release(home, corpus, tuned.encoder).release
     with pytest.raises(InputError, match="whose encoder was tuned on the train queries"):
         train(base, release=release)
+
+
+def test_an_encoder_without_a_gain_says_so(base, corpus):
+    """What build_encoder ends by."""
+    tuned = tune(base, corpus=corpus, learning_rate=1e-12, precision="fp32")
+    assert (tuned.no_gain, tuned.note) == (True, tuned.sentence)
+    assert tuned.gain == 0
 
 
 def test_a_trained_reranker_corrects_the_first_stage(base, release, corpus):
