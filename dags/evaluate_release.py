@@ -9,10 +9,9 @@ champion's), assembles a **release**, measures it beside baseline and champion, 
 - Red is never a bad release: that is a green run with the note REJECTED. Read the last line of the red task's log.
 - `index_lexical`, `index_known_queries`, `train_recommender`, `choose_stages`, `assemble`: parts not made from each other, or a
   stage of the champion that can't be made of this corpus. Leave the form's ids empty; `best` in `take` chooses stages anew.
-- `evaluate`: the message names the artifact or file that can't be read; do what stands behind `next:`, then clear it.
+- `evaluate`, `perturb`, `measure_robustness`: the message names what can't be read; do what stands behind `next:`, then clear.
 - `gate`: the champion changed while it ran. Clear `evaluate` and `gate`: both releases are compared again.
-- Clearing is safe: what was done before is found by its recipe, and no release serves by this DAG.
-- Never widen `margin` or lower `confidence` to turn a verdict; to serve a release that nobody judged there is a waiver.
+- Clearing is safe: nothing serves by this DAG. Never widen `margin` to turn a verdict; what nobody judged needs a waiver.
 """
 
 from airflow.sdk import DAG
@@ -27,6 +26,8 @@ from pipelines.steps.evaluate_release.evaluate import EvaluateParams, evaluate
 from pipelines.steps.evaluate_release.gate import GateParams, gate
 from pipelines.steps.evaluate_release.index_known_queries import IndexKnownQueriesParams, index_known_queries
 from pipelines.steps.evaluate_release.index_lexical import IndexLexicalParams, index_lexical
+from pipelines.steps.evaluate_release.measure_robustness import measure_robustness
+from pipelines.steps.evaluate_release.perturb import perturb
 
 with DAG(
     "evaluate_release",
@@ -37,7 +38,7 @@ with DAG(
     default_args={"owner": "search"},
     params=form(
         *(TrainRecommenderParams, IndexLexicalParams, GateParams, EvaluateParams, ChooseStagesParams, AssembleParams),
-        omit=("release", "evaluation", "lexical", "known_queries", "recommender", "stages"),
+        omit=("release", "evaluation", "lexical", "known_queries", "recommender", "stages", "robustness", "other_robustness"),
     ),
     doc_md=__doc__,
 ):
@@ -51,10 +52,9 @@ with DAG(
     assembled = StepOperator(step=assemble, step_params={**answers(AssembleParams), **index, "stages": chosen.output["stages"]})
     evaluated = StepOperator(step=evaluate, step_params={**answers(EvaluateParams), "release": assembled.output["release"]})
     compared = {name: evaluated.output[name] for name in ("evaluation", "baseline")}
-    StepOperator(
-        step=gate,
-        step_params={**answers(GateParams), **compared},
-        outlets=[VERDICT],
-        emits="verdict",
-        only_if="passed",
-    )
+    asked = {"evaluation": evaluated.output["evaluation"], "gate_file": answers(GateParams)["gate_file"]}
+    copied = StepOperator(step=perturb, step_params=asked)
+    robust = StepOperator(step=measure_robustness, step_params={**compared, "perturbations": copied.output["perturbations"]})
+    measured = {name: robust.output[name] for name in ("robustness", "other_robustness")}
+    judged_by = {**answers(GateParams), **compared, **measured}
+    StepOperator(step=gate, step_params=judged_by, outlets=[VERDICT], emits="verdict", only_if="passed")

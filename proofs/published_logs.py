@@ -17,8 +17,8 @@ from pipelines.evaluation.off_policy import estimate
 from pipelines.experiments.analysis import analyze_log, moment_of
 from pipelines.experiments.recognition import parse_overrides
 from pipelines.experiments.staging import stage_log
+from pipelines.statistics.multiplicity import holm
 from pipelines.statistics.off_policy import off_policy_rows
-from pipelines.statistics.uplift import holm
 
 CAMPAIGNS = ("all", "men", "women")
 PUBLISHED = 1.198126

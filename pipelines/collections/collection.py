@@ -34,7 +34,7 @@ SYSTEMATIC = 0.1
 FEW_ROWS = 20
 """Rows of JSON that may describe the data beside them."""
 UNREAD_JUDGMENTS = re.compile(rf"ranked run|no text|{DATA_FORMAT.pattern}")
-NESTED = ("history", "fields")
+NESTED = ("history", "fields", "facets")
 """Columns that hold JSON."""
 
 
@@ -267,7 +267,7 @@ def write_corpus(staging: Staging, folder: Path) -> None:
 
 def _corpus_rows(staging: Staging) -> dict[str, Iterator[BaseModel]]:
     ordered: dict[str, Iterator[BaseModel]] = {
-        "documents.jsonl": _table_rows(staging, Document, "id, text, title, segment, picture", "documents", "id"),
+        "documents.jsonl": _table_rows(staging, Document, "id, text, title, segment, picture, facets", "documents", "id"),
         "queries.jsonl": _table_rows(staging, Query, "id, text, split, history, time, synthetic, dev", "queries", "id"),
     }
     if staging.count("interactions"):

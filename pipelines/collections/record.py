@@ -9,14 +9,15 @@ Format = Literal["csv", "jsonl", "json", "parquet", "trec documents", "trec topi
 Compression = Literal["", "gzip", "bz2", "xz", "zstd", "zip"]
 
 FIELDS: dict[Role, tuple[str, ...]] = {
-    "documents": ("id", "text", "title", "segment", "picture", "known"),
+    "documents": ("id", "text", "title", "segment", "picture", "known", "facet"),
     "queries": ("id", "text", "split"),
     "qrels": ("query", "query_text", "document", "document_text", "grade", "split"),
     "interactions": ("user", "document", "time", "value"),
     "users": ("id", "fields"),
 }
 """What a row of each role may have. Of qrels, `query` and `document` are ids; `query_text` and `document_text` stand for them
-where there are none. A document's `known` is held out of its text, for known-item queries."""
+where there are none. A document's `known` is held out of its text, for known-item queries; `facet` may be
+any columns, each under its own name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,17 @@ def role_row(part: FilePart, record: Record, longest: int) -> Row:
             return "" if value is None else value  # None is left to say that the layout has no such column
         return [record.fields.get(column) for column in columns]
 
-    return user_row(part, record, longest) if part.role == "users" else ROWS[part.role](values, longest)
+    if part.role == "users":
+        return user_row(part, record, longest)
+    row = ROWS[part.role](values, longest)
+    return (*row, facets_of(part, record, longest)) if part.role == "documents" else row
+
+
+def facets_of(part: FilePart, record: Record, longest: int) -> str | None:
+    """A document's facets by the names of their columns, as JSON; none where it has no value in any."""
+    values = {name: text_value(record.fields.get(name), name, longest) for name in part.columns.get("facet", ())}
+    known = {name: value for name, value in values.items() if value}
+    return json.dumps(known, sort_keys=True, ensure_ascii=False) if known else None
 
 
 def user_row(part: FilePart, record: Record, longest: int) -> Row:

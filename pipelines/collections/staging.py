@@ -17,7 +17,8 @@ from pipelines.collections.rows import InvalidRow, Row, id_from_text, role_row
 from pipelines.logs import EVERY_S, log
 
 SCHEMA = """
-CREATE TABLE documents (id TEXT PRIMARY KEY, text TEXT, title TEXT, segment TEXT, picture TEXT, known TEXT);
+CREATE TABLE documents (id TEXT PRIMARY KEY, text TEXT, title TEXT, segment TEXT, picture TEXT, known TEXT,
+                        facets TEXT);
 CREATE TABLE queries (id TEXT PRIMARY KEY, text TEXT, split TEXT, history TEXT, time INTEGER, synthetic INTEGER DEFAULT 0,
                       dev INTEGER DEFAULT 0);
 CREATE TABLE judged (query TEXT, document TEXT, grade TEXT, split TEXT, file TEXT, line INTEGER);
@@ -29,7 +30,7 @@ CREATE TABLE users (id TEXT PRIMARY KEY, fields TEXT);
 PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8192", "temp_store=FILE", "locking_mode=EXCLUSIVE")
 """Of a scratch file: nothing in it must outlive the process, and 8 MiB of it are in memory, however many rows there are."""
 INSERTS: dict[Role, str] = {
-    "documents": "INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?, ?)",
+    "documents": "INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
     "queries": "INSERT OR IGNORE INTO queries (id, text, split) VALUES (?, ?, ?)",
     "users": "INSERT OR IGNORE INTO users VALUES (?, ?)",
     "qrels": "INSERT INTO judged VALUES (?, ?, ?, ?, ?, ?)",
@@ -38,7 +39,7 @@ INSERTS: dict[Role, str] = {
 KEYED: dict[Role, str] = {"documents": "text", "queries": "text", "users": "fields"}
 """Roles whose rows have an id of their own, with the column that must agree where a row is repeated."""
 
-MASKED: dict[Role, tuple[int, ...]] = {"documents": (1, 2, 3, 4, 5), "queries": (1,), "users": (1,)}
+MASKED: dict[Role, tuple[int, ...]] = {"documents": (1, 2, 3, 4, 5, 6), "queries": (1,), "users": (1,)}
 """The places of texts in which personal data may stand. Ids that are made from a text are made before."""
 IDS: dict[Role, tuple[int, ...]] = {"documents": (0,), "queries": (0,), "users": (0,), "qrels": (0, 1), "interactions": (0, 1)}
 """The places of ids: a personal one is replaced by a hash, wherever it is named."""

@@ -37,6 +37,8 @@ class Document(_Row):
     segment: str = ""
     picture: str = ""
     """An SVG drawing, shown as an image and never as markup."""
+    facets: dict[str, str] = {}
+    """More fields by name, such as supplier and price: queries are divided into segments by them."""
 
     @property
     def content(self) -> str:

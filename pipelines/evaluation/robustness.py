@@ -19,7 +19,8 @@ from pipelines.evaluation.record import Evaluation
 from pipelines.retrieval.release import Release
 from pipelines.retrieval.run import break_ties
 from pipelines.statistics.intervals import Interval, interval
-from pipelines.store.artifacts import Artifact
+from pipelines.store.artifacts import Artifact, load
+from pipelines.store.objects import Store
 
 ROWS = "perturbed_queries.jsonl"
 
@@ -150,6 +151,24 @@ def read_robustness(artifact: Artifact) -> Robustness:
     with artifact.path(ROWS).open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     return Robustness(artifact.inputs["release"], artifact.inputs["perturbations"], artifact.facts["perturbations"], rows)
+
+
+def robustness_of(store: Store, robustness: str, evaluation: Evaluation | None) -> Robustness | None:
+    """The stored measurement with this id; none where none is named.
+
+    Raises:
+        InputError: there is none with this id, or it is of another evaluation.
+    """
+    if not robustness:
+        return None
+    artifact = load(store, "robustness", robustness)
+    if evaluation is None or artifact.inputs["evaluation"] != evaluation.id:
+        raise InputError(
+            f"robustness {artifact.id} of evaluation {artifact.inputs['evaluation']}",
+            f"one of evaluation {evaluation.id}" if evaluation else "none, since there is no evaluation beside it",
+            "run `python -m pipelines measure_robustness` with the same evaluations",
+        )
+    return read_robustness(artifact)
 
 
 @dataclass(frozen=True)

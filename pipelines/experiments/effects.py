@@ -10,6 +10,7 @@ from pipelines.experiments.cells import Cells, metric_by_day, metric_by_segment,
 from pipelines.experiments.design import FINAL_SHARE, Design, Metric
 from pipelines.experiments.metrics import Source
 from pipelines.experiments.units import UnitTable
+from pipelines.statistics.multiplicity import holm
 from pipelines.statistics.sequential import (
     VAGUE,
     critical_value,
@@ -18,7 +19,7 @@ from pipelines.statistics.sequential import (
     rate_ratio_bounds,
     tuned_rho,
 )
-from pipelines.statistics.uplift import Floats, Moments, Uplift, detectable_difference, fixed_pvalue, holm, uplift
+from pipelines.statistics.uplift import Floats, Moments, Uplift, detectable_difference, fixed_pvalue, uplift
 
 FEWEST_NONZERO = 10
 """Units with an outcome in each group below which no normal approximation is made."""

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.errors import InputError
 from pipelines.evaluation.record import Evaluation
 from pipelines.gates.policy import REPAIRS, DegradationRule, Policy, Repair
+from pipelines.statistics.multiplicity import holm
 from pipelines.statistics.overlap import Change, change_of_means
-from pipelines.statistics.uplift import holm
 from pipelines.wording import signed
 
 Outcome = Literal["degraded", "held", "undecided", "not run"]

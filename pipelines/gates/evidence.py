@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.evaluation.latency import Latency
 from pipelines.evaluation.off_policy import OffPolicy
 from pipelines.evaluation.record import Evaluation
+from pipelines.evaluation.robustness import Robustness
 from pipelines.gates.gate_file import Rule
 from pipelines.gates.verdict import Outcome, RuleVerdict
 from pipelines.store.artifacts import Artifact
@@ -23,6 +24,10 @@ class Evidence:
     """Of the release that it is compared with, mostly the champion, on the same queries."""
     latency: Latency | None = None
     off_policy: OffPolicy | None = None
+    robustness: Robustness | None = None
+    """The release on perturbed queries."""
+    champion_robustness: Robustness | None = None
+    """What it is compared with, on the same perturbed queries."""
     power: float = 0.8
     """With which each blocking rule must pass an equal release."""
 

@@ -24,11 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pipelines.errors import InputError, expectation
 from pipelines.evaluation import latency, off_policy
 from pipelines.evaluation.measures import check_measure
+from pipelines.evaluation.perturbations import PERTURBATIONS
 from pipelines.gates.files import DEFAULT, FOLDER, gate_file_names
 from pipelines.store.recipes import canonical, digest
 from pipelines.wording import printable
 
-Comparison = Literal["champion", "absolute", "latency", "logs"]
+Comparison = Literal["champion", "absolute", "latency", "logs", "perturbed", "segments", "exposure"]
 Part = Literal["corpus", "encoder", "embeddings", "index", "stages", "lexical", "known_queries", "recommender", "reranker"]
 MEASURES_OF: Mapping[Comparison, tuple[str, ...]] = {"latency": latency.MEASURES, "logs": off_policy.MEASURES}
 """Comparisons with measures of their own; the others take those of rankings."""
@@ -52,6 +53,14 @@ class Rule(BaseModel):
     """Confidence of the two-sided interval."""
     least: float | None = Field(None, gt=0, le=1)
     """Of an absolute rule: what the measure must reach."""
+    perturbations: list[str] = []
+    """Of a perturbed rule: how queries are typed differently, such as typo and casing."""
+    most_drop: float | None = Field(None, gt=0, le=1)
+    """Of a perturbed rule: what a perturbation may cost the measure at most, whatever it costs the champion."""
+    by: str = Field("", max_length=100)
+    """Of a rule on segments or exposure: the field of queries or documents that divides them."""
+    least_queries: int = Field(30, ge=2)
+    """Of a rule on segments: queries that a segment must have to be judged."""
     scope: list[Part] = []
     """Applies only to releases that differ from the champion in one of these parts; empty: to all."""
     severity: Literal["blocks", "warns"] = "blocks"
@@ -67,6 +76,14 @@ class Rule(BaseModel):
             raise ValueError(f"a measure of `comparison: {self.comparison}`: {expected}; not {printable(self.measure)}")
         if (self.comparison == "absolute") != (self.least is not None):
             raise ValueError("`least` for a rule with `comparison: absolute`, and for no other")
+        if (self.comparison == "perturbed") != bool(self.perturbations) or (self.most_drop and self.comparison != "perturbed"):
+            raise ValueError(
+                "`perturbations`, and perhaps `most_drop`, for a rule with `comparison: perturbed`, and for no other"
+            )
+        if unknown := [name for name in self.perturbations if name not in PERTURBATIONS]:
+            raise ValueError(f"perturbations of {', '.join(PERTURBATIONS)}, and not {printable(unknown[0])}")
+        if (self.comparison in ("segments", "exposure")) != bool(self.by):
+            raise ValueError("`by` for a rule with `comparison: segments` or `exposure`, and for no other")
         return self
 
     def applies(self, changed: Collection[str]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pipelines.errors import InputError
 from pipelines.evaluation.comparison import baseline_warnings, judged_warnings, measure_table, paired, query_differences
-from pipelines.gates import absolute, champion, latency, off_policy
+from pipelines.gates import absolute, champion, exposure, latency, off_policy, perturbed, segments
 from pipelines.gates.evidence import Evidence, verdict_of
 from pipelines.gates.gate_file import Comparison, GateFile, Rule
 from pipelines.gates.verdict import WORST_FIRST, RuleVerdict, Verdict, WorstQuery
@@ -22,9 +22,12 @@ JUDGES: Mapping[Comparison, Callable[[Rule, Evidence], RuleVerdict]] = {
     "absolute": absolute.judge,
     "latency": latency.judge,
     "logs": off_policy.judge,
+    "perturbed": perturbed.judge,
+    "segments": segments.judge,
+    "exposure": exposure.judge,
 }
 """Who judges a comparison."""
-ARMED: frozenset[Comparison] = frozenset({"champion", "latency"})
+ARMED: frozenset[Comparison] = frozenset({"champion", "latency", "perturbed", "segments", "exposure"})
 """Comparisons with a margin, which may hold up a release that is equal."""
 
 

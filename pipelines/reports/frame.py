@@ -64,6 +64,7 @@ class Section:
     pictures: list[Picture] = field(default_factory=list)
     tables: list[ReportTable] = field(default_factory=list)
     method: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

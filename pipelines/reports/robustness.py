@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.evaluation.robustness import Drop, Robustness, drops
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, ReportTable, write_report
+from pipelines.reports.frame import Picture, Report, ReportTable, Section, write_report
 from pipelines.statistics.intervals import Interval
 from pipelines.wording import signed, value
 
@@ -41,6 +41,13 @@ def robustness_report(robustness: Robustness) -> Report:
         METHOD,
         {"release": robustness.release, "perturbations": robustness.perturbations, "confidence": str(CONFIDENCE)},
     )
+
+
+def robustness_section(robustness: Robustness, champion: Robustness | None, measure: str, confidence: float) -> Section:
+    """What perturbed queries add to a verdict's report."""
+    found = list(drops(robustness, champion, measure, confidence))
+    pictures, tables = robustness_pictures(found, measure), robustness_tables(robustness, found, measure)
+    return Section(pictures, tables, METHOD, not_run_lines(robustness))
 
 
 def _sentence(worst: Drop) -> str:

@@ -94,7 +94,7 @@ def verdict_report(
         verdict.sentence,
         pictures,
         tables,
-        list(verdict.warnings),
+        [*verdict.warnings, *(line for section in sections for line in section.warnings)],
         [*_method(verdict), *(line for section in sections for line in section.method)],
         _ids(verdict),
     )

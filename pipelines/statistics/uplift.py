@@ -210,24 +210,3 @@ def detectable_difference(
 
     control, treatment = weights[0] / sum(weights), weights[1] / sum(weights)
     return float(ndtri(1 - alpha / 2) + ndtri(power)) * math.sqrt(variance * (1 / control + 1 / treatment) / units)
-
-
-def holm(pvalues: Any, alpha: float) -> tuple[list[float], list[float]]:
-    """Holm's adjusted p-values, and for each the level at which its own test was made (S. Holm, 1979).
-
-    An interval at this level excludes 0 exactly where the adjusted p-value is below `alpha`.
-
-    >>> holm([0.01, 0.04, 0.03], 0.05)
-    ([0.03, 0.06, 0.06], [0.016666666666666666, 0.025, 0.025])
-    """
-    given = [float(pvalue) for pvalue in pvalues]
-    order = sorted(range(len(given)), key=given.__getitem__)
-    adjusted, levels = [1.0] * len(given), [alpha] * len(given)
-    highest, open_tests = 0.0, len(given)
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, given[index] * (len(given) - rank)))
-        adjusted[index] = highest
-        levels[index] = alpha / open_tests
-        if given[index] < alpha / open_tests and open_tests == len(given) - rank:
-            open_tests = max(1, open_tests - 1)
-    return adjusted, levels

@@ -4,11 +4,15 @@ import re
 
 import pytest
 
+from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from tests.conftest import call, embedded_release
 
-EVALUATED = ("index_lexical", "index_known_queries", "train_recommender", "choose_stages", "assemble", "evaluate", "gate")
+EVALUATED = (
+    "index_lexical", "index_known_queries", "train_recommender", "choose_stages", "assemble", "evaluate", "perturb",
+    "measure_robustness", "gate",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -85,6 +89,7 @@ def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained, icons_folder)
     assert first.results["choose_stages"]["dev_queries"] >= 50
     assert first.results["assemble"]["stages"] == first.results["choose_stages"]["names"]
     assert first.note.startswith("PASSED: no champion yet")
+    assert first.results["measure_robustness"]["robustness"] == "", "the default gate file has no perturbed rule"
     verdict = first.results["gate"]["verdict"]
     assert first.events == [("verdict", {"id": verdict})]
 
@@ -98,13 +103,17 @@ def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained, icons_folder)
     assert deployed.events == [("champion", {"id": release})]
 
     corpus = call("ingest", folder=str(icons_folder("wrong", keep=third, edit=exchanged))).corpus
-    worse = run_dag("evaluate_release", index=embedded_release(trained.home, corpus, trained.encoder).index)
+    index = embedded_release(trained.home, corpus, trained.encoder).index
+    worse = run_dag("evaluate_release", index=index, gate_file="full")
     assert worse.state == "success"
     assert worse.tasks == {name: ["success"] for name in EVALUATED}
     assert worse.results["choose_stages"]["names"] == first.results["choose_stages"]["names"], "the champion's stages are kept"
     assert worse.results["gate"]["outcome"] == "rejected"
     assert worse.note.startswith("REJECTED: ")
     assert "nDCG@10" in worse.note
+    rules = load(open_store(), "verdict", worse.results["gate"]["verdict"]).json("verdict.json")["rules"]
+    typed = next(rule for rule in rules if rule["name"] == "typed differently")
+    assert typed["n"] > 50, typed["sentence"]
     assert worse.events == []
 
 

@@ -23,6 +23,8 @@ OPTIONS = {"measure": "measure", "margin": "margin", "confidence": "level"}
 """Options that are older than gate files, and the key of the main rule that each replaces."""
 EVIDENCE = ("latency", "off_policy")
 """Options that name what was measured besides the ranking; each is a kind of artifact."""
+ROBUSTNESS = ("robustness", "other_robustness")
+"""The same on perturbed queries, for both sides of the comparison."""
 
 
 class GateParams(Params):
@@ -35,6 +37,8 @@ class GateParams(Params):
     )
     latency: Annotated[str, Added()] = Field("", description="Latency id, from measure_latency; empty: not measured")
     off_policy: Annotated[str, Added()] = Field("", description="Off-policy id, from weigh_log; empty: no log was weighed")
+    robustness: Annotated[str, Added()] = Field("", description="Its robustness, as measure_robustness wrote it; empty: none")
+    other_robustness: Annotated[str, Added()] = Field("", description="Robustness of what it is compared with; empty: none")
     measure: Literal["nDCG@10", "RR@10", "R@100", "AP", "P@10"] = Field(
         "nDCG@10", description="Measure of the main rule; another than this: instead of the file's"
     )
@@ -64,6 +68,7 @@ class GateResult(Result):
 def gate(params: GateParams) -> GateResult:
     """Decide whether a challenger may follow the champion: passed, rejected, undecided, not comparable or not run."""
     from pipelines.evaluation.record import Evaluation
+    from pipelines.evaluation.robustness import robustness_of
     from pipelines.gates.evidence import Evidence, evidence_of
 
     gate_file = _gate_file(params)
@@ -80,8 +85,17 @@ def gate(params: GateParams) -> GateResult:
     made = {kind: load(store, kind, getattr(params, kind)) for kind in EVIDENCE if getattr(params, kind)}
     inputs = {"release": evaluation.release, "evaluation": evaluation.id} | ({"baseline": baseline.id} if baseline else {})
     inputs |= {kind: artifact.id for kind, artifact in made.items()}
-    semantic = params.recipe_params({"evaluation", "baseline", "gate_file", *EVIDENCE}) | {"champion": champion}
-    evidence = Evidence(evaluation, champion, None if evaluation.release == champion else baseline, **evidence_of(made))
+    inputs |= {name: artifact for name in ROBUSTNESS if (artifact := getattr(params, name))}
+    unnamed = {"evaluation", "baseline", "gate_file", *EVIDENCE, *ROBUSTNESS}
+    semantic = params.recipe_params(unnamed) | {"champion": champion}
+    evidence = Evidence(
+        evaluation,
+        champion,
+        None if evaluation.release == champion else baseline,
+        robustness=robustness_of(store, params.robustness, evaluation),
+        champion_robustness=robustness_of(store, params.other_robustness, baseline),
+        **evidence_of(made),
+    )
     verdict = _earlier(store, inputs, semantic, params) or produce(
         store,
         Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params={**semantic, "rules": gate_file.digest}),
@@ -118,11 +132,11 @@ def _earlier(store: Store, inputs: dict[str, str], semantic: dict[str, Any], par
 def _judge(gate_file: "GateFile", evidence: "Evidence", folder: Path) -> dict[str, Any]:
     from pipelines.gates.changes import changed_parts
     from pipelines.gates.judging import judge
-    from pipelines.reports.evidence import sections_of
+    from pipelines.reports.evidence import evidence_sections
     from pipelines.reports.verdict import write_verdict
 
     baseline = evidence.champion
     verdict, table, differences = judge(gate_file, evidence, changed_parts(evidence.evaluation, baseline))
     documents = baseline.documents() | evidence.evaluation.documents() if baseline and differences else {}
-    write_verdict(folder, verdict, table, differences, documents, sections_of(evidence))
+    write_verdict(folder, verdict, table, differences, documents, evidence_sections(gate_file, evidence))
     return {key: getattr(verdict, key) for key in ("outcome", "sentence", "release", "champion")}

@@ -20,14 +20,17 @@ VERSION = 1
 
 class MeasureRobustnessParams(Params):
     evaluation: str = Field(description="Evaluation id of the challenger")
-    perturbations: str = Field(description="Perturbed queries, as perturb made them of the same evaluation")
+    perturbations: str = Field(
+        "", description="Perturbed queries, as perturb made them of the same evaluation; empty: nothing is measured"
+    )
     baseline: str = Field("", description="Evaluation id of the champion on the same queries; empty: there is none")
 
 
 class MeasureRobustnessResult(Result):
     robustness: str
-    baseline_robustness: str
-    """The champion's; empty: there is none."""
+    """Empty: no perturbed queries were given."""
+    other_robustness: str
+    """Of what it is compared with; empty: there is none."""
     release: str
     worst: str
     """The perturbation by which nDCG@10 drops most; empty: none was made."""
@@ -44,6 +47,10 @@ def measure_robustness(params: MeasureRobustnessParams) -> MeasureRobustnessResu
     from pipelines.evaluation.robustness import Perturbations, check_copies, drops, read_robustness
 
     store = open_store()
+    if not params.perturbations:
+        evaluated = load(store, "evaluation", params.evaluation).inputs["release"]
+        nothing = {"robustness": "", "other_robustness": "", "worst": "", "change": None, "low": None, "high": None}
+        return MeasureRobustnessResult(**nothing, release=evaluated, found=True)
     perturbations = Perturbations(load(store, "perturbations", params.perturbations))
     evaluations = [Evaluation(load(store, "evaluation", name)) for name in (params.evaluation, params.baseline) if name]
     for evaluation in evaluations:
@@ -54,7 +61,7 @@ def measure_robustness(params: MeasureRobustnessParams) -> MeasureRobustnessResu
     log().info("measured robustness", release=evaluations[0].release, worst=worst.perturbation if worst else "none")
     return MeasureRobustnessResult(
         robustness=measured[0].id,
-        baseline_robustness=measured[1].id if measured[1:] else "",
+        other_robustness=measured[1].id if measured[1:] else "",
         release=evaluations[0].release,
         worst=worst.perturbation if worst else "",
         change=worst.change.mean if worst else None,

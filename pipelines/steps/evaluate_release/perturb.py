@@ -24,6 +24,10 @@ class PerturbParams(Params):
         [],
         description="Some of typo, casing, word_order, dropped_word, synonym, back_translation; empty: all",
     )
+    gate_file: str = Field(
+        "",
+        description="Those that the perturbed rules of this gate file name, and none where it has no such rule; empty: by name",
+    )
     copies: int = Field(1, ge=1, le=20, description="Copies of a query for each perturbation, at most")
     seed: int = Field(0, ge=0, description="Another seed gives other copies")
     least_meaning: float = Field(0.7, ge=0, le=1, description="Similarity to its query from which a paraphrase is kept")
@@ -31,6 +35,7 @@ class PerturbParams(Params):
 
 class PerturbResult(Result):
     perturbations: str
+    """Empty: the gate file has no perturbed rule."""
     queries: int
     """Queries that have a copy under some perturbation."""
     copies: int
@@ -41,18 +46,20 @@ class PerturbResult(Result):
 
 def perturb(params: PerturbParams) -> PerturbResult:
     """Make copies of an evaluation's queries as other people type them; equal seed and sources give equal bytes."""
-    from pipelines.evaluation.perturbations import PERTURBATIONS, check_names
+    from pipelines.evaluation.perturbations import PERTURBATIONS
     from pipelines.evaluation.record import Evaluation
     from pipelines.evaluation.word_sources import installed_sources
 
     store = open_store()
     evaluation = Evaluation(load(store, "evaluation", params.evaluation))
-    names = check_names(params.perturbations or list(PERTURBATIONS))
+    names = _names(params)
+    if not names:
+        return PerturbResult(perturbations="", queries=0, copies=0, not_run=[], found=True)
     needed = list(dict.fromkeys(source for name in names for source in PERTURBATIONS[name].sources))
     sources = dict(installed_sources(needed))
     versions = {name: getattr(source, "version", "absent") for name, source in sources.items()}
     semantic = {
-        **params.recipe_params({"evaluation"}),
+        **params.recipe_params({"evaluation", "gate_file"}),
         "perturbations": list(names),
         "sources": versions,
         "split": evaluation.split,
@@ -70,6 +77,16 @@ def perturb(params: PerturbParams) -> PerturbResult:
         not_run=[name for name, one in made.facts["perturbations"].items() if one["status"] == "not run"],
         found=made.found,
     )
+
+
+def _names(params: PerturbParams) -> tuple[str, ...]:
+    from pipelines.evaluation.perturbations import PERTURBATIONS, check_names
+    from pipelines.gates.gate_file import read_gate_file
+
+    if not params.gate_file:
+        return check_names(params.perturbations or list(PERTURBATIONS))
+    asked = {name for rule in read_gate_file(params.gate_file).rules for name in rule.perturbations}
+    return tuple(name for name in PERTURBATIONS if name in asked)
 
 
 def _perturb(

@@ -13,7 +13,7 @@ from pipelines.statistics.sequential import (
     share_bounds,
     tuned_rho,
 )
-from pipelines.statistics.uplift import Moments, detectable_difference, fixed_pvalue, holm, moments_of, units_needed, uplift
+from pipelines.statistics.uplift import Moments, detectable_difference, fixed_pvalue, moments_of, units_needed, uplift
 
 
 def sample(seed, ratio=False, covariate=False, count=4000):
@@ -137,13 +137,6 @@ def test_bounds_of_counts_hold_what_was_seen():
     assert list(low) == sorted(low)
     assert (low[0], high[2]) == (0.0, 1.0)
     assert rate_ratio_bounds(50, 0, (0.5, 0.5))[1] < 1 < rate_ratio_bounds(0, 50, (0.5, 0.5))[0]
-
-
-def test_holm_levels_agree_with_its_pvalues():
-    random = np.random.default_rng(2)
-    for pvalues in random.beta(0.3, 2, (500, 4)):
-        adjusted, levels = holm(pvalues, 0.05)
-        assert [p < level for p, level in zip(pvalues, levels, strict=True)] == [p < 0.05 for p in adjusted]
 
 
 def test_units_and_detectable_difference_are_inverse():

@@ -1,0 +1,89 @@
+"""The rule `comparison: segments`: no segment of queries is worse than under the champion, by more than the margin.
+
+The intervals of all segments hold at once, so that the worst of many is not taken for worse by chance, and a release that is
+worse in one segment passes no more often than the level allows. The first release is compared with the first baseline.
+"""
+
+from pipelines.errors import InputError
+from pipelines.evaluation.record import baseline_names
+from pipelines.evaluation.segments import SegmentComparison, SegmentDifference, compare_segments
+from pipelines.gates.champion import name_of
+from pipelines.gates.evidence import Evidence, verdict_of
+from pipelines.gates.gate_file import Rule
+from pipelines.gates.rules import why_not_run
+from pipelines.gates.verdict import Outcome, RuleVerdict
+from pipelines.wording import counted, signed, value
+
+
+def reference_name(evidence: Evidence) -> str:
+    """What the release is compared with, in words."""
+    if evidence.champion is not None:
+        return name_of(evidence.champion, evidence.serving)
+    return baseline_names(evidence.evaluation.summary)[0]
+
+
+def segment_comparison(rule: Rule, evidence: Evidence) -> SegmentComparison:
+    """The release and its reference in each segment.
+
+    Raises:
+        InputError: queries and documents have no such field.
+    """
+    evaluation, champion = evidence.evaluation, evidence.champion
+    side = baseline_names(evaluation.summary)[0]
+    reference = champion.values(rule.measure) if champion is not None else evaluation.values(rule.measure, side)
+    return compare_segments(evaluation, reference, rule.by, rule.measure, rule.level, evidence.power, rule.least_queries)
+
+
+def judge(rule: Rule, evidence: Evidence) -> RuleVerdict:
+    """Rejected: a segment is worse beyond chance. Passed: every lower bound is above −margin. Else undecided.
+
+    Raises:
+        InputError: there is no such field, or the margin is too small for the smallest segments.
+    """
+    if reason := why_not_run(evidence.evaluation, rule.measure):
+        return verdict_of(rule, "not run", reason)
+    compared = segment_comparison(rule, evidence)
+    if not compared.judged:
+        largest = max(compared.too_small.values(), default=0)
+        reason = f"no segment by {rule.by} has {rule.least_queries:,} queries, the largest {largest:,}"
+        return verdict_of(rule, "not run", reason, next="lower least_queries, or judge more queries")
+    worse = [row for row in compared.judged if row.worse]
+    outcome, shown = _by_margin(rule, compared) if not worse else ("rejected", min(worse, key=_upper))
+    reason = f"{_estimate(shown, rule)} against {reference_name(evidence)}; {_others(rule, compared, len(worse))}"
+    difference = shown.difference
+    figures = {"difference": difference.mean, "low": difference.low, "high": difference.high}
+    return verdict_of(rule, outcome, reason, margin=rule.margin, n=len(evidence.evaluation.rows), **figures)
+
+
+def _by_margin(rule: Rule, compared: SegmentComparison) -> tuple[Outcome, SegmentDifference]:
+    worst = compared.worst
+    assert worst.difference.low is not None
+    if worst.difference.low > 0:
+        return "passed", worst
+    needed = max(compared.judged, key=lambda row: row.holds)
+    if needed.holds > rule.margin:
+        least = f"{-(-needed.holds * 10_000 // 1) / 10_000:.4f}"
+        raise InputError(
+            f"margin {rule.margin:g} on {rule.measure} in {counted(len(compared.judged), 'segment')} by {rule.by}, too small"
+            f" for {needed.segment} with {needed.queries:,} queries",
+            f"{least} or more, which would hold",
+            f"raise the margin to {least}, or least_queries above {needed.queries:,}",
+        )
+    return ("passed" if worst.difference.low > -rule.margin else "undecided"), worst
+
+
+def _upper(row: SegmentDifference) -> float:
+    return 0.0 if row.difference.high is None else row.difference.high
+
+
+def _estimate(row: SegmentDifference, rule: Rule) -> str:
+    difference = row.difference
+    bounds = f"[{signed(difference.low)}, {signed(difference.high)}]"
+    return f"worst segment {row.segment}, {rule.measure} {signed(difference.mean)} {bounds} over {row.queries:,} queries"
+
+
+def _others(rule: Rule, compared: SegmentComparison, worse: int) -> str:
+    gaps = f"gap {value(compared.gap('reference'))} to {value(compared.gap('release'))}"
+    small = f", {len(compared.too_small):,} too small to judge" if compared.too_small else ""
+    named = f"{worse:,} of {len(compared.judged):,} worse" if worse else f"{len(compared.judged):,} judged"
+    return f"by {rule.by} {named}{small}, {gaps}"
