@@ -1,22 +1,31 @@
 """The whole chain of steps in one process, without Airflow, from the same steps: `python -m pipelines.train`.
 
 In a notebook: `from pipelines.train import train; train(text="label")`.
+
+`python -m pipelines.train --gate FILE` judges and serves nothing, for continuous integration: exit code 0 if it passed,
+3 if it did not; `verdict.md` is ready as a comment either way.
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from pipelines.cli.commands import guarded, parse_values, run_step
 from pipelines.contract import load_step
+from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.settings import install_command, missing_packages, settings
+from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 
+NOT_PASSED = 3
+"""The exit code of `--gate` for a release that was judged and did not pass."""
 
-def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any]:
+
+def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) -> dict[str, Any]:
     """Ingest, check, embed, index, choose the stages, evaluate, gate, and if the gate passes promote and deploy.
 
     Without the extra `quality` the data is not checked, and a log line says so.
@@ -24,6 +33,8 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
     Args:
         margin: how much worse than the champion a release may be, in nDCG@10.
         waive: the reason to promote what nobody has judged, in the name that the settings say; empty: it is not promoted.
+        gate: the name or path of a gate file: the release is judged by it, and neither promoted nor deployed; empty: by the
+            shipped one.
         ingest: params of the step `ingest`.
 
     Returns:
@@ -32,6 +43,10 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
     Raises:
         StepError: a step could not do its work, or a check of level fail failed.
     """
+    from pipelines.gates.gate_file import read_gate_file
+
+    gate_file = gate or load_step("gate").params.model_fields["gate_file"].default
+    read_gate_file(gate_file)  # before any work
     ingested = run_step("ingest", **ingest)
     corpus = ingested.corpus
     if missing := missing_packages("quality"):
@@ -55,7 +70,11 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
     stages = run_step("choose_stages", index=index, **retrievers).stages
     release = run_step("assemble", index=index, stages=stages).release
     evaluated = run_step("evaluate", release=release)
-    verdict = run_step("gate", evaluation=evaluated.evaluation, baseline=evaluated.baseline, margin=margin)
+    latency = _made("latency", "measure_latency", release=release, gate_file=gate_file)
+    compared = {"evaluation": evaluated.evaluation, "baseline": evaluated.baseline, "latency": latency}
+    verdict = run_step("gate", **compared, gate_file=gate_file, margin=margin)
+    if gate:
+        return {**verdict.model_dump(), "served": verdict.champion == release}
     waived = bool(waive) and verdict.outcome == "not run" and verdict.champion != release
     if verdict.passed or waived:
         run_step("promote", verdict=verdict.verdict, **({"waive": True, "why": waive, "who": settings().who} if waived else {}))
@@ -63,19 +82,39 @@ def train(margin: float = 0.02, waive: str = "", **ingest: Any) -> dict[str, Any
     return {**verdict.model_dump(), "served": verdict.passed or waived or verdict.champion == release}
 
 
+def _made(field: str, step: str, **values: Any) -> str:
+    """The id of what a step made; empty where it had nothing to do."""
+    try:
+        return str(getattr(run_step(step, **values), field))
+    except NothingToDo as reason:
+        log().info("skipped", reason=str(reason))
+        return ""
+
+
 @click.command(help=(train.__doc__ or "").partition("\n")[0], context_settings={"ignore_unknown_options": True})
 @click.option("--margin", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.02, show_default=True,
               help="Loss of nDCG@10 that counts as none")  # fmt: skip
 @click.option("--waive", default="", metavar="REASON", help="Promote without judgments, for this reason")
+@click.option("--gate", default="", metavar="FILE", help="Judge by this gate file and serve nothing; exit code 3: not passed")
+@click.option("--verdict-file", type=click.Path(dir_okay=False, path_type=Path), default=Path("verdict.md"), show_default=True,
+              help="Of --gate: the verdict in Markdown, for a pull request")  # fmt: skip
 @click.argument("ingest", nargs=-1, type=click.UNPROCESSED, metavar="[SOURCE] [OPTIONS OF INGEST]")
-def command(margin: float, waive: str, ingest: tuple[str, ...]) -> None:
+def command(margin: float, waive: str, gate: str, verdict_file: Path, ingest: tuple[str, ...]) -> None:
     """Run the chain and print the verdict."""
+    if gate and waive:
+        raise click.UsageError("--gate together with --waive")
+    if gate and not verdict_file.parent.is_dir():
+        raise InputError(f"--verdict-file {verdict_file}", "a file in a folder that exists", "create the folder")
     bare = ["--source", *ingest] if ingest and not ingest[0].startswith("-") else list(ingest)
     try:
         values = parse_values("ingest", bare)
     except click.UsageError as error:
         raise click.UsageError(error.format_message()) from None  # of this command
-    click.echo(train(margin, waive, **values)["sentence"])
+    answer = train(margin, waive, gate, **values)
+    click.echo(answer["sentence"])
+    if gate:
+        verdict_file.write_text(load_exactly(open_store(), "verdict", answer["verdict"]).text("verdict.md"), encoding="utf-8")
+        sys.exit(0 if answer["passed"] or answer["served"] else NOT_PASSED)
 
 
 if __name__ == "__main__":

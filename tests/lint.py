@@ -42,7 +42,7 @@ def absent(reason: str) -> int:
 
 def scripts() -> int:
     """Every shell script parses."""
-    paths = [*sorted(PROJECT.glob("[a-z]*/*.sh")), PROJECT / ".ci/run"]
+    paths = [*sorted(PROJECT.glob("[a-z]*/*.sh")), PROJECT / ".ci/run", PROJECT / ".ci/model"]
     return max(subprocess.run(["bash", "-n", str(path)], check=False).returncode for path in paths)
 
 

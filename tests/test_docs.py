@@ -30,6 +30,7 @@ def blocks(name):
         ("docs/recommendation.md", ("blobs", "encoder")),
         ("docs/batch-scoring.md", (".",)),
         ("docs/runbook.md", ()),
+        ("docs/ci.md", ()),
     ],
 )
 def test_commands_of_a_document(name, kept, request, tmp_path):

@@ -23,6 +23,7 @@ class MeasureLatencyParams(Params):
     corpus: str = Field("", description="Corpus whose test queries are asked; empty: the release's own")
     requests: int = Field(3000, ge=200, le=100_000, multiple_of=100, description="Requests to each release, in hundreds")
     starts: int = Field(5, ge=2, le=50, description="How often both servers are started")
+    gate_file: str = Field("", description="Measure only if this gate file has a rule on latency; empty: measure in any case")
     again: str = Field(
         "", max_length=60, description="A name for one more measurement of the same releases; empty: the one that is there"
     )
@@ -57,6 +58,7 @@ def measure_latency(params: MeasureLatencyParams, tuning: MeasureLatencyTuning) 
     if params.starts > params.requests // 100:
         given = f"--starts {params.starts} for --requests {params.requests}"
         raise InputError(given, "a hundred requests or more for each start", "lower --starts, or raise --requests")
+    _check_asked(params.gate_file)
     release = load(store, "release", params.release)
     journal = Journal(store)
     if params.against == "champion" and journal.routing.champion is None:
@@ -65,7 +67,7 @@ def measure_latency(params: MeasureLatencyParams, tuning: MeasureLatencyTuning) 
     corpus = load(store, "corpus", params.corpus or release.inputs["corpus"])
     check_server_is_installed()
     inputs = {"release": release.id, "champion": champion.id, "corpus": corpus.id, "machine": machine()}
-    semantic = params.recipe_params({"release", "against", "corpus"})
+    semantic = params.recipe_params({"release", "against", "corpus", "gate_file"})
     recipe = Recipe(kind="latency", step="measure_latency", version=VERSION, inputs=inputs, params=semantic)
     releases = {"release": release, "champion": champion}
     measured = produce(store, recipe, lambda folder: _measure(releases, corpus, params, tuning, folder), tuning.model_dump())
@@ -73,6 +75,19 @@ def measure_latency(params: MeasureLatencyParams, tuning: MeasureLatencyTuning) 
     return MeasureLatencyResult(
         latency=measured.id, release=release.id, champion=champion.id, found=measured.found, **measured.facts
     )
+
+
+def _check_asked(gate_file: str) -> None:
+    """Skip a measurement that no rule of the gate file asks for.
+
+    Raises:
+        NothingToDo: there is none.
+        InputError: it is no gate file.
+    """
+    from pipelines.gates.gate_file import read_gate_file
+
+    if gate_file and not any(rule.comparison == "latency" for rule in read_gate_file(gate_file).rules):
+        raise NothingToDo(f"gate file {gate_file} has no rule on latency")
 
 
 def _measure(
