@@ -73,7 +73,7 @@ def serve(config: Settings) -> None:
     limiter = Limiter(config)
     exposure_log = ExposureLog(config.events or config.home / "events")
     auth = Auth(config.key, keys, tokens, user_keys)
-    app = build_app(watcher, exposure_log, auth, os.cpu_count() or 1, limiter, credentials)
+    app = build_app(watcher, exposure_log, auth, os.cpu_count() or 1, limiter, credentials, config.rerank_ms / 1000)
 
     class Http(BoundedHttp):
         request_s = config.request_s

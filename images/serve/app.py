@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -123,7 +124,8 @@ def _search(dependencies: Dependencies, parameters: SearchRequest, user: str, ca
     release = _routed_release(state, parameters.release)
     query, history = parameters.q or "", _known_ids(release, parameters.like)
     depth = max(parameters.k, CANDIDATES) if parameters.explain else parameters.k
-    ranked = release.rank_stages([query_of(query, history)], depth, {})[0]
+    deadline = time.monotonic() + dependencies.rerank_s if dependencies.rerank_s else None
+    ranked = release.rank_stages([query_of(query, history)], depth, {}, deadline=deadline)[0]
     exposure = Exposure(
         request_id=uuid.uuid4().hex,
         at=datetime.now(UTC),
@@ -139,11 +141,20 @@ def _search(dependencies: Dependencies, parameters: SearchRequest, user: str, ca
         experiment=masked(parameters.experiment),
         variant=masked(parameters.variant),
         caller=caller,
+        reranked=ranked.reranked.scored if ranked.reranked else None,
     )
     dependencies.exposure_log.log_exposure(exposure)
     results = [_result(release, shown) for shown in exposure.results]
     like = [{"id": document_id, "title": _title(release.documents[document_id])} for document_id in history]
-    answer = {"request_id": exposure.request_id, "release": release.id, "query": query, "like": like, "results": results}
+    answer: dict[str, Any] = {
+        "request_id": exposure.request_id,
+        "release": release.id,
+        "query": query,
+        "like": like,
+        "results": results,
+    }
+    if ranked.reranked:
+        answer["reranked"] = dict(asdict(ranked.reranked), late=ranked.reranked.late)
     if parameters.explain:
         places = {stage: _places(ranking) for stage, ranking in ranked.stages.items()}
         for result in results:
@@ -252,11 +263,15 @@ def build_app(
     workers: int,
     limiter: Limiter | None = None,
     credentials: Credentials | None = None,
+    rerank_s: float = 0.0,
 ) -> FastAPI:
-    """The application. The caller runs the watcher and follows the credentials; `workers` threads search and write logs."""
+    """The application. The caller runs the watcher and follows the credentials; `workers` threads search and write logs.
+
+    `rerank_s`: seconds of a search after which nothing more is reranked; 0: all candidates are, however long it takes.
+    """
     app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
     pool = ThreadPoolExecutor(workers, "search")
-    app.state.dependencies = Dependencies(watcher, exposure_log, auth, pool, limiter, credentials)
+    app.state.dependencies = Dependencies(watcher, exposure_log, auth, pool, limiter, credentials, rerank_s)
     app.include_router(router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=pages.PAGE / "static"))

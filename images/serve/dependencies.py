@@ -27,7 +27,7 @@ WORK_S = 20.0
 
 @dataclass
 class Dependencies:
-    """The objects that routes use; `pool` runs what would block the event loop."""
+    """The objects that routes use; `pool` runs what would block the event loop; `rerank_s` is the time to rerank in, 0: any."""
 
     watcher: Watcher
     exposure_log: ExposureLog
@@ -35,6 +35,7 @@ class Dependencies:
     pool: ThreadPoolExecutor
     limiter: Limiter | None = None
     credentials: Credentials | None = None
+    rerank_s: float = 0.0
     audit_log: AuditLog = field(init=False)
     _waiting: int = 0
 

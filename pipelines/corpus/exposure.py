@@ -47,6 +47,8 @@ class Exposure(_Event):
     """How long the search took, without the network; none in lines of before it was measured."""
     segment: dict[str, str] = {}
     """What the caller or a feature store says of the user by named fields, such as country; never an id."""
+    reranked: int | None = Field(None, ge=0)
+    """Documents that the release's reranker scored, fewer than its candidates where the time was short; none: it has none."""
     experiment: str = ""
     """The experiment that assigned the user; empty: none."""
     variant: str = ""

@@ -135,10 +135,15 @@ def measure_fidelity(
         scores, variant_scores = (queries[batch] @ documents.T for queries, documents in (reference, variant))
         parts.append(fidelity_at_10(scores, variant_scores, own[batch]))
     fidelities, overlaps = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return mean_fidelity(fidelities, overlaps, len(reference[1]), confidence)
+
+
+def mean_fidelity(fidelities: Floats, overlaps: Floats, documents: int, confidence: float = 0.95) -> Fidelity:
+    """The mean of what `fidelity_at_10` gives of each query, over `documents` documents, with its interval."""
     mean = interval(fidelities.tolist(), confidence, least=0.0, most=1.0)
     return Fidelity(
-        queries=len(own),
-        documents=len(reference[1]),
+        queries=len(fidelities),
+        documents=documents,
         mean=float(fidelities.mean()),
         low=mean.low,
         high=mean.high,

@@ -1,4 +1,6 @@
-"""The choice of an encoder variant: the fastest of those that rank as fp32 does and are batch-invariant.
+"""The choice of a variant: the fastest of those that rank as fp32 does and are batch-invariant.
+
+The rule is one for encoders, which are measured here, and for rerankers (`reranker_choice`).
 
 Whether a variant ranks as fp32 does is decided by `fidelity`, for the pair that will serve: documents by the variant, queries
 by the query variant. The judgments of a collection are mostly too few to tell a variant that changes nothing from one that
@@ -16,10 +18,11 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,6 +33,7 @@ from pipelines.evaluation.fidelity import (
     LEAST_FIDELITY,
     LEAST_RETENTION,
     QUERIES,
+    Fidelity,
     FidelityQuery,
     measure_fidelity,
     sample_queries,
@@ -42,10 +46,12 @@ from pipelines.models.backends import cpu_features
 from pipelines.models.encoder import Encoder, Vectors, load_encoder
 from pipelines.retrieval.run import Run, break_ties
 from pipelines.statistics.bootstrap import paired_ratio_of_means
+from pipelines.statistics.intervals import Floats
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import canonical, digest
 
+Item = TypeVar("Item")
 REFERENCE = "onnx-fp32"
 BATCH_TOLERANCE = 1e-5
 """Largest difference of a coordinate or a score, encoded alone and in a batch, at which a variant counts as batch-invariant."""
@@ -69,6 +75,7 @@ class VariantMeasurement:
     reason: str = ""
     """Why it is not taken; empty: it may be."""
     docs_per_s: float = 0.0
+    """Documents encoded or reranked in a second."""
     fidelity: float = 0.0
     """Mean agreement with fp32's ranking, by `measure_fidelity`; `fidelity_low` is the lower bound of its 95 % interval."""
     fidelity_low: float = 0.0
@@ -80,7 +87,7 @@ class VariantMeasurement:
     mates: float = 0.0
     """The largest difference that other texts of a batch make: see `batch_influence`."""
     cosine: float = 0.0
-    """The least cosine between a document's vector and its vector by REFERENCE."""
+    """Of an encoder: the least cosine between a document's vector and its vector by REFERENCE."""
     memory_mb: float = 0.0
     """Peak memory in MiB; 0: not measured."""
 
@@ -223,11 +230,10 @@ def measure(
             if alone_only
             else batch_influence(encoder, texts, compared, batch_tokens)
         )
-        unstable = [f"batch-mates change it by {mates:.1e}"] if not mates <= BATCH_TOLERANCE else []
         rows.append(
             VariantMeasurement(
                 variant=name,
-                reason="; ".join(filter(None, [*unstable, why_unfaithful(fidelity, high, rule.fidelity, rule.retention)])),
+                reason=why_not_taken(mates, fidelity, high, rule),
                 docs_per_s=len(texts) / seconds[name],
                 fidelity=fidelity.mean,
                 fidelity_low=fidelity.low or 0.0,
@@ -240,6 +246,16 @@ def measure(
             )
         )
     return rows
+
+
+def why_not_taken(mates: float, fidelity: Fidelity, retention_high: float | None, rule: Rule) -> str:
+    """Why a variant may not be taken; empty: it may.
+
+    >>> why_not_taken(3e-3, Fidelity(2000, 50, 0.9991, 0.9988, 0.9993, 0.98), None, Rule())
+    'batch-mates change it by 3.0e-03'
+    """
+    unstable = "" if mates <= BATCH_TOLERANCE else f"batch-mates change it by {mates:.1e}"
+    return "; ".join(filter(None, [unstable, why_unfaithful(fidelity, retention_high, rule.fidelity, rule.retention)]))
 
 
 def kept(scores: Sequence[float], reference: Sequence[float]) -> tuple[float | None, float | None, float | None]:
@@ -307,19 +323,48 @@ def batch_influence(encoder: Encoder, texts: Sequence[str], queries: Vectors, ba
         batch_tokens: tokens in one batch.
         seed: of the batches.
     """
-    random = np.random.default_rng(seed)
     by_length = sorted(texts, key=lambda text: (len(text), text))
     spread = [by_length[int(part)] for part in np.linspace(0, len(texts) - 1, PROBES)]
-    worst = 0.0
-    for tokens in encoder.tokens(spread, "document"):
-        alone = encoder.encode_tokens([tokens])[0]
-        most = max(1, batch_tokens // max(1, len(tokens)) - 1)
-        for size in np.geomspace(1, most, RANDOM_BATCHES).astype(int):
-            drawn = [texts[place] for place in random.integers(0, len(texts), size)]
-            batch = [np.resize(row, len(tokens)).tolist() for row in encoder.tokens(drawn, "document")]
-            place = int(random.integers(0, size + 1))
-            difference = encoder.encode_tokens([*batch[:place], tokens, *batch[place:]])[place] - alone
-            worst = max(worst, float(np.abs(difference).max()), float(np.abs(queries @ difference).max(initial=0)))
+
+    def drawn(random: np.random.Generator, count: int, tokens: list[int]) -> list[list[int]]:
+        mates = [texts[place] for place in random.integers(0, len(texts), count)]
+        return [np.resize(row, len(tokens)).tolist() for row in encoder.tokens(mates, "document")]
+
+    def size(difference: Floats) -> float:
+        return max(float(np.abs(difference).max()), float(np.abs(queries @ difference).max(initial=0)))
+
+    def most(tokens: list[int]) -> int:
+        return max(1, batch_tokens // max(1, len(tokens)) - 1)
+
+    return influence_of_mates(encoder.tokens(spread, "document"), most, drawn, encoder.encode_tokens, size, seed)
+
+
+def influence_of_mates(
+    probes: Iterable[Item],
+    most: Callable[[Item], int],
+    drawn: Callable[[np.random.Generator, int, Item], list[Item]],
+    forward: Callable[[Sequence[Item]], Vectors],
+    size: Callable[[Floats], float],
+    seed: int = 0,
+) -> float:
+    """The largest difference that the others of a batch make to what is computed of a probe.
+
+    Args:
+        probes: each is computed alone and within RANDOM_BATCHES random batches.
+        most: how many others a probe's batch may hold.
+        drawn: so many random others, of the length of a probe.
+        forward: what is computed of a batch, float32, (items, …).
+        size: how large a difference is.
+        seed: of the batches.
+    """
+    random, worst = np.random.default_rng(seed), 0.0
+    for probe in probes:
+        alone = forward([probe])[0]
+        for count in np.geomspace(1, most(probe), RANDOM_BATCHES).astype(int):
+            mates = drawn(random, count, probe)
+            place = int(random.integers(0, count + 1))
+            difference = forward([*mates[:place], probe, *mates[place:]])[place] - alone
+            worst = float(np.maximum(worst, size(difference)))  # NaN stays
     return worst
 
 

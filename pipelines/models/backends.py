@@ -1,4 +1,6 @@
-"""The variants of an encoder (backend × numeric format), and one function for each backend that loads them.
+"""The variants of a model (backend × numeric format), and one function for each backend that loads them.
+
+One table for encoders, which make a vector of a text, and for rerankers, which make a score of a pair of texts.
 
 A backend's library is imported when one of its variants is loaded, so the server needs ONNX Runtime alone.
 """
@@ -8,7 +10,7 @@ import importlib.util
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +22,32 @@ from pipelines.settings import CPU_FEATURES, thread_limit
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Files = Callable[[str], Path]
-"""The path of an encoder's file by its name."""
-Forward = Callable[[Ids], Vectors]
-"""One forward pass: token ids of texts of one length, int64 (texts, tokens), to unit vectors, float32 (texts, dimensions)."""
+"""The path of a model's file by its name."""
 ONNX, INT8, INT8_WEIGHTS, WEIGHTS = "model.onnx", "model.int8.onnx", "model.int8-weights.onnx", "model.safetensors"
+NNCF_INT8 = "model.nncf-int8.xml"
+"""A model of OpenVINO; its weights are the file of this name that ends in .bin."""
+LOSSY = (INT8, INT8_WEIGHTS, NNCF_INT8)
+"""Files whose weights differ from the original ones."""
 LAYERS = "layers.safetensors"
 """The layers after pooling, where an encoder has some."""
+
+
+class Forward(Protocol):
+    """One forward pass over texts, or pairs of texts, of one length."""
+
+    def __call__(self, ids: Ids, types: Ids | None = None, /) -> Vectors:
+        """Token ids, int64 (texts, tokens), to unit vectors, float32 (texts, dimensions), or to scores, float32 (pairs, 1).
+
+        `types` says of each token to which text of a pair it belongs, 0 or 1, in the shape of `ids`; none: all to one text.
+        """
+
+
+class Tokens(NamedTuple):
+    """One text or pair of texts as a model reads it."""
+
+    ids: Sequence[int]
+    types: Sequence[int]
+    """To which text of a pair each token belongs, 0 or 1."""
 
 
 class Format(BaseModel):
@@ -40,9 +62,14 @@ class Format(BaseModel):
 
 
 class Variant(Format):
-    """A variant of one encoder, with its measured deviation from the original weights."""
+    """A variant of one model, with its measured deviation from the original weights."""
 
-    deviation: float = Field(ge=0, description="Largest absolute difference of a coordinate to the original in fp32")
+    deviation: float = Field(ge=0, description="Largest absolute difference of a coordinate or score to the original in fp32")
+
+    @property
+    def exact(self) -> bool:
+        """Whether its weights and its arithmetic are the original's."""
+        return self.precision == "fp32" and self.file not in LOSSY
 
 
 _FORMATS: Mapping[str, Format] = {
@@ -52,6 +79,7 @@ _FORMATS: Mapping[str, Format] = {
     "openvino-fp32": Format(file=ONNX, backend="openvino"),
     "openvino-bf16": Format(file=ONNX, backend="openvino", precision="bf16"),
     "openvino-int8": Format(file=INT8, backend="openvino"),
+    "openvino-int8-nncf": Format(file=NNCF_INT8, backend="openvino"),
     "torch-fp32": Format(file=WEIGHTS, backend="torch"),
     "torch-bf16": Format(file=WEIGHTS, backend="torch", precision="bf16"),
     "torch-fp16": Format(file=WEIGHTS, backend="torch", precision="fp16"),
@@ -59,7 +87,7 @@ _FORMATS: Mapping[str, Format] = {
 FORMATS: Mapping[str, Format] = {
     name: form.model_copy(update={"requires": list(CPU_FEATURES.get(name, ()))}) for name, form in _FORMATS.items()
 }
-"""The variants that an encoder may have, by name."""
+"""The variants that an encoder or a reranker may have, by name."""
 
 
 class Head(NamedTuple):
@@ -71,13 +99,13 @@ class Head(NamedTuple):
     """Whether the encoder has a file LAYERS."""
 
 
-def forward_of(variant: Format, files: Files, head: Head, threads: int) -> Forward:
+def forward_of(variant: Format, files: Files, head: Head | None, threads: int) -> Forward:
     """Load a variant; returns its forward pass.
 
     Args:
         variant: what to load.
-        files: gives the path of an encoder's file by its name.
-        head: how token vectors become one; only torch needs it.
+        files: gives the path of a model's file by its name.
+        head: how an encoder's token vectors become one; none: a reranker. Only torch needs it.
         threads: of the backend; 0: as many as OMP_NUM_THREADS allows, without it one for each core.
 
     Raises:
@@ -120,6 +148,23 @@ def with_reference(variants: Sequence[str]) -> list[str]:
     return [name for name in FORMATS if name in wanted]
 
 
+def runnable_variants() -> list[str]:
+    """The variants that this machine can run at all: its CPU has what they need, their library is installed; fp16 on a GPU.
+
+    Static int8 of ONNX Runtime is left out: NNCF's takes its place.
+    """
+    installed = {backend: importlib.util.find_spec(backend) is not None for backend in BACKENDS}
+    return [
+        name
+        for name, form in FORMATS.items()
+        if installed[form.backend]
+        and set(form.requires) <= cpu_features()
+        and form.file != INT8
+        and (form.file != NNCF_INT8 or importlib.util.find_spec("nncf") is not None)
+        and (form.precision != "fp16" or has_gpu())
+    ]
+
+
 def has_gpu() -> bool:
     """Whether torch can compute on a GPU; it is not imported where there is no NVIDIA driver."""
     if not Path("/proc/driver/nvidia/version").exists():
@@ -137,7 +182,7 @@ def cpu_features() -> frozenset[str]:
     return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
-def _onnxruntime(variant: Format, files: Files, _head: Head, threads: int) -> Forward:
+def _onnxruntime(variant: Format, files: Files, _head: Head | None, threads: int) -> Forward:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -146,14 +191,14 @@ def _onnxruntime(variant: Format, files: Files, _head: Head, threads: int) -> Fo
     session = onnxruntime.InferenceSession(str(files(variant.file)), options, providers=["CPUExecutionProvider"])
     names = {tensor.name for tensor in session.get_inputs()}
 
-    def forward(ids: Ids) -> Vectors:
-        return np.asarray(session.run(None, model_inputs(ids, names))[0], np.float32)
+    def forward(ids: Ids, types: Ids | None = None) -> Vectors:
+        return np.asarray(session.run(None, model_inputs(ids, names, types))[0], np.float32)
 
     return forward
 
 
-def _openvino(variant: Format, files: Files, _head: Head, threads: int) -> Forward:
-    """OpenVINO reads the ONNX file. Its CPU kernels are batch-invariant among texts of one length, in bf16 too."""
+def _openvino(variant: Format, files: Files, _head: Head | None, threads: int) -> Forward:
+    """OpenVINO reads ONNX files and its own. Its CPU kernels are batch-invariant among texts of one length, in bf16 too."""
     import openvino
 
     hints: dict[str, Any] = {
@@ -162,20 +207,26 @@ def _openvino(variant: Format, files: Files, _head: Head, threads: int) -> Forwa
         "INFERENCE_NUM_THREADS": threads,
     }
     core = openvino.Core()
-    model = core.compile_model(core.read_model(str(files(variant.file))), "CPU", hints)
+    weights = [str(files(name)) for name in files_of(variant)[1:]]
+    return openvino_forward(core.compile_model(core.read_model(str(files(variant.file)), *weights), "CPU", hints))
+
+
+def openvino_forward(model: Any) -> Forward:
+    """The forward pass of a model that OpenVINO compiled."""
     names = {tensor.get_any_name() for tensor in model.inputs}
 
-    def forward(ids: Ids) -> Vectors:
-        return np.array(model(model_inputs(ids, names))[0], np.float32)  # a copy: the next call reuses the output buffer
+    def forward(ids: Ids, types: Ids | None = None) -> Vectors:
+        return np.array(model(model_inputs(ids, names, types))[0], np.float32)  # a copy: the next call reuses the output buffer
 
     return forward
 
 
-def _torch(variant: Format, files: Files, head: Head, threads: int) -> Forward:
+def _torch(variant: Format, files: Files, head: Head | None, threads: int) -> Forward:
     """The original weights, on the GPU where there is one."""
     import torch
 
     from pipelines.models.torch_encoder import sentence_encoder
+    from pipelines.models.torch_reranker import pair_scorer
 
     if threads:
         torch.set_num_threads(threads)
@@ -184,30 +235,44 @@ def _torch(variant: Format, files: Files, head: Head, threads: int) -> Forward:
         for name in ("config.json", WEIGHTS):
             (Path(folder) / name).symlink_to(files(name).absolute())
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[variant.precision]
-        layers = files(LAYERS) if head.layers else None
-        network = sentence_encoder(Path(folder), head.pooling, layers).to(device, dtype)
-        network.head.float()
+        if head is None:
+            network = pair_scorer(Path(folder)).to(device, dtype)
+        else:
+            layers = files(LAYERS) if head.layers else None
+            network = sentence_encoder(Path(folder), head.pooling, layers).to(device, dtype)
+            network.head.float()
 
-    def forward(ids: Ids) -> Vectors:
+    def forward(ids: Ids, types: Ids | None = None) -> Vectors:
+        token_types = np.zeros_like(ids) if types is None else types
         with torch.inference_mode():
-            inputs = (torch.from_numpy(array).to(device) for array in (ids, np.ones_like(ids), np.zeros_like(ids)))
-            return np.asarray(network(*inputs).cpu().numpy(), np.float32)
+            inputs = (torch.from_numpy(array).to(device) for array in (ids, np.ones_like(ids), token_types))
+            return np.asarray(network(*inputs).float().cpu().numpy(), np.float32)
 
     return forward
 
 
-BACKENDS: Mapping[str, Callable[[Format, Files, Head, int], Forward]] = {
+BACKENDS: Mapping[str, Callable[[Format, Files, Head | None, int], Forward]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "torch": _torch,
 }
 
 
-def model_inputs(ids: Ids, names: Collection[str]) -> dict[str, Ids]:
+def files_of(variant: Format) -> list[str]:
+    """The model files of a variant, the graph first.
+
+    >>> files_of(FORMATS["openvino-int8-nncf"]), files_of(FORMATS["onnx-fp32"])
+    (['model.nncf-int8.xml', 'model.nncf-int8.bin'], ['model.onnx'])
+    """
+    return [variant.file, *([variant.file.removesuffix("xml") + "bin"] if variant.file.endswith(".xml") else [])]
+
+
+def model_inputs(ids: Ids, names: Collection[str], types: Ids | None = None) -> dict[str, Ids]:
     """Ids, attention mask and token types, each int64 (texts, tokens): those of them that a BERT-like ONNX model has as inputs.
 
     >>> list(model_inputs(np.array([[101, 102]]), {"input_ids", "attention_mask"}))
     ['input_ids', 'attention_mask']
     """
-    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    token_types = np.zeros_like(ids) if types is None else types
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": token_types}
     return {name: array for name, array in inputs.items() if name in names}

@@ -1,4 +1,4 @@
-"""Export of an encoder's torch weights to ONNX, and the reference vectors that its variants are compared with."""
+"""Export of a model's torch weights to ONNX, and the reference vectors that an encoder's variants are compared with."""
 
 import logging
 import warnings
@@ -22,13 +22,14 @@ PROBE_TEXTS = [
 """Texts on which every variant's deviation is measured: short and long, several scripts."""
 
 
-def export_onnx(network: Any, model: Path, target: Path) -> int:
-    """Write the encoder with pooling, layers and normalization as one ONNX file; returns the vectors' dimensions.
+def export_onnx(network: Any, model: Path, target: Path, output: str = "sentence_embedding") -> int:
+    """Write an encoder with pooling, layers and normalization, or a reranker, as one ONNX file; returns the outputs of a text.
 
     Args:
-        network: what `sentence_encoder` made of the folder.
+        network: what `sentence_encoder` or `pair_scorer` made of the folder.
         model: the folder, for messages.
         target: the file to write.
+        output: the name of what it computes.
 
     Raises:
         InputError: the network can't be exported.
@@ -47,7 +48,7 @@ def export_onnx(network: Any, model: Path, target: Path) -> int:
                 dynamo=True,
                 verbose=False,
                 input_names=names,
-                output_names=["sentence_embedding"],
+                output_names=[output],
                 dynamic_shapes=({0: batch, 1: length},) * 3,
             )
             program.save(str(target))
@@ -55,7 +56,7 @@ def export_onnx(network: Any, model: Path, target: Path) -> int:
             return int(network(*examples).shape[1])
     except (RuntimeError, torch.onnx.OnnxExporterError) as error:
         raise InputError(
-            f"{model}: {str(error)[:200]}", "an encoder that torch.onnx can export", "use a BERT-like model"
+            f"{model}: {str(error)[:200]}", "a model that torch.onnx can export", "use a BERT-like model"
         ) from None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.models.backends import FORMATS, INT8, INT8_WEIGHTS, LAYERS, WEIGHTS, Variant
+from pipelines.models.backends import FORMATS, LAYERS, LOSSY, WEIGHTS, Tokens, Variant
 from pipelines.models.encoder import Encoder, EncoderCard, Fingerprint, Role, Vectors, load_tokenizer
 from pipelines.models.export import PROBE_TEXTS, export_onnx, library_vectors, load_library, reference_vectors
 from pipelines.models.folder import ModelFolder
@@ -49,9 +49,9 @@ def make_encoder(
     if WEIGHTS in files:
         for name in (WEIGHTS, "config.json"):
             shutil.copyfile(read.model / name, folder / name)
-    for name in sorted(files & {INT8, INT8_WEIGHTS}):
-        calibration = [loaded_tokenizer.encode(fingerprint.document_prefix + text).ids for text in texts or PROBE_TEXTS]
-        quantize(folder, name, calibration)
+    for name in sorted(files & set(LOSSY)):
+        encodings = [loaded_tokenizer.encode(fingerprint.document_prefix + text) for text in texts or PROBE_TEXTS]
+        quantize(folder, name, [Tokens(encoding.ids, encoding.type_ids) for encoding in encodings])
     probes = [*PROBE_TEXTS, *texts]
     reference = _reference(read, network, tokenizer, folder / "tokenizer.json", fingerprint)
     card = EncoderCard(fingerprint=fingerprint, dimensions=dimensions, vocabulary=vocabulary, variants={})
@@ -96,13 +96,20 @@ def _measured_variant(
     encoder = Encoder(card.model_copy(update={"variants": {name: variant}}), name, folder.__truediv__)
     differences = [np.abs(encoder.encode(probes, role) - vectors).max() for role, vectors in expected.items()]
     deviation = float(np.max(differences))
-    exact = variant.precision == "fp32" and variant.file not in (INT8, INT8_WEIGHTS)
-    bound = EXACT if exact else 1.0
-    log().info("variant", variant=name, deviation=round(deviation, 7), probes=len(probes))
+    return with_deviation(name, variant, deviation, len(probes), EXACT if variant.exact else 1.0)
+
+
+def with_deviation(name: str, variant: Variant, deviation: float, probes: int, bound: float) -> Variant:
+    """The variant with its measured deviation.
+
+    Raises:
+        InputError: the deviation is beyond the bound, or NaN.
+    """
+    log().info("variant", variant=name, deviation=round(deviation, 7), probes=probes)
     if not deviation <= bound:
         raise InputError(
             f"variant {name}, which differs from its weights by {deviation:.3g}",
-            f"at most {bound:g}",
-            "check that the model is a BERT-like encoder and that its weights are finite",
+            f"at most {bound:.3g}",
+            "check that the model is BERT-like and that its weights are finite",
         )
     return variant.model_copy(update={"deviation": deviation})

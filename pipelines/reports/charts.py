@@ -269,6 +269,29 @@ def sequence(
     return drawn.svg
 
 
+def tradeoff(points: Sequence[tuple[str, float, float]], taken: str, least: float, axes: tuple[str, str]) -> str:
+    """Named points, with the line through those that no other beats in both directions (the Pareto front).
+
+    Args:
+        points: name, x and y of each; more is better in both.
+        taken: the name that is marked.
+        least: the y that must be reached.
+        axes: what x and y are.
+    """
+    front = sorted((x, y) for _, x, y in points if not any(x <= a and y <= b and (x, y) != (a, b) for _, a, b in points))
+    with _figure(8.4, 3.4) as drawn:
+        drawn.axes.plot(*zip(*front, strict=True), color=MUTED, lw=1)
+        drawn.axes.axhline(least, color=BAD, lw=1, ls="--")
+        for name, x, y in points:
+            colour = GOOD if name == taken else SERIES_1
+            drawn.axes.plot([x], [y], "o", ms=7 if name == taken else 5, color=colour)
+            drawn.axes.annotate(name, (x, y), (6, -11), textcoords="offset points", size=8.5, color=colour)
+        drawn.axes.set(xlabel=axes[0], ylabel=axes[1])
+        drawn.axes.margins(x=0.18, y=0.15)
+        drawn.axes.grid()
+    return drawn.svg
+
+
 def curves(values: Sequence[Sequence[float]], probabilities: Sequence[float], names: Sequence[str], label: str) -> str:
     """Distributions as the share of rows that are above each value."""
     colours = (SERIES_1, SERIES_2, GOOD, BAD, MUTED)

@@ -14,9 +14,12 @@ from pipelines.embeddings import layout
 from pipelines.errors import InputError
 from pipelines.index.vector_index import Index, load_index, mean_direction
 from pipelines.models.encoder import BOUND, PROBES, Encoder, Vectors, load_encoder
+from pipelines.models.reranker import check_probes as check_reranker
+from pipelines.models.reranker import load_reranker
 from pipelines.retrieval.stages.answers import AskedQuery
-from pipelines.retrieval.stages.card import StageCard
+from pipelines.retrieval.stages.card import RERANK, StageCard
 from pipelines.retrieval.stages.ranker import Ranker, StageRankings
+from pipelines.retrieval.stages.rerank import Rerank, SharedReranker
 from pipelines.retrieval.stages.table import DENSE, check_stages, load_retrievers, stage_artifacts
 from pipelines.store.artifacts import Artifact, load, load_exactly
 from pipelines.store.objects import Store
@@ -151,13 +154,23 @@ class Release:
         return [ranked.result for ranked in self.rank_stages(queries, k, left_out, batch_tokens)]
 
     def rank_stages(
-        self, queries: Sequence[Query], k: int, left_out: Mapping[str, Collection[str]], batch_tokens: int = 2048
+        self,
+        queries: Sequence[Query],
+        k: int,
+        left_out: Mapping[str, Collection[str]],
+        batch_tokens: int = 2048,
+        deadline: float | None = None,
     ) -> list[StageRankings]:
-        """As `rank`, with the ranking after each stage."""
-        return self._rank(queries, k, [left_out.get(query.id, ()) for query in queries], batch_tokens)
+        """As `rank`, with the ranking after each stage; a reranker may take until `deadline`, by `time.monotonic`."""
+        return self._rank(queries, k, [left_out.get(query.id, ()) for query in queries], batch_tokens, deadline)
 
     def _rank(
-        self, queries: Sequence[Query], k: int, left_out: Sequence[Collection[str]], batch_tokens: int
+        self,
+        queries: Sequence[Query],
+        k: int,
+        left_out: Sequence[Collection[str]],
+        batch_tokens: int,
+        deadline: float | None = None,
     ) -> list[StageRankings]:
         histories = [tuple(self.known(query.history)) for query in queries]
         excluded = [
@@ -167,7 +180,7 @@ class Release:
             rankings = self._rank_dense(queries, histories, excluded, k, batch_tokens)
             return [StageRankings({DENSE: ranking}, ranking) for ranking in rankings]
         asked = self._asked(self.ranker, queries, histories, batch_tokens)
-        ranked = [self.ranker.rank(query, k, out) for query, out in zip(asked, excluded, strict=True)]
+        ranked = [self.ranker.rank(query, k, out, deadline) for query, out in zip(asked, excluded, strict=True)]
         without = [number for number, found in enumerate(ranked) if not found.result]
         dense = self._rank_dense(
             [queries[number] for number in without],
@@ -235,7 +248,7 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
     """Load a release and check it as a whole: its parts were made from each other, and its encoder gives the stored vectors.
 
     Raises:
-        InputError: a part is missing or was made from another, or a probe's vector differs beyond the bound.
+        InputError: a part is missing or was made from another, or a probe's vector or score differs beyond the bound.
         CorruptArtifact: a file was changed.
     """
     artifact = load(store, "release", release_id)
@@ -255,8 +268,25 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
     if card.stages:
         check_stages(card.stages)
         artifacts = stage_artifacts(store, card.stages, card.parts)
-        ranker = Ranker(card.stages, load_retrievers(artifacts, index, list(by_id)))
+        rerank = load_rerank(card.stages, artifacts, by_id)
+        ranker = Ranker(card.stages, load_retrievers(artifacts, index, list(by_id)), rerank)
     return Release(artifact.id, card, encoder, index, by_id, ranker)
+
+
+def load_rerank(
+    stages: Sequence[StageCard], artifacts: Mapping[str, Artifact], documents_: Mapping[str, Document]
+) -> Rerank | None:
+    """The reranker of the stages, checked by its probes; none where there is none. It computes with a thread for each core.
+
+    Raises:
+        InputError: its variant can't run here, or scores the probes otherwise than the trained model does.
+    """
+    card = next((stage for stage in stages if stage.stage == RERANK), None)
+    if card is None:
+        return None
+    reranker = load_reranker(artifacts[RERANK], card.variant)
+    check_reranker(f"reranker {card.artifact}", reranker)
+    return Rerank(card, SharedReranker(reranker), {document.id: document.text for document in documents_.values()})
 
 
 def _parts(store: Store, card: ReleaseCard) -> Parts:

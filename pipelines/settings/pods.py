@@ -1,4 +1,4 @@
-"""Settings of where steps run, and of their pods; and the CPU features that variants of an encoder ask of a node."""
+"""Settings of where steps run, and of their pods; and the CPU features that variants of a model ask of a node."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 CPU_FEATURES: Mapping[str, tuple[str, ...]] = {
     "onnx-int8": ("avx512_vnni",),
     "openvino-int8": ("avx512_vnni",),
+    "openvino-int8-nncf": ("avx512_vnni",),
     "openvino-bf16": ("avx512_bf16",),
 }
 """By variant, as Linux names them. Without VNNI the sums of u8·s8 products saturate; without AVX512-BF16, bf16 is emulated at a

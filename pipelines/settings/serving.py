@@ -19,6 +19,9 @@ class ServerSettings(BaseModel):
     served_release: str = Field(
         "", description="Release id to serve whatever the journal routes to, to measure it; empty: none"
     )
+    rerank_ms: float = Field(
+        200, ge=0, description="Milliseconds of a search in which to rerank; late: fewer candidates, then none; 0: no limit"
+    )
     events: Path | None = Field(None, description="Folder of exposure, click and audit logs; default: home/events")
     user_keys_file: Path | None = Field(None, description="File with the keys of users' pseudonyms; none: the server's key")
     jwt_issuer: str = Field("", description="OIDC issuer whose tokens are accepted; empty: none")

@@ -27,6 +27,7 @@ KINDS: Mapping[str, KindInfo] = {
     "known_queries": KindInfo(),
     "recommender": KindInfo(),
     "reranker": KindInfo(),
+    "reranker_variants": KindInfo(),
     "release": KindInfo(),
     "evaluation": KindInfo(has_report=True),
     "latency": KindInfo(has_report=True),

@@ -13,7 +13,7 @@ from pipelines.settings import Settings
 from tests.conftest import PROJECT
 
 DOCKERFILE = PROJECT / "images" / "Dockerfile"
-TARGETS = ("airflow", "airflow-steps", "serve", "steps", "steps-gpu")
+TARGETS = ("airflow", "airflow-steps", "serve", "serve-openvino", "steps", "steps-gpu")
 PROJECT_FILE = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 SCRIPTS = sorted(PROJECT.glob("images/**/*.sh"))
 HARMS = {
@@ -84,6 +84,7 @@ def test_carries_only_what_it_is_for(target):
     assert ("steps" in extras) == ("steps" in target)
     assert ("gpu" in extras) == target.endswith("gpu")
     assert "test" not in extras
+    assert ("openvino-runtime" in extras) == (target == "serve-openvino"), "what quantizes is in no server"
 
 
 def test_nothing_is_built_in_what_is_shipped():

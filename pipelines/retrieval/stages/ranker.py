@@ -1,12 +1,13 @@
-"""How the stages of a release rank a query: each retriever, then the fusion."""
+"""How the stages of a release rank a query: each retriever, then the fusion, then the reranker."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery, Retriever
-from pipelines.retrieval.stages.card import FUSION, QueryKind, StageCard
+from pipelines.retrieval.stages.card import FUSION, RERANK, QueryKind, StageCard
 from pipelines.retrieval.stages.fusion import CANDIDATES, Ranked, fuse
+from pipelines.retrieval.stages.rerank import Rerank, Reranked
 from pipelines.retrieval.stages.table import answered
 
 
@@ -16,6 +17,8 @@ class StageRankings:
 
     stages: dict[str, Ranking]
     result: Ranking
+    reranked: Reranked | None = None
+    """How many documents were reranked; none where no reranker is."""
 
 
 @dataclass(frozen=True)
@@ -24,33 +27,42 @@ class Ranker:
 
     cards: Sequence[StageCard]
     retrievers: Mapping[str, Retriever]
+    rerank: Rerank | None = None
 
     def retriever_cards(self, kind: QueryKind) -> list[StageCard]:
         """The retrievers for queries of a kind, in their order."""
-        return [card for card in self.cards if card.stage != FUSION and kind in answered(card)]
+        return [card for card in self.cards if card.stage not in (FUSION, RERANK) and kind in answered(card)]
 
     def uses_vectors(self, kind: QueryKind) -> bool:
         """Whether any of them needs the query's vector."""
         return any(self.retrievers[card.stage].uses_vectors for card in self.retriever_cards(kind))
 
-    def rank(self, asked: AskedQuery, k: int, left_out: Collection[str]) -> StageRankings:
+    def rank(self, asked: AskedQuery, k: int, left_out: Collection[str], deadline: float | None = None) -> StageRankings:
         """The k best documents after each stage. The result is empty where no retriever has anything to say.
 
         Args:
             asked: the query.
             k: documents of each ranking.
             left_out: documents that must not be among them.
+            deadline: by `time.monotonic`, until when the reranker may take; none: it takes as long as it needs.
         """
+        rerank = self.rerank if self.rerank and self.rerank.card.answers(asked.kind) and asked.kind == "text" else None
+        depth = max(k, rerank.card.candidates) if rerank else k
         ranked: dict[str, Ranked] = {}
         for card in self.retriever_cards(asked.kind):
             found = ranked_by(self.retrievers[card.stage], card.weight, asked, max(k, CANDIDATES), left_out)
             if found is not None:
                 ranked[card.stage] = found
-        rankings = {stage: found.ranking[:k] for stage, found in ranked.items()}
+        rankings = {stage: found.ranking[:depth] for stage, found in ranked.items()}
         fusion = next((card.method for card in self.cards if card.stage == FUSION and card.answers(asked.kind)), None)
         if fusion and len(self.retriever_cards(asked.kind)) > 1:
-            rankings[FUSION] = fuse(fusion, ranked, k)
-        return StageRankings(rankings, next(reversed(rankings.values()), []))
+            rankings[FUSION] = fuse(fusion, ranked, depth)
+        result, reranked = next(reversed(rankings.values()), []), None
+        if rerank and result:
+            alone = next(iter(ranked.values())).scale if FUSION not in rankings else 1.0
+            result, reranked = rerank.rank(asked.query.text, result, alone, deadline)
+            rankings[RERANK] = result
+        return StageRankings({stage: ranking[:k] for stage, ranking in rankings.items()}, result[:k], reranked)
 
 
 def ranked_by(retriever: Retriever, weight: float, asked: AskedQuery, depth: int, left_out: Collection[str]) -> Ranked | None:

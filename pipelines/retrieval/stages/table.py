@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from pipelines.errors import InputError
 from pipelines.index.vector_index import Index
+from pipelines.models.reranker import KIND as RERANKER_VARIANTS
 from pipelines.retrieval.stages.answers import Retriever
-from pipelines.retrieval.stages.card import FUSION, QueryKind, StageCard
+from pipelines.retrieval.stages.card import DENSE as DENSE  # noqa: PLC0414  # exported
+from pipelines.retrieval.stages.card import FUSION, RERANK, QueryKind, StageCard
 from pipelines.retrieval.stages.collaborative import load_collaborative
 from pipelines.retrieval.stages.dense import Dense
 from pipelines.retrieval.stages.known_queries import load_known_queries
@@ -16,8 +18,6 @@ from pipelines.retrieval.stages.popularity import load_popularity
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import Store
 
-DENSE = "dense"
-"""The retriever that every release has: its encoder and index."""
 TEXT: frozenset[QueryKind] = frozenset({"text"})
 HISTORY: frozenset[QueryKind] = frozenset({"history"})
 BOTH: frozenset[QueryKind] = frozenset({"text", "history"})
@@ -48,14 +48,14 @@ RETRIEVERS: Mapping[str, RetrieverKind] = {
 
 
 def answered(stage: StageCard) -> frozenset[QueryKind]:
-    """The kinds of queries that a retriever answers and is meant for."""
-    able = BOTH if stage.stage == DENSE else _kind(stage.stage).answers
+    """The kinds of queries that a retriever, or a reranker, answers and is meant for."""
+    able = BOTH if stage.stage == DENSE else TEXT if stage.stage == RERANK else _kind(stage.stage).answers
     return frozenset(kind for kind in able if stage.answers(kind))
 
 
 def _kind(stage: str) -> RetrieverKind:
     if stage not in RETRIEVERS:
-        known = f"one of {DENSE}, {', '.join(RETRIEVERS)}"
+        known = f"one of {DENSE}, {', '.join(RETRIEVERS)}, {FUSION}, {RERANK}"
         raise InputError(f"stage {stage!r}", known, "take the version of Ratchet that made it")
     return RETRIEVERS[stage]
 
@@ -67,12 +67,13 @@ def check_stages(stages: Sequence[StageCard]) -> None:
 
     Raises:
         InputError: a stage that this version does not know, two of one name, several retrievers without a fusion after them, or
-            weights that sum to 0.
+            weights that sum to 0, or a reranker that is not last or lacks what it needs.
     """
+    _check_rerank(stages)
     if not stages:
         raise InputError("no stage", f"at least one retriever, such as {DENSE}", "name one")
     for kind in sorted(BOTH):
-        retrievers = [stage for stage in stages if stage.stage != FUSION and kind in answered(stage)]
+        retrievers = [stage for stage in stages if stage.stage not in (FUSION, RERANK) and kind in answered(stage)]
         fusions = [place for place, stage in enumerate(stages) if stage.stage == FUSION and stage.answers(kind)]
         names = ", ".join(stage.stage for stage in stages if stage.answers(kind))
         if len({stage.stage for stage in retrievers}) < len(retrievers):
@@ -84,6 +85,24 @@ def check_stages(stages: Sequence[StageCard]) -> None:
         if len(retrievers) > 1 and math.fsum(stage.weight for stage in retrievers) <= 0:
             weights = ", ".join(f"{stage.stage} {stage.weight:g}" for stage in retrievers)
             raise InputError(f"weights that sum to 0 ({weights})", "a weight above 0", "give one stage a weight")
+
+
+def _check_rerank(stages: Sequence[StageCard]) -> None:
+    """Refuse a reranker that is not the last stage, has nothing before it, or is not described wholly."""
+    places = [place for place, stage in enumerate(stages) if stage.stage == RERANK]
+    if not places:
+        return
+    if places != [len(stages) - 1] or places == [0]:
+        names = ", ".join(stage.stage for stage in stages)
+        raise InputError(f"stages {names}", f"{RERANK} once, after the stages that it orders anew", "put it last")
+    card = stages[-1]
+    if not (card.artifact and card.variant and card.candidates and card.weight + card.first_stage > 0):
+        raise InputError(
+            f"{RERANK} with artifact {card.artifact!r}, variant {card.variant!r}, {card.candidates} candidates, weights "
+            f"{card.first_stage:g} and {card.weight:g}",
+            "an artifact with a variant, a candidate or more, and a weight above 0",
+            "run `python -m pipelines choose_reranker`",
+        )
 
 
 def stage_artifacts(store: Store, stages: Sequence[StageCard], parts: Mapping[str, str]) -> dict[str, Artifact]:
@@ -100,6 +119,9 @@ def stage_artifacts(store: Store, stages: Sequence[StageCard], parts: Mapping[st
     artifacts = {}
     for stage in stages:
         if stage.stage in (DENSE, FUSION):
+            continue
+        if stage.stage == RERANK:  # as an encoder, it is made for no one corpus
+            artifacts[RERANK] = load_exactly(store, RERANKER_VARIANTS, stage.artifact)
             continue
         kind = _kind(stage.stage)
         artifact = load_exactly(store, kind.artifact, stage.artifact)
@@ -119,9 +141,9 @@ def load_retrievers(artifacts: Mapping[str, Artifact], index: Index, ids: Sequen
     """Every retriever by its stage's name, `dense` among them.
 
     Args:
-        artifacts: by stage name.
+        artifacts: by stage name; a reranker among them is no retriever.
         index: of the release.
         ids: document ids of its corpus, sorted.
     """
     retrievers: dict[str, Retriever] = {DENSE: Dense(index)}
-    return retrievers | {name: RETRIEVERS[name].load(artifact, ids) for name, artifact in artifacts.items()}
+    return retrievers | {name: RETRIEVERS[name].load(artifact, ids) for name, artifact in artifacts.items() if name != RERANK}

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
-from pipelines.store.artifacts import load, produce
+from pipelines.store.artifacts import Artifact, load, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
@@ -28,6 +28,7 @@ class AssembleParams(Params):
         "", description="Encoder variant for queries; empty: the champion's if it is by this encoder, else onnx-fp32"
     )
     stages: str = Field("", description="Report id of choose_stages, whose stages are taken; empty: encoder and index alone")
+    reranker: str = Field("", description="Report id of choose_reranker, whose variant reranks what is found; empty: none")
 
 
 class AssembleResult(Result):
@@ -54,7 +55,7 @@ def assemble(params: AssembleParams) -> AssembleResult:
     parts = check_parts(encoder, embedded, index)
     inputs = parts.ids
     query_variant = params.query_variant or default_variants(Journal(store), encoder.id).query
-    stages = _stages(store, params.stages, parts, query_variant)
+    stages = _stages(store, params.stages, params.reranker, parts, query_variant)
     semantic: dict[str, Any] = {"query_variant": query_variant}
     if stages:
         semantic["stages"] = [stage.model_dump() for stage in stages]
@@ -64,21 +65,19 @@ def assemble(params: AssembleParams) -> AssembleResult:
     return AssembleResult(release=release.id, stages=named(stages), found=release.found, **inputs)
 
 
-def _stages(store: Store, report: str, parts: "Parts", query_variant: str) -> "tuple[StageCard, ...]":
-    """The stages that a report of `choose_stages` names, checked to be made from the parts; maybe none."""
-    from pipelines.retrieval.stages.card import StageCard
+def _stages(store: Store, report: str, reranker: str, parts: "Parts", query_variant: str) -> "tuple[StageCard, ...]":
+    """The stages that reports of `choose_stages` and `choose_reranker` name, checked to be made from the parts; maybe none."""
+    from pipelines.retrieval.stages.card import DENSE, RERANK, StageCard
+    from pipelines.retrieval.stages.rerank import rerank_card
     from pipelines.retrieval.stages.table import check_stages, stage_artifacts
 
-    if not report:
+    stages = tuple(StageCard(**stage) for stage in _report(store, "stages", report).facts["stages"]) if report else ()
+    if reranker:
+        first = tuple(stage for stage in stages if stage.stage != RERANK) or (StageCard(stage=DENSE),)
+        stages = (*first, rerank_card(store, _report(store, "reranker", reranker)))
+    if not stages:
         return ()
-    chosen = load(store, "report", report)
-    if "stages" not in chosen.facts:
-        raise InputError(
-            f"--stages {chosen.id}, a report of {chosen.manifest.recipe.step}", "one of choose_stages", "pass its report"
-        )
-    stages = tuple(StageCard(**stage) for stage in chosen.facts["stages"])
-    if stages:
-        check_stages(stages)
+    check_stages(stages)
     for name, artifact in stage_artifacts(store, stages, parts.ids).items():
         encoded_by = artifact.manifest.recipe.params.get("query_variant", query_variant)
         if encoded_by != query_variant:
@@ -90,12 +89,23 @@ def _stages(store: Store, report: str, parts: "Parts", query_variant: str) -> "t
     return stages
 
 
+def _report(store: Store, option: str, report: str) -> Artifact:
+    """The report that an option names, of the step that it must be of."""
+    chosen, step = load(store, "report", report), f"choose_{option}"
+    if chosen.manifest.recipe.step != step:
+        raise InputError(
+            f"--{option} {chosen.id}, a report of {chosen.manifest.recipe.step}", f"one of {step}", "pass its report"
+        )
+    return chosen
+
+
 def _assemble(
     parts: "Parts", query_variant: str, inputs: dict[str, str], stages: "tuple[StageCard, ...]", folder: Path
 ) -> dict[str, Any]:
     from pipelines.corpus.documents import documents
     from pipelines.models.encoder import load_encoder
-    from pipelines.retrieval.release import ReleaseCard, check_probes, probe_ids, stored_vectors
+    from pipelines.retrieval.release import ReleaseCard, check_probes, load_rerank, probe_ids, stored_vectors
+    from pipelines.retrieval.stages.table import stage_artifacts
 
     by_id = {document.id: document for document in documents(parts.corpus)}
     probes = probe_ids(list(by_id.values()))
@@ -107,6 +117,7 @@ def _assemble(
         stored_vectors(parts.embeddings, probes),
         parts.variant,
     )
+    load_rerank(stages, stage_artifacts(parts.corpus.store, stages, parts.ids), by_id)
     card = ReleaseCard(document_variant=parts.variant, query_variant=query_variant, probes=probes, stages=stages, **inputs)
     content = card.model_dump(exclude_defaults=True)
     (folder / "release.json").write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")

@@ -1,0 +1,188 @@
+"""Rerank: the first documents of the stages before are ordered anew by a joint score of theirs and a reranker's.
+
+The joint score is `first_stage · score + weight · reranker's score`; documents beyond the candidates follow in their order. A
+search that has little time left reranks fewer candidates, and none where not one fits: then the order is the first stages'.
+
+Searches that come at the same time are scored together: whoever finds the reranker free scores what has been waiting.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipelines.models.backends import Tokens
+from pipelines.models.reranker import KIND, Reranker, Scores, card_of
+from pipelines.retrieval.run import Ranking
+from pipelines.retrieval.stages.card import RERANK, StageCard
+from pipelines.store.artifacts import Artifact, load_exactly
+from pipelines.store.objects import Store
+
+SMOOTHING = 0.2
+"""Weight of the last measured speed in the expected one."""
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """How many documents of a search were candidates, and how many of these were scored in its time."""
+
+    candidates: int
+    scored: int
+
+    @property
+    def late(self) -> bool:
+        """Whether time was too short for all."""
+        return self.scored < self.candidates
+
+
+@dataclass
+class _Search:
+    """The pairs of one search, best candidate first, until it has its scores."""
+
+    pairs: Sequence[Tokens]
+    deadline: float | None
+    scores: Scores | None = None
+    error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.scores is not None or self.error is not None
+
+
+@dataclass
+class SharedReranker:
+    """A reranker that several threads use at once; it computes for one batch of searches after another."""
+
+    reranker: Reranker
+    token_s: float = 0.0
+    """Expected seconds for one token; 0: not measured yet."""
+    searches: int = 0
+    late: int = 0
+    """Of these, those for which fewer candidates than all were scored."""
+    _waiting: list[_Search] = field(default_factory=list)
+    _queue: threading.Lock = field(default_factory=threading.Lock)
+    _computing: threading.Lock = field(default_factory=threading.Lock)
+
+    def scores(self, query: str, documents: Sequence[str], deadline: float | None = None) -> Scores:
+        """The scores of the first documents, float32: of all, or of as many as can be scored before the deadline.
+
+        Args:
+            query: a text.
+            documents: texts, the best candidate first.
+            deadline: by `time.monotonic`; none: all are scored.
+        """
+        search = _Search(self.reranker.tokens(query, documents), deadline)
+        with self._queue:
+            self._waiting.append(search)
+        with self._computing:
+            if not search.done:
+                with self._queue:
+                    searches, self._waiting = self._waiting, []
+                self._compute(searches)
+        if search.error is not None:
+            raise search.error
+        assert search.scores is not None
+        with self._queue:
+            self.searches += 1
+            self.late += len(search.scores) < len(documents)
+        return search.scores
+
+    def _compute(self, searches: Sequence[_Search]) -> None:
+        """Score what fits of each search, all pairs together: a batch holds pairs of one length, of whichever search."""
+        kept = self._what_fits(searches)
+        pairs = [pair for of_search in kept for pair in of_search]
+        started = time.monotonic()
+        try:
+            scores = self.reranker.score(pairs)
+        except Exception as error:  # noqa: BLE001  # each waiting search raises it
+            for search in searches:
+                search.error = error
+            return
+        if pairs:
+            measured = (time.monotonic() - started) / _tokens(pairs)
+            self.token_s = (1 - SMOOTHING) * self.token_s + SMOOTHING * measured if self.token_s else measured
+        ends = np.cumsum([len(of_search) for of_search in kept])
+        for search, part in zip(searches, np.split(scores, ends[:-1]), strict=True):
+            search.scores = part
+
+    def _what_fits(self, searches: Sequence[_Search]) -> list[Sequence[Tokens]]:
+        """The first pairs of each search: as many as can be scored before the earliest deadline, shared equally by tokens."""
+        deadlines = [search.deadline for search in searches if search.deadline is not None]
+        if not deadlines:
+            return [search.pairs for search in searches]
+        left = min(deadlines) - time.monotonic()
+        if left <= 0:
+            return [search.pairs if search.deadline is None else () for search in searches]
+        if not self.token_s:
+            return [search.pairs for search in searches]
+        share = left / self.token_s / len(searches)
+        return [
+            search.pairs if search.deadline is None else search.pairs[: _prefix(search.pairs, share)] for search in searches
+        ]
+
+
+def _tokens(pairs: Sequence[Tokens]) -> int:
+    return sum(len(pair.ids) for pair in pairs)
+
+
+def _prefix(pairs: Sequence[Tokens], tokens: float) -> int:
+    """How many of the first pairs have at most so many tokens together.
+
+    >>> _prefix([Tokens([1] * 4, [0] * 4)] * 3, 9)
+    2
+    """
+    return int(np.searchsorted(np.cumsum([len(pair.ids) for pair in pairs]), tokens, side="right"))
+
+
+@dataclass(frozen=True)
+class Rerank:
+    """The stage, loaded."""
+
+    card: StageCard
+    shared: SharedReranker
+    texts: Mapping[str, str]
+    """Documents' texts by their ids."""
+
+    def rank(self, query: str, ranking: Ranking, scale: float, deadline: float | None) -> tuple[Ranking, Reranked]:
+        """The ranking with its candidates ordered anew, ties in their first order.
+
+        Args:
+            query: a text.
+            ranking: of the stages before, at least the candidates.
+            scale: what its scores are divided by, so that they mean the same for every query.
+            deadline: by `time.monotonic`; none: all candidates are scored.
+        """
+        candidates = [document for document, _ in ranking[: self.card.candidates]]
+        scores = self.shared.scores(query, [self.texts[document] for document in candidates], deadline)
+        count = len(scores)
+        if not count:
+            return ranking, Reranked(len(candidates), 0)
+        first = self.card.first_stage * np.array([score for _, score in ranking], np.float64) / scale
+        joint = first[:count] + self.card.weight * scores
+        order = np.argsort(-joint, kind="stable")
+        reranked = [(candidates[row], float(joint[row])) for row in order]
+        below = min(float(joint.min()) - first[count - 1], 0.0) if count < len(ranking) else 0.0
+        rest = [(document, float(first[row] + below)) for row, (document, _) in enumerate(ranking[count:], count)]
+        return reranked + rest, Reranked(len(candidates), count)
+
+
+def rerank_card(store: Store, chosen: Artifact) -> StageCard:
+    """The stage that a report of `choose_reranker` names, with the weights that training fitted.
+
+    Args:
+        store: that has the reranker's variants.
+        chosen: the report.
+    """
+    variants = load_exactly(store, KIND, chosen.inputs[KIND])
+    trained = card_of(variants).trained
+    return StageCard(
+        stage=RERANK,
+        artifact=variants.id,
+        weight=trained.fusion.reranker_weight,
+        variant=chosen.facts["chosen"]["variant"],
+        candidates=trained.candidates,
+        first_stage=trained.fusion.of_first_stage,
+        queries="text",
+    )
