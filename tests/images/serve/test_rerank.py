@@ -1,0 +1,29 @@
+"""A release with a reranker in the real server: what its answers say, within its time and beyond it."""
+
+import json
+
+import pytest
+
+from tests.conftest import call
+from tests.images.serve.conftest import route
+from tests.images.serve.server import running_server
+from tests.rerankers import _reranking_once, reranking
+
+__all__ = ["_reranking_once", "reranking"]
+
+
+@pytest.mark.parametrize(("budget_ms", "scored"), [("0", 20), ("0.001", 0)])
+def test_a_search_is_reranked_within_its_time_and_says_so(reranking, home, tmp_path, budget_ms, scored):
+    release = call("assemble", index=reranking.index, reranker=reranking.report).release
+    route(release)
+    with running_server(home, RATCHET_RERANK_MS=budget_ms, RATCHET_EVENTS=str(tmp_path)) as server:
+        server.wait(lambda status: status["ready"])
+        answer = server.search("red chair", k=5, explain=True).json()
+    assert answer["reranked"] == {"candidates": 20, "scored": scored, "late": scored < 20}
+    assert answer["stages"][-1]["artifact"] == reranking.variants
+    assert answer["stages"][-1]["variant"] == "onnx-fp32"
+    places = [result["stages"]["rerank"]["position"] for result in answer["results"]]
+    assert places == [1, 2, 3, 4, 5]
+    assert ([result["stages"]["dense"]["position"] for result in answer["results"]] == places) == (scored == 0)
+    (line,) = (tmp_path / "exposures.jsonl").read_text().splitlines()
+    assert json.loads(line)["reranked"] == scored
