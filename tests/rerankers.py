@@ -93,7 +93,7 @@ def tiny_reranker(labels: int = 1, seed: int = 0, leave_out: str = "", spoil: An
     """
     content = {
         "base": "tiny", "licence": "apache-2.0", "max_length": 64, "document_text": "text", "fusion": FUSION, "candidates": 20,
-        "seed": seed, **card,
+        "scores": [], "seed": seed, **card,
     }  # fmt: skip
     semantic = {"labels": labels, "seed": seed, "leave_out": leave_out, "spoiled": bool(spoil), "card": content}
     recipe = Recipe(kind="reranker", step="tiny_reranker", version=1, inputs={}, params=semantic)

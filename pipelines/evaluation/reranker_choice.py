@@ -36,7 +36,8 @@ from pipelines.index.vector_index import load_index
 from pipelines.logs import log
 from pipelines.models.backends import Tokens
 from pipelines.models.encoder import load_encoder
-from pipelines.models.reranker import BATCH_TOKENS, Fusion, Reranker, Scores, load_reranker
+from pipelines.models.reranker import BATCH_TOKENS, Reranker, Scores, load_reranker
+from pipelines.models.reranker_card import Fusion
 from pipelines.retrieval.release import Parts
 from pipelines.retrieval.run import Ranking, break_ties
 from pipelines.statistics.intervals import Floats
@@ -124,8 +125,7 @@ def draw_pairs(parts: Parts, query_variant: str, count: int, candidates: int, ju
 
 def joint_scores(fusion: Fusion, ranking: Ranking, scores: Scores) -> Floats:
     """The score by which candidates are ranked: float64, (candidates,)."""
-    first = np.array([score for _, score in ranking], np.float64)
-    return fusion.of_first_stage * first + fusion.reranker_weight * scores
+    return fusion.fused(np.array([score for _, score in ranking]), scores)
 
 
 def agreement_with(

@@ -136,15 +136,16 @@ def native_variants() -> list[str]:
 
 
 def with_reference(variants: Sequence[str]) -> list[str]:
-    """The variants to make: onnx-fp32, which the others are compared with, and those named; `native` stands for several.
+    """The variants to make: onnx-fp32, which the others are compared with, and those named; `native` and `all` are several.
 
     Raises:
         InputError: there is no such variant.
     """
-    unknown = sorted(set(variants) - {*FORMATS, "native"})
+    unknown = sorted(set(variants) - {*FORMATS, "native", "all"})
     if unknown:
-        raise InputError(f"--variants {unknown[0]}", f"of {', '.join(FORMATS)}, or native", "name some of these")
+        raise InputError(f"--variants {unknown[0]}", f"of {', '.join(FORMATS)}, native or all", "name some of these")
     wanted = {"onnx-fp32", *variants, *(native_variants() if "native" in variants else [])}
+    wanted |= set(runnable_variants()) if "all" in variants else set()
     return [name for name in FORMATS if name in wanted]
 
 

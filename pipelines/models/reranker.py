@@ -7,7 +7,7 @@ library and the variant's backend, never torch where the variant is not torch's 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipelines.errors import InputError
 from pipelines.models.backends import Files, Tokens, Variant, forward_of
 from pipelines.models.encoder import batch_by_tokens, load_tokenizer
+from pipelines.models.reranker_card import CARD as TRAINED
+from pipelines.models.reranker_card import MODEL, RerankerCard
 from pipelines.store.artifacts import Artifact
 
 KIND = "reranker_variants"
@@ -32,36 +34,6 @@ class _Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Fusion(_Card):
-    """How the first stage's score and the reranker's become one."""
-
-    first_stage_weight: float = Field(ge=0, allow_inf_nan=False)
-    reranker_weight: float = Field(ge=0, allow_inf_nan=False)
-    scale: float = Field(gt=0, allow_inf_nan=False)
-    """What the first stage's score is multiplied by, so that both spread alike."""
-
-    @property
-    def of_first_stage(self) -> float:
-        """What multiplies the first stage's score."""
-        return self.first_stage_weight * self.scale
-
-
-class TrainedCard(_Card):
-    """`reranker.json` of an artifact `reranker`: what its training says of it."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    base: str
-    licence: str = ""
-    max_length: int = Field(ge=8, le=512)
-    document_text: Literal["text"] = "text"
-    """What of a document the model reads."""
-    fusion: Fusion
-    candidates: int = Field(ge=1, le=1000)
-    """Documents of the first stage that are reranked."""
-    seed: int = 0
-
-
 class Probe(_Card):
     """A pair with its score by the original weights, by which a server checks what it loaded."""
 
@@ -73,7 +45,7 @@ class Probe(_Card):
 class VariantsCard(_Card):
     """`variants.json`: what was trained, the size of the vocabulary, the probes and the variants by name."""
 
-    trained: TrainedCard
+    trained: RerankerCard
     vocabulary: int = Field(ge=0)
     probes: list[Probe] = Field(min_length=1)
     variants: dict[str, Variant]
@@ -109,25 +81,25 @@ class Reranker:
         return self.forward(ids, types)[:, 0]
 
 
-def read_trained(reranker: Artifact) -> TrainedCard:
+def read_trained(reranker: Artifact) -> RerankerCard:
     """What training says of a reranker.
 
     Raises:
         InputError: `reranker.json` lacks something, or the model's folder lacks its configuration, weights or tokenizer.
     """
     try:
-        card = TrainedCard.model_validate(reranker.json("reranker.json"))
+        card = RerankerCard.model_validate(reranker.json(TRAINED))
     except (ValidationError, json.JSONDecodeError) as error:
         reason = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         raise InputError(
-            f"reranker {reranker.id}, whose reranker.json has {'.'.join(map(str, reason['loc']))}: {reason['msg']}",
+            f"reranker {reranker.id}, whose {TRAINED} has {'.'.join(map(str, reason['loc']))}: {reason['msg']}",
             "what train_reranker writes",
             "train it again",
         ) from None
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        if f"model/{name}" not in reranker.manifest.files:
+        if f"{MODEL}/{name}" not in reranker.manifest.files:
             raise InputError(
-                f"reranker {reranker.id}, whose folder model has no {name}",
+                f"reranker {reranker.id}, whose folder {MODEL} has no {name}",
                 "config.json, model.safetensors and tokenizer.json",
                 "save model and tokenizer into one folder, and train it again",
             )
@@ -190,8 +162,8 @@ def size_of(scores: NDArray[Any]) -> float:
 def files_within(artifact: Artifact, folder: Path) -> Path:
     """The artifact's folder `model` as a folder on disk, in `folder`."""
     for name in artifact.manifest.files:
-        if name.startswith("model/"):
+        if name.startswith(f"{MODEL}/"):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(artifact.path(name).absolute())
-    return folder / "model"
+    return folder / MODEL

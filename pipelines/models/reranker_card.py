@@ -40,12 +40,12 @@ class RerankerCard(BaseModel):
     """The model that training began from, as it was named."""
     licence: str
     """Of the base, as its card says; empty: it does not say."""
-    max_length: int
+    max_length: int = Field(ge=8, le=512)
     """Tokens kept of a query and a document together."""
     document_text: Literal["text"] = "text"
     """How a document becomes text: the field that is given to the reranker."""
     fusion: Fusion
-    candidates: int
+    candidates: int = Field(ge=1, le=1000)
     """Documents of the first stage that are scored."""
     scores: list[tuple[float, float]]
     """Epoch and nDCG@10 over the dev queries by both scores together; epoch 0: before training."""

@@ -15,7 +15,8 @@ from pipelines.models.backends import FORMATS, LOSSY, NNCF_INT8, WEIGHTS, Forwar
 from pipelines.models.encoder import load_tokenizer
 from pipelines.models.export import export_onnx
 from pipelines.models.quantization import quantize, quantize_by_nncf
-from pipelines.models.reranker import CARD, Probe, Reranker, TrainedCard, VariantsCard, largest_difference, size_of
+from pipelines.models.reranker import CARD, Probe, Reranker, VariantsCard, largest_difference, size_of
+from pipelines.models.reranker_card import RerankerCard
 from pipelines.models.torch_reranker import library_scores, pair_scorer
 from pipelines.models.variants import EXACT, with_deviation
 
@@ -34,7 +35,7 @@ class Calibration:
     """Agreement that is enough."""
 
 
-def check_model(model: Path, trained: TrainedCard) -> int:
+def check_model(model: Path, trained: RerankerCard) -> int:
     """Check folder and tokenizer before the slow export; returns the size of the vocabulary.
 
     Raises:
@@ -55,7 +56,7 @@ def check_model(model: Path, trained: TrainedCard) -> int:
 
 
 def make_variants(
-    model: Path, trained: TrainedCard, names: Sequence[str], calibration: Calibration, probes: Sequence[Pair], folder: Path
+    model: Path, trained: RerankerCard, names: Sequence[str], calibration: Calibration, probes: Sequence[Pair], folder: Path
 ) -> tuple[VariantsCard, bool]:
     """Write the files of a reranker's variants, and its card.
 

@@ -183,6 +183,6 @@ def rerank_card(store: Store, chosen: Artifact) -> StageCard:
         weight=trained.fusion.reranker_weight,
         variant=chosen.facts["chosen"]["variant"],
         candidates=trained.candidates,
-        first_stage=trained.fusion.of_first_stage,
+        first_stage=trained.fusion.first_stage_weight * trained.fusion.scale,
         queries="text",
     )

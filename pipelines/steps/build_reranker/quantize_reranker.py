@@ -14,7 +14,7 @@ from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 
 if TYPE_CHECKING:
-    from pipelines.models.reranker import TrainedCard
+    from pipelines.models.reranker_card import RerankerCard
     from pipelines.retrieval.release import Parts
 
 VERSION = 1
@@ -47,6 +47,7 @@ class QuantizeRerankerResult(Result):
 
 def quantize_reranker(params: QuantizeRerankerParams) -> QuantizeRerankerResult:
     """Export a reranker in some variants and measure how far each is from the original weights."""
+    from pipelines.models.backends import with_reference
     from pipelines.models.reranker import KIND, read_trained
     from pipelines.retrieval.champion_variants import default_variants
     from pipelines.retrieval.release import parts_of_index
@@ -56,28 +57,15 @@ def quantize_reranker(params: QuantizeRerankerParams) -> QuantizeRerankerResult:
     trained = read_trained(reranker)
     query_variant = params.query_variant or default_variants(Journal(store), parts.encoder.id).query
     semantic = params.recipe_params({"reranker", "index"})
-    semantic |= {"query_variant": query_variant, "variants": _named(params.variants)}
+    semantic |= {"query_variant": query_variant, "variants": with_reference(params.variants)}
     inputs = {"reranker": reranker.id, "index": parts.index.id}
     recipe = Recipe(kind=KIND, step="quantize_reranker", version=VERSION, inputs=inputs, params=semantic)
     made = produce(store, recipe, lambda folder: _quantize(reranker, trained, parts, recipe.params, folder))
     return QuantizeRerankerResult(reranker_variants=made.id, found=made.found, **made.facts)
 
 
-def _named(variants: list[str]) -> list[str]:
-    """The variants to make: onnx-fp32, which the others are compared with, and those asked for."""
-    from pipelines.models.backends import FORMATS, runnable_variants
-
-    unknown = sorted(set(variants) - {*FORMATS, "all"})
-    if unknown or not variants:
-        raise InputError(
-            f"--variants {unknown[0] if unknown else 'nothing'}", f"of {', '.join(FORMATS)}, or all", "name some of these"
-        )
-    wanted = {"onnx-fp32", *variants, *(runnable_variants() if "all" in variants else [])}
-    return [name for name in FORMATS if name in wanted]
-
-
 def _quantize(
-    reranker: Artifact, trained: "TrainedCard", parts: "Parts", params: dict[str, Any], folder: Path
+    reranker: Artifact, trained: "RerankerCard", parts: "Parts", params: dict[str, Any], folder: Path
 ) -> dict[str, Any]:
     from pipelines.evaluation.reranker_choice import PairSample, agreement_on, draw_pairs
     from pipelines.models.reranker import files_within

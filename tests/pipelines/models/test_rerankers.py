@@ -125,7 +125,6 @@ def not_a_number(model):
         ({"spoil": not_a_number}, {}, "scores that are NaN or infinite for 32 of 32 pairs"),
         ({}, {"queries": 0}, "an empty calibration set"),
         ({}, {"variants": ["onnx-int3"]}, "--variants onnx-int3; expected of onnx-fp32, "),
-        ({}, {"variants": []}, "--variants nothing"),
     ],
 )
 def test_what_can_not_be_quantized_is_refused(reranking, made, asked, message):
