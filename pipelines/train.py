@@ -71,8 +71,11 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
     release = run_step("assemble", index=index, stages=stages).release
     evaluated = run_step("evaluate", release=release)
     latency = _made("latency", "measure_latency", release=release, gate_file=gate_file)
-    compared = {"evaluation": evaluated.evaluation, "baseline": evaluated.baseline, "latency": latency}
-    verdict = run_step("gate", **compared, gate_file=gate_file, margin=margin)
+    compared = {"evaluation": evaluated.evaluation, "baseline": evaluated.baseline}
+    copies = run_step("perturb", evaluation=evaluated.evaluation, gate_file=gate_file).perturbations
+    robust = run_step("measure_robustness", **compared, perturbations=copies)
+    measured = {"latency": latency, "robustness": robust.robustness, "other_robustness": robust.other_robustness}
+    verdict = run_step("gate", **compared, **measured, gate_file=gate_file, margin=margin)
     if gate:
         return {**verdict.model_dump(), "served": verdict.champion == release}
     waived = bool(waive) and verdict.outcome == "not run" and verdict.champion != release

@@ -264,3 +264,36 @@ def test_rules_that_do_not_fit_are_refused(rule, expected):
         parse_gate_file((RULES % rule).encode(), "x.yaml")
     assert expected in str(error.value)
     assert json.dumps(str(error.value))
+
+
+def test_the_bias_check_for_ci_passes_what_is_alike_and_fails_what_is_not(pair):
+    alike = {"by": "segment", "margin": 0.5, "least_queries": 10}
+    passed = call("check_bias", evaluation=pair.broken, baseline=pair.broken, **alike)
+    assert (passed.passed, len(passed.sentences)) == (True, 2)
+    with pytest.raises(InputError, match=r"worst segment sofa.*expected no segment.*; next: read report") as failed:
+        call("check_bias", evaluation=pair.broken, baseline=pair.good, **alike)
+    assert failed.value.exit_code == 2
+    report = load(open_store(), "report", str(failed.value).rpartition("read report ")[2].split()[0])
+    assert report.json("report.json")["verdict"] == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"by": "colour"}, "not run: segments by 'colour'; expected one of head_tail, price"),
+        ({"least_queries": 100}, "not run: no segment by segment has 100 queries"),
+        ({"measure": "nDGC@10"}, "nDGC@10"),
+    ],
+)
+def test_a_bias_check_that_cannot_be_made_fails(pair, options, says):
+    with pytest.raises(InputError) as failed:
+        call("check_bias", evaluation=pair.broken, baseline=pair.good, **options)
+    assert says in str(failed.value)
+
+
+def test_queries_are_divided_by_their_length_without_providers(pair):
+    found = call("check_bias", evaluation=pair.broken, baseline=pair.broken, by="query_length")
+    assert found.sentences == [
+        "passed: worst segment 2 words, nDCG@10 0.000 [0.000, 0.000] over 80 queries against release "
+        f"{evaluation(pair.broken).release[:8]}; by query_length 1 judged, gap 0.000 to 0.000"
+    ]
