@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-data proof-gpu proof-rankers test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments bench-experiments figures install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-data proof-gpu proof-rankers test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments bench-experiments bench-reranker figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: install-test ## Measure the spine; prints a table, writes build/bench/spi
 
 bench-embeddings: install-test ## Measure encoders on real texts; writes build/bench/embeddings.json
 	@$(RUN) -m benches.embeddings
+
+bench-reranker: install-test ## A quantized reranker beside sentence-transformers, and in the server; RERANKER=FOLDER; writes build/bench/reranker.json
+	@$(RUN) -m benches.reranker $(if $(RERANKER),"$(RERANKER)")
 
 proof-spine: install-test ## Races, kill points and planted harms; writes build/proof/spine.json
 	@$(RUN) -m proofs.spine

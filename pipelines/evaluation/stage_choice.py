@@ -21,7 +21,7 @@ from pipelines.corpus.documents import dev_queries
 from pipelines.errors import InputError
 from pipelines.evaluation.qrels import Topics, judged_topics
 from pipelines.retrieval.stages.answers import AskedQuery, Retriever
-from pipelines.retrieval.stages.card import FUSION, FusionMethod, QueryKind, StageCard, named
+from pipelines.retrieval.stages.card import FUSION, RERANK, FusionMethod, QueryKind, StageCard, named
 from pipelines.retrieval.stages.fusion import CANDIDATES, RANK_CONSTANT
 from pipelines.retrieval.stages.ranker import ranked_by
 from pipelines.retrieval.stages.table import DENSE, RETRIEVERS, answered, check_stages
@@ -158,11 +158,16 @@ def cross_fitted(names: Sequence[str], scores: Sequence[DevScores]) -> tuple[Can
     """The weights that rank the dev queries best, and for each query its value by weights fitted without its fold."""
     tried = grid(names)
     values = np.array([[of_query.ndcg(candidate) for of_query in scores] for candidate in tried])
-    honest = np.empty(len(scores))
+    return tried[int(values.mean(1).argmax())], held_out(values)
+
+
+def held_out(values: Floats) -> Floats:
+    """For each query its value by what is best for the queries of the other folds: (queries,), of (tried, queries)."""
+    honest = np.empty(values.shape[1])
     for fold in range(FOLDS):
-        inside = np.arange(len(scores)) % FOLDS == fold
+        inside = np.arange(values.shape[1]) % FOLDS == fold
         honest[inside] = values[int(values[:, ~inside].mean(1).argmax()), inside]
-    return tried[int(values.mean(1).argmax())], honest
+    return honest
 
 
 def default_candidate(names: Collection[str], kind: QueryKind) -> Candidate:
@@ -239,6 +244,8 @@ class Choice:
     dev_queries: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     """A row for each candidate that was measured, as `row_of` makes it."""
+    reranked: list[dict[str, Any]] = field(default_factory=list)
+    """What a reranker was compared with on the dev queries, and its gains over these; empty: no reranker was measured."""
     histories: "Choice | None" = None
     """The choice for queries that are histories, where it is one of its own; its stages are among `stages`."""
 
@@ -297,6 +304,7 @@ def of_both_kinds(text: Choice, histories: Choice) -> Choice:
     for kind, cards in by_kind.items():
         kept = [card for card in cards if (card.answers(kind) if card.stage == FUSION else kind in answered(card))]
         stages += [card.model_copy(update={"queries": kind}) for card in kept]
+    stages.sort(key=lambda card: card.stage == RERANK)  # it comes after the stages of both kinds
     if all(card.stage == DENSE for card in stages):
         stages = []
     sentence = f"Texts: {text.sentence} Histories: {histories.sentence}"
@@ -310,14 +318,14 @@ def champion_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Choice:
         InputError: an artifact is missing that a stage needs.
     """
     cards = [StageCard(**stage) for stage in champion.manifest.recipe.params.get("stages", [])]
-    missing = [card.stage for card in cards if card.artifact and card.stage not in artifacts]
+    missing = [card.stage for card in cards if card.artifact and card.stage not in (*artifacts, RERANK)]
     if missing:
         raise InputError(
             f"no {missing[0]}, which champion {champion.id} has among its stages ({named(cards)})",
             f"--{RETRIEVERS[missing[0]].artifact.replace('_', '-')} of this corpus",
             "pass it, or choose anew with --take best",
         )
-    stages = [card.model_copy(update={"artifact": artifacts[card.stage]}) if card.artifact else card for card in cards]
+    stages = [card.model_copy(update={"artifact": artifacts.get(card.stage, card.artifact)}) for card in cards]
     return Choice(stages, f"{named(stages) or DENSE}: the stages of champion {champion.id[:8]} are kept.", "kept")
 
 

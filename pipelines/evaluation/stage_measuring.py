@@ -17,7 +17,7 @@ from pipelines.retrieval.stages.collaborative import KIND as RECOMMENDER
 from pipelines.retrieval.stages.collaborative import dev_model, load_collaborative
 from pipelines.retrieval.stages.known_queries import KnownQueries
 from pipelines.retrieval.stages.popularity import load_popularity
-from pipelines.retrieval.stages.table import DENSE, load_retrievers
+from pipelines.retrieval.stages.table import DENSE, RETRIEVERS, load_retrievers
 from pipelines.store.artifacts import Artifact
 
 
@@ -72,6 +72,17 @@ def history_choice(parts: Parts, artifacts: Mapping[str, Artifact]) -> Choice:
         for query in asked.queries
     ]
     return stage_choice.measured_choice([DENSE, *ids], ids, scores, "history")
+
+
+def measured_stages(parts: Parts, artifacts: Mapping[str, Artifact], query_variant: str, champion: Artifact | None) -> Choice:
+    """The best on the dev queries, or the default where these are too few; for texts the champion's, where it is given."""
+    if "collaborative" not in artifacts:
+        return text_choice(parts, artifacts, query_variant)
+    texts = {name: artifact for name, artifact in artifacts.items() if "text" in RETRIEVERS[name].answers}
+    histories = {name: artifact for name, artifact in artifacts.items() if "history" in RETRIEVERS[name].answers}
+    ids = {name: artifact.id for name, artifact in texts.items()}
+    text = stage_choice.champion_text_choice(champion, ids) if champion else text_choice(parts, texts, query_variant)
+    return stage_choice.of_both_kinds(text, history_choice(parts, histories))
 
 
 def _of_past(artifacts: Mapping[str, Artifact], index: Index, ids: list[str], time: int) -> dict[str, Retriever]:

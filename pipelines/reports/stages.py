@@ -9,6 +9,10 @@ from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, ReportTable, write_report
 from pipelines.retrieval.stages.card import named
 
+RERANKED: list[tuple[str, Any]] = [
+    ("stages", "text"), ("nDCG@10", "share"), ("interval", "interval"), ("reranking gains", "signed"),
+    ("interval of that", "signed interval"),
+]  # fmt: skip
 COLUMNS: list[tuple[str, Any]] = [
     ("stages", "text"), ("nDCG@10", "share"), ("interval", "interval"), ("against the default", "signed"),
     ("interval of that", "signed interval"), ("", "text"),
@@ -27,6 +31,8 @@ def write_stages_report(folder: Path, choice: Choice, corpus: str, artifacts: Ma
     tables = [_table("Candidates, best first", choice)] if choice.rows else []
     if choice.histories and choice.histories.rows:
         tables.append(_table("Candidates for histories, best first", choice.histories))
+    if choice.reranked:
+        tables.append(_reranked(choice))
     report = Report(
         "stages",
         "stages of a release",
@@ -50,6 +56,16 @@ def _table(title: str, choice: Choice) -> ReportTable:
     ]  # fmt: skip
     note = f"The interval against the default allows for {len(rows) - 1} candidates (Bonferroni)."
     return ReportTable(title, COLUMNS, rows, note)
+
+
+def _reranked(choice: Choice) -> ReportTable:
+    keys = ("gain", "gain_low", "gain_high")
+    rows = [
+        [row["name"], row["mean"], (row["low"], row["high"]), row["gain"], tuple(row[key] for key in keys[1:])]
+        for row in choice.reranked
+    ]
+    note = "Cross-fitted. The reranker is taken if each of its gains is above 0 beyond chance (Bonferroni)."
+    return ReportTable("The reranker, and what it must beat", RERANKED, rows, note)
 
 
 def _picture(choice: Choice) -> Picture:

@@ -138,6 +138,25 @@ def load(store: Store, kind: Kind, artifact_id: str) -> Artifact:
     return load_exactly(store, kind, ids[0])
 
 
+def report_of(store: Store, option: str, report: str) -> Artifact:
+    """The report that an option of a step names, which must be of the step that makes such a choice.
+
+    Args:
+        store: that has it.
+        option: such as `stages`, whose reports are of `choose_stages`.
+        report: its id, or the first digits of it.
+
+    Raises:
+        InputError: there is none, or it is of another step.
+    """
+    chosen, step = load(store, "report", report), f"choose_{option}"
+    if chosen.manifest.recipe.step != step:
+        raise InputError(
+            f"--{option} {chosen.id}, a report of {chosen.manifest.recipe.step}", f"one of {step}", "pass its report"
+        )
+    return chosen
+
+
 def load_exactly(store: Store, kind: Kind, artifact_id: str) -> Artifact:
     """The committed artifact with this id.
 

@@ -48,21 +48,30 @@ class Ranker:
         """
         rerank = self.rerank if self.rerank and self.rerank.card.answers(asked.kind) and asked.kind == "text" else None
         depth = max(k, rerank.card.candidates) if rerank else k
+        rankings, scale = self.first_stage(asked, depth, left_out)
+        result, reranked = next(reversed(rankings.values()), []), None
+        if rerank and result:
+            result, reranked = rerank.rank(asked.query.text, result, scale, deadline)
+            rankings[RERANK] = result
+        return StageRankings({stage: ranking[:k] for stage, ranking in rankings.items()}, result[:k], reranked)
+
+    def first_stage(self, asked: AskedQuery, depth: int, left_out: Collection[str]) -> tuple[dict[str, Ranking], float]:
+        """The rankings of all stages before the reranker, in their order.
+
+        Returns:
+            The rankings by stage, and what the scores of the last are divided by, so that they mean the same for every query.
+        """
         ranked: dict[str, Ranked] = {}
         for card in self.retriever_cards(asked.kind):
-            found = ranked_by(self.retrievers[card.stage], card.weight, asked, max(k, CANDIDATES), left_out)
+            found = ranked_by(self.retrievers[card.stage], card.weight, asked, max(depth, CANDIDATES), left_out)
             if found is not None:
                 ranked[card.stage] = found
         rankings = {stage: found.ranking[:depth] for stage, found in ranked.items()}
         fusion = next((card.method for card in self.cards if card.stage == FUSION and card.answers(asked.kind)), None)
         if fusion and len(self.retriever_cards(asked.kind)) > 1:
             rankings[FUSION] = fuse(fusion, ranked, depth)
-        result, reranked = next(reversed(rankings.values()), []), None
-        if rerank and result:
-            alone = next(iter(ranked.values())).scale if FUSION not in rankings else 1.0
-            result, reranked = rerank.rank(asked.query.text, result, alone, deadline)
-            rankings[RERANK] = result
-        return StageRankings({stage: ranking[:k] for stage, ranking in rankings.items()}, result[:k], reranked)
+        scale = 1.0 if FUSION in rankings or not ranked else next(iter(ranked.values())).scale
+        return rankings, scale
 
 
 def ranked_by(retriever: Retriever, weight: float, asked: AskedQuery, depth: int, left_out: Collection[str]) -> Ranked | None:

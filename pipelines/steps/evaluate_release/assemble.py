@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
-from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.artifacts import load, produce, report_of
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
@@ -71,10 +71,10 @@ def _stages(store: Store, report: str, reranker: str, parts: "Parts", query_vari
     from pipelines.retrieval.stages.rerank import rerank_card
     from pipelines.retrieval.stages.table import check_stages, stage_artifacts
 
-    stages = tuple(StageCard(**stage) for stage in _report(store, "stages", report).facts["stages"]) if report else ()
+    stages = tuple(StageCard(**stage) for stage in report_of(store, "stages", report).facts["stages"]) if report else ()
     if reranker:
         first = tuple(stage for stage in stages if stage.stage != RERANK) or (StageCard(stage=DENSE),)
-        stages = (*first, rerank_card(store, _report(store, "reranker", reranker)))
+        stages = (*first, rerank_card(store, report_of(store, "reranker", reranker)))
     if not stages:
         return ()
     check_stages(stages)
@@ -87,16 +87,6 @@ def _stages(store: Store, report: str, reranker: str, parts: "Parts", query_vari
                 f"pass --query-variant {encoded_by}, or make the stage anew",
             )
     return stages
-
-
-def _report(store: Store, option: str, report: str) -> Artifact:
-    """The report that an option names, of the step that it must be of."""
-    chosen, step = load(store, "report", report), f"choose_{option}"
-    if chosen.manifest.recipe.step != step:
-        raise InputError(
-            f"--{option} {chosen.id}, a report of {chosen.manifest.recipe.step}", f"one of {step}", "pass its report"
-        )
-    return chosen
 
 
 def _assemble(

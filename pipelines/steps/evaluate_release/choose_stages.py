@@ -8,14 +8,13 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.artifacts import Artifact, load, produce, report_of
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
 from pipelines.store.releases import champion_release
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.stage_choice import Choice
     from pipelines.retrieval.release import Parts
 
 VERSION = 1
@@ -26,6 +25,7 @@ class ChooseStagesParams(Params):
     lexical: str = Field("", description="Lexical index of the same corpus; empty: none")
     known_queries: str = Field("", description="Known queries of the same corpus and encoder; empty: none")
     recommender: str = Field("", description="Recommender of the same corpus, for queries that are histories; empty: none")
+    reranker: str = Field("", description="Report id of choose_reranker: the last stage if it beats those before; empty: none")
     others: list[str] = Field([], description="More retrievers, each NAME=ARTIFACT, of the table of stages")
     take: str = Field(
         "auto",
@@ -60,12 +60,18 @@ def choose_stages(params: ChooseStagesParams) -> ChooseStagesResult:
     parts = parts_of_index(store, params.index)
     query_variant = params.query_variant or default_variants(journal, parts.encoder.id).query
     artifacts = _artifacts(store, params)
+    reranker = report_of(store, "reranker", params.reranker) if params.reranker else None
     kept = champion_release(journal, missing_ok=True) if params.take in ("auto", "histories") else None
     inputs = {"corpus": parts.corpus.id, "encoder": parts.encoder.id, "index": parts.index.id}
     inputs |= {name: artifact.id for name, artifact in artifacts.items()} | ({"champion": kept.id} if kept else {})
+    inputs |= {"reranker": reranker.id} if reranker else {}
     semantic = {"take": params.take, "query_variant": query_variant}
     recipe = Recipe(kind="report", step="choose_stages", version=VERSION, inputs=inputs, params=semantic)
-    report = produce(store, recipe, lambda folder: _choose(store, parts, artifacts, params.take, query_variant, kept, folder))
+
+    def build(folder: Path) -> dict[str, Any]:
+        return _choose(store, parts, artifacts, params.take, query_variant, kept, reranker, folder)
+
+    report = produce(store, recipe, build)
     log().info("stages chosen", sentence=report.facts["sentence"])
     facts = {key: report.facts[key] for key in ("names", "sentence", "dev_queries")}
     dev_histories = report.facts.get("dev_histories", 0)
@@ -97,9 +103,12 @@ def _choose(
     take: str,
     query_variant: str,
     champion: Artifact | None,
+    reranker: Artifact | None,
     folder: Path,
 ) -> dict[str, Any]:
+    from pipelines.evaluation.reranked_stages import with_reranker
     from pipelines.evaluation.stage_choice import champion_choice, named_choice
+    from pipelines.evaluation.stage_measuring import measured_stages
     from pipelines.reports.stages import write_stages_report
     from pipelines.retrieval.stages.card import named
     from pipelines.retrieval.stages.table import stage_artifacts
@@ -108,9 +117,11 @@ def _choose(
     if champion and take == "auto":
         choice = champion_choice(champion, ids)
     elif take in ("auto", "best", "histories"):
-        choice = _measured(parts, artifacts, query_variant, champion)
+        choice = measured_stages(parts, artifacts, query_variant, champion)
     else:
         choice = named_choice(take, ids)
+    if reranker:
+        choice = with_reranker(choice, parts, artifacts, query_variant, reranker)
     histories = choice.histories
     stage_artifacts(store, choice.stages, parts.ids)
     write_stages_report(folder, choice, parts.corpus.id, ids)
@@ -120,20 +131,6 @@ def _choose(
         "sentence": choice.sentence,
         "dev_queries": choice.dev_queries,
         "table": choice.rows,
+        **({"reranked": choice.reranked} if choice.reranked else {}),
         **({"dev_histories": histories.dev_queries, "table_of_histories": histories.rows} if histories else {}),
     }
-
-
-def _measured(parts: "Parts", artifacts: dict[str, Artifact], query_variant: str, champion: Artifact | None) -> "Choice":
-    """The best on the dev queries, or the default where these are too few; for texts the champion's, where it is given."""
-    from pipelines.evaluation.stage_choice import champion_text_choice, of_both_kinds
-    from pipelines.evaluation.stage_measuring import history_choice, text_choice
-    from pipelines.retrieval.stages.table import RETRIEVERS
-
-    if "collaborative" not in artifacts:
-        return text_choice(parts, artifacts, query_variant)
-    texts = {name: artifact for name, artifact in artifacts.items() if "text" in RETRIEVERS[name].answers}
-    histories = {name: artifact for name, artifact in artifacts.items() if "history" in RETRIEVERS[name].answers}
-    ids = {name: artifact.id for name, artifact in texts.items()}
-    text = champion_text_choice(champion, ids) if champion else text_choice(parts, texts, query_variant)
-    return of_both_kinds(text, history_choice(parts, histories))
