@@ -1,7 +1,8 @@
 """The rule `comparison: segments`: no segment of queries is worse than under the champion, by more than the margin.
 
 The intervals of all segments hold at once, so that the worst of many is not taken for worse by chance, and a release that is
-worse in one segment passes no more often than the level allows. The first release is compared with the first baseline.
+worse in one segment passes no more often than the level allows. The first release passes unless the first baseline is better
+in a segment beyond chance: there is nothing else that it could be worse than.
 """
 
 from pipelines.errors import InputError
@@ -48,8 +49,15 @@ def judge(rule: Rule, evidence: Evidence) -> RuleVerdict:
         reason = f"no segment by {rule.by} has {rule.least_queries:,} queries, the largest {largest:,}"
         return verdict_of(rule, "not run", reason, next="lower least_queries, or judge more queries")
     worse = [row for row in compared.judged if row.worse]
-    outcome, shown = _by_margin(rule, compared) if not worse else ("rejected", min(worse, key=_upper))
-    reason = f"{_estimate(shown, rule)} against {reference_name(evidence)}; {_others(rule, compared, len(worse))}"
+    first = evidence.champion is None
+    outcome: Outcome
+    if worse:
+        outcome, shown = "rejected", min(worse, key=_upper)
+    else:
+        outcome, shown = ("passed", compared.worst) if first else _by_margin(rule, compared)
+    beginning = "no champion yet; " if first and not worse else ""
+    estimate = f"{_estimate(shown, rule)} against {reference_name(evidence)}"
+    reason = f"{beginning}{estimate}; {_others(rule, compared, len(worse))}"
     difference = shown.difference
     figures = {"difference": difference.mean, "low": difference.low, "high": difference.high}
     return verdict_of(rule, outcome, reason, margin=rule.margin, n=len(evidence.evaluation.rows), **figures)

@@ -128,6 +128,13 @@ def test_small_segments_are_listed_and_never_pass(pair, tmp_path):
     assert compared.too_small == {"2 words": 80}
 
 
+def test_without_a_champion_the_first_baseline_is_the_reference(pair, tmp_path):
+    tested, _, _ = judged(tmp_path, SEGMENTS.replace("0.5", "0.001"), pair.good, "")
+    assert tested["outcome"] == "passed", "no margin is needed where there is nothing to be worse than"
+    assert "no champion yet; worst segment" in tested["sentence"]
+    assert "against BM25" in tested["sentence"]
+
+
 def test_an_unknown_field_is_not_run_and_lists_the_known(pair, tmp_path):
     tested, outcome, _ = judged(tmp_path, SEGMENTS.replace("by: segment", "by: colour"), pair.good, pair.good)
     assert (tested["outcome"], outcome) == ("not run", "not run")
