@@ -14,7 +14,7 @@ import click
 
 from pipelines.cli.commands import guarded, parse_values, run_step
 from pipelines.contract import load_step
-from pipelines.errors import InputError, NothingToDo
+from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.settings import install_command, missing_packages, settings
 from pipelines.store.artifacts import load_exactly
@@ -70,11 +70,14 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
     stages = run_step("choose_stages", index=index, **retrievers).stages
     release = run_step("assemble", index=index, stages=stages).release
     evaluated = run_step("evaluate", release=release)
-    latency = _made("latency", "measure_latency", release=release, gate_file=gate_file)
     compared = {"evaluation": evaluated.evaluation, "baseline": evaluated.baseline}
-    copies = run_step("perturb", evaluation=evaluated.evaluation, gate_file=gate_file).perturbations
-    robust = run_step("measure_robustness", **compared, perturbations=copies)
-    measured = {"latency": latency, "robustness": robust.robustness, "other_robustness": robust.other_robustness}
+    copies = run_step("perturb", evaluation=evaluated.evaluation, gate_file=gate_file)
+    robust = run_step("measure_robustness", **compared, perturbations=copies.perturbations)
+    measured = {
+        "robustness": robust.robustness,
+        "other_robustness": robust.other_robustness,
+        "latency": run_step("measure_latency", release=release, gate_file=gate_file).latency,
+    }
     verdict = run_step("gate", **compared, **measured, gate_file=gate_file, margin=margin)
     if gate:
         return {**verdict.model_dump(), "served": verdict.champion == release}
@@ -83,15 +86,6 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
         run_step("promote", verdict=verdict.verdict, **({"waive": True, "why": waive, "who": settings().who} if waived else {}))
         run_step("deploy", release=release)
     return {**verdict.model_dump(), "served": verdict.passed or waived or verdict.champion == release}
-
-
-def _made(field: str, step: str, **values: Any) -> str:
-    """The id of what a step made; empty where it had nothing to do."""
-    try:
-        return str(getattr(run_step(step, **values), field))
-    except NothingToDo as reason:
-        log().info("skipped", reason=str(reason))
-        return ""
 
 
 @click.command(help=(train.__doc__ or "").partition("\n")[0], context_settings={"ignore_unknown_options": True})

@@ -16,6 +16,13 @@ from tests.conftest import PROJECT, call
 WORKFLOW = yaml.safe_load((PROJECT / ".github/workflows/model.yml").read_text())
 STEPS = {step["name"]: step for step in WORKFLOW["jobs"]["judge"]["steps"] if "run" in step}
 COMMANDS = [".ci/model build", ".ci/model judge"]
+BIAS = """
+name: bias
+description: Quality, and whether one segment suffers.
+rules:
+  - {name: quality, comparison: champion}
+  - {name: segments, comparison: segments, by: segment, margin: 0.3, severity: warns}
+"""
 
 
 def first_icons(name: str) -> bool:
@@ -74,9 +81,11 @@ def test_the_workflow_judges_a_change_and_posts_the_verdict(run_block, checkout,
     built = run_block(BUILD)
     assert (built.returncode, "Traceback" in built.stderr) == (0, False), built.stderr[-2000:]
     assert train(folder=right)["served"]
-    worse = run_block(JUDGE, COLLECTION=f"--folder {icons_folder('wrong', keep=first_icons, edit=exchanged)}")
+    (checkout / "bias.yaml").write_text(BIAS)
+    worse = run_block(JUDGE, GATE="bias.yaml", COLLECTION=f"--folder {icons_folder('wrong', keep=first_icons, edit=exchanged)}")
     assert worse.returncode == 3, worse.stderr[-2000:]
     assert verdict.read_text().startswith("**rejected: nDCG@10 −0.")
+    assert re.search(r"^\| segments \| warns \| (?!not run)", verdict.read_text(), re.MULTILINE), "the check of bias has run"
     posted = run_block(POST)
     assert (posted.returncode, (tmp_path / "gh").read_text()) == (0, "pr comment 7 --body-file build/model/verdict.md\n")
     assert (tmp_path / "summary.md").read_text() == verdict.read_text()

@@ -25,6 +25,8 @@ class ServedRelease:
     It reads the store of this process's settings; its key is drawn, and its logs go into `scratch`. Call `stop` in the end.
     """
 
+    program: tuple[str, ...] = ("-m", "images.serve")
+    """What Python runs."""
     startup_s = 0.0
     """Seconds from its start until it was ready; 0 before."""
 
@@ -48,7 +50,7 @@ class ServedRelease:
         self._connection: http.client.HTTPConnection | None = None
         self._began = time.monotonic()
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
-            command = [sys.executable, "-m", "images.serve"]
+            command = [sys.executable, *self.program]
             self._process = subprocess.Popen(
                 command, cwd=PROJECT, env=environment(variables), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
             )

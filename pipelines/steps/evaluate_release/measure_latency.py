@@ -23,7 +23,9 @@ class MeasureLatencyParams(Params):
     corpus: str = Field("", description="Corpus whose test queries are asked; empty: the release's own")
     requests: int = Field(3000, ge=200, le=100_000, multiple_of=100, description="Requests to each release, in hundreds")
     starts: int = Field(5, ge=2, le=50, description="How often both servers are started")
-    gate_file: str = Field("", description="Measure only if this gate file has a rule on latency; empty: measure in any case")
+    gate_file: str = Field(
+        "", description="Measure only if this gate file has a rule on latency, and a release serves; empty: always"
+    )
     again: str = Field(
         "", max_length=60, description="A name for one more measurement of the same releases; empty: the one that is there"
     )
@@ -35,16 +37,17 @@ class MeasureLatencyTuning(Tuning):
 
 class MeasureLatencyResult(Result):
     latency: str
+    """Empty: the gate file does not ask for it, or there is no other release to measure beside."""
     release: str
     champion: str
     """The release that it was measured beside."""
-    p50: float
+    p50: float | None = None
     """The release's quantile divided by the champion's; so, too, the others."""
-    p95: float
-    p99: float
-    rss: float | None
+    p95: float | None = None
+    p99: float | None = None
+    rss: float | None = None
     """Of resident memory; none: this system does not tell it."""
-    startup: float
+    startup: float | None = None
     sentence: str
     found: bool
 
@@ -58,9 +61,11 @@ def measure_latency(params: MeasureLatencyParams, tuning: MeasureLatencyTuning) 
     if params.starts > params.requests // 100:
         given = f"--starts {params.starts} for --requests {params.requests}"
         raise InputError(given, "a hundred requests or more for each start", "lower --starts, or raise --requests")
-    _check_asked(params.gate_file)
     release = load(store, "release", params.release)
     journal = Journal(store)
+    if params.gate_file and (reason := _why_not(params.gate_file, journal.routing.champion, release.id)):
+        log().info("skipped", reason=reason)
+        return MeasureLatencyResult(latency="", release=release.id, champion="", sentence=f"not measured: {reason}", found=True)
     if params.against == "champion" and journal.routing.champion is None:
         raise NothingToDo("there is no champion yet to measure beside")
     champion = resolve(journal, params.against)
@@ -77,17 +82,15 @@ def measure_latency(params: MeasureLatencyParams, tuning: MeasureLatencyTuning) 
     )
 
 
-def _check_asked(gate_file: str) -> None:
-    """Skip a measurement that no rule of the gate file asks for.
-
-    Raises:
-        NothingToDo: there is none.
-        InputError: it is no gate file.
-    """
+def _why_not(gate_file: str, champion: str | None, release: str) -> str:
+    """Why the rules of a gate file need no measurement; empty: they need one."""
     from pipelines.gates.gate_file import read_gate_file
 
-    if gate_file and not any(rule.comparison == "latency" for rule in read_gate_file(gate_file).rules):
-        raise NothingToDo(f"gate file {gate_file} has no rule on latency")
+    if not any(rule.comparison == "latency" for rule in read_gate_file(gate_file).rules):
+        return f"gate file {gate_file} has no rule on latency"
+    if champion is None:
+        return "there is no champion yet"
+    return "the release is the champion" if champion == release else ""
 
 
 def _measure(

@@ -111,6 +111,26 @@ def test_a_system_that_tells_no_memory_has_no_ratio_of_it(tmp_path):
     assert {row[0]: row[-1] for row in table.rows}["memory"] == "–"
 
 
+def test_a_gate_file_says_whether_to_measure(releases, tmp_path):  # noqa: F811
+    ruled = tmp_path / "speed.yaml"
+    ruled.write_text(GATE_FILE)
+    reasons = {}
+    for champion in ("", releases.a):
+        if champion:
+            route(champion)
+        for file in ("default", str(ruled)):
+            result = call("measure_latency", release=releases.a, gate_file=file)
+            assert (result.latency, result.p99) == ("", None)
+            reasons[champion, file] = result.sentence.removeprefix("not measured: ")
+    assert reasons == {
+        ("", "default"): "gate file default has no rule on latency", ("", str(ruled)): "there is no champion yet",
+        (releases.a, "default"): "gate file default has no rule on latency",
+        (releases.a, str(ruled)): "the release is the champion",
+    }  # fmt: skip
+    with pytest.raises(InputError, match="expected one of default"):
+        call("measure_latency", release=releases.a, gate_file="nothing")
+
+
 def test_what_can_not_be_measured(releases, monkeypatch):  # noqa: F811
     with pytest.raises(NothingToDo, match="no champion yet"):
         call("measure_latency", release=releases.a)
