@@ -59,8 +59,8 @@ lint: install-test ## Style, types, the doors between folders, the workflow file
 bench: install-test ## Measure the spine; prints a table, writes build/bench/spine.json
 	@$(RUN) -m benches.spine
 
-bench-embeddings: install-test ## Measure encoders on real texts; writes build/bench/embeddings.json
-	@$(RUN) -m benches.embeddings
+bench-embeddings: install-test ## Measure encoders on real texts, SHORT=1 with fewer; writes build/bench/embeddings.json
+	@$(RUN) -m benches.embeddings $(if $(SHORT),--short)
 
 bench-reranker: install-test ## A quantized reranker beside sentence-transformers, and in the server; RERANKER=FOLDER; writes build/bench/reranker.json
 	@$(RUN) -m benches.reranker $(if $(RERANKER),"$(RERANKER)")

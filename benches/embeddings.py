@@ -1,8 +1,11 @@
 """`make bench-embeddings`: the cost of refreshing, encoding, indexing and batch scoring. Each group of figures is one function.
 
-`python -m benches.embeddings encoders` measures single groups.
+`python -m benches.embeddings encoders` measures single groups. `--short` (`make bench-embeddings SHORT=1`) measures the same
+figures with fewer texts and queries, and without torch's variants: a quarter of an hour instead of more than one. Figures that
+are ratios keep their meaning, since both sides of each are measured with the same texts; memory is measured in full.
 """
 
+import argparse
 import json
 import os
 import random
@@ -11,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +29,31 @@ from tests.conftest import PROJECT, call
 from tests.figures import write_figures
 
 CHORUS = PROJECT.parent / "shared" / "data" / "chorus"
-SEED, RUNS, TEXTS = 0, 3, 4096
+SEED, RUNS = 0, 3
 GOALS = {
     "speedup_vs_sentence_transformers": "≥ 3", "retention_ndcg10": "≥ 0.995", **refresh.GOALS, **retrieval.GOALS
 }  # fmt: skip
 Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much each group measures with."""
+
+    texts: int = 4096
+    """Texts whose encoding is timed beside sentence-transformers."""
+    chosen_documents: int = 10_000
+    chosen_queries: int = 2000
+    """Documents and queries by which a variant is chosen."""
+    torch: bool = True
+    """Whether torch's variants are among those to choose from."""
+    refreshed: int = 0
+    """Documents that are refreshed; 0: all of electronics."""
+    scored: int = retrieval.QUERIES
+    """Queries that are scored in a batch."""
+
+
+WHOLE, SHORT = Sizes(), Sizes(1024, 1000, 1000, torch=False, refreshed=4000, scored=20_000)
 
 
 def timed(action: Callable[[], Any]) -> float:
@@ -38,17 +62,22 @@ def timed(action: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def encoders() -> Figures:
+def encoders(sizes: Sizes) -> Figures:
     """The chosen variant, its fidelity and retention of nDCG@10, its speed beside sentence-transformers and the GEMM peak."""
     icons = call("ingest").corpus
     corpus = call("ingest", source=str(CHORUS)).corpus if CHORUS.exists() else icons
     native = "avx512_bf16" in cpu_features()  # torch emulates bf16 and fp16 elsewhere, at a sixth of the speed of fp32
     names = [
-        name for name, form in FORMATS.items() if set(form.requires) <= cpu_features() and (native or form.precision == "fp32")
+        name
+        for name, form in FORMATS.items()
+        if set(form.requires) <= cpu_features()
+        and (native or form.precision == "fp32")
+        and (sizes.torch or form.backend != "torch")
     ]
     encoder = call("export_encoder", variants=names, calibration=corpus).encoder
-    chosen = call("choose_encoder", encoder=encoder, corpus=corpus)
-    on_icons = call("choose_encoder", encoder=encoder, corpus=icons)
+    sample = {"documents": sizes.chosen_documents, "queries": sizes.chosen_queries}
+    chosen = call("choose_encoder", encoder=encoder, corpus=corpus, **sample)
+    on_icons = call("choose_encoder", encoder=encoder, corpus=icons, **sample)
     rows = {row["variant"]: row for row in load_exactly(open_store(), "report", on_icons.report).facts["table"]}
     table = load_exactly(open_store(), "report", chosen.report).facts["table"]
     keys = (
@@ -58,7 +87,7 @@ def encoders() -> Figures:
     return {
         "collection": "electronics" if CHORUS.exists() else "icons",
         "variant": chosen.variant,
-        **speed(encoder, chosen.variant, corpus),
+        **speed(encoder, chosen.variant, corpus, sizes.texts),
         "chosen": chosen.variant,
         "fidelity": chosen.fidelity,
         "fidelity_low": chosen.fidelity_low,
@@ -74,14 +103,14 @@ def encoders() -> Figures:
     }
 
 
-def speed(encoder_id: str, variant: str, corpus: str) -> Figures:
+def speed(encoder_id: str, variant: str, corpus: str, count: int) -> Figures:
     """Texts per second by the variant and by sentence-transformers in fp32 with its defaults, alternating: ratio of medians."""
     from sentence_transformers import SentenceTransformer
 
     store = open_store()
     encoder = load_exactly(store, "encoder", encoder_id)
     texts = [document.text for document in documents(load_exactly(store, "corpus", corpus))]
-    texts = random.Random(SEED).sample(texts, min(TEXTS, len(texts)))
+    texts = random.Random(SEED).sample(texts, min(count, len(texts)))
     baseline = SentenceTransformer(str(model_folder(MINILM)), device="cpu")
     baseline.max_seq_length = card_of(encoder).fingerprint.max_length
     loaded = load_encoder(encoder, variant)
@@ -129,20 +158,27 @@ def gemm_peak(precision: str) -> float:
     return 2 * rows * width**2 / min(timed(product) for _ in range(10))
 
 
-GROUPS: dict[str, Callable[[Path], Figures]] = {
-    "refresh": refresh.figures,  # first: its memory is measured while this process is small
-    "encoders": lambda _: encoders(),
-    "index": lambda _: retrieval.index_figures(),
-    "batch": lambda _: retrieval.batch_figures(),
+GROUPS: dict[str, Callable[[Path, Sizes], Figures]] = {
+    # First: its memory is measured while this process is small.
+    "refresh": lambda home, sizes: refresh.figures(home, sizes.refreshed),
+    "encoders": lambda _, sizes: encoders(sizes),
+    "index": lambda *_: retrieval.index_figures(),
+    "batch": lambda _, sizes: retrieval.batch_figures(sizes.scored),
 }
 
 
-def main(names: list[str]) -> None:
-    figures: Figures = {}
-    for name in names or GROUPS:
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="Measure the cost of refreshing, encoding, indexing and batch scoring.")
+    parser.add_argument("--short", action="store_true", help="fewer texts and queries: a quarter of an hour")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of {', '.join(GROUPS)}; none: all")
+    asked = parser.parse_args(arguments)
+    if unknown := sorted(set(asked.groups) - set(GROUPS)):
+        parser.error(f"given {unknown[0]!r}; expected some of {', '.join(GROUPS)}; next: name one of them, or none for all")
+    figures: Figures = {"short": asked.short}
+    for name in asked.groups or GROUPS:
         with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as home:
             os.environ |= {"RATCHET_HOME": str(Path(home) / "home"), "PYTHONPATH": str(PROJECT)}
-            figures |= GROUPS[name](Path(home) / "home")
+            figures |= GROUPS[name](Path(home) / "home", SHORT if asked.short else WHOLE)
     write_figures("bench/embeddings", figures, seed=SEED, runs=RUNS, goals={key: GOALS[key] for key in GOALS if key in figures})
 
 

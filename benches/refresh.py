@@ -201,6 +201,6 @@ def memory_figures(home: Path, sizes: tuple[int, int] = SIZES) -> dict[str, floa
     }
 
 
-def figures(home: Path) -> dict[str, float]:
-    """All figures; memory first, while this process is small."""
-    return {**memory_figures(home / "memory"), **time_figures(home / "time")}
+def figures(home: Path, most: int = 0) -> dict[str, float]:
+    """All figures; memory first, while this process is small. `most` bounds the documents whose refresh is timed; 0: all."""
+    return {**memory_figures(home / "memory"), **time_figures(home / "time", most)}

@@ -117,7 +117,8 @@ def _evict(p: Platform, pod: str) -> None:
 
 def two_pods(p: Platform) -> Outcome:
     """Two dag runs encode the same shards at once; and a task's pod has a double with the same labels."""
-    runs = [_shards(p, "shards", seed=SEED + 2) for _ in range(2)]
+    few = DOCUMENTS // 2  # five pods share the machine
+    runs = [_shards(p, "shards", seed=SEED + 2, documents=few) for _ in range(2)]
     pod = _embedding(p)
     double = p.cluster.api.read_namespaced_pod(pod, p.cluster.namespace)
     meta, spec = double.metadata, double.spec
@@ -130,7 +131,7 @@ def two_pods(p: Platform) -> Outcome:
     assert len({p.result("shards", run, "commit_embeddings")["embeddings"] for run in runs}) == 1
     logs = "\n".join(p.log("shards", run, "embed", 1, index) for run in runs for index in range(SHARDS))
     line = _found(logs, r"lost the race[^|\n]*|found kind=shard[^|\n]*")
-    return _whole(p, "shards", runs[0], line)
+    return _whole(p, "shards", runs[0], line, documents=few)
 
 
 def log_cut(p: Platform) -> Outcome:

@@ -1,13 +1,19 @@
 """Airflow in this process: one home and one database for all DAG tests."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
 
 from tests import airflow_home
+from tests.conftest import PROJECT
+
+PAUSE_S = 0.2
+"""How long `DAG.test` waits before it looks for tasks again, in place of a second."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +43,29 @@ def bag(airflow_database: None) -> Any:
     return DagBag()
 
 
+@pytest.fixture(scope="session")
+def _dags_written_once(airflow_database: None) -> Iterator[None]:
+    """`DAG.test` parses the whole folder and writes every DAG to the database for each run; the first time is enough."""
+    from airflow.dag_processing import dagbag
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dagbag, "BundleDagBag", cache(dagbag.BundleDagBag))
+        patch.setattr(dagbag, "sync_bag_to_db", cache(dagbag.sync_bag_to_db))
+        yield
+
+
 @pytest.fixture
-def run_dag(airflow_database: None) -> Callable[..., DagRun]:
+def run_dag(_dags_written_once: None) -> Callable[..., DagRun]:
     """Run a DAG to its end, after `edit(dag)`, with the form's answers."""
     from airflow.dag_processing.dagbag import DagBag
 
     def run(dag_id: str, edit: Callable[[Any], None] = lambda dag: None, **answers: Any) -> DagRun:
         # Parsed anew, as for every run in earnest: `test` leaves one run's answers in the DAG's params.
-        dag = DagBag().dags[dag_id]
+        dag = DagBag(str(PROJECT / "dags" / f"{dag_id}.py")).dags[dag_id]
         edit(dag)
-        return _seen(dag.test(run_conf=answers))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, PAUSE_S)))
+            return _seen(dag.test(run_conf=answers))
 
     return run
 

@@ -87,6 +87,8 @@ def test_errors_while_prefetching_are_raised_at_their_item():
 SOME = ("onnx-fp32", "onnx-int8", "onnx-int8-weights", "openvino-fp32", "openvino-bf16", "torch-bf16")
 """At least one of each library and of each number format; the bench makes all."""
 RUNNABLE = [name for name in SOME if set(FORMATS[name].requires) <= cpu_features()]
+QUICK = {"batch_tokens": 64, "memory": False}
+"""Small batches to compare a text with itself alone in; `batch_influence` has tests of its own."""
 THINGS = [f"{colour} {thing}" for colour in ("red", "blue", "green") for thing in ("lamp", "chair", "table", "sofa", "shelf")]
 
 
@@ -139,7 +141,7 @@ def test_quantizing_does_not_fill_the_log(trained, tmp_path, caplog):
 
 
 def test_the_fastest_eligible_variant_is_chosen_and_the_table_says_why(made):
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, **QUICK)
     report = load_exactly(open_store(), "report", chosen.report)
     table = {row["variant"]: row for row in report.facts["table"]}
     assert set(table) == set(RUNNABLE)
@@ -155,7 +157,7 @@ def test_the_fastest_eligible_variant_is_chosen_and_the_table_says_why(made):
     assert chosen.queries >= 2
     page = report.text("report.html")
     assert all(name in page for name in RUNNABLE)
-    again = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
+    again = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, **QUICK)
     assert again.found
     assert again.variant == chosen.variant
 
@@ -168,7 +170,7 @@ def test_memory_is_that_of_a_process_which_runs_the_variant_alone(made):
 
 def test_a_variant_that_cannot_run_here_is_in_the_table(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, batch_tokens=256, memory=False)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, **QUICK)
     table = {row["variant"]: row["reason"] for row in load_exactly(open_store(), "report", chosen.report).facts["table"]}
     assert table["openvino-fp32"] == "cannot run here: a variant for openvino, without the module openvino"
     encoder = load_exactly(open_store(), "encoder", made.encoder)
@@ -221,7 +223,7 @@ def test_variants_that_there_are_none_of(home):
 
 def test_choosing_without_judgments_is_by_titles_alone(made):
     corpus = write_corpus([Document(id=f"d{row}", text=f"{thing} number {row}") for row, thing in enumerate(THINGS)])
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=corpus, batch_tokens=256, memory=False)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=corpus, **QUICK)
     assert (chosen.retention, chosen.low, chosen.high) == (None, None, None)
     assert chosen.fidelity_low >= 0.995
     assert "no train query is judged" in load_exactly(open_store(), "report", chosen.report).text("report.html")
@@ -249,8 +251,7 @@ def test_the_query_variant_asks_train_queries_and_titles_and_no_test_query(made,
 
     monkeypatch.setattr(Encoder, "encode", recorded)
     corpus = train_and_test_queries()
-    options = {"query_variant": "openvino-fp32", "batch_tokens": 256, "memory": False}
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=corpus, **options)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=corpus, query_variant="openvino-fp32", **QUICK)
     assert {name for name in asked if name.endswith("query")} == {"onnx-fp32 query", "openvino-fp32 query"}
     assert asked["onnx-fp32 query"] == asked["openvino-fp32 query"]
     assert {f"buy a {text} today" for text in THINGS} < asked["onnx-fp32 query"]
@@ -275,7 +276,7 @@ def test_a_variant_that_ranks_otherwise_is_refused(made, monkeypatch):
         return moved / np.linalg.norm(moved, axis=1, keepdims=True)
 
     monkeypatch.setattr(Encoder, "encode_tokens", noisy)
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=train_and_test_queries(), batch_tokens=256, memory=False)
+    chosen = call("choose_encoder", encoder=made.encoder, corpus=train_and_test_queries(), **QUICK)
     table = {row["variant"]: row for row in load_exactly(open_store(), "report", chosen.report).facts["table"]}
     refused = table["openvino-fp32"]
     assert refused["mates"] <= 1e-5, "the noise is a text's own, so the batch does not matter"
