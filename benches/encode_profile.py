@@ -104,7 +104,7 @@ def by_openvino(model: Path, precision: str, batches: Iterable[Ids]) -> dict[str
 
     core = openvino.Core()
     hints = {
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "INFERENCE_NUM_THREADS": 1,
         "PERF_COUNT": True,
         "PERFORMANCE_HINT": "LATENCY",
