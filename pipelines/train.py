@@ -70,15 +70,8 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
     stages = run_step("choose_stages", index=index, **retrievers).stages
     release = run_step("assemble", index=index, stages=stages).release
     evaluated = run_step("evaluate", release=release)
-    compared = {"evaluation": evaluated.evaluation, "baseline": evaluated.baseline}
-    copies = run_step("perturb", evaluation=evaluated.evaluation, gate_file=gate_file)
-    robust = run_step("measure_robustness", **compared, perturbations=copies.perturbations)
-    measured = {
-        "robustness": robust.robustness,
-        "other_robustness": robust.other_robustness,
-        "latency": run_step("measure_latency", release=release, gate_file=gate_file).latency,
-    }
-    verdict = run_step("gate", **compared, **measured, gate_file=gate_file, margin=margin)
+    measured = _evidence(evaluated, release, gate_file)
+    verdict = run_step("gate", **measured, gate_file=gate_file, margin=margin)
     if gate:
         return {**verdict.model_dump(), "served": verdict.champion == release}
     waived = bool(waive) and verdict.outcome == "not run" and verdict.champion != release
@@ -86,6 +79,15 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
         run_step("promote", verdict=verdict.verdict, **({"waive": True, "why": waive, "who": settings().who} if waived else {}))
         run_step("deploy", release=release)
     return {**verdict.model_dump(), "served": verdict.passed or waived or verdict.champion == release}
+
+
+def _evidence(evaluated: Any, release: str, gate_file: str) -> dict[str, str]:
+    """What the rules of a gate file judge by, as the gate's options name it; empty where no rule asks for it."""
+    compared = {"evaluation": evaluated.evaluation, "baseline": evaluated.baseline}
+    copies = run_step("perturb", evaluation=evaluated.evaluation, gate_file=gate_file).perturbations
+    robust = run_step("measure_robustness", **compared, perturbations=copies)
+    latency = run_step("measure_latency", release=release, gate_file=gate_file).latency
+    return {**compared, "robustness": robust.robustness, "other_robustness": robust.other_robustness, "latency": latency}
 
 
 @click.command(help=(train.__doc__ or "").partition("\n")[0], context_settings={"ignore_unknown_options": True})
