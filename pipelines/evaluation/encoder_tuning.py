@@ -6,8 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from pipelines.errors import InputError
-from pipelines.evaluation.training_queries import TrainingData, dev_measure, dev_values, nearest, training_data
+from pipelines.evaluation.training_queries import DEPTH, TrainingData, dev_measure, dev_ndcg, dev_values, nearest, training_data
 from pipelines.logs import log
 from pipelines.models.encoder import Fingerprint
 from pipelines.models.folder import ModelFolder, layers_digest, read_folder
@@ -55,8 +57,10 @@ def make_tuned_encoder(
     """
     data = training_data(corpus, options.documents, options.dev_queries)
     model = BiEncoder(read, options.max_length)
-    found = nearest(model.encode, data.texts, {query.id: query.text for query in data.training}, options.depth)
-    examples = pairs(data.training, found, options.schedule.seed)
+    asked = {query.id: query.text for query in (*data.training, *data.dev)}
+    found = nearest(model.encode, data.texts, asked, max(options.depth, DEPTH))
+    negatives = {query.id: found[query.id][: options.depth] for query in data.training}
+    examples = pairs(data.training, negatives, options.schedule.seed)
     if not examples:
         raise InputError(
             f"{len(data.training)} training queries, for which all of {len(data.texts)} documents are relevant",
@@ -64,9 +68,15 @@ def make_tuned_encoder(
             "ingest more documents",
         )
     log().info("training", pairs=len(examples), queries=len(data.training), dev_queries=len(data.dev))
-    before = dev_values(model.encode, data)
+    before = dev_ndcg(data, {query.id: found[query.id][:DEPTH] for query in data.dev})
     curve = model.train(
-        examples, data.texts, lambda: dev_measure(model.encode, data), options.schedule, options.scale, checkpoints
+        examples,
+        data.texts,
+        float(np.mean(before)),
+        lambda: dev_measure(model.encode, data),
+        options.schedule,
+        options.scale,
+        checkpoints,
     )
     gain = interval([after - base for after, base in zip(dev_values(model.encode, data), before, strict=True)])
     texts = list(data.texts.values())[: options.calibration]

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipelines.errors import InputError
 from pipelines.evaluation.reranker_fit import Candidates, FittedFusion, first_stage, fit_fusion
-from pipelines.evaluation.training_queries import TrainingData, training_data
+from pipelines.evaluation.training_queries import TrainingData, dev_ndcg, training_data
 from pipelines.logs import log
 from pipelines.models.folder import positions
 from pipelines.models.reranker_card import MODEL, Fusion, RerankerCard
@@ -79,6 +81,7 @@ def make_reranker(
     curve = model.train(
         lists,
         data.texts,
+        float(np.mean(dev_ndcg(data, candidates.found))),
         lambda: float(candidates.ndcg(candidates.scored(model), even).mean()),
         options.schedule,
         options.scale,

@@ -19,6 +19,8 @@ from pipelines.retrieval.run import Ranking, break_ties
 from pipelines.store.artifacts import Artifact
 from pipelines.store.recipes import digest
 
+DEPTH = 10
+"""Documents that the measure looks at."""
 Encode = Callable[[Sequence[str], Role], Vectors]
 
 
@@ -123,7 +125,7 @@ def dev_ndcg(data: TrainingData, found: Mapping[str, Found]) -> list[float]:
 
 def dev_values(encode: Encode, data: TrainingData) -> list[float]:
     """nDCG@10 of each dev query, in their order, of exact search by an encoder."""
-    return dev_ndcg(data, nearest(encode, data.texts, {query.id: query.text for query in data.dev}, 10))
+    return dev_ndcg(data, nearest(encode, data.texts, {query.id: query.text for query in data.dev}, DEPTH))
 
 
 def dev_measure(encode: Encode, data: TrainingData) -> float:

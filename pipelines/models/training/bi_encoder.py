@@ -48,6 +48,7 @@ class BiEncoder:
         self,
         pairs: Sequence[Pair],
         texts: Mapping[str, str],
+        base: float,
         measure: Callable[[], float],
         schedule: Schedule,
         scale: float,
@@ -58,7 +59,8 @@ class BiEncoder:
         Args:
             pairs: one or more.
             texts: of documents by id.
-            measure: nDCG@10 over the dev queries, as the weights are now.
+            base: nDCG@10 over the dev queries before training.
+            measure: the same, as the weights are now.
             schedule: of the training.
             scale: what cosines are multiplied by before the softmax.
             checkpoints: of this training.
@@ -97,7 +99,7 @@ class BiEncoder:
                 callbacks=callbacks,
             )
 
-        return fit(make_trainer, measure, schedule, checkpoints)
+        return fit(make_trainer, base, measure, schedule, checkpoints)
 
     def save(self, folder: Path) -> None:
         """Write the encoder as a folder of sentence-transformers."""

@@ -5,7 +5,6 @@ rank: from pairwise approach to listwise approach", ICML 2007) of `scale` × fir
 head begins at 0, so that training begins at the first stage's ranking. A cross-encoder that ranks alone needs more judgments.
 """
 
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,7 +61,7 @@ class CrossEncoder:
         with tempfile.TemporaryDirectory(prefix="ratchet-base-") as scratch:
             for path in base.iterdir():
                 if path.is_file() and path.name != "modules.json":  # which would make it load as a sentence encoder
-                    shutil.copyfile(path, Path(scratch) / path.name)
+                    (Path(scratch) / path.name).symlink_to(path.absolute())
             try:
                 self.library: Any = Library(
                     scratch,
@@ -90,6 +89,7 @@ class CrossEncoder:
         self,
         lists: Sequence[RankedList],
         texts: Mapping[str, str],
+        base: float,
         measure: Callable[[], float],
         schedule: Schedule,
         scale: float,
@@ -100,7 +100,8 @@ class CrossEncoder:
         Args:
             lists: one or more.
             texts: of documents by id.
-            measure: nDCG@10 of both scores together over the dev queries, as the weights are now.
+            base: nDCG@10 over the dev queries before training.
+            measure: the same of both scores together, as the weights are now.
             schedule: of the training.
             scale: what the first stage's scores are multiplied by.
             checkpoints: of this training.
@@ -138,7 +139,7 @@ class CrossEncoder:
                 callbacks=callbacks,
             )
 
-        return fit(make_trainer, measure, schedule, checkpoints)
+        return fit(make_trainer, base, measure, schedule, checkpoints)
 
     def save(self, folder: Path) -> None:
         """Write configuration, weights and tokenizer as transformers has them."""

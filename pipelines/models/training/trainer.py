@@ -109,6 +109,7 @@ def _bf16(precision: Precision, on_gpu: bool) -> bool:
 
 def fit(
     make_trainer: Callable[[Path, Any, list[Any]], Any],
+    base: float,
     measure: Callable[[], float],
     schedule: Schedule,
     checkpoints: TrainingCheckpoints,
@@ -117,7 +118,8 @@ def fit(
 
     Args:
         make_trainer: gets a folder for checkpoints, the evaluator and callbacks; gives the library's trainer.
-        measure: nDCG@10 of the model over the dev queries, as it is now.
+        base: nDCG@10 over the dev queries before training.
+        measure: the same of the model as it is now.
         schedule: of the training.
         checkpoints: written after each epoch and on SIGTERM; a later call goes on from them.
 
@@ -126,25 +128,26 @@ def fit(
         TryAgain: the process was told to stop, or there is no room for a checkpoint; what is done is kept.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import PrinterCallback
 
     if schedule.threads:
         torch.set_num_threads(schedule.threads)
-    curve = Curve()
+    curve = Curve([(0.0, base)])
     with tempfile.TemporaryDirectory(prefix="ratchet-training-") as scratch, defer_sigterm() as stop_requested:
         folder = Path(scratch)
         latest = checkpoints.restore(folder)
         callbacks = _callbacks(schedule.patience, folder, checkpoints, stop_requested)
         trainer = make_trainer(folder, _evaluator(measure), callbacks)
         trainer.remove_callback(PrinterCallback)  # stdout is the step's result alone
-        curve.dev.append((0.0, measure()))
-        log().info("dev queries", epoch=0, ndcg10=round(curve.dev[0][1], 4))
+        log().info("dev queries", epoch=0, ndcg10=round(base, 4))
         try:
             trainer.train(resume_from_checkpoint=latest)
-        except OSError as error:
-            raise TryAgain(
-                f"a checkpoint that can't be written: {error.strerror or error}", "room on the disk", "free some, run it again"
-            ) from None
+        except (OSError, SafetensorError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "writ" not in str(error):  # torch's own writer says no more than that
+                raise
+            given = f"a checkpoint that can't be written: {str(error).partition(chr(10))[0][:200]}"
+            raise TryAgain(given, "room on the disk", "free some, then run the same command again") from None
         _read_history(curve, trainer.state.log_history)
         if stop_requested():
             raise TryAgain(

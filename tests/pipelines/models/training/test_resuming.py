@@ -1,0 +1,99 @@
+"""A training that was killed goes on from its last checkpoint, and a full disk leaves nothing half-written."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipelines.settings import environment
+from pipelines.store.artifacts import committed, load
+from pipelines.store.objects import open_store
+from tests.conftest import PROJECT
+from tests.pipelines.models.training.conftest import train
+
+SLOW = {"learning_rate": 3e-3, "batch_size": 4, "epochs": 8, "patience": 8, "precision": "fp32"}
+
+
+def weights(reranker):
+    return load(open_store(), "reranker", reranker).manifest.files["model/model.safetensors"].sha256
+
+
+def started(base, release, **values):
+    small = {"base": base, "release": release, "threads": 1, "candidates": 8, "dev_queries": 20}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in {**small, **SLOW, **values}.items()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "train_reranker", *options],
+        cwd=PROJECT,
+        env=environment({"RATCHET_LOG_FORMAT": "json"}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_a_checkpoint(process):
+    deadline = time.monotonic() + 60
+    while not any(file.path.endswith("complete.json") for file in open_store().listed("checkpoints/")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGKILL, -9)])
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(base, release, home, monkeypatch, number, code):
+    untouched = home.parent / "untouched"
+    shutil.copytree(home, untouched, copy_function=os.link)
+    process = started(base, release)
+    wait_for_a_checkpoint(process)
+    process.send_signal(number)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == code, log
+    if number == signal.SIGTERM:
+        assert "told to stop at step" in log
+        assert "what is done is kept" in log
+    assert committed(open_store(), "reranker") == []
+    again = started(base, release)
+    result, log = again.communicate(timeout=60)
+    assert again.returncode == 0, log
+    assert "training goes on" in log
+    resumed = weights(json.loads(result)["reranker"])
+    scores = load(open_store(), "reranker", json.loads(result)["reranker"]).json("reranker.json")["scores"]
+    assert list(open_store().listed("checkpoints/")) == []
+    monkeypatch.setenv("RATCHET_HOME", str(untouched))
+    whole = train(base, release=release, **SLOW)
+    assert resumed == weights(whole.reranker)
+    assert scores == load(open_store(), "reranker", whole.reranker).json("reranker.json")["scores"]
+
+
+def test_a_torn_checkpoint_is_passed_over(base, release):
+    process = started(base, release)
+    wait_for_a_checkpoint(process)
+    process.kill()
+    process.communicate(timeout=60)
+    store = open_store()
+    for file in list(store.listed("checkpoints/")):
+        if file.path.endswith("model.safetensors"):
+            store.write(file.path, store.read(file.path)[:-1])
+    again = started(base, release)
+    result, log = again.communicate(timeout=60)
+    assert again.returncode == 0, log
+    assert "a checkpoint can't be used and is passed over" in log
+    assert "training goes on" not in log
+    assert json.loads(result)["reranker"]
+
+
+def test_without_room_for_a_checkpoint_the_step_says_so_and_leaves_nothing(base, release):
+    """The largest file that the process may write is smaller than a checkpoint: as good as a full disk."""
+    small = f"--base {base} --release {release} --threads 1 --candidates 8 --dev-queries 20 --epochs 1"
+    script = f"ulimit -f 1000; trap '' XFSZ; {sys.executable} -m pipelines train_reranker {small}"
+    answer = subprocess.run(["bash", "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 75, answer.stderr
+    assert "room" in answer.stderr.splitlines()[-1]
+    assert "Traceback" not in answer.stderr
+    assert committed(open_store(), "reranker") == []
+    assert list(open_store().listed("checkpoints/")) == []
