@@ -44,7 +44,7 @@ def release_of(corpus: str, encoder: str, lexical: str) -> tuple[str, str]:
     shards = [call("embed", **parts, shard=shard).shard for shard in planned.shards]
     index = call("index", embeddings=call("commit_embeddings", **parts, shards=shards).embeddings).index
     known = call("index_known_queries", index=index).known_queries
-    chosen = call("choose_stages", index=index, take="best", lexical=lexical, known_queries=known)
+    chosen = call("choose_stages", index=index, lexical=lexical, known_queries=known)
     return call("assemble", index=index, stages=chosen.stages).release, chosen.names
 
 

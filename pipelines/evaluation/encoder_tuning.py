@@ -57,7 +57,7 @@ def make_tuned_encoder(
     """
     data = training_data(corpus, options.documents, options.dev_queries)
     model = BiEncoder(read, options.max_length)
-    asked = {query.id: query.text for query in (*data.training, *data.dev)}
+    asked = {query.id: query.text for query in data.training} | {query.id: query.text for query in data.dev}
     found = nearest(model.encode, data.texts, asked, max(options.depth, DEPTH))
     negatives = {query.id: found[query.id][: options.depth] for query in data.training}
     examples = pairs(data.training, negatives, options.schedule.seed)

@@ -17,7 +17,10 @@ from pipelines.statistics.intervals import Floats, Interval, interval
 
 
 def first_stage(release: Release, queries: Mapping[str, str], depth: int) -> dict[str, Ranking]:
-    """The first documents of a release for train queries; among its known queries a query does not find itself.
+    """The first documents of a release before any reranker, for train queries; among its known queries none finds itself.
+
+    Scores that mean the same for every query stay as they are; those of one retriever without such, as BM25 alone, are divided
+    by the query's best, as the stage that reranks divides them.
 
     Args:
         release: whose encoder was not tuned on these queries.
@@ -29,9 +32,27 @@ def first_stage(release: Release, queries: Mapping[str, str], depth: int) -> dic
             name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one
             for name, one in release.ranker.retrievers.items()
         }
-        release = replace(release, ranker=replace(release.ranker, retrievers=retrievers))
+        release = replace(release, ranker=replace(release.ranker, retrievers=retrievers, rerank=None))
     asked = [Query(id=name, text=text, split="train") for name, text in queries.items()]
-    return dict(zip(queries, release.rank(asked, depth, {}), strict=True))
+    found = dict(zip(queries, release.rank(asked, depth, {}), strict=True))
+    return {name: divided(ranking) for name, ranking in found.items()} if _unbounded(release) else found
+
+
+def divided(ranking: Ranking) -> Ranking:
+    """A ranking with its scores divided by the best one.
+
+    >>> divided([("a", 8.0), ("b", 2.0)])
+    [('a', 1.0), ('b', 0.25)]
+    """
+    return [(document, score / ranking[0][1]) for document, score in ranking]
+
+
+def _unbounded(release: Release) -> bool:
+    """Whether texts are ranked by one retriever whose scores have no bound."""
+    if release.ranker is None:
+        return False
+    alone = release.ranker.retriever_cards("text")
+    return len(alone) == 1 and not release.ranker.retrievers[alone[0].stage].bounded
 
 
 @dataclass(frozen=True)

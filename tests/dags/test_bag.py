@@ -88,7 +88,7 @@ def test_the_assets_chain_the_dags(bag):
     assert emitted == {
         "corpus": ["check_degradation", "ingest_corpus"],
         "index": ["build_encoder", "refresh_embeddings"],
-        "verdict": ["build_recommender", "evaluate_release"],
+        "verdict": ["build_recommender", "build_reranker", "evaluate_release"],
         "challenger": ["promote_release"],
         "champion": ["deploy_release", "rollback_release"],
         "rebuild": ["check_degradation"],
@@ -101,7 +101,7 @@ def test_the_assets_chain_the_dags(bag):
         "challenger": ["deploy_release"],
         "rebuild": ["build_recommender"],
         "rollback": ["rollback_release"],
-        "judgments": ["build_encoder"],
+        "judgments": ["build_encoder", "build_reranker"],
     }
 
 

@@ -42,6 +42,8 @@ class TrainRerankerTuning(Tuning):
 class TrainRerankerResult(Result):
     reranker: str
     release: str
+    index: str
+    """Of the release."""
     first_stage_ndcg10: float
     """Of the release alone, over the dev queries."""
     ndcg10: float
@@ -57,6 +59,10 @@ class TrainRerankerResult(Result):
     training_queries: int
     dev_queries: int
     sentence: str
+    no_gain: bool
+    """Whether the weights that rank the dev queries best leave the reranker out: nothing to release."""
+    note: str
+    """What becomes the dag run's note."""
     found: bool
 
 
@@ -89,7 +95,8 @@ def train_reranker(params: TrainRerankerParams, tuning: TrainRerankerTuning) -> 
     checkpoints.remove()
     facts = {name: value for name, value in reranker.facts.items() if name in TrainRerankerResult.model_fields}
     log().info("reranker", sentence=facts["sentence"])
-    return TrainRerankerResult(reranker=reranker.id, release=release.id, found=reranker.found, **facts)
+    given = {"release": release.id, "index": release.inputs["index"], "note": facts["sentence"]}
+    return TrainRerankerResult(reranker=reranker.id, found=reranker.found, **given, **facts)
 
 
 def _first_stage(store: Store, release: str) -> Artifact:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
-from pipelines.store.artifacts import load, produce, report_of
+from pipelines.store.artifacts import find, load, produce, report_of
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
@@ -27,7 +27,9 @@ class AssembleParams(Params):
     query_variant: str = Field(
         "", description="Encoder variant for queries; empty: the champion's if it is by this encoder, else onnx-fp32"
     )
-    stages: str = Field("", description="Report id of choose_stages, whose stages are taken; empty: encoder and index alone")
+    stages: str = Field(
+        "", description="Whose stages are taken: report id of choose_stages, or release id; empty: encoder and index alone"
+    )
     reranker: str = Field("", description="Report id of choose_reranker, whose variant reranks what is found; empty: none")
 
 
@@ -71,7 +73,7 @@ def _stages(store: Store, report: str, reranker: str, parts: "Parts", query_vari
     from pipelines.retrieval.stages.rerank import rerank_card
     from pipelines.retrieval.stages.table import check_stages, stage_artifacts
 
-    stages = tuple(StageCard(**stage) for stage in report_of(store, "stages", report).facts["stages"]) if report else ()
+    stages = tuple(StageCard(**stage) for stage in _described(store, report)) if report else ()
     if reranker:
         first = tuple(stage for stage in stages if stage.stage != RERANK) or (StageCard(stage=DENSE),)
         stages = (*first, rerank_card(store, report_of(store, "reranker", reranker)))
@@ -87,6 +89,14 @@ def _stages(store: Store, report: str, reranker: str, parts: "Parts", query_vari
                 f"pass --query-variant {encoded_by}, or make the stage anew",
             )
     return stages
+
+
+def _described(store: Store, stages: str) -> list[dict[str, Any]]:
+    """The stages of a release, or those that a report of `choose_stages` names."""
+    release = find(store, "release", stages)
+    if release:
+        return list(release.manifest.recipe.params.get("stages", []))
+    return list(report_of(store, "stages", stages).facts["stages"])
 
 
 def _assemble(

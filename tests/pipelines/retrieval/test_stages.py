@@ -61,7 +61,9 @@ def retrievers(index):
 
 def release_of(index, take="best", **given):
     chosen = call("choose_stages", index=index, take=take, **(given or retrievers(index)))
-    return chosen, call("assemble", index=index, stages=chosen.stages).release
+    release = call("assemble", index=index, stages=chosen.stages).release
+    assert call("assemble", index=index, stages=release).release == release, "a release's stages are taken by its id, too"
+    return chosen, release
 
 
 def test_the_lexical_stage_scores_as_bm25s_does():

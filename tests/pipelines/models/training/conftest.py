@@ -27,8 +27,8 @@ def topics(split="train"):
 @pytest.fixture
 def corpus(home):
     asked, judged = topics()
-    tests = [Query(id="test", text="an old lamp", split="test")]
-    return write_corpus(documents(), [*asked, *tests], [*judged, "test 0 lamp-blue 1"])
+    tests = [Query(id=f"old-{thing}", text=f"old {thing}", split="test") for thing in THINGS]
+    return write_corpus(documents(), [*asked, *tests], [*judged, *(f"old-{thing} 0 {thing}-blue 1" for thing in THINGS)])
 
 
 @pytest.fixture
