@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-latency proof-data proof-gpu proof-rankers proof-robustness test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments bench-experiments bench-reranker figures install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments bench-experiments bench-reranker figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ proof-rankers: install-test ## What stages are worth on icons, electronics and M
 
 proof-robustness: install-test ## What each perturbation costs the icons' champion; RATCHET_WORDNET names WordNet; writes build/proof/robustness.json
 	@$(RUN) -m proofs.robustness
+
+proof-segments: install-test ## Harms that only rules on segments and typos see, and the errors over many segments; writes build/proof/segments.json
+	@$(RUN) -m proofs.segments
 
 test-k8s: install-test ## Twelve faults on a real cluster, or FAULTS='1 8'; writes build/proof/faults.json, docs/faults.md
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.faults

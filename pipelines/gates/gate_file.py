@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipelines.errors import InputError, expectation
 from pipelines.evaluation import latency, off_policy
-from pipelines.evaluation.measures import check_measure
+from pipelines.evaluation.measures import MEASURES, check_measure
 from pipelines.evaluation.perturbations import PERTURBATIONS
 from pipelines.gates.files import DEFAULT, FOLDER, gate_file_names
 from pipelines.store.recipes import canonical, digest
@@ -31,8 +31,12 @@ from pipelines.wording import printable
 
 Comparison = Literal["champion", "absolute", "latency", "logs", "perturbed", "segments", "exposure"]
 Part = Literal["corpus", "encoder", "embeddings", "index", "stages", "lexical", "known_queries", "recommender", "reranker"]
-MEASURES_OF: Mapping[Comparison, tuple[str, ...]] = {"latency": latency.MEASURES, "logs": off_policy.MEASURES}
-"""Comparisons with measures of their own; the others take those of rankings."""
+MEASURES_OF: Mapping[Comparison, tuple[str, ...]] = {
+    "latency": latency.MEASURES,
+    "logs": off_policy.MEASURES,
+    "perturbed": MEASURES,
+}
+"""Comparisons with measures of their own; the others take any of rankings. Of perturbed queries these are stored."""
 LARGEST = 1_000_000
 """Bytes of a gate file at most."""
 NEXT_ACTION = "correct it; docs/evaluation.md has the format"

@@ -259,6 +259,7 @@ def test_worse_perturbations_are_named_by_holms_steps():
     [
         ("comparison: perturbed", "`perturbations`"),
         ("comparison: perturbed, perturbations: [typos]", "perturbations of typo, casing"),
+        ("comparison: perturbed, perturbations: [typo], measure: nDCG@20", "a measure of `comparison: perturbed`: nDCG@10"),
         ("comparison: segments", "`by` for a rule"),
         ("comparison: absolute, least: 0.1, by: segment", "`by` for a rule"),
         ("comparison: champion, perturbations: [typo]", "`perturbations`"),

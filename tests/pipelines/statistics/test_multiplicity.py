@@ -12,6 +12,7 @@ from pipelines.statistics.multiplicity import (
     simultaneous_intervals,
 )
 from proofs.gate import tolerance
+from proofs.segments import missed, simultaneous_figures
 
 
 def test_holm_levels_agree_with_its_pvalues():
@@ -88,3 +89,15 @@ def test_constant_segments_have_no_say():
     members = np.kron(np.eye(2), np.ones((50, 1))).astype(bool)
     assert [(mean.low, mean.high) for mean in simultaneous_intervals(values, members, 0.95)] == [(0, 0), (0, 0)]
     assert means_below_zero(values, members, 0.95) == []
+
+
+def test_the_proof_sees_what_uncorrected_intervals_miss_and_names_the_limit():
+    random = np.random.default_rng(4)
+    members = segments(random, 120, [30, 30, 40, 40, 60, 60, 30, 40])
+    found = simultaneous_figures(random.normal(0, 0.3, 120), members, 40)
+    assert found["segments_coverage"] > found["segments_coverage_uncorrected"]
+    good = {"typo_blind_tokenizer_refused": 1.0, "one_segment_broken_refused": 0.9, "segments_coverage": 0.96}
+    good["segments_named_falsely"] = 0.03
+    assert missed(good) == []
+    assert missed({**good, "one_segment_broken_refused": 0.85}) == ["planted"]
+    assert missed({**good, "segments_coverage": 0.9, "segments_named_falsely": 0.1}) == ["coverage", "named falsely"]
