@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments bench-experiments bench-reranker figures install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security bench-experiments bench-reranker figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ proof-embeddings: install-test ## Kills during a refresh and the icons' real his
 
 proof-experiments: install-test ## Error rates, coverage and power of A/B analysis; OBP=FOLDER adds real logs; writes build/proof/experiments.json
 	@$(RUN) -m proofs.experiments $(if $(OBP),--obp "$(OBP)")
+
+proof-security: install-test ## Scopes, limits, personal data, secrets, hostile requests and timing on real servers; writes build/proof/security.json
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m proofs.security
 
 bench-experiments: install-test ## Analyze 50 million events beside pandas; writes build/bench/experiments.json
 	@$(RUN) -m benches.experiments

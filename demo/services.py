@@ -209,14 +209,13 @@ class Services:
             "API_AUTH__JWT_SECRET": self._secret("airflow.jwt").read_text(),
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
-            "LOGGING__WORKER_LOG_SERVER_PORT": _any_port(),
-            "LOGGING__TRIGGER_LOG_SERVER_PORT": _any_port(),
         }
         variables = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
         # A kubeconfig in Airflow's environment breaks deferrable pods: only the connection may name it.
         return [sys.executable, "-m", "airflow", "standalone"], {
             **variables,
             "AIRFLOW_HOME": str(folder),
+            "PATH": f"{_without_log_servers(folder / 'bin')}:{self.environment()['PATH']}",
             "KUBECONFIG": "",
             "PYTHONWARNINGS": "ignore",
         }
@@ -245,6 +244,23 @@ class Services:
     def _write_environment(self) -> None:
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()]
         (self.home / "services.env").write_text("".join(lines))
+
+
+def _without_log_servers(folder: Path) -> Path:
+    """A folder with a command `airflow`, which standalone calls for its parts: without servers of their logs.
+
+    These would listen on all addresses of this machine, which no setting changes. Here everybody reads the logs from the disk.
+    """
+    folder.mkdir(exist_ok=True)
+    python = shlex.quote(sys.executable)
+    lines = [
+        "#!/bin/sh",
+        'case "${1:-}" in scheduler | triggerer) set -- "$@" --skip-serve-logs ;; esac',
+        f'exec {python} -m airflow "$@"',
+    ]
+    (folder / "airflow").write_text("\n".join(lines) + "\n")
+    (folder / "airflow").chmod(0o700)
+    return folder
 
 
 def is_healthy(url: str) -> bool:

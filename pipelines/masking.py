@@ -25,7 +25,7 @@ SIZE_OR_DATE = re.compile(r"\d\s?[x×*]\s?\d|^[0-3]?\d([./-])[01]?\d\1(19|20)\d\
 MOST_PHONE_DIGITS, MOST_CARD_DIGITS = 16, 19
 LEAST = re.compile(r"@|%40|\d(?:[^\dA-Za-z]{0,3}\d){7}|[A-Za-z]{2}\d\d")
 """What a text must match to be looked at; most match nothing."""
-EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63})+")
+EMAIL = re.compile(r"[\w.!#$%'*+^~-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63})+")
 IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d\d(?:[ -]?[A-Za-z0-9]){11,30}", re.ASCII)
 DIGITS = re.compile(r"(?<![\w.,-])\(?\+?\d(?:[ ./()+\u2010-\u2015\u00a0-]{0,3}\d){8,60}(?!\w)")
 """Digits with what people write between them; not within a word or a decimal number."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from demo.services import Service, Services, _free_port, _stop_group
+from demo.services import Service, Services, _free_port, _stop_group, _without_log_servers
 from pipelines.errors import InputError
 from tests.conftest import PROJECT
 
@@ -126,3 +126,16 @@ def test_of_two_commands_at_once_the_second_waits_and_finds_what_the_first_start
     finally:
         Services().down(lines.append)
     assert [process.wait(10) for process in started] != []
+
+
+def test_airflows_parts_start_without_servers_of_their_logs(tmp_path, monkeypatch):
+    """Theirs would listen on all addresses. `echo` stands for Python: what would be run is shown."""
+    monkeypatch.setattr(sys, "executable", "/bin/echo")
+    command = _without_log_servers(tmp_path / "bin") / "airflow"
+    shown = {
+        part: subprocess.run([command, part, "--pid", "x y"], capture_output=True, text=True, check=True).stdout.strip()
+        for part in ("scheduler", "triggerer", "api-server", "dag-processor")
+    }
+    for part, line in shown.items():
+        assert line == f"-m airflow {part} --pid x y" + (" --skip-serve-logs" if part in ("scheduler", "triggerer") else "")
+    assert stat.S_IMODE(command.stat().st_mode) == 0o700

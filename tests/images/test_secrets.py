@@ -1,9 +1,13 @@
-"""The stack's secrets: made at random, all at once, once."""
+"""The stack's secrets: made at random, all at once, once; and that no image, step or result has any."""
 
 import base64
 import json
+import os
+import re
+import shutil
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -70,3 +74,73 @@ def test_keys_are_of_the_kind_that_airflow_takes(made):
     assert len(base64.urlsafe_b64decode(made["airflow_fernet_key"])) == 32
     assert len(made["airflow_jwt_secret"]) >= 64
     assert set(json.loads(made["airflow_users.json"])) == {"admin"}
+
+
+SECRET_FILE = re.compile(r"(^|/)(\.env|secrets?|server\.key|key|id_\w+|kubeconfig|\.ratchet)(/|$)|\.(env|pem|key|p12)$")
+"""Names under which people keep secrets."""
+
+
+def let_in(folder):
+    """The files that a build's context has by .dockerignore: it shuts out everything, then names what comes in."""
+    lines = [line for line in (folder / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    names = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    paths = [path for name in names for path in (folder / name, *(folder / name).rglob("*"))]
+    return [str(path.relative_to(folder)) for path in paths if path.is_file() and "__pycache__" not in path.parts]
+
+
+def copied(dockerfile):
+    """What the stages copy from the context, not from another stage."""
+    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
+    return {name for line in lines for name in line.split()}
+
+
+def test_no_image_layer_gets_a_secret(tmp_path):
+    """Planted where the stack, the demo and people keep theirs: none of it is in the context; nothing is baked in by name."""
+    for name in (".dockerignore", "images/Dockerfile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / name, tmp_path / name)
+    for name in (".env", "secrets/server_key", "key", ".ratchet/secrets/server.key", "kubeconfig", ".venv/x.pem", "build/key"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("hush-hush")
+    assert [name for name in let_in(tmp_path) if SECRET_FILE.search(name)] == []
+    tracked = [name for name in let_in(PROJECT) if SECRET_FILE.search(name)]
+    assert tracked == []
+    text = (PROJECT / "images/Dockerfile").read_text()
+    assert copied(text) <= {
+        "constraints.txt", "pyproject.toml", "images/install.sh", "dags", "images/buckets.py", "images/health.py",
+        "images/serve", "pipelines", "plugins",
+    }  # fmt: skip
+    assert not re.search(r"^(ARG|ENV).*(KEY|SECRET|PASSWORD|TOKEN|AWS_)", text, re.MULTILINE)
+
+
+def test_a_secret_in_the_context_is_seen(tmp_path):
+    (tmp_path / ".dockerignore").write_text("*\n!images\n")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/server.key").write_text("hush-hush")
+    assert [name for name in let_in(tmp_path) if SECRET_FILE.search(name)] == ["images/server.key"]
+
+
+def test_no_step_shows_a_secret_of_its_environment(home):
+    """Its result is Airflow's XCom, its stderr the task's log."""
+    names = (
+        "RATCHET_SERVER_KEY",
+        "RATCHET_VALKEY_PASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "MLFLOW_TRACKING_PASSWORD",
+    )
+    planted = {name: f"planted-{name.lower()}" for name in names}
+    for step in ("doctor", "history", "ingest"):
+        variables = {
+            **os.environ, **planted, "RATCHET_HOME": str(home), "RATCHET_LOG_LEVEL": "debug", "PYTHONPATH": str(PROJECT),
+            "RATCHET_RESULT_PATH": str(home.parent / f"{step}.json"),
+        }  # fmt: skip
+        command = [sys.executable, "-m", "pipelines", step]
+        done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, timeout=120, check=False)
+        result = home.parent / f"{step}.json"
+        output = done.stdout + done.stderr + (result.read_text() if result.exists() else "")
+        assert output
+        assert [name for name, secret in planted.items() if secret in output] == []
+    files = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert [name for name, secret in planted.items() if secret.encode() in files] == []
