@@ -382,17 +382,17 @@ def timing(home: Path) -> dict[str, Any]:
         _, text = KeyLog(Store(f"file://{home}/store")).make("proof", ("search",), 1, "proof")
         time.sleep(1)
         seeded, connection = random.Random(SEED), http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
-        labels, times = [], []
-        for _ in range(2 * TIMED):
-            known = seeded.random() < 0.5
-            secret = "".join(seeded.choices(string.ascii_letters + string.digits, k=43))
-            key = f"{text[:16] if known else f'rk_{seeded.randrange(16**12):012x}_'}{secret}"
+        labels = [seeded.random() < 0.5 for _ in range(2 * TIMED)]
+        secrets = ["".join(seeded.choices(string.ascii_letters + string.digits, k=43)) for _ in labels]
+        starts = {True: [text[:16]] * len(labels), False: [f"rk_{seeded.randrange(16**12):012x}_" for _ in labels]}
+        keys = [starts[known][number] + secret for number, (known, secret) in enumerate(zip(labels, secrets, strict=True))]
+        times = []
+        for key in keys:  # all made before, so that making one does not come between two requests
             started = time.perf_counter_ns()
             connection.request("GET", "/v1/search?q=moon", headers={"Authorization": f"Bearer {key}"})
             answer = connection.getresponse()
             answer.read()
             times.append((time.perf_counter_ns() - started) / 1000)
-            labels.append(known)
             assert answer.status == 401
     took, is_known, drawn = np.array(times), np.array(labels), np.random.default_rng(SEED)
 

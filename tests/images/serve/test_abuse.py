@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,12 @@ import pytest
 import uvicorn
 
 from images.serve import dependencies as dependencies_module
+from images.serve import limits as limits_module
 from images.serve.app import build_app
 from images.serve.auth import Auth
 from images.serve.dependencies import Dependencies
 from images.serve.exposure_log import ExposureLog
-from images.serve.limits import Limiter
+from images.serve.limits import Windows
 from images.serve.middleware import BODY_LIMIT, SecurityHeaders
 from images.serve.protocol import HEAD_LIMIT, BoundedHttp
 from images.serve.watcher import Watcher
@@ -363,17 +365,28 @@ def test_more_work_than_can_wait_is_refused_and_slow_work_is_given_up(home, monk
 
 
 def test_addresses_that_are_idle_are_forgotten(monkeypatch):
-    from images.serve import limits as limits_module
-
     monkeypatch.setattr(limits_module, "MOST_CALLERS", 100)
-    monkeypatch.setattr(limits_module, "SWEEP_S", 0)
-    limiter = Limiter(settings().model_copy(update={"limit_address": "5/second"}))
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    windows = Windows()
+    for number in range(300):
+        windows.wait_s("address", f"10.0.0.{number}", 5, 1)
+    now += 1.5
+    assert [windows.wait_s("address", "10.0.0.7", 5, 1) for _ in range(6)] == [0.0] * 5 + [1.0]
+    assert len(windows) == 1
 
-    async def many():
-        for number in range(300):
-            await limiter.wait_s("address", f"10.0.0.{number}")
-            if number in (250, 251):
-                await asyncio.sleep(1.2 if number == 250 else 0.1)
 
-    asyncio.run(many())
-    assert len(limiter._memory_storage.events) < 100
+def test_a_window_moves(monkeypatch):
+    """Never more than five in any second, wherever it begins; refused requests do not count."""
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    windows, let_in, seeded = Windows(), [], random.Random(5)
+    for _ in range(2_000):
+        now += seeded.expovariate(12)
+        wait_s = windows.wait_s("key", "k", 5, 1)
+        before = [moment for moment in let_in if moment > now - 1]
+        assert (wait_s == 0) == (len(before) < 5)
+        if wait_s == 0:
+            let_in.append(now)
+        else:
+            assert wait_s == pytest.approx(before[0] + 1 - now)
