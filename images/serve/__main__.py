@@ -4,6 +4,7 @@
 """
 
 import contextvars
+import ipaddress
 import json
 import logging
 import os
@@ -70,7 +71,7 @@ def serve(config: Settings) -> None:
     keys, tokens = KeyLog(store, read=False), tokens_of(config)
     user_keys = UserKeys(config.user_keys_file) if config.user_keys_file else None
     credentials = Credentials(keys, tokens, user_keys, config.poll_s)
-    limiter = Limiter(config)
+    limiter, proxies = Limiter(config), checked_proxies(config.proxies)
     exposure_log = ExposureLog(config.events or config.home / "events")
     auth = Auth(config.key, keys, tokens, user_keys)
     app = build_app(watcher, exposure_log, auth, os.cpu_count() or 1, limiter, credentials, config.rerank_ms / 1000)
@@ -87,8 +88,8 @@ def serve(config: Settings) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=bool(config.proxies),
-                forwarded_allow_ips=config.proxies or None,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=proxies or None,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
             )
@@ -103,6 +104,23 @@ def serve(config: Settings) -> None:
         finally:
             watcher.stop()
             credentials.stop()
+
+
+def checked_proxies(text: str) -> str:
+    """The addresses of the proxies, without blanks.
+
+    Raises:
+        InputError: one is no address or network. A star, which would let every caller say where it is, is none either.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        try:
+            ipaddress.ip_network(name)
+        except ValueError:
+            raise InputError(
+                f"RATCHET_PROXIES with {name[:60]!r}", "addresses or networks such as 10.0.0.0/8", "correct or unset it"
+            ) from None
+    return ",".join(names)
 
 
 def bound_socket(config: Settings) -> socket.socket:

@@ -49,7 +49,7 @@ class KeyEntry(BaseModel):
     key: str = Field(pattern=r"^[0-9a-f]{12}$")
     hash: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     """SHA-256 of the secret; empty where no key is made."""
-    owner: str = Field("", max_length=200)
+    owner: str = Field("", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     scopes: tuple[str, ...] = ()
     """Words that this version does not know are scopes of a newer one, and let nobody do anything here."""
     expires: float = Field(0, ge=0, allow_inf_nan=False)
@@ -136,6 +136,8 @@ class KeyLog:
             owner: the person or program that gets it.
             days: until it expires, more than 0 and at most 400.
         """
+        if not owner.strip():
+            raise InputError("a key for nobody", "the person or program that gets it", "name an owner")
         text, fields = _fresh(_days(days))
         entry = self._append("make", why, owner=owner, scopes=tuple(sorted(scopes_of(scopes))), **fields)
         return self.keys[entry.key], text

@@ -138,6 +138,8 @@ def test_replicas_count_together_in_valkey_and_alone_without_it(tmp_path):
         ("RATCHET_JWT_ISSUER", "http://192.0.2.1"),
         ("RATCHET_USER_KEYS_FILE", "/nothing/users.json"),
         ("RATCHET_REQUEST_S", "0"),
+        ("RATCHET_PROXIES", "*"),
+        ("RATCHET_PROXIES", "127.0.0.1, proxy"),
     ],
 )
 def test_settings_that_cannot_work(home, name, value):

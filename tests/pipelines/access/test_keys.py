@@ -101,6 +101,8 @@ def test_of_racing_writers_one_wins_and_nothing_is_lost(store):
     ("call", "word"),
     [
         (lambda log: log.make("ann", (), 1, "x"), "scopes none"),
+        (lambda log: log.make(" ", SEARCH, 1, "x"), "a key for nobody"),
+        (lambda log: log.make("two\nlines", SEARCH, 1, "x"), "one line"),
         (lambda log: log.make("ann", ("search", "root"), 1, "x"), "scopes root"),
         (lambda log: log.make("ann", SEARCH, 0, "x"), "0 days"),
         (lambda log: log.make("ann", SEARCH, 401, "x"), "401 days"),
