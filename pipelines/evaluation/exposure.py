@@ -14,7 +14,7 @@ import numpy as np
 from pipelines.corpus.documents import Document
 from pipelines.errors import InputError
 from pipelines.evaluation.record import Evaluation
-from pipelines.evaluation.segments import document_values, fields_of
+from pipelines.evaluation.segments import document_fields, document_values
 from pipelines.retrieval.run import Run, read_run
 from pipelines.statistics.intervals import Floats
 from pipelines.wording import counted
@@ -95,7 +95,7 @@ def compare_exposure(
     if len(providers) < 2:
         raise InputError(
             f"exposure by {field!r}, which has {counted(len(providers), 'value')}",
-            f"two providers or more: one of {', '.join(fields_of(documents.values()))}",
+            f"two providers or more: one of {', '.join(document_fields(documents.values())) or 'no field'}",
             "name one of these, or ingest the documents with --column facet=COLUMN",
         )
     queries = [row["query"] for row in evaluation.rows]

@@ -153,7 +153,7 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
     unknown = [name for name in names if name not in PERTURBATIONS]
     if unknown or not names:
         given = f"perturbation {unknown[0]!r}" if unknown else "no perturbation"
-        raise InputError(given, f"some of {', '.join(PERTURBATIONS)}", "name these")
+        raise InputError(given, f"some of {', '.join(PERTURBATIONS)}", "name some of these")
     return tuple(name for name in PERTURBATIONS if name in names)
 
 

@@ -86,9 +86,9 @@ def _number(value: str) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def fields_of(documents: Iterable[Document]) -> list[str]:
-    """The fields by which queries over these documents can be divided, sorted."""
-    names = set(QUERY_FIELDS)
+def document_fields(documents: Iterable[Document]) -> list[str]:
+    """The fields that some of these documents have, sorted."""
+    names: set[str] = set()
     for document in documents:
         names |= {*document.facets} | ({SEGMENT} if document.segment else set())
     return sorted(names)
@@ -111,7 +111,7 @@ def segments_of(evaluation: Evaluation, field: str, documents: Mapping[str, Docu
     if not values:
         raise InputError(
             f"segments by {field!r}",
-            f"one of {', '.join(fields_of(documents.values()))}",
+            f"one of {', '.join(sorted({*QUERY_FIELDS, *document_fields(documents.values())}))}",
             "name one of these, or ingest the documents with --column facet=COLUMN",
         )
     return {

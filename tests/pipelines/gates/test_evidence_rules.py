@@ -252,6 +252,9 @@ def test_worse_perturbations_are_named_by_holms_steps():
     strong = [-0.5, -0.45] * 10
     assert named_worse({"a": strong, "b": [0.0, 0.1] * 10, "c": [0.0, -0.1] * 10}, 0.95) == {"a", "c"}
     assert named_worse({"a": weak}, 0.95) == set()
+    borderline = [-0.1 + 0.68 * (-1) ** number for number in range(200)]  # p = 0.04: enough for one test, not for two
+    assert named_worse({"a": borderline}, 0.95) == {"a"}
+    assert named_worse({"a": borderline, "b": [0.0, 0.1, -0.1] * 9}, 0.95) == set()
 
 
 @pytest.mark.parametrize(
