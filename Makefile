@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security bench-experiments bench-reranker figures install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ proof-latency: install-test ## How often a slower release is refused, by real se
 
 proof-data: install-test ## Formats, bad inputs and memory of ingest; writes build/proof/data.json
 	@$(RUN) -m proofs.data
+
+proof-reranker: install-test ## What training is worth on the icons, and four planted harms; ten minutes; EPOCHS=3; writes build/proof/reranker.json
+	@$(RUN) -m proofs.reranker
 
 proof-rankers: install-test ## What stages are worth on icons, electronics and MovieLens; writes build/proof/rankers.json
 	@$(RUN) -m proofs.rankers

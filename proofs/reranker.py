@@ -56,7 +56,7 @@ def judged(store: Store, release: str) -> tuple[Any, dict[str, Any]]:
         lines = load(store, "evaluation", evaluation).text("per_query.jsonl").splitlines()
         values.append(np.array([float(json.loads(line)["release"]["nDCG@10"]) for line in lines]))
     mean, low, high = bounds(values[0] - values[1])
-    found = {"ndcg10": round(float(values[0].mean()), 4), "gain": mean, "low": low, "high": high}
+    found = {"ndcg10": round(float(values[0].mean()), 4), "gain": mean, "low": low, "high": high, "queries": len(values[0])}
     return call("gate", evaluation=evaluated.evaluation, baseline=evaluated.baseline), found
 
 
@@ -82,6 +82,7 @@ def tuned(store: Store, corpus: str, lexical: str) -> dict[str, Any]:
         "icons_gain_lower_bound": found["low"],
         "icons_gain_upper_bound": found["high"],
         "icons_tuned_ndcg10": found["ndcg10"],
+        "icons_queries": found["queries"],
         "icons_tuned_stages": stages,
         "icons_outcome": verdict.outcome,
         "icons_sentence": verdict.sentence,

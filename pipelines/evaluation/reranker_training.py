@@ -134,6 +134,5 @@ def _facts(data: TrainingData, lists: list[RankedList], curve: Curve, fitted: Fi
         "training_queries": len(data.training),
         "dev_queries": len(data.dev),
         "sentence": sentence,
-        "no_gain": fitted.fusion.reranker_weight == 0,
         "loss": curve.loss,
     }

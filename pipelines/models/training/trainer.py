@@ -66,8 +66,10 @@ def check_installed() -> None:
 
 def quiet() -> None:
     """Keep the libraries from writing what the step's own log says."""
+    from datasets import disable_progress_bars
     from transformers.utils import logging as transformers_logging
 
+    disable_progress_bars()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
 

@@ -69,6 +69,7 @@ class TrainRerankerResult(Result):
 def train_reranker(params: TrainRerankerParams, tuning: TrainRerankerTuning) -> TrainRerankerResult:
     """Train on what the release's first stage finds for train queries; the epoch and the weights are chosen by dev queries."""
     from pipelines.models.folder import read_folder
+    from pipelines.models.reranker_card import card_of
     from pipelines.models.sources import model_folder
     from pipelines.models.training.checkpoints import TrainingCheckpoints
     from pipelines.models.training.cross_encoder import check_base
@@ -95,7 +96,8 @@ def train_reranker(params: TrainRerankerParams, tuning: TrainRerankerTuning) -> 
     checkpoints.remove()
     facts = {name: value for name, value in reranker.facts.items() if name in TrainRerankerResult.model_fields}
     log().info("reranker", sentence=facts["sentence"])
-    given = {"release": release.id, "index": release.inputs["index"], "note": facts["sentence"]}
+    unused = card_of(reranker).fusion.reranker_weight == 0
+    given = {"release": release.id, "index": release.inputs["index"], "no_gain": unused, "note": facts["sentence"]}
     return TrainRerankerResult(reranker=reranker.id, found=reranker.found, **given, **facts)
 
 
