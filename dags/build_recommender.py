@@ -34,7 +34,7 @@ with DAG(
     max_active_runs=1,
     tags=["recommender", "release", "verdict"],
     default_args={"owner": "recommendation"},
-    params=form(GateParams, EvaluateParams, TrainRecommenderParams, omit=("release", "evaluation", "corpus")),
+    params=form(GateParams, EvaluateParams, TrainRecommenderParams, omit=("release", "evaluation", "anchor", "corpus")),
     doc_md=__doc__,
 ):
     trained = StepOperator(
@@ -47,7 +47,7 @@ with DAG(
     assembled = StepOperator(step=assemble, step_params={**index, "stages": chosen.output["stages"]})
     release = {"release": assembled.output["release"]}
     evaluated = StepOperator(step=evaluate, step_params={**answers(EvaluateParams, omit=("corpus",)), **release})
-    compared = {name: evaluated.output[name] for name in ("evaluation", "baseline")}
+    compared = {name: evaluated.output[name] for name in ("evaluation", "baseline", "anchor")}
     StepOperator(
         step=gate,
         step_params={**answers(GateParams), **compared},

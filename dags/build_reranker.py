@@ -29,7 +29,10 @@ from pipelines.steps.evaluate_release.evaluate import evaluate
 from pipelines.steps.evaluate_release.gate import GateParams, gate
 
 TRAINING, MEASURING = (TrainRerankerParams, TrainRerankerTuning), (GateParams, QuantizeRerankerParams, ChooseRerankerTuning)
-OTHERS = ("evaluation", "baseline", "latency", "off_policy", "reranker", "index", "queries", "fidelity", "query_variant")
+OTHERS = (
+    *("evaluation", "baseline", "anchor", "latency", "off_policy"),
+    *("reranker", "index", "queries", "fidelity", "query_variant"),
+)
 
 with DAG(
     "build_reranker",
@@ -51,5 +54,6 @@ with DAG(
     parts = {**index, "stages": trained.output["release"], "reranker": chosen.output["report"]}
     assembled = StepOperator(step=assemble, step_params=parts)
     evaluated = StepOperator(step=evaluate, step_params={"release": assembled.output["release"]})
-    judged = {**answers(GateParams, omit=OTHERS), **{name: evaluated.output[name] for name in ("evaluation", "baseline")}}
+    compared = {name: evaluated.output[name] for name in ("evaluation", "baseline", "anchor")}
+    judged = {**answers(GateParams, omit=OTHERS), **compared}
     StepOperator(step=gate, step_params=judged, outlets=[VERDICT], emits="verdict", only_if="passed")

@@ -32,7 +32,7 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
 
     Args:
         margin: how much worse than the champion a release may be, in nDCG@10.
-        waive: the reason to promote what nobody has judged, in the name that the settings say; empty: it is not promoted.
+        waive: the reason to promote what the rules could not decide on, in the name that the settings say; empty: none.
         gate: the name or path of a gate file: the release is judged by it, and neither promoted nor deployed; empty: by the
             shipped one.
         ingest: params of the step `ingest`.
@@ -74,7 +74,7 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
     verdict = run_step("gate", **measured, gate_file=gate_file, margin=margin)
     if gate:
         return {**verdict.model_dump(), "served": verdict.champion == release}
-    waived = bool(waive) and verdict.outcome == "not run" and verdict.champion != release
+    waived = bool(waive) and verdict.outcome not in ("passed", "rejected") and verdict.champion != release
     if verdict.passed or waived:
         run_step("promote", verdict=verdict.verdict, **({"waive": True, "why": waive, "who": settings().who} if waived else {}))
         run_step("deploy", release=release)
@@ -87,13 +87,14 @@ def _evidence(evaluated: Any, release: str, gate_file: str) -> dict[str, str]:
     copies = run_step("perturb", evaluation=evaluated.evaluation, gate_file=gate_file).perturbations
     robust = run_step("measure_robustness", **compared, perturbations=copies)
     latency = run_step("measure_latency", release=release, gate_file=gate_file).latency
-    return {**compared, "robustness": robust.robustness, "other_robustness": robust.other_robustness, "latency": latency}
+    robustness = {"robustness": robust.robustness, "other_robustness": robust.other_robustness}
+    return {**compared, "anchor": evaluated.anchor, **robustness, "latency": latency}
 
 
 @click.command(help=(train.__doc__ or "").partition("\n")[0], context_settings={"ignore_unknown_options": True})
 @click.option("--margin", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.02, show_default=True,
               help="Loss of nDCG@10 that counts as none")  # fmt: skip
-@click.option("--waive", default="", metavar="REASON", help="Promote without judgments, for this reason")
+@click.option("--waive", default="", metavar="REASON", help="Promote what the rules can not decide on, for this reason")
 @click.option("--gate", default="", metavar="FILE", help="Judge by this gate file and serve nothing; exit code 3: not passed")
 @click.option("--verdict-file", type=click.Path(dir_okay=False, path_type=Path), default=Path("verdict.md"), show_default=True,
               help="Of --gate: the verdict in Markdown, for a pull request")  # fmt: skip

@@ -72,23 +72,32 @@ def baseline_warnings(summary: Mapping[str, Any], measure: str) -> list[str]:
     baseline, sides = baseline_names(summary)[0], summary["measures"][measure]
     if sides["difference"]["high"] is None or sides["difference"]["high"] >= 0:
         return []
-    better, mean = sides[baseline.lower()]["mean"], sides["release"]["mean"]
-    return [f"{baseline} alone ranks better than this release: {measure} {better:.3f}, the release {mean:.3f}, beyond chance."]
+    return [f"{beaten(baseline, measure, sides[baseline.lower()]['mean'], sides['release']['mean'])}."]
+
+
+def beaten(baseline: str, measure: str, better: float, mean: float) -> str:
+    """That a baseline ranks better than a release, in words.
+
+    >>> beaten("BM25", "nDCG@10", 0.4, 0.3)
+    'BM25 alone ranks better than this release: nDCG@10 0.400, the release 0.300, beyond chance'
+    """
+    return f"{baseline} alone ranks better than this release: {measure} {better:.3f}, the release {mean:.3f}, beyond chance"
 
 
 def query_differences(challenger: Evaluation, champion: Evaluation, measure: str) -> list[dict[str, Any]]:
     """A row for each query: the measure of both sides, their first results and the difference; worst first."""
+    values = zip(challenger.values(measure), champion.values(measure), strict=True)
     rows = [
         {
             "query": new["query"],
             "text": new["text"],
-            "difference": round(new["release"][measure] - current["release"][measure], 9),
-            "champion": current["release"][measure],
-            "challenger": new["release"][measure],
+            "difference": round(ours - theirs, 9),
+            "champion": theirs,
+            "challenger": ours,
             "champion_top": current["top"],
             "challenger_top": new["top"],
             "relevant": new["relevant"],
         }
-        for new, current in zip(challenger.rows, champion.rows, strict=True)
+        for new, current, (ours, theirs) in zip(challenger.rows, champion.rows, values, strict=True)
     ]
     return sorted(rows, key=lambda row: (row["difference"], row["text"], row["query"]))

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.corpus.documents import Document, documents
+from pipelines.errors import InputError
 from pipelines.evaluation.measures import CONDENSED, MEASURES, PerQuery, measured
-from pipelines.evaluation.qrels import EvaluatedSplit, Topics, trec_qrels
+from pipelines.evaluation.qrels import RELEVANT, EvaluatedSplit, Topics, trec_qrels
 from pipelines.retrieval.run import Run, read_run, write_run
 from pipelines.statistics.intervals import interval
 from pipelines.store.artifacts import Artifact, load_exactly
@@ -56,6 +57,29 @@ class Evaluation:
         with self.artifact.path("per_query.jsonl").open(encoding="utf-8") as file:  # splitlines would split at U+2028
             return [json.loads(line) for line in file]
 
+    def unjudged(self, side: str = "release", depth: int = 10) -> float:
+        """The share of the first documents that nobody judged, though the evaluated corpus has them: the mean over queries.
+
+        It is 1 − Judged@10, but for documents that are gone: those of a release of an earlier corpus can't be judged any more.
+
+        Args:
+            side: `release`, or the name of a baseline.
+            depth: how many first documents.
+        """
+        corpus = load_exactly(self.artifact.store, "corpus", self.artifact.inputs["corpus"])
+        there = {document.id for document in documents(corpus)}
+        run = self.run("run.trec" if side == "release" else f"{side.lower()}.trec")
+        counts = (
+            sum(document in there and document not in grades for document, _ in run.get(query, [])[:depth])
+            for query, grades in self.judgments.items()
+        )
+        return sum(counts) / (depth * max(1, len(self.rows)))
+
+    @cached_property
+    def graded(self) -> bool:
+        """Whether any document was judged not relevant, so that what nobody judged can be told from what is not relevant."""
+        return any(grade < RELEVANT for grades in self.judgments.values() for grade in grades.values())
+
     def documents(self) -> dict[str, Document]:
         """The release's documents by id."""
         release = load_exactly(self.artifact.store, "release", self.release)
@@ -68,18 +92,35 @@ class Evaluation:
         Args:
             measure: one of MEASURES, or any other of ir_measures, which is computed from the stored run and judgments.
             side: `release`, or the name of a baseline.
+
+        Raises:
+            InputError: a value is no number from 0 to 1.
         """
-        if self.rows and measure not in self.rows[0][side.lower()]:
+        values = [row[side.lower()].get(measure) for row in self.rows]
+        if None in values:
             by_query = self._measured(measure, "run.trec" if side == "release" else f"{side.lower()}.trec")
-            return [by_query[row["query"]] for row in self.rows]
-        return [row[side.lower()][measure] for row in self.rows]
+            values = [by_query[row["query"]] for row in self.rows]
+        for row, value in zip(self.rows, values, strict=True):
+            if not 0 <= value <= 1 + 1e-9:  # also where it is not a number
+                given = f"evaluation {self.id} with {measure} {value} for query {row['query']}"
+                raise InputError(given, "numbers from 0 to 1", "run evaluate again")
+        return values
 
     def _measured(self, measure: str, run: str) -> dict[str, float]:
+        return measured(measure, self.judgments, self.run(run))
+
+    def run(self, name: str = "run.trec") -> Run:
+        """The stored run of the release, or of a baseline by its name in lower case with `.trec`."""
+        return read_run(self.artifact.path(name))
+
+    @cached_property
+    def judgments(self) -> dict[str, dict[str, int]]:
+        """The grade by query id and document id."""
         judgments: dict[str, dict[str, int]] = {row["query"]: {} for row in self.rows}
         with self.artifact.path("qrels.txt").open(encoding="utf-8") as file:
             for query, _, document, grade in (line.split() for line in file):
                 judgments[query][document] = int(grade)
-        return measured(measure, judgments, read_run(self.artifact.path(run)))
+        return judgments
 
 
 def baseline_names(summary: Mapping[str, Any]) -> list[str]:

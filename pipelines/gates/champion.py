@@ -2,9 +2,10 @@
 
 from pipelines.evaluation.comparison import baseline_warnings, check_comparable, paired
 from pipelines.evaluation.record import Evaluation
+from pipelines.gates.comparable import JUDGE_POOL, side_of, why_not_comparable
 from pipelines.gates.evidence import Evidence, verdict_of
 from pipelines.gates.gate_file import Rule
-from pipelines.gates.rules import SPLIT_QUERIES, NonInferiority, decide, sentence_of, why_not_run
+from pipelines.gates.rules import SPLIT_QUERIES, NonInferiority, decide, estimated, figures_of, sentence_of, why_not_run
 from pipelines.gates.verdict import RuleVerdict
 from pipelines.statistics.intervals import interval
 
@@ -36,19 +37,16 @@ def judge_difference(rule: Rule, evidence: Evidence, other: Evaluation, against:
         InputError: the margin is too small for their queries.
     """
     test = NonInferiority(measure=rule.measure, margin=rule.margin, confidence=rule.level, power=evidence.power)
-    outcome, difference, missing = decide(paired(evidence.evaluation, other, rule.measure), test)
+    differences, ours = paired(evidence.evaluation, other, rule.measure), evidence.evaluation
+    sides = side_of(ours, "the challenger"), side_of(other, against)
+    if ours.graded and (biased := why_not_comparable(*sides, rule)):
+        difference = interval(differences, rule.level)
+        reason = f"{estimated(difference, rule.measure, against, ours.split)}; {biased}"
+        return verdict_of(rule, "not comparable", reason, margin=rule.margin, next=JUDGE_POOL, **figures_of(difference))
+    outcome, difference, missing = decide(differences, test)
     sentence = sentence_of(outcome, difference, missing, test, against, evidence.evaluation.split)
-    return verdict_of(
-        rule,
-        outcome,
-        sentence.removeprefix(f"{outcome}: "),
-        difference=difference.mean,
-        low=difference.low,
-        high=difference.high,
-        margin=rule.margin,
-        n=difference.n,
-        still_needed=missing,
-    )
+    reason = sentence.removeprefix(f"{outcome}: ")
+    return verdict_of(rule, outcome, reason, margin=rule.margin, still_needed=missing, **figures_of(difference))
 
 
 def name_of(evaluation: Evaluation, serving: str) -> str:

@@ -4,13 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.errors import InputError
 from pipelines.evaluation.latency import Latency
 from pipelines.evaluation.off_policy import OffPolicy
 from pipelines.evaluation.record import Evaluation
-from pipelines.evaluation.robustness import Robustness
+from pipelines.evaluation.robustness import Robustness, robustness_of
 from pipelines.gates.gate_file import Rule
-from pipelines.gates.verdict import Outcome, RuleVerdict
+from pipelines.gates.verdict import Outcome, RuleVerdict, read_verdicts
+from pipelines.gates.waivers import ActiveWaiver, waivers_in_force
 from pipelines.store.artifacts import Artifact
+from pipelines.store.journal import Journal
+from pipelines.store.objects import Store
+from pipelines.store.releases import anchor_id
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,14 @@ class Evidence:
     """The release on perturbed queries."""
     champion_robustness: Robustness | None = None
     """What it is compared with, on the same perturbed queries."""
+    anchor_release: str = ""
+    """Id of the anchor: the last champion that was better than its predecessor beyond chance, or the first; empty: none yet."""
+    anchor: Evaluation | None = None
+    """Of the anchor, on the same queries."""
+    waivers: tuple[ActiveWaiver, ...] = ()
+    """Those that hold today."""
+    judged_before: int = 0
+    """How many other releases these test queries have judged."""
     power: float = 0.8
     """With which each blocking rule must pass an equal release."""
 
@@ -35,6 +48,70 @@ class Evidence:
     def first(self) -> bool:
         """Whether there is nothing to compare with yet."""
         return not self.serving and self.champion is None
+
+
+def gathered(
+    journal: Journal,
+    evaluation: Evaluation,
+    champion: Evaluation | None,
+    anchor: Evaluation | None,
+    made: Mapping[str, Artifact],
+    robust: Mapping[str, str],
+) -> Evidence:
+    """All that a release is judged by: evaluations, what else was measured, and what journal and store say today.
+
+    Args:
+        journal: champion, anchor and waivers, and by its store the verdicts so far.
+        evaluation: of the release.
+        champion: of the release that it is compared with.
+        anchor: of the anchor, on the same queries.
+        made: other artifacts by their kind.
+        robust: ids of `robustness` and `other_robustness`, those that were measured.
+
+    Raises:
+        InputError: the champion's evaluation is missing, `anchor` is of another release than the anchor of today, or
+            robustness of another evaluation.
+    """
+    release, serving = anchor_id(journal), journal.routing.champion or ""
+    if champion is None and serving not in ("", evaluation.release):
+        raise InputError(
+            f"evaluation {evaluation.id} without a baseline while {serving} is champion",
+            "the champion's evaluation on the same queries",
+            f"run `python -m pipelines evaluate --release {evaluation.release}` and pass all ids it gives",
+        )
+    if anchor is not None and anchor.release != release:
+        raise InputError(
+            f"--anchor {anchor.id}, an evaluation of release {anchor.release}",
+            f"one of {release or 'none, since no release serves yet'}, the anchor of today",
+            "run `evaluate` again and pass the ids it gives",
+        )
+    return Evidence(
+        evaluation,
+        serving,
+        None if evaluation.release == serving else champion,
+        anchor_release=release,
+        anchor=anchor,
+        waivers=tuple(waivers_in_force(journal)),
+        judged_before=judged_before(journal.store, evaluation.query_set["queries_digest"], evaluation.release),
+        robustness=robustness_of(journal.store, robust.get("robustness", ""), evaluation),
+        champion_robustness=robustness_of(journal.store, robust.get("other_robustness", ""), champion),
+        **evidence_of(made),
+    )
+
+
+def judged_before(store: Store, queries_digest: str, release: str) -> int:
+    """How many other releases these queries have judged: those with a stored verdict by them that was run."""
+    verdicts = [verdict for verdict in read_verdicts(store)[0] if verdict.inputs.get("release") not in (None, release)]
+    by_these = (verdict for verdict in verdicts if verdict.facts.get("outcome") != "not run")
+    return len({verdict.inputs["release"] for verdict in by_these if _digest_of(verdict) == queries_digest})
+
+
+def _digest_of(verdict: Artifact) -> str:
+    """What names the queries of a verdict; those of before gate files have it in their body alone."""
+    try:
+        return str(verdict.facts.get("queries_digest") or verdict.json("verdict.json").get("queries_digest", ""))
+    except InputError:  # damaged: nobody can say what it judged by
+        return ""
 
 
 def evidence_of(made: Mapping[str, Artifact]) -> dict[str, Any]:

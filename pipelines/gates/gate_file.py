@@ -29,7 +29,7 @@ from pipelines.gates.files import DEFAULT, FOLDER, gate_file_names
 from pipelines.store.recipes import canonical, digest
 from pipelines.wording import printable
 
-Comparison = Literal["champion", "absolute", "latency", "logs", "perturbed", "segments", "exposure"]
+Comparison = Literal["champion", "anchor", "baseline", "absolute", "latency", "logs", "perturbed", "segments", "exposure"]
 Part = Literal["corpus", "encoder", "embeddings", "index", "stages", "lexical", "known_queries", "recommender", "reranker"]
 MEASURES_OF: Mapping[Comparison, tuple[str, ...]] = {
     "latency": latency.MEASURES,
@@ -90,6 +90,11 @@ class Rule(BaseModel):
             raise ValueError("`by` for a rule with `comparison: segments` or `exposure`, and for no other")
         return self
 
+    def is_held_by(self, other: "Rule") -> bool:
+        """Whether `other` says as much of a champion that is the anchor."""
+        alike = other.comparison == "champion" and other.severity == "blocks" and not other.scope
+        return alike and other.measure == self.measure and other.margin <= self.margin
+
     def applies(self, changed: Collection[str]) -> bool:
         """Whether a release that differs from the champion in these parts is judged by the rule."""
         return not self.scope or bool(set(self.scope) & set(changed))
@@ -104,6 +109,8 @@ class GateFile(BaseModel):
     description: Annotated[str, Field(min_length=1, max_length=500)]
     power: float = Field(0.8, ge=0.5, le=0.99)
     """The probability with which a release that equals the champion must pass all blocking rules."""
+    most_challengers: int = Field(20, ge=1, le=10_000)
+    """How many challengers the same test queries may judge before a person is asked or fresh queries are needed."""
     rules: list[Rule]
 
     @model_validator(mode="after")
@@ -113,6 +120,11 @@ class GateFile(BaseModel):
             raise ValueError(f"rules of different names, and {max(names, key=names.count)} comes twice")
         if not any(rule.comparison == "champion" and rule.severity == "blocks" for rule in self.rules):
             raise ValueError("a rule that blocks and whose comparison is champion")
+        for rule in self.rules:
+            if rule.comparison == "anchor" and not any(map(rule.is_held_by, self.rules)):
+                raise ValueError(
+                    f"beside {rule.name} a rule that blocks by {rule.measure} against the champion, no wider margin"
+                )
         return self
 
     @property
@@ -134,8 +146,8 @@ class GateFile(BaseModel):
         """
         judged_alike = (self.main.measure, self.main.margin)
         rules = [
-            rule.model_copy(update=options)
-            if rule.comparison == "champion" and (rule.measure, rule.margin) == judged_alike
+            rule.model_copy(update={key: value for key, value in options.items() if key != "level" or rule == self.main})
+            if rule.comparison in ("champion", "anchor") and (rule.measure, rule.margin) == judged_alike
             else rule
             for rule in self.rules
         ]

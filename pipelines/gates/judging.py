@@ -10,15 +10,29 @@ from typing import Any, NamedTuple
 
 from pipelines.errors import InputError
 from pipelines.evaluation.comparison import baseline_warnings, judged_warnings, measure_table, paired, query_differences
-from pipelines.gates import absolute, champion, exposure, latency, off_policy, perturbed, segments
+from pipelines.gates import (
+    absolute,
+    anchor,
+    baseline,
+    champion,
+    exposure,
+    latency,
+    off_policy,
+    perturbed,
+    reuse,
+    segments,
+)  # fmt: skip
 from pipelines.gates.evidence import Evidence, verdict_of
 from pipelines.gates.gate_file import Comparison, GateFile, Rule
 from pipelines.gates.verdict import WORST_FIRST, RuleVerdict, Verdict, WorstQuery
+from pipelines.gates.waivers import RULE
 from pipelines.statistics.power import margin_that_holds
 
 WORST_QUERIES = 10
 JUDGES: Mapping[Comparison, Callable[[Rule, Evidence], RuleVerdict]] = {
     "champion": champion.judge,
+    "anchor": anchor.judge,
+    "baseline": baseline.judge,
     "absolute": absolute.judge,
     "latency": latency.judge,
     "logs": off_policy.judge,
@@ -27,7 +41,7 @@ JUDGES: Mapping[Comparison, Callable[[Rule, Evidence], RuleVerdict]] = {
     "exposure": exposure.judge,
 }
 """Who judges a comparison."""
-ARMED: frozenset[Comparison] = frozenset({"champion", "latency", "perturbed", "segments", "exposure"})
+ARMED: frozenset[Comparison] = frozenset({"champion", "anchor", "latency", "perturbed", "segments", "exposure"})
 """Comparisons with a margin, which may hold up a release that is equal."""
 
 
@@ -55,6 +69,11 @@ def judge(gate_file: GateFile, evidence: Evidence, changed: Collection[str]) -> 
     rules = [rule for rule in gate_file.rules if rule == gate_file.main or rule.applies(changed)]
     armed = evidence_with_power(gate_file, rules, evidence)
     verdicts = [_judged(rule, armed, rule == gate_file.main) for rule in rules]
+    waived = {waiver.subject for waiver in evidence.waivers}
+    verdicts = [
+        verdict.model_copy(update={"waived": RULE + verdict.name in waived})
+        for verdict in [*verdicts, *reuse.judge(gate_file, evidence)]
+    ]
     main = next(verdict for verdict in verdicts if verdict.name == gate_file.main.name)
     deciding = deciding_rule(verdicts, main)
     evaluation, other = evidence.evaluation, evidence.champion if main.difference is not None else None
@@ -84,9 +103,11 @@ def judge(gate_file: GateFile, evidence: Evidence, changed: Collection[str]) -> 
             for row in queries[:WORST_QUERIES]
             if row["difference"] < 0
         ],
+        asks=main.outcome != "not run" and asks(verdicts, deciding),
         warnings=[*judged, *baseline_warnings(evaluation.summary, main.measure)],
         gate_file=gate_file.name,
         rules=verdicts,
+        waivers=[waiver.sentence for waiver in evidence.waivers],
         **evaluation.query_set,
     )
     return VerdictDetails(verdict, measures, queries)
@@ -94,7 +115,11 @@ def judge(gate_file: GateFile, evidence: Evidence, changed: Collection[str]) -> 
 
 def evidence_with_power(gate_file: GateFile, rules: Sequence[Rule], evidence: Evidence) -> Evidence:
     """The evidence with the power of each rule, at which an equal release passes all of them with that of the file."""
-    tests = sum(rule.severity == "blocks" and rule.comparison in ARMED for rule in rules)
+    champion = evidence.champion.release if evidence.champion else ""
+    anchored = evidence.anchor_release not in ("", champion, evidence.evaluation.release)
+    tests = sum(
+        rule.severity == "blocks" and rule.comparison in ARMED and (rule.comparison != "anchor" or anchored) for rule in rules
+    )
     return replace(evidence, power=round(1 - (1 - gate_file.power) / max(1, tests), 6))
 
 
@@ -102,6 +127,12 @@ def deciding_rule(verdicts: Sequence[RuleVerdict], main: RuleVerdict) -> RuleVer
     """The first blocking rule with the worst outcome of all that block; the main rule where all pass."""
     blocking = [verdict for verdict in verdicts if verdict.blocks]
     return min(blocking, key=lambda verdict: WORST_FIRST.index(verdict.outcome), default=main)
+
+
+def asks(verdicts: Sequence[RuleVerdict], deciding: RuleVerdict) -> bool:
+    """Whether a person is asked: nothing was rejected, and no rule that holds the release up says that it stays."""
+    blocking = [verdict for verdict in verdicts if verdict.blocks]
+    return deciding.outcome not in ("passed", "rejected") and all(verdict.on_undecided == "ask" for verdict in blocking)
 
 
 def _judged(rule: Rule, evidence: Evidence, is_main: bool) -> RuleVerdict:

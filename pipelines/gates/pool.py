@@ -8,6 +8,7 @@ and for rankings that differ more, so BM25 always takes part; Judged@10 shows it
 document, so the documents of a query are in the order of a hash.
 """
 
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -20,6 +21,7 @@ from pipelines.corpus.exposure import Exposure
 from pipelines.corpus.text_rules import LONGEST_QUERY
 from pipelines.errors import InputError
 from pipelines.logs import log
+from pipelines.retrieval.run import Run
 from pipelines.store.artifacts import Artifact
 from pipelines.store.recipes import digest
 
@@ -136,3 +138,33 @@ def pool_documents(query: str, rankings: Iterable[Sequence[tuple[str, float]]]) 
     """
     pooled = {document for ranking in rankings for document, _ in ranking}
     return sorted(pooled, key=lambda document: digest(f"{query} {document}".encode()))
+
+
+def informative_pairs(release: Run, others: Iterable[Run], judged: Qrels, depth: int = 10) -> list[tuple[str, str]]:
+    """The unjudged pairs of query and document that can change a comparison most, most informative first.
+
+    A document counts in nDCG by 1 / log2(1 + rank). What it can change is the difference of that between two rankings, so a
+    document that both rank alike says nothing. The order does not tell which of them found it.
+
+    Args:
+        release: the rankings that are judged.
+        others: those of the champion and of the baselines.
+        judged: the judgments so far.
+        depth: documents taken of each ranking.
+
+    >>> informative_pairs({"q": [("a", 3), ("b", 2)]}, [{"q": [("a", 3), ("c", 2), ("b", 1)]}], {"q": {"d": 1}})
+    [('q', 'c'), ('q', 'b')]
+    """
+    weights: dict[tuple[str, str], float] = {}
+    for other in others:
+        for query in release.keys() | other.keys():
+            gains = [_gains(run.get(query, []), depth) for run in (release, other)]
+            for document in gains[0].keys() | gains[1].keys():
+                weight = abs(gains[0].get(document, 0.0) - gains[1].get(document, 0.0))
+                if weight > 0 and document not in judged.get(query, {}):
+                    weights[query, document] = max(weight, weights.get((query, document), 0.0))
+    return sorted(weights, key=lambda pair: (-round(weights[pair], 6), digest(" ".join(pair).encode())))
+
+
+def _gains(ranking: Sequence[tuple[str, float]], depth: int) -> dict[str, float]:
+    return {document: 1 / math.log2(1 + rank) for rank, (document, _) in enumerate(ranking[:depth], 1)}

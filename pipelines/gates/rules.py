@@ -6,6 +6,7 @@ The margin must be one that the queries can detect: see `pipelines.statistics.po
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -109,16 +110,27 @@ def sentence_of(
     >>> sentence_of("rejected", Interval(1309, -0.0312, -0.05, -0.01, 0.3), 0, rule, "champion 778c589b")
     'rejected: nDCG@10 −0.031 [−0.050, −0.010] against champion 778c589b, over 1,309 queries'
     """
-    assert difference.mean is not None
-    assert difference.low is not None
-    assert difference.high is not None
-    estimate = f"{rule.measure} {signed(difference.mean)} [{signed(difference.low)}, {signed(difference.high)}]"
     ends = {
         "rejected": "",
         "passed": f", margin {rule.margin:g}",
         "undecided": f", margin {rule.margin:g}; about {missing:,} more queries would decide",
     }
-    return f"{outcome}: {estimate} against {against}, over {difference.n:,} {SPLIT_QUERIES[split]}{ends[outcome]}"
+    return f"{outcome}: {estimated(difference, rule.measure, against, split)}{ends[outcome]}"
+
+
+def estimated(difference: Interval, measure: str, against: str, split: EvaluatedSplit) -> str:
+    """A difference with its interval, to what, and over how many queries.
+
+    >>> estimated(Interval(1309, -0.0312, -0.05, -0.01, 0.3), "nDCG@10", "BM25", "test")
+    'nDCG@10 −0.031 [−0.050, −0.010] against BM25, over 1,309 queries'
+    """
+    bounds = f"[{signed(difference.low)}, {signed(difference.high)}]"
+    return f"{measure} {signed(difference.mean)} {bounds} against {against}, over {difference.n:,} {SPLIT_QUERIES[split]}"
+
+
+def figures_of(difference: Interval) -> dict[str, Any]:
+    """The figures of a difference as the verdict of a rule has them."""
+    return {"difference": difference.mean, "low": difference.low, "high": difference.high, "n": difference.n}
 
 
 def why_not_run(evaluation: Evaluation, measure: str) -> str:

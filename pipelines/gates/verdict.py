@@ -49,11 +49,13 @@ class RuleVerdict(BaseModel):
     """About how many more would decide; 0 unless undecided."""
     next: str = ""
     """What would let it decide; empty: nothing."""
+    waived: bool = False
+    """Whether a waiver sets the rule aside today, so that it blocks nothing."""
 
     @property
     def blocks(self) -> bool:
         """Whether the release must not pass because of it."""
-        return self.severity == "blocks" and self.outcome != "passed"
+        return self.severity == "blocks" and self.outcome != "passed" and not self.waived
 
 
 class Verdict(BaseModel):
@@ -87,9 +89,13 @@ class Verdict(BaseModel):
     """About how many more queries would decide; 0 unless undecided."""
     worst_queries: list[WorstQuery] = []
     warnings: list[str] = []
+    asks: bool = False
+    """Whether a person is asked, since the rules can't decide."""
     gate_file: str = ""
     """The name of the rules; empty: a verdict by one measure alone, as they were before gate files."""
     rules: list[RuleVerdict] = []
+    waivers: list[str] = []
+    """Each waiver that holds on the day of the verdict, in a sentence."""
 
 
 class VerdictSummary(BaseModel):

@@ -18,7 +18,7 @@ from pipelines.wording import clipped, signed, value
 Tone = Literal["good", "bad", "unsure", "neutral"]
 ColumnKind = Literal["text", "number", "value", "signed", "interval", "signed interval", "count", "share", "results"]
 TONES: Mapping[str, Tone] = {
-    "passed": "good", "rejected": "bad", "undecided": "unsure",
+    "passed": "good", "rejected": "bad", "undecided": "unsure", "not comparable": "unsure",
     "read": "good", "refused": "bad", "read, some rows refused": "unsure",
     "failed": "bad", "warned": "unsure",
     "held": "good", "degraded": "bad",
@@ -80,6 +80,8 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     method: list[str] = field(default_factory=list)
     provenance: dict[str, str] = field(default_factory=dict)
+    first: list[ReportTable] = field(default_factory=list)
+    """Tables above the charts."""
 
 
 def write_report(folder: Path, report: Report) -> None:
@@ -107,7 +109,7 @@ def _as_json(report: Report) -> bytes:
     for picture in content["pictures"]:
         del picture["svg"]
         picture["numbers"] = _thinned(picture["numbers"])
-    for table in content["tables"]:
+    for table in [*content["first"], *content["tables"]]:
         table["rows"] = [[_without_pictures(cell) for cell in row] for row in table["rows"]]
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode()
 

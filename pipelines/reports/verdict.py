@@ -12,7 +12,7 @@ from pipelines.reports.frame import Picture, Report, ReportTable, Section, pictu
 from pipelines.wording import clipped, signed, value
 
 if TYPE_CHECKING:
-    from pipelines.gates.verdict import Verdict
+    from pipelines.gates.verdict import RuleVerdict, Verdict
 
 SHOWN = 15
 TEXT = 200
@@ -43,8 +43,11 @@ def markdown(verdict: "Verdict", measures: Rows) -> str:
     """The verdict as Markdown, for a pull request."""
     lines = [f"**{verdict.sentence}**", ""]
     lines += [f"> {warning}\n" for warning in verdict.warnings]
+    lines += [f"> {_escaped(waiver)}\n" for waiver in verdict.waivers]
     lines += [f"| rule of {verdict.gate_file} | severity | verdict |", "|---|---|---|"]
-    lines += [f"| {rule.name} | {rule.severity} | {_escaped(rule.sentence)} |" for rule in verdict.rules]
+    lines += [
+        f"| {rule.name} | {'waived' if rule.waived else rule.severity} | {_escaped(rule.sentence)} |" for rule in verdict.rules
+    ]
     lines.append("")
     if measures:
         lines += ["| measure | champion | challenger | difference |", "|---|---:|---:|---:|"]
@@ -83,7 +86,7 @@ def verdict_report(
 ) -> Report:
     """The report of a verdict; without a comparison it has no charts and no tables."""
     pictures = [_interval(verdict), _waterfall(verdict, queries)] if measures and verdict.low is not None else []
-    tables = [_rules(verdict), *([_measures(measures), *_queries(verdict, queries, documents)] if measures else [])]
+    tables = [_measures(measures), *_queries(verdict, queries, documents)] if measures else []
     pictures += [picture for section in sections for picture in section.pictures]
     tables += [table for section in sections for table in section.tables]
     title = f"verdict on release {verdict.release[:8]}"
@@ -94,9 +97,10 @@ def verdict_report(
         verdict.sentence,
         pictures,
         tables,
-        [*verdict.warnings, *(line for section in sections for line in section.warnings)],
+        [*verdict.waivers, *verdict.warnings, *(line for section in sections for line in section.warnings)],
         [*_method(verdict), *(line for section in sections for line in section.method)],
         _ids(verdict),
+        [_rules(verdict)],
     )
 
 
@@ -119,6 +123,10 @@ def _waterfall(verdict: "Verdict", queries: Rows) -> Picture:
     return Picture("Each query", caption, charts.waterfall(values, f"difference in {verdict.measure}"), values)
 
 
+def _severity(rule: "RuleVerdict") -> str:
+    return "waived" if rule.waived else rule.severity
+
+
 def _rules(verdict: "Verdict") -> ReportTable:
     """A row for each rule of the gate file, so that the one that decided is seen at once."""
     columns: list[tuple[str, Any]] = [
@@ -133,7 +141,7 @@ def _rules(verdict: "Verdict") -> ReportTable:
             rule.difference,
             (rule.low, rule.high),
             "" if rule.margin is None else f"{rule.margin:g}",
-            rule.severity,
+            _severity(rule),
             rule.next,
         ]
         for rule in verdict.rules

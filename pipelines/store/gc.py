@@ -1,7 +1,8 @@
 """Garbage collection: what no release needs any more, and its removal beside commits that run at the same time.
 
-Live are the releases that the journal routes to or routed to within the retention time, the last three champions and the one
-that a rollback returns to, their verdicts, every artifact younger than the retention time, and the inputs of all of these.
+Live are the releases that the journal routes to or routed to within the retention time, the last three champions, the one that
+a rollback returns to and the anchor, their verdicts, every artifact younger than the retention time, and the inputs of all of
+these.
 
 Garbage is moved to `trash/<second>/` first; a later run deletes it from there. A commit checks, after it has written its
 manifest, that its files are there, and stores again what is missing. A run of gc checks, after it has moved files, whether a
@@ -19,6 +20,7 @@ from pipelines.store.artifacts import Artifact, committed, load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Listed, Store
 from pipelines.store.recipes import KINDS, blob_path
+from pipelines.store.releases import anchor_id
 
 TRASH = "trash"
 CHAMPIONS = 3
@@ -69,7 +71,7 @@ def live(known: dict[str, Artifact], journal: Journal, since: float) -> set[str]
     Args:
         since: seconds since 1970; what is younger stays.
     """
-    roots = {*_last(journal.champions()), journal.routing.challenger, journal.previous_champion()}
+    roots = {*_last(journal.champions()), journal.routing.challenger, journal.previous_champion(), anchor_id(journal)}
     for entry in journal.entries:
         if seconds(entry.at) >= since:
             roots |= {entry.to, entry.from_, entry.verdict, entry.routing.champion, entry.routing.challenger}

@@ -173,10 +173,10 @@ class Journal:
                 served.append(champion)
         return served
 
-    def previous_champion(self) -> str | None:
-        """The release that a rollback returns to: the champion before the present one, without those that were rolled back.
+    def standing_champions(self) -> list[str]:
+        """The champions without those that were rolled back, oldest first; the last one is the present champion.
 
-        A release that a rollback left or skipped is no candidate until it becomes champion again.
+        A release that a rollback left or skipped stands again once it becomes champion again.
         """
         line: list[str] = []
         for entry in self._of("champion"):
@@ -186,6 +186,11 @@ class Journal:
                 place = line.index(entry.to)
                 del line[place : None if entry.action == "rollback" else place + 1]
             line.append(entry.to)
+        return line
+
+    def previous_champion(self) -> str | None:
+        """The release that a rollback returns to: the standing champion before the present one."""
+        line = self.standing_champions()
         return line[-2] if len(line) > 1 else None
 
     def deployment(self) -> Entry | None:

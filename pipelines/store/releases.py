@@ -39,3 +39,29 @@ def champion_release(journal: Journal, *, missing_ok: bool = False) -> Artifact 
     if champion is None:
         return None
     return (find if missing_ok else load_exactly)(journal.store, "release", champion)
+
+
+def anchor_id(journal: Journal) -> str:
+    """The anchor: the last standing champion that was better than the one before it beyond chance, else the first.
+
+    The journal names it by the verdict of each promotion, so no entry and no other file can say something else. A champion that
+    was rolled back, or whose release is no longer in the store, is no anchor.
+
+    Returns:
+        The id of a release; empty before the first deployment.
+    """
+    standing = [release for release in journal.standing_champions() if find(journal.store, "release", release)]
+    return next((release for release in reversed(standing) if _was_better(journal, release)), standing[0] if standing else "")
+
+
+def _was_better(journal: Journal, release: str) -> bool:
+    """Whether the verdict of a release's promotion passed with a lower bound above 0."""
+    promotion = journal.latest("promote", to=release)
+    verdict = find(journal.store, "verdict", promotion.verdict) if promotion and promotion.verdict else None
+    if verdict is None or "verdict.json" not in verdict.manifest.files:
+        return False
+    try:
+        said = verdict.json("verdict.json")
+    except InputError:  # damaged: it can't show that the release was better
+        return False
+    return said.get("outcome") == "passed" and bool(said.get("champion")) and (said.get("low") or 0) > 0

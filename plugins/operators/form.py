@@ -7,6 +7,11 @@ from airflow.sdk import Param
 from pipelines.contract import Params, Tuning
 
 Model = type[Params] | type[Tuning]
+BY_TASKS = (
+    *("release", "evaluation", "anchor", "robustness", "other_robustness"),
+    *("lexical", "known_queries", "recommender", "stages"),
+)
+"""Params of evaluate_release that earlier tasks give, so that its form does not ask for them."""
 
 
 def form(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, Param]:

@@ -11,7 +11,7 @@ from pipelines.store.artifacts import Artifact, load, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
-from pipelines.store.releases import champion_release, resolve
+from pipelines.store.releases import anchor_id, champion_release, resolve
 
 VERSION = 3
 
@@ -35,6 +35,8 @@ class EvaluateResult(Result):
     release: str
     champion: str
     """The release that is compared with; empty: none."""
+    anchor: str
+    """The anchor's evaluation on the same queries; empty: the anchor is compared with already, or there is none."""
     ndcg_at_10: float | None
     """Mean nDCG@10 with its interval; none: no query was judged."""
     low: float | None
@@ -43,12 +45,14 @@ class EvaluateResult(Result):
 
 
 def evaluate(params: EvaluateParams) -> EvaluateResult:
-    """Measure a release on judged queries, and the champion on the same ones."""
+    """Measure a release on judged queries, and champion and anchor on the same ones."""
     store = open_store()
     release = load(store, "release", params.release)
     corpus = load(store, "corpus", params.corpus or release.inputs["corpus"])
     champion = _baseline_release(store, params.baseline)
     baseline = _evaluation(champion, corpus, params) if champion and champion.id != release.id else None
+    anchor = _anchor(store, params.baseline, {release.id, champion.id if champion else ""})
+    anchored = _evaluation(anchor, corpus, params) if anchor else None
     evaluation = _evaluation(release, corpus, params)
     ndcg = evaluation.facts["measures"]["nDCG@10"]
     log().info("evaluated", release=release.id, queries=evaluation.facts["queries"], ndcg_at_10=ndcg["mean"])
@@ -57,10 +61,11 @@ def evaluate(params: EvaluateParams) -> EvaluateResult:
         baseline=baseline.id if baseline else "",
         release=release.id,
         champion=champion.id if champion else "",
+        anchor=anchored.id if anchored else "",
         ndcg_at_10=ndcg["mean"],
         low=ndcg["low"],
         high=ndcg["high"],
-        found=evaluation.found and (baseline is None or baseline.found),
+        found=all(one.found for one in (evaluation, baseline, anchored) if one),
     )
 
 
@@ -70,6 +75,12 @@ def _baseline_release(store: Store, baseline: str) -> Artifact | None:
         return None
     journal = Journal(store)
     return champion_release(journal) if baseline in ("", "champion") else resolve(journal, baseline)
+
+
+def _anchor(store: Store, baseline: str, measured: set[str]) -> Artifact | None:
+    """The release that no challenger may fall below; None where it is measured already, or nothing is compared."""
+    anchor = anchor_id(Journal(store)) if baseline != "none" else ""
+    return load(store, "release", anchor) if anchor and anchor not in measured else None
 
 
 def _evaluation(release: Artifact, corpus: Artifact, params: EvaluateParams) -> Artifact:

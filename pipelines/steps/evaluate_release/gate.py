@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from pipelines.contract import Added, Params, Result
-from pipelines.errors import InputError
 from pipelines.gates.files import DEFAULT, gate_file_names
 from pipelines.logs import log
 from pipelines.store.artifacts import Artifact, find, load, produce
@@ -30,6 +29,9 @@ ROBUSTNESS = ("robustness", "other_robustness")
 class GateParams(Params):
     evaluation: str = Field(description="Evaluation id of the challenger")
     baseline: str = Field("", description="Evaluation id of the champion on the same queries; empty: there is none")
+    anchor: Annotated[str, Added()] = Field(
+        "", description="Evaluation id of the anchor on the same queries; empty: it is the champion, or there is none"
+    )
     gate_file: Annotated[str, Added()] = Field(
         DEFAULT,
         description="Rules: the name of a shipped gate file, or a path",
@@ -59,6 +61,8 @@ class GateResult(Result):
     champion: str
     outcome: Literal["passed", "rejected", "undecided", "not comparable", "not run"]
     passed: bool
+    asks: bool
+    """Whether a person is asked, since the rules can't decide."""
     sentence: str
     margin: float
     note: str
@@ -68,47 +72,45 @@ class GateResult(Result):
 def gate(params: GateParams) -> GateResult:
     """Decide whether a challenger may follow the champion: passed, rejected, undecided, not comparable or not run."""
     from pipelines.evaluation.record import Evaluation
-    from pipelines.evaluation.robustness import robustness_of
-    from pipelines.gates.evidence import Evidence, evidence_of
+    from pipelines.gates.evidence import gathered
 
     gate_file = _gate_file(params)
     store = open_store()
     evaluation = Evaluation(load(store, "evaluation", params.evaluation))
-    baseline = Evaluation(load(store, "evaluation", params.baseline)) if params.baseline else None
-    champion = Journal(store).routing.champion or ""
-    if baseline is None and champion not in ("", evaluation.release):
-        raise InputError(
-            f"evaluation {evaluation.id} without a baseline while {champion} is champion",
-            "the champion's evaluation on the same queries",
-            f"run `python -m pipelines evaluate --release {evaluation.release}` and pass both ids it gives",
-        )
+    baseline, anchor = (
+        Evaluation(load(store, "evaluation", name)) if name else None for name in (params.baseline, params.anchor)
+    )
+    journal = Journal(store)
+    champion = journal.routing.champion or ""
     made = {kind: load(store, kind, getattr(params, kind)) for kind in EVIDENCE if getattr(params, kind)}
     inputs = {"release": evaluation.release, "evaluation": evaluation.id} | ({"baseline": baseline.id} if baseline else {})
-    inputs |= {kind: artifact.id for kind, artifact in made.items()}
-    inputs |= {name: artifact for name in ROBUSTNESS if (artifact := getattr(params, name))}
-    unnamed = {"evaluation", "baseline", "gate_file", *EVIDENCE, *ROBUSTNESS}
+    robust = {name: getattr(params, name) for name in ROBUSTNESS if getattr(params, name)}
+    inputs |= robust | {kind: artifact.id for kind, artifact in made.items()}
+    unnamed = {"evaluation", "baseline", "anchor", "gate_file", *EVIDENCE, *ROBUSTNESS}
     semantic = params.recipe_params(unnamed) | {"champion": champion}
-    evidence = Evidence(
-        evaluation,
-        champion,
-        None if evaluation.release == champion else baseline,
-        robustness=robustness_of(store, params.robustness, evaluation),
-        champion_robustness=robustness_of(store, params.other_robustness, baseline),
-        **evidence_of(made),
-    )
-    verdict = _earlier(store, inputs, semantic, params) or produce(
-        store,
-        Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params={**semantic, "rules": gate_file.digest}),
-        lambda folder: _judge(gate_file, evidence, folder),
-    )
-    log().info("verdict", id=verdict.id, **verdict.facts)
-    outcome, sentence = verdict.facts["outcome"], verdict.facts["sentence"]
+    verdict = _earlier(store, inputs, semantic, params)
+    if verdict is None:
+        evidence = gathered(journal, evaluation, baseline, anchor, made, robust)
+        ruled = {"rules": gate_file.digest, "anchor": evidence.anchor_release, "judged_before": evidence.judged_before}
+        ruled |= {"waivers": [waiver.entry for waiver in evidence.waivers]} if evidence.waivers else {}
+        inputs |= {"anchor": anchor.id} if anchor else {}
+        recipe = Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params=semantic | ruled)
+        verdict = produce(store, recipe, lambda folder: _judge(gate_file, evidence, folder))
+    return _result(verdict)
+
+
+def _result(verdict: Artifact) -> GateResult:
+    said = {key: verdict.facts[key] for key in ("outcome", "sentence", "release", "champion")}
+    log().info("verdict", id=verdict.id, **said)
+    body = verdict.json("verdict.json")
+    outcome, sentence = said["outcome"], said["sentence"]
     return GateResult(
         verdict=verdict.id,
         passed=outcome == "passed",
-        margin=verdict.json("verdict.json")["margin"],
+        asks=bool(body.get("asks")),
+        margin=body["margin"],
         note=f"{outcome.upper()}: {sentence.removeprefix(f'{outcome}: ')}",
-        **verdict.facts,
+        **said,
     )
 
 
@@ -132,6 +134,7 @@ def _earlier(store: Store, inputs: dict[str, str], semantic: dict[str, Any], par
 def _judge(gate_file: "GateFile", evidence: "Evidence", folder: Path) -> dict[str, Any]:
     from pipelines.gates.changes import changed_parts
     from pipelines.gates.judging import judge
+    from pipelines.gates.pool_file import POOL_FILE, write_informative_pool
     from pipelines.reports.evidence import evidence_sections
     from pipelines.reports.verdict import write_verdict
 
@@ -139,4 +142,6 @@ def _judge(gate_file: "GateFile", evidence: "Evidence", folder: Path) -> dict[st
     verdict, table, differences = judge(gate_file, evidence, changed_parts(evidence.evaluation, baseline))
     documents = baseline.documents() | evidence.evaluation.documents() if baseline and differences else {}
     write_verdict(folder, verdict, table, differences, documents, evidence_sections(gate_file, evidence))
-    return {key: getattr(verdict, key) for key in ("outcome", "sentence", "release", "champion")}
+    if any(rule.outcome == "not comparable" for rule in verdict.rules):
+        write_informative_pool(folder / POOL_FILE, evidence)
+    return {key: getattr(verdict, key) for key in ("outcome", "sentence", "release", "champion", "queries_digest")}

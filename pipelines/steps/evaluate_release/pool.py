@@ -9,7 +9,7 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.settings import settings
-from pipelines.store.artifacts import Artifact, load_exactly
+from pipelines.store.artifacts import Artifact, load, load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.releases import resolve
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pipelines.corpus.documents import Document
 
 VERSION = 1
-CELL = 30_000
-"""Characters of a document's text: Excel puts what is beyond 32,767 into another cell."""
 
 
 class PoolParams(Params):
@@ -31,6 +29,7 @@ class PoolParams(Params):
     )
     most_queries: int = Field(50, ge=1, le=100_000, description="How many queries")
     depth: int = Field(10, ge=1, le=1000, description="Documents taken of each ranking")
+    verdict: str = Field("", description="Verdict that can't compare: the documents it names, most informative first")
     judged: bool = Field(False, description="Also the pairs that are judged already")
 
 
@@ -50,10 +49,13 @@ def pool(params: PoolParams) -> PoolResult:
     """Write a CSV of documents to judge: for each query the best of a release, of BM25 and of a second release, in no order."""
     from pipelines.collections import POOL, write_safe_csv
     from pipelines.gates.pool import human_qrels, pool_queries
+    from pipelines.gates.pool_file import CELL
     from pipelines.wording import clipped
 
     store = open_store()
     path = _free_path(params.file)
+    if params.verdict:
+        return _of_verdict(store, params.verdict, path)
     journal = Journal(store)
     releases = [resolve(journal, name) for name in (params.release, params.second) if name]
     corpus = _one_corpus(store, releases)
@@ -78,6 +80,33 @@ def pool(params: PoolParams) -> PoolResult:
         queries=len({query for query, _ in unjudged}),
         pairs=len(unjudged),
         judged_before=len(pairs) - len(unjudged),
+    )
+
+
+def _of_verdict(store: Store, name: str, path: Path) -> PoolResult:
+    """Write the pool of a verdict, as it is stored."""
+    import csv
+
+    from pipelines.gates.pool_file import POOL_FILE
+
+    verdict = load(store, "verdict", name)
+    if POOL_FILE not in verdict.manifest.files:
+        given = f"--verdict {verdict.id}: {verdict.facts['sentence']}"
+        raise InputError(given, "a verdict with a rule that is not comparable", "leave out --verdict to pool rankings")
+    body = verdict.path(POOL_FILE).read_bytes()
+    with path.open("xb") as file:
+        file.write(body)
+    rows = list(csv.DictReader(body.decode("utf-8-sig").splitlines(keepends=True)))
+    log().info(f"fill in the column grade (0: not relevant), then: ingest … --qrels {path}", pairs=len(rows))
+    said = verdict.json("verdict.json")
+    return PoolResult(
+        file=str(path),
+        corpus=said["corpus"],
+        release=said["release"],
+        second=said["champion"],
+        queries=len({row["query_id"] for row in rows}),
+        pairs=len(rows),
+        judged_before=0,
     )
 
 

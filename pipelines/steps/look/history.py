@@ -8,6 +8,7 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import open_store
+from pipelines.store.releases import anchor_id
 
 VERSION = 1
 
@@ -20,18 +21,22 @@ class HistoryParams(Params):
 class HistoryResult(Result):
     champion: str
     challenger: str
+    anchor: str
+    """Today's: the last champion that was better than the one before it beyond chance, or the first."""
     entry: int
     entries: list[str]
 
 
 def history(params: HistoryParams) -> HistoryResult:
     """Show the journal, and which release serves now or served at a time."""
-    entries = _until(Journal(open_store()).entries, params.at)
+    journal = Journal(open_store())
+    entries = _until(journal.entries, params.at)
     _print_table(entries[-params.limit :])
     last = entries[-1] if entries else None
     return HistoryResult(
         champion=(last and last.routing.champion) or "",
         challenger=(last and last.routing.challenger) or "",
+        anchor=anchor_id(journal),
         entry=last.n if last else 0,
         entries=[_line(entry) for entry in entries[-params.limit :]],
     )

@@ -23,7 +23,8 @@ class PromoteParams(Params):
     why: str = Field("", description="Reason for the journal; empty: the verdict's sentence")
     who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
     again: bool = Field(False, description="Promote a release although it was rolled back before")
-    waive: bool = Field(False, description="Promote without judgments, where the verdict is 'not run'; needs who and why")
+    waive: bool = Field(False, description="Promote although the rules could not decide; needs who and why")
+    until: str = Field("", description="Last day of a waiver, such as 2026-12-31; empty: 30 days from today")
 
 
 class PromoteResult(Result):
@@ -40,21 +41,24 @@ def promote(params: PromoteParams) -> PromoteResult:
     """Make a release the challenger, if its verdict passed against the champion of today."""
     from pipelines.deployment.resume import promotion_start
     from pipelines.gates.verdict import check_queries
-    from pipelines.gates.waivers import Waiver, read_allowed
+    from pipelines.gates.waivers import PROMOTED, Waiver, last_day, read_allowed, timed, waivers_in_force
     from pipelines.projections.mlflow import project
     from pipelines.retrieval.release import stored_parts
 
     store = open_store()
     artifact = load(store, "verdict", params.verdict)
-    verdict = read_allowed(artifact, Waiver(params.who or settings().user, params.why) if params.waive else None)
     journal = Journal(store)
+    waived = any(journal.entries[waiver.entry - 1].verdict == artifact.id for waiver in waivers_in_force(journal))
+    verdict = read_allowed(artifact, Waiver(params.who or settings().user, params.why) if params.waive else None, waived)
     case, entry = promotion_start(journal, verdict.release, artifact.id)
     if entry is None:
         _check_champion(journal, verdict, artifact.id)
         _check_not_rolled_back(journal, verdict.release, params.again)
         check_queries(verdict, artifact.id, stored_parts(store, verdict.release).corpus.id)
         routing = Routing(champion=journal.routing.champion, challenger=verdict.release)
-        why = f"waived, {verdict.sentence}: {params.why}" if params.waive else params.why or verdict.sentence
+        why = params.why or verdict.sentence
+        if params.waive:
+            why = timed(PROMOTED + verdict.sentence, last_day(params.until), params.why)
         entry = journal.append("promote", verdict.release, why, routing, artifact.id, params.who)
         log().info("promoted", release=verdict.release, entry=entry.n, why=why)
     project(store, journal)

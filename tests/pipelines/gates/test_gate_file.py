@@ -61,7 +61,8 @@ def test_what_is_refused(changed, words):
     ("body", "words"),
     [
         (b"a: [", "expected YAML"),
-        (b"\xff\xfe\x00a", "expected YAML"),
+        (b"\x80", "expected YAML"),
+        (b"\xff\xfe\x00a", "with str; expected name, description and rules"),
         (b"[" * 5000, "expected YAML"),
         (b"", "with NoneType; expected name, description and rules"),
         (b"- 1", "with list; expected name, description and rules"),

@@ -1,0 +1,67 @@
+"""A person decides where the rules of a gate can't: the dag run waits for an answer, which has no default."""
+
+from collections.abc import Callable
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Asset, Context, Param
+from airflow.sdk.exceptions import AirflowSkipException
+
+from operators.retries import StepRetryPolicy
+from operators.step import StepOperator
+from pipelines.contract import Result
+
+REASON = Param("", type="string", title="Reason", description="For the journal, with your name; reports show it until it ends")
+
+
+def ask_where_undecided(judged: StepOperator, then: Callable[..., Result], outlets: list[Asset], emits: str) -> None:
+    """Ask a person after the task that judged, where it could not decide; a yes runs the step `then`.
+
+    Args:
+        judged: The task of the step `gate`.
+        then: A step with the params `verdict`, `who` and `why`.
+        outlets: What `then` tells of.
+        emits: The field of its result that holds the id for the events of `outlets`.
+    """
+    asked = AskWhereUndecided(gate=judged)
+    answer = {name: asked.output[name] for name in ("who", "why")} | {"verdict": judged.output["verdict"]}
+    StepOperator(step=then, step_params=answer, outlets=outlets, emits=emits)
+
+
+class AskWhereUndecided(ApprovalOperator):  # type: ignore[misc]
+    """Ask whether a release may pass; skipped, with all that follows, where the rules decided.
+
+    Args:
+        gate: The task that judged; its `asks`, `sentence` and `verdict` are read.
+    """
+
+    template_fields = (*ApprovalOperator.template_fields, "asks")
+
+    def __init__(self, *, gate: Any, task_id: str = "ask", **arguments: Any) -> None:
+        sentence, verdict = (
+            f"{{{{ ti.xcom_pull(task_ids='{gate.task_id}', key='{key}') }}}}" for key in ("sentence", "verdict")
+        )
+        body = f"{sentence}\n\n[Report of the verdict](/ratchet/reports/verdict/{verdict})"
+        subject = "May this release follow the champion although the rules could not decide?"
+        defaults = {"retries": 2, "retry_policy": StepRetryPolicy()}
+        asked = {"task_id": task_id, "subject": subject, "body": body, "params": {"why": REASON}}
+        super().__init__(**{**defaults, **asked, **arguments})
+        self.asks = gate.output["asks"]
+
+    def execute(self, context: Context) -> Any:
+        """Wait for a person.
+
+        Raises:
+            AirflowSkipException: the rules decided.
+        """
+        if not self.asks:
+            raise AirflowSkipException("the rules decided: nobody is asked")
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Pass on who answered, and why."""
+        answer = super().execute_complete(context, event)
+        user = answer["responded_by_user"] or {}
+        context["ti"].xcom_push("who", user.get("name") or user.get("id") or "airflow")
+        context["ti"].xcom_push("why", (answer["params_input"] or {}).get("why") or "approved in Airflow")
+        return answer
