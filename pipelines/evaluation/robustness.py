@@ -203,6 +203,13 @@ def differences_in_change(challenger: Robustness, champion: Robustness, perturba
     return [change - others[query] for query, change in challenger.changes(perturbation, measure).items()]
 
 
+def differences_after(challenger: Robustness, champion: Robustness, perturbation: str, measure: str) -> list[float]:
+    """By query, the measure of its copies by the challenger − by the champion."""
+    before, others = challenger.before(perturbation, measure), champion.before(perturbation, measure)
+    changes = differences_in_change(challenger, champion, perturbation, measure)
+    return [change + before[query] - others[query] for query, change in zip(before, changes, strict=True)]
+
+
 def drops(challenger: Robustness, champion: Robustness | None, measure: str, confidence: float) -> Iterator[Drop]:
     """The drop of each perturbation that was made."""
     for name, status in challenger.status.items():

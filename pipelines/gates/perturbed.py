@@ -1,13 +1,14 @@
 """The rule `comparison: perturbed`: typos and the like cost the release no more than the champion, and no more than stated.
 
 Each perturbation of the rule is judged by the difference in differences of each query. Passing all of them needs no correction
-of the level; naming some as worse does (Holm), since one of many looks worse by chance.
+of the level; naming some as worse does (Holm), since one of many looks worse by chance. A release that ranks the copies better
+than the champion does, beyond chance, passes whatever they cost: it had more to lose.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.evaluation.robustness import Robustness, differences_in_change
+from pipelines.evaluation.robustness import Robustness, differences_after, differences_in_change
 from pipelines.gates.champion import name_of
 from pipelines.gates.evidence import Evidence, verdict_of
 from pipelines.gates.gate_file import Rule
@@ -111,13 +112,19 @@ def _beside(rule: Rule, evidence: Evidence, ours: Robustness, theirs: Robustness
         estimate = interval(values, rule.level, least=-2, most=2)
         assert estimate.low is not None
         outcome: Outcome = "rejected" if name in worse else "passed"
-        if name not in worse and estimate.low <= 0:
+        copies = interval(differences_after(ours, theirs, name, rule.measure), rule.level)
+        assert copies.low is not None
+        better = copies.low > 0
+        if better:
+            outcome = "passed"
+        elif name not in worse and estimate.low <= 0:
             check_margin(values, test)
             outcome = "passed" if estimate.low > -rule.margin else "undecided"
         costs = (sum(one.changes(name, rule.measure).values()) / len(values) for one in (ours, theirs))
         reason = (
             f"{_words(name)} costs {rule.measure} {' where it costs '.join(signed(cost) for cost in costs)} in {against},"
             f" a difference of {_bounds(estimate)} over {estimate.n:,} queries"
+            f"{f'; the copies themselves rank better by {_bounds(copies)}' if better else ''}"
         )
         missing = queries_missing(estimate, test) if outcome == "undecided" else 0
         judged.append(Judged(name, outcome, estimate, reason, missing))

@@ -12,8 +12,11 @@ from pipelines.corpus.documents import Document, Query
 from pipelines.errors import InputError
 from pipelines.evaluation.exposure import compare_exposure
 from pipelines.evaluation.record import Evaluation
+from pipelines.evaluation.robustness import Robustness
 from pipelines.evaluation.segments import compare_segments, document_values, segments_of
-from pipelines.gates.gate_file import parse_gate_file
+from pipelines.gates import perturbed
+from pipelines.gates.evidence import Evidence
+from pipelines.gates.gate_file import Rule, parse_gate_file
 from pipelines.gates.perturbed import named_worse
 from pipelines.retrieval.run import read_run
 from pipelines.store.artifacts import load
@@ -215,6 +218,31 @@ def test_perturbations_are_judged_beside_the_champion(pair, tmp_path):
     assert tested["outcome"] == "passed"
     assert tested["sentence"].startswith("passed: casing costs nDCG@10 0.000 where it costs 0.000 in champion ")
     assert {"Robustness to reformulation", "Examples of reformulations"} <= {table["title"] for table in report["tables"]}
+
+
+def made_up(after: float, before: float) -> Robustness:
+    """Forty queries whose copies have a measure around `after`."""
+    rows = [
+        {
+            "perturbation": "typo", "query": f"q{number:02}", "original": "a", "text": "b",
+            "before": {"nDCG@10": before}, "after": {"nDCG@10": after + 0.01 * (-1) ** number},
+        }
+        for number in range(40)
+    ]  # fmt: skip
+    return Robustness("release", "copies", {"typo": {"status": "made", "queries": 40, "copies": 40}}, rows)
+
+
+@pytest.mark.parametrize(("after", "outcome"), [(0.45, "passed"), (0.30, "rejected")])
+def test_a_release_that_ranks_the_copies_better_had_more_to_lose(pair, after, outcome):
+    """Both lose 0.2 and more beside a champion that loses 0.1; one of them still ranks the copies better than the champion."""
+    rule = Rule(name="typed", comparison="perturbed", perturbations=["typo"], margin=0.05)
+    evidence = Evidence(
+        evaluation(pair.broken), "", evaluation(pair.good),
+        robustness=made_up(after, 0.7), champion_robustness=made_up(0.35, 0.45),
+    )  # fmt: skip
+    found = perturbed.judge(rule, evidence)
+    assert found.outcome == outcome, found.sentence
+    assert ("the copies themselves rank better by +0.100" in found.sentence) == (outcome == "passed")
 
 
 def test_a_drop_beyond_the_stated_is_refused_whatever_the_champion_loses(pair, tmp_path):
