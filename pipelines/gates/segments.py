@@ -64,20 +64,33 @@ def judge(rule: Rule, evidence: Evidence) -> RuleVerdict:
 
 
 def _by_margin(rule: Rule, compared: SegmentComparison) -> tuple[Outcome, SegmentDifference]:
-    worst = compared.worst
-    assert worst.difference.low is not None
-    if worst.difference.low > 0:
-        return "passed", worst
-    needed = max(compared.judged, key=lambda row: row.holds)
-    if needed.holds > rule.margin:
+    """By the segments that can detect the margin; the others are only looked at for being worse beyond chance.
+
+    Raises:
+        InputError: no segment can detect it.
+    """
+    able = _able(rule, compared)
+    if not able:
+        needed = min(compared.judged, key=lambda row: row.holds)
         least = f"{-(-needed.holds * 10_000 // 1) / 10_000:.4f}"
+        holds = needed.holds < 1  # no measure can fall by more than 1
         raise InputError(
-            f"margin {rule.margin:g} on {rule.measure} in {counted(len(compared.judged), 'segment')} by {rule.by}, too small"
-            f" for {needed.segment} with {needed.queries:,} queries",
-            f"{least} or more, which would hold",
-            f"raise the margin to {least}, or least_queries above {needed.queries:,}",
+            f"margin {rule.margin:g} on {rule.measure}, which none of {counted(len(compared.judged), 'segment')} by {rule.by}"
+            " can detect",
+            f"{least} or more, which {needed.segment} can" if holds else "segments that can detect a margin below 1",
+            f"raise the margin to {least}, or judge more queries" if holds else "judge more queries",
         )
-    return ("passed" if worst.difference.low > -rule.margin else "undecided"), worst
+    worst = min(able, key=_lower)
+    return ("passed" if _lower(worst) > -rule.margin else "undecided"), worst
+
+
+def _able(rule: Rule, compared: SegmentComparison) -> list[SegmentDifference]:
+    """The segments in which a release equal to its reference would pass the margin: by their spread, not by the difference."""
+    return [row for row in compared.judged if row.holds <= rule.margin]
+
+
+def _lower(row: SegmentDifference) -> float:
+    return -1.0 if row.difference.low is None else row.difference.low
 
 
 def _upper(row: SegmentDifference) -> float:
@@ -94,4 +107,7 @@ def _others(rule: Rule, compared: SegmentComparison, worse: int) -> str:
     gaps = f"gap {value(compared.gap('reference'))} to {value(compared.gap('release'))}"
     small = f", {len(compared.too_small):,} too small to judge" if compared.too_small else ""
     named = f"{worse:,} of {len(compared.judged):,} worse" if worse else f"{len(compared.judged):,} judged"
+    noisy = len(compared.judged) - len(_able(rule, compared))
+    if noisy and not worse:
+        named += f", {noisy:,} of them too noisy for the margin"
     return f"by {rule.by} {named}{small}, {gaps}"

@@ -148,8 +148,8 @@ def test_a_margin_that_the_segments_cannot_detect_is_not_run(pair, tmp_path):
     rule = SEGMENTS.replace("0.5", "0.001").replace("by: segment", "by: supplier").replace("10", "8")
     tested, _, _ = judged(tmp_path, rule, pair.broken, pair.good)
     assert tested["outcome"] == "not run"
-    assert "which would hold" in tested["sentence"]
-    assert "least_queries above 8" in tested["next"]
+    assert "margin 0.001 on nDCG@10, which none of 10 segments by supplier can detect" in tested["sentence"]
+    assert tested["next"] == "judge more queries", "8 queries of which one is lost can detect no margin below 1"
 
 
 def test_numbers_become_bands_of_equally_many_documents(pair):
