@@ -30,7 +30,7 @@ from tests.corpora import write_corpus
 from tests.figures import write_figures
 from tests.images.serve.server import running_server
 
-SEED, PAIRS, QUERIES, RUNS = 0, 50, 120, 15
+SEED, PAIRS, QUERIES, RUNS = 0, 50, 60, 15
 SEARCHES = 40
 LONG = 400
 """Documents of 64 tokens, for latencies."""
