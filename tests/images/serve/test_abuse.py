@@ -246,7 +246,7 @@ def test_who_does_not_read_is_not_waited_for():
         server.should_exit = True
         serving.result(15)
     assert ended
-    assert ended[0] >= 2 * REQUEST_S * 0.8
+    assert 2 * REQUEST_S * 0.8 <= ended[0] < 10, "the server ended it, not the client after 15 s"
 
 
 def test_requests_that_do_not_wait_for_answers_get_one(bounded):

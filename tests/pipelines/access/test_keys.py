@@ -25,7 +25,10 @@ def test_a_key_is_found_by_its_text_alone_and_only_its_hash_is_kept(store, home)
     key, text = log.make("ann", SEARCH, 30, "a test")
     assert KEY.fullmatch(text)
     assert find(KeyLog(store).keys, text) == key
+    another = text[:-1] + ("A" if text[-1] != "A" else "B")
+    assert KEY.fullmatch(another), "the id of a key with another secret"
     for wrong in (
+        another,
         text[:-1],
         text + "x",
         text.upper(),
