@@ -32,10 +32,10 @@ SLEEPING = """
 import random, sys, time
 from pipelines.retrieval.release import Release
 draws, plain = random.Random({seed}), Release.rank_stages
-def rank_stages(self, *given):
+def rank_stages(self, *given, **named):
     if draws.random() < 1 / {one_in}:
         time.sleep({seconds})
-    return plain(self, *given)
+    return plain(self, *given, **named)
 Release.rank_stages = rank_stages
 from images.serve.__main__ import main
 sys.exit(main([]))

@@ -8,7 +8,7 @@ from pipelines.contract import Params, Tuning
 
 Model = type[Params] | type[Tuning]
 BY_TASKS = (
-    *("release", "evaluation", "anchor", "robustness", "other_robustness"),
+    *("release", "evaluation", "anchor", "robustness", "other_robustness", "latency"),
     *("lexical", "known_queries", "recommender", "stages"),
 )
 """Params of evaluate_release that earlier tasks give, so that its form does not ask for them."""
