@@ -15,6 +15,7 @@ Airflow variable `analyze_experiment_folder`; without one the run is skipped. Lo
 
 from airflow.sdk import DAG
 from operators.form import form
+from operators.schedules import DAILY
 from operators.step import StepOperator
 
 from pipelines.steps.analyze_experiment.analyze import AnalyzeParams, AnalyzeTuning, analyze
@@ -22,7 +23,7 @@ from pipelines.steps.analyze_experiment.find_experiments import FindExperimentsP
 
 with DAG(
     "analyze_experiment",
-    schedule="@daily",
+    schedule=DAILY,
     catchup=False,
     max_active_runs=1,
     tags=["experiments"],

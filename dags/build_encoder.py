@@ -14,9 +14,10 @@ is not better on dev queries ends the run early. Runs weekly, by hand, or when s
 - Never judge test queries anew until the tuned encoder wins: it would be tuned on them by hand.
 """
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+from airflow.sdk import DAG, AssetOrTimeSchedule
 from operators.assets import INDEX, JUDGMENTS
 from operators.form import answer_or_event, answers, form
+from operators.schedules import WEEKLY
 from operators.step import StepOperator
 
 from pipelines.settings import settings
@@ -28,7 +29,7 @@ from pipelines.steps.refresh_embeddings.plan import PlanTuning, plan
 
 with DAG(
     "build_encoder",
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("@weekly", timezone="UTC"), assets=[JUDGMENTS]),
+    schedule=AssetOrTimeSchedule(timetable=WEEKLY, assets=[JUDGMENTS]),
     catchup=False,
     max_active_runs=1,
     tags=["encoder", "embeddings", "index"],

@@ -16,9 +16,10 @@ policy says rebuild, or by hand with other options.
 - Never widen `margin` or lower `confidence` to turn a verdict.
 """
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+from airflow.sdk import DAG, AssetOrTimeSchedule
 from operators.assets import REBUILD, VERDICT
 from operators.form import answers, form
+from operators.schedules import WEEKLY
 from operators.step import StepOperator
 
 from pipelines.steps.build_recommender.train_recommender import TrainRecommenderParams, train_recommender
@@ -29,7 +30,7 @@ from pipelines.steps.evaluate_release.gate import GateParams, gate
 
 with DAG(
     "build_recommender",
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("@weekly", timezone="UTC"), assets=[REBUILD]),
+    schedule=AssetOrTimeSchedule(timetable=WEEKLY, assets=[REBUILD]),
     catchup=False,
     max_active_runs=1,
     tags=["recommender", "release", "verdict"],

@@ -15,9 +15,10 @@ hand, or when somebody posts an event of the asset `judgments`.
 - Clearing is safe: what was done before is found. Never widen `margin` or lower `confidence` to turn a verdict.
 """
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+from airflow.sdk import DAG, AssetOrTimeSchedule
 from operators.assets import JUDGMENTS, VERDICT
 from operators.form import answers, form
+from operators.schedules import WEEKLY
 from operators.step import StepOperator
 
 from pipelines.settings import settings
@@ -36,7 +37,7 @@ OTHERS = (
 
 with DAG(
     "build_reranker",
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("@weekly", timezone="UTC"), assets=[JUDGMENTS]),
+    schedule=AssetOrTimeSchedule(timetable=WEEKLY, assets=[JUDGMENTS]),
     catchup=False,
     max_active_runs=1,
     tags=["reranker", "release", "verdict"],

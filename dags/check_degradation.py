@@ -17,6 +17,7 @@ from airflow.sdk import DAG
 from operators.assets import CORPUS, REBUILD, ROLLBACK
 from operators.form import answers, form
 from operators.paging import pager
+from operators.schedules import DAILY
 from operators.step import StepOperator
 
 from pipelines.steps.check_degradation.find_champion import FindChampionParams, find_champion
@@ -26,7 +27,7 @@ from pipelines.steps.evaluate_release.evaluate import evaluate
 
 with DAG(
     "check_degradation",
-    schedule="@daily",
+    schedule=DAILY,
     catchup=False,
     max_active_runs=1,
     tags=["release", "evaluation"],

@@ -15,7 +15,7 @@ SKIPPED, FAILED = pytest.skip.Exception, pytest.fail.Exception
 @pytest.fixture
 def bare(tmp_path):
     """The project's scripts and workflow, and a PATH that only has bash and what the test puts there."""
-    for name in ("tests/lint.py", "demo/install.sh", ".ci/run", ".github/workflows/ci.yml"):
+    for name in ("tests/lint.py", "demo/install.sh", ".ci/run", ".ci/model", ".github/workflows/ci.yml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
     (tmp_path / "bin").mkdir()

@@ -4,8 +4,12 @@ import ast
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables.base import TimeRestriction
 
 from pipelines.settings import environment
 from tests.conftest import PROJECT
@@ -38,6 +42,18 @@ def test_the_bag_parses_without_heavy_imports(airflow_database):
     assert errors == {}
     assert heavy == []
     assert names == sorted(file.stem for file in FILES)
+
+
+def test_no_dag_runs_the_moment_that_airflow_sees_it(bag, monkeypatch):
+    moment = datetime(2026, 11, 29, 0, 1, tzinfo=UTC)  # a minute after both the daily and the weekly time
+    monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: moment)
+    planned = {dag.dag_id: decode_timetable(encode_timetable(dag.timetable)) for dag in bag.dags.values()}
+    by_the_clock = {name: timetable for name, timetable in planned.items() if timetable.can_be_scheduled}
+    assert {"build_encoder", "build_reranker", "check_degradation"} <= by_the_clock.keys()
+    for name, timetable in by_the_clock.items():
+        restriction = TimeRestriction(None, None, catchup=False)
+        first = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=restriction)
+        assert first is None or first.run_after > moment, name
 
 
 def test_every_dag_explains_itself(bag):

@@ -228,7 +228,7 @@ def test_history_says_who_served_when(releases, capsys, monkeypatch):
 
 def test_history_of_nothing(home, capsys):
     assert main(["history"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"champion": "", "challenger": "", "entry": 0, "entries": []}
+    assert json.loads(capsys.readouterr().out) == {"champion": "", "challenger": "", "anchor": "", "entry": 0, "entries": []}
 
 
 def test_history_is_readable_on_80_columns(releases, capsys, monkeypatch):
