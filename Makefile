@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ proof-spine: install-test ## Races, kill points and planted harms; writes build/
 
 proof-gate: install-test ## Simulate the gate's error rates; writes build/proof/gate.json
 	@$(RUN) -m proofs.gate
+
+proof-gates: install-test ## Error rates of a whole gate file on real pairs, creep, planted harms; ten minutes; writes build/proof/gates.json
+	@$(RUN) -m proofs.gates
 
 proof-latency: install-test ## How often a slower release is refused, by real servers; writes build/proof/latency.json
 	@$(RUN) -m proofs.gates_latency

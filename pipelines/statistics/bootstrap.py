@@ -6,10 +6,15 @@ together.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from pipelines.statistics.intervals import Floats
+
 RESAMPLES = 2000
+CHUNK = 64
+"""Samples that are drawn at once."""
 
 
 def paired_ratio_of_means(
@@ -39,3 +44,27 @@ def paired_ratio_of_means(
     tail = round((1 - confidence) / 2, 12)  # 1 - 0.95 is not quite 0.05
     low, high = np.quantile(above[below > 0] / below[below > 0], [tail, 1 - tail])
     return float(pairs[0].sum() / pairs[1].sum()), float(low), float(high)
+
+
+def resampled_means(values: Floats, resamples: int = 10_000, seed: int = 0) -> Floats:
+    """The mean of each of many samples, drawn with replacement.
+
+    Args:
+        values: one for each query, float64, shape (n,) with n of at least 1.
+        resamples: how many samples.
+        seed: of the draws.
+
+    Returns:
+        float64, shape (resamples,).
+
+    >>> means = resampled_means(np.array([0.0, 1.0, 1.0, 0.0]))
+    >>> means.shape, round(float(means.mean()), 2), round(float(means.std()), 2)
+    ((10000,), 0.5, 0.25)
+    """
+    random, count = np.random.default_rng(seed), len(values)
+    index: type[np.unsignedinteger[Any]] = np.uint16 if count <= 2**16 else np.uint32
+    means = np.empty(resamples)
+    for start in range(0, resamples, CHUNK):  # so that the draws fit into a processor's cache
+        drawn = random.integers(0, count, (min(CHUNK, resamples - start), count), dtype=index)
+        means[start : start + CHUNK] = values[drawn].mean(1)
+    return means
