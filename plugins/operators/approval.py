@@ -5,6 +5,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, Context, Param
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowSkipException
 
 from operators.retries import StepRetryPolicy
@@ -44,8 +45,9 @@ class AskWhereUndecided(ApprovalOperator):  # type: ignore[misc]
         body = f"{sentence}\n\n[Report of the verdict](/ratchet/reports/verdict/{verdict})"
         subject = "May this release follow the champion although the rules could not decide?"
         defaults = {"retries": 2, "retry_policy": StepRetryPolicy()}
-        asked = {"task_id": task_id, "subject": subject, "body": body, "params": {"why": REASON}}
+        asked = {"task_id": task_id, "subject": subject, "body": body}
         super().__init__(**{**defaults, **asked, **arguments})
+        self.params = ParamsDict({"why": REASON})  # as an argument it is lost among the params of a DAG that has some
         self.asks = gate.output["asks"]
 
     def execute(self, context: Context) -> Any:

@@ -26,7 +26,7 @@ def task():
 
     from pipelines.steps.evaluate_release.gate import gate
 
-    with DAG("asking", schedule=None):
+    with DAG("asking", schedule=None, params={"index": ""}):
         judged = StepOperator(step=gate, step_params={"evaluation": "abcd"})
         return AskWhereUndecided(gate=judged)
 
@@ -36,6 +36,7 @@ def test_what_it_asks_has_the_sentence_and_the_evidence(task):
     assert "/ratchet/reports/verdict/{{ ti.xcom_pull(task_ids='gate', key='verdict') }}" in task.body
     assert task.defaults is None, "no answer is the answer of nobody"
     assert task.options == ["Approve", "Reject"]
+    assert list(task.serialized_params) == ["why"], "the form asks for a reason"
 
 
 def test_nobody_is_asked_where_the_rules_decided(task):
