@@ -103,12 +103,37 @@ def test_what_can_not_be_judged_costs_no_work(run_block, checkout):
         refused = run_block(block, GATE="bad.yaml")
         assert refused.returncode == 2
         assert "rule 1 (a), colour: red; expected no such key" in refused.stderr
-    assert "no such key" in (checkout / "build/model/verdict.md").read_text()
+        verdict = checkout / "build/model/verdict.md"
+        assert "no such key" in verdict.read_text(), "also where no command after this one is run"
+        verdict.unlink()
     assert run_block(JUDGE, COLLECTION="--folder nowhere").returncode == 2
     said = (checkout / "build/model/verdict.md").read_text()
     assert said.startswith("**not judged** (exit code 2): error: given "), "the verdict of the last change must not stay"
     unknown = subprocess.run([".ci/model", "deploy"], cwd=checkout, capture_output=True, text=True, check=False)
     assert (unknown.returncode, "given deploy; expected build or judge" in unknown.stderr) == (2, True)
+
+
+def test_a_store_that_can_not_be_read_gets_no_champion(run_block, checkout, home):
+    """It may have one. `git` has no such commit here, so that a champion that is made all the same ends with its code."""
+    store = home / "store"
+    (store / "journal").mkdir()
+    (store / "journal/00000001.json").write_text("{}")
+    assert run_block(JUDGE, BASE="HEAD").returncode == 2
+    assert (checkout / "build/model/verdict.md").read_text().startswith("**not judged** (exit code 2): error: given file://")
+    (store / "journal/00000001.json").unlink()
+    assert run_block(JUDGE, BASE="HEAD").returncode == 128
+    assert (checkout / "build/model/verdict.md").read_text().startswith("**not judged** (exit code 128): fatal: ")
+
+
+def test_the_base_of_a_change_becomes_the_champion_of_a_store_without_one(run_block, checkout, icons_folder):
+    (checkout / ".gitignore").write_text(".venv\nbuild\n")
+    commit = ["-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--message", "base"]
+    for arguments in (["init", "--quiet"], ["add", "."], commit):
+        subprocess.run(["git", *arguments], cwd=checkout, check=True)
+    judged = run_block(JUDGE, GATE="default", BASE="HEAD", COLLECTION=f"--folder {icons_folder('base', keep=first_icons)}")
+    assert judged.returncode == 0, judged.stderr[-2000:]
+    assert "is the champion already" in (checkout / "build/model/verdict.md").read_text()
+    assert not (checkout / "build/model/base").exists()
 
 
 def test_every_ci_file_calls_the_same_two_commands():
