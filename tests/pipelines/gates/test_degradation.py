@@ -18,7 +18,7 @@ class Stored:
 
     def __init__(self, values, first=0, release="r", **summary):
         self.id, self.release, self.split = "e", release, "test"
-        self.summary = {"no_relevant": {"rule": "exclude"}, "depth": 100, "corpus": "c"} | summary
+        self.summary = {"no_relevant": {"rule": "exclude"}, "depth": 100, "corpus": "c", "synthetic": 0} | summary
         self.rows = [
             {"query": f"q{first + place}", "text": "t", "release": {"nDCG@10": value}} for place, value in enumerate(values)
         ]
@@ -101,6 +101,14 @@ def test_what_can_not_be_compared(values):
             judge_degradation(Stored(values), other, policy())
     with pytest.raises(InputError, match=r"rule same on ERR@7, .*one of nDCG@10"):
         judge_degradation(Stored(values), Stored(values), policy({**RULE, "measure": "ERR@7"}))
+
+
+@pytest.mark.parametrize("queries", ["common", "all"])
+def test_queries_that_a_rule_made_are_no_judgments(values, queries):
+    """`ingest` makes them where a later corpus comes without judgments; they are easier or harder than people's."""
+    today = Stored([0.0] * 400, synthetic=400)
+    judged = judge_degradation(Stored(values), today, policy({**RULE, "queries": queries}))
+    assert (judged.outcome, judged.repairs, judged.common) == ("not run", (), 0)
 
 
 def test_the_steps_repairs_are_those_of_a_policy():
