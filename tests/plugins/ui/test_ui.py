@@ -120,6 +120,20 @@ def test_the_links_of_an_outcome_have_its_colour(api, home, browser):
     assert colours == {"champion": "rgb(46, 125, 79)", "rejected": "rgb(179, 55, 47)"}
 
 
+def test_what_is_no_release_is_not_linked_as_one(api, home):
+    client, viewer = api
+    journal = Journal(open_store())
+    journal.append("promote", "abcd", "why", Routing(challenger="abcd"))
+    journal.append("waive", "abcd", "why")
+    for action, subject in (("waive", "rule baseline"), ("repair", "re-embed"), ("erase", "u3f2a")):
+        journal.append(action, subject, "why", verdict="dcba" if action == "repair" else None)
+    page = client.get("/ratchet/releases", headers=viewer).text
+    assert 'href="/ratchet/reports/degradation/dcba"' in page
+    assert page.count('href="/ratchet/artifacts/release/abcd"') == page.count("/ratchet/artifacts/release/") == 3
+    for subject in ("rule baseline", "re-embed", "u3f2a"):
+        assert f"<td>{subject}</td>" in page
+
+
 def test_a_damaged_verdict_is_named_and_hides_no_other(api, home):
     client, viewer = api
     sound, torn = judged("a sound one"), judged("a torn one")
