@@ -40,6 +40,7 @@ LONG = (
     "tests/pipelines/cli/test_train.py",
     "tests/pipelines/evaluation/test_evaluate.py",
     "tests/pipelines/models/test_encoders.py",
+    "tests/pipelines/models/training",
     "tests/pipelines/store/test_lineage.py",
     "tests/plugins/ui",
     "pipelines/quality/personal.py",
