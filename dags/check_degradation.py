@@ -10,7 +10,7 @@ cool-down: a page to a person, `rollback_release`, `refresh_embeddings` on today
 - `find_champion`, `evaluate`: the message names the artifact that can't be read. Without a champion they are skipped.
 - `judge_degradation`: the policy's file can't be read, or names a measure that there is none of. Correct it, clear the task.
 - `re_embed`, `rebuild`, `page`, `roll_back`: another run wrote the journal first. Clear it: what was started stays started.
-- Never delete a journal entry to end a cool-down: start the DAG by hand. Never raise a `margin` to silence a page.
+- Never delete a journal entry to end a cool-down: start by hand what it would start. Never raise a `margin` to silence a page.
 """
 
 from airflow.sdk import DAG

@@ -6,7 +6,8 @@ A passing **verdict**, or a person's yes where rules can't decide, starts `promo
 ## When it is red
 
 - Red is never a bad release: that is a green run with the note REJECTED. Read the last line of the red task's log.
-- `index_lexical`, `index_known_queries`, `train_recommender`, `choose_stages`, `assemble`: leave ids empty, `best` in `take`.
+- `index_lexical`, `index_known_queries`, `train_recommender`, `choose_stages`, `assemble`: parts not made from each other, or a
+  stage of the champion that can't be made of this corpus. Leave the form's ids empty; `best` in `take` chooses stages anew.
 - `evaluate`, `perturb`, `measure_robustness`, `measure_latency`, `gate`: do what `next:` says, clear `evaluate` and the rest.
 - Clearing is safe. Never widen `margin` to turn a verdict: answer `ask`; `waive` writes who said yes into the journal.
 """
@@ -27,6 +28,8 @@ from pipelines.steps.evaluate_release.index_known_queries import IndexKnownQueri
 from pipelines.steps.evaluate_release.index_lexical import IndexLexicalParams, index_lexical
 from pipelines.steps.promote_release.waive import waive
 
+ASKED = (TrainRecommenderParams, IndexLexicalParams, GateParams, EvaluateParams, ChooseStagesParams, AssembleParams)
+
 with DAG(
     "evaluate_release",
     schedule=[INDEX],
@@ -34,10 +37,7 @@ with DAG(
     max_active_runs=1,
     tags=["release", "verdict"],
     default_args={"owner": "search"},
-    params=form(
-        *(TrainRecommenderParams, IndexLexicalParams, GateParams, EvaluateParams, ChooseStagesParams, AssembleParams),
-        omit=BY_TASKS,
-    ),
+    params=form(*ASKED, omit=BY_TASKS),
     doc_md=__doc__,
 ):
     index = {"index": answer_or_event("index")}

@@ -1,7 +1,7 @@
-"""Name a release with a passing verdict the challenger.
+"""Name a release with a passing verdict, or one that a person waived, the challenger.
 
-Writes the journal's next entry and shows it in MLflow. Refuses a verdict that did not pass, or that compared with a release
-that is no longer the champion. A challenger starts `deploy_release`, also when an earlier run named it; a champion does not.
+Writes the journal's next entry and shows it in MLflow. Refuses any other verdict, and one that compared with a release that is
+no longer the champion. A challenger starts `deploy_release`, also when an earlier run named it; a champion does not.
 
 ## When it is red
 
