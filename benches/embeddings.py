@@ -1,8 +1,9 @@
 """`make bench-embeddings`: the cost of refreshing, encoding, indexing and batch scoring. Each group of figures is one function.
 
 `python -m benches.embeddings encoders` measures single groups. `--short` (`make bench-embeddings SHORT=1`) measures the same
-figures with fewer texts and queries, and without torch's variants: a quarter of an hour instead of more than one. Figures that
-are ratios keep their meaning, since both sides of each are measured with the same texts; memory is measured in full.
+figures with fewer texts and queries, and without torch's variants: a quarter of an hour instead of more than an hour.
+Figures that are ratios keep their meaning, since both sides of each are measured with the same texts; memory is measured in
+full.
 """
 
 import argparse
