@@ -25,7 +25,7 @@ NOT_PASSED = 3
 """The exit code of `--gate` for a release that was judged and did not pass."""
 
 
-def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) -> dict[str, Any]:
+def train(margin: float = 0.02, waive: str = "", gate: str = "", corpus: str = "", **ingest: Any) -> dict[str, Any]:
     """Ingest, check, embed, index, choose the stages, evaluate, gate, and if the gate passes promote and deploy.
 
     Without the extra `quality` the data is not checked, and a log line says so.
@@ -35,6 +35,8 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
         waive: the reason to promote what the rules could not decide on, in the name that the settings say; empty: none.
         gate: the name or path of a gate file: the release is judged by it, and neither promoted nor deployed; empty: by the
             shipped one.
+        corpus: id of a corpus that is there already, such as the successor that an erasure left; it is encoded as the champion
+            is. Empty: one is ingested.
         ingest: params of the step `ingest`.
 
     Returns:
@@ -47,18 +49,9 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
 
     gate_file = gate or load_step("gate").params.model_fields["gate_file"].default
     read_gate_file(gate_file)  # before any work
-    ingested = run_step("ingest", **ingest)
-    corpus = ingested.corpus
-    if missing := missing_packages("quality"):
-        log().warning("data is not checked", missing=missing, fix=install_command("quality"))
-    else:
-        run_step("check", corpus=corpus)
-    # A first release of fewer documents is encoded by fp32 without measuring, so no other variant is needed.
-    small = ingested.documents < load_step("plan").params.model_fields["measure_from"].default
-    native = Journal(open_store()).routing.champion or not small
-    encoder = run_step("export_encoder", **({"variants": ["native"]} if native else {})).encoder
-    planned = run_step("plan", corpus=corpus, encoder=encoder)
-    parts = {"corpus": corpus, "encoder": encoder, "variant": planned.variant, "base": planned.base}
+    made = {"corpus": corpus} if corpus else _ingested(ingest)
+    planned = run_step("plan", **made)
+    parts = {"corpus": planned.corpus, "encoder": planned.encoder, "variant": planned.variant, "base": planned.base}
     shards = [run_step("embed", **parts, shard=shard).shard for shard in planned.shards]
     embeddings = run_step("commit_embeddings", **parts, shards=shards).embeddings
     index = run_step("index", embeddings=embeddings).index
@@ -81,6 +74,20 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", **ingest: Any) 
     return {**verdict.model_dump(), "served": verdict.passed or waived or verdict.champion == release}
 
 
+def _ingested(ingest: dict[str, Any]) -> dict[str, str]:
+    """A new corpus, checked, and the encoder for it; both ids."""
+    ingested = run_step("ingest", **ingest)
+    if missing := missing_packages("quality"):
+        log().warning("data is not checked", missing=missing, fix=install_command("quality"))
+    else:
+        run_step("check", corpus=ingested.corpus)
+    # A first release of fewer documents is encoded by fp32 without measuring, so no other variant is needed.
+    small = ingested.documents < load_step("plan").params.model_fields["measure_from"].default
+    native = Journal(open_store()).routing.champion or not small
+    encoder = run_step("export_encoder", **({"variants": ["native"]} if native else {})).encoder
+    return {"corpus": ingested.corpus, "encoder": encoder}
+
+
 def _evidence(evaluated: Any, release: str, gate_file: str) -> dict[str, str]:
     """What the rules of a gate file judge by, as the gate's options name it; empty where no rule asks for it."""
     compared = {"evaluation": evaluated.evaluation, "baseline": evaluated.baseline}
@@ -96,13 +103,18 @@ def _evidence(evaluated: Any, release: str, gate_file: str) -> dict[str, str]:
               help="Loss of nDCG@10 that counts as none")  # fmt: skip
 @click.option("--waive", default="", metavar="REASON", help="Promote what the rules can not decide on, for this reason")
 @click.option("--gate", default="", metavar="FILE", help="Judge by this gate file and serve nothing; exit code 3: not passed")
+@click.option(
+    "--corpus", default="", metavar="ID", help="Release this corpus of the store, by the champion's encoder; ingest none"
+)
 @click.option("--verdict-file", type=click.Path(dir_okay=False, path_type=Path), default=Path("verdict.md"), show_default=True,
               help="Of --gate: the verdict in Markdown, for a pull request")  # fmt: skip
 @click.argument("ingest", nargs=-1, type=click.UNPROCESSED, metavar="[SOURCE] [OPTIONS OF INGEST]")
-def command(margin: float, waive: str, gate: str, verdict_file: Path, ingest: tuple[str, ...]) -> None:
+def command(margin: float, waive: str, gate: str, corpus: str, verdict_file: Path, ingest: tuple[str, ...]) -> None:
     """Run the chain and print the verdict."""
     if gate and waive:
         raise click.UsageError("--gate together with --waive")
+    if corpus and ingest:
+        raise click.UsageError(f"--corpus together with {ingest[0]!r}, an option of ingest")
     if gate and not verdict_file.parent.is_dir():
         raise InputError(f"--verdict-file {verdict_file}", "a file in a folder that exists", "create the folder")
     bare = ["--source", *ingest] if ingest and not ingest[0].startswith("-") else list(ingest)
@@ -110,7 +122,7 @@ def command(margin: float, waive: str, gate: str, verdict_file: Path, ingest: tu
         values = parse_values("ingest", bare)
     except click.UsageError as error:
         raise click.UsageError(error.format_message()) from None  # of this command
-    answer = train(margin, waive, gate, **values)
+    answer = train(margin, waive, gate, corpus, **values)
     click.echo(answer["sentence"])
     if gate:
         verdict_file.write_text(load_exactly(open_store(), "verdict", answer["verdict"]).text("verdict.md"), encoding="utf-8")

@@ -13,6 +13,7 @@ import pytest
 from pipelines.contract import load_step
 from pipelines.corpus.icons import installed_icons
 from pipelines.store.objects import Store, open_store
+from tests.planted import _planted_once, planted  # noqa: F401  # fixtures
 from tests.services import S3, seaweedfs
 from tests.sharing import built_once
 

@@ -67,7 +67,7 @@ def serve(config: Settings) -> None:
             "set it, or RATCHET_SERVER_KEY_FILE=FILE, and start again",
         )
     store = open_store(config)
-    watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, config.served_release)
+    watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, config.served_release or store.bundled)
     keys, tokens = KeyLog(store, read=False), tokens_of(config)
     user_keys = UserKeys(config.user_keys_file) if config.user_keys_file else None
     credentials = Credentials(keys, tokens, user_keys, config.poll_s)

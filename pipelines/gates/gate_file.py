@@ -39,6 +39,8 @@ MEASURES_OF: Mapping[Comparison, tuple[str, ...]] = {
 """Comparisons with measures of their own; the others take any of rankings. Of perturbed queries these are stored."""
 LARGEST = 1_000_000
 """Bytes of a gate file at most."""
+GATE_FILE = "gate_file.json"
+"""The file of a verdict that keeps its rules, so that it can be decided again."""
 NEXT_ACTION = "correct it; docs/evaluation.md has the format"
 
 

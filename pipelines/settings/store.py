@@ -13,7 +13,7 @@ class StoreSettings(BaseModel):
     """Where artifacts and the journal lie."""
 
     home: Path = Field(PROJECT / ".ratchet", description="Folder of everything that is made on this machine")
-    store: str = Field("", description="Artifact store: file:///folder or s3://bucket/prefix")
+    store: str = Field("", description="Artifact store: file:///folder, s3://bucket/prefix or bundle:///file")
     s3_endpoint: str = Field("", description="URL of an S3-compatible server; empty: the cloud's own")
     user: str = Field("", description="Name written into journal entries")
     mlflow_uri: str = Field("", description="MLflow tracking server; empty: no projection into MLflow")

@@ -16,7 +16,11 @@ from pipelines.errors import CorruptArtifact, InputError, TryAgain
 from pipelines.logs import log
 from pipelines.settings import Settings, settings
 from pipelines.store.bucket import IN_FLIGHT, REFUSALS, s3_store
+from pipelines.store.bundle import unpack
 from pipelines.store.recipes import FileEntry, blob_path, digest_file
+
+WRITES = ("create", "write", "move", "delete", "keep")
+"""Operations that change a store."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Listed:
 
 
 class Store:
-    """An object store through obstore.
+    """An object store through obstore. `bundled` is the release of a bundle, which is only read; empty: it is no bundle.
 
     Every operation runs inside `operation`, which turns errors of the backend into step errors; tests count and fail it.
     """
@@ -40,15 +44,21 @@ class Store:
         self.uri, self.endpoint = uri.rstrip("/"), s3_endpoint
         self.cache = cache
         self.local: Path | None = None
+        self.bundled = ""
         parts = urlsplit(uri)
-        if parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc:
-            self.local = Path(unquote(parts.path))
+        if parts.scheme == "bundle" and parts.path.startswith("/") and not parts.netloc:
+            self.local, self.bundled = unpack(Path(unquote(parts.path)), self._cache())
             self.backend: LocalStore | S3Store = _local_store(self.local)
+        elif parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc:
+            self.local = Path(unquote(parts.path))
+            self.backend = _local_store(self.local)
         elif parts.scheme == "s3" and parts.netloc:
             self.backend = s3_store(parts.netloc, parts.path.strip("/"), s3_endpoint, account)
         else:
             raise InputError(
-                f"RATCHET_STORE={uri!r}", "file:///folder or s3://bucket/prefix", "set RATCHET_STORE to one of these"
+                f"RATCHET_STORE={uri!r}",
+                "file:///folder, s3://bucket/prefix or bundle:///file",
+                "set RATCHET_STORE to one of these",
             )
 
     @contextmanager
@@ -60,9 +70,16 @@ class Store:
 
         Raises:
             FileNotFoundError: there is no object at `path`.
-            InputError: the backend refuses for a reason that stays, such as missing rights; see `REFUSALS`.
+            InputError: the backend refuses for a reason that stays, such as missing rights; see `REFUSALS`. Or the store is a
+                bundle, and would be changed.
             TryAgain: any other error of the network or the disk, after the client's own retries.
         """
+        if self.bundled and name in WRITES:
+            raise InputError(
+                f"{name} {path} in {self.uri}",
+                "a store: a bundle is only read",
+                "run `import_release` in a store, and use that",
+            )
         try:
             yield
         except (BaseError, OSError) as error:
@@ -136,7 +153,7 @@ class Store:
         entry = FileEntry(sha256=digest_file(file), bytes=file.stat().st_size)
         blob = blob_path(entry)
         size = self.size(blob)
-        if size == entry.bytes and self._digest(blob) == entry.sha256:
+        if size == entry.bytes and self.digest(blob) == entry.sha256:
             return entry
         if size is not None:
             log().warning("a stored file was damaged or has gone and is replaced", path=f"{self.uri}/{blob}")
@@ -144,7 +161,7 @@ class Store:
             obstore.put(self.backend, blob, file, max_concurrency=IN_FLIGHT)
         return entry
 
-    def _digest(self, path: str) -> str:
+    def digest(self, path: str) -> str:
         """The sha256 of the object at `path`, read in chunks; that of no bytes if there is none any more."""
         content = hashlib.sha256()
         with self.operation("digest", path), suppress(FileNotFoundError):

@@ -133,6 +133,7 @@ def _earlier(store: Store, inputs: dict[str, str], semantic: dict[str, Any], par
 
 def _judge(gate_file: "GateFile", evidence: "Evidence", folder: Path) -> dict[str, Any]:
     from pipelines.gates.changes import changed_parts
+    from pipelines.gates.gate_file import GATE_FILE
     from pipelines.gates.judging import judge
     from pipelines.gates.pool_file import POOL_FILE, write_informative_pool
     from pipelines.reports.evidence import evidence_sections
@@ -142,6 +143,7 @@ def _judge(gate_file: "GateFile", evidence: "Evidence", folder: Path) -> dict[st
     verdict, table, differences = judge(gate_file, evidence, changed_parts(evidence.evaluation, baseline))
     documents = baseline.documents() | evidence.evaluation.documents() if baseline and differences else {}
     write_verdict(folder, verdict, table, differences, documents, evidence_sections(gate_file, evidence))
+    (folder / GATE_FILE).write_text(gate_file.model_dump_json(indent=1), encoding="utf-8")
     if any(rule.outcome == "not comparable" for rule in verdict.rules):
         write_informative_pool(folder / POOL_FILE, evidence)
     return {key: getattr(verdict, key) for key in ("outcome", "sentence", "release", "champion", "queries_digest")}
