@@ -23,7 +23,7 @@ class Credentials:
         if tokens:
             self._sources["issuer"] = tokens.refresh_when_old
         if user_keys:
-            self._sources["user keys"] = user_keys.refresh
+            self._sources["user keys"] = user_keys.refresh_valid
 
     def run(self) -> None:
         """Follow until `stop`."""

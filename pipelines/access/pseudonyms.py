@@ -5,6 +5,7 @@ which pseudonyms a user had, until they expire. A key that has expired is delete
 way from a user to that pseudonym.
 """
 
+import fcntl
 import hmac
 import json
 import os
@@ -14,6 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import InputError
 
@@ -71,6 +73,16 @@ class UserKeys:
             ) from None
         self.keys, self._stamp = _parsed(body, self.path), stamp
 
+    def refresh_valid(self) -> None:
+        """`refresh`, for who makes pseudonyms.
+
+        Raises:
+            InputError: the file can't be read, or all its keys have expired, so that users are logged as nobody.
+        """
+        self.refresh()
+        if not self.valid():
+            raise InputError(f"{self.path}, whose keys have all expired", "one that is valid", "make it with `users rotate`")
+
     def pseudonym(self, user: str) -> str:
         """The user's pseudonym under the newest key; empty for nobody, and for everybody once all keys have expired."""
         valid = self.valid()
@@ -88,28 +100,57 @@ class UserKeys:
 def rotate(path: Path, keep_days: float) -> UserKey:
     """Make a key, the newest from now on; keys that have expired are deleted. The file is replaced at once, mode 0600.
 
+    The folder is locked meanwhile: of two rotations at once the second would drop the key of the first, and with it whose
+    pseudonyms those were that a server had made by then.
+
     Args:
         path: the file, made if it is missing.
         keep_days: days for which pseudonyms of the new key can be told from a user.
+
+    Raises:
+        InputError: the days can't be, the file is no file of keys, or it can't be written.
     """
     if not 0 < keep_days <= 4000:
         raise InputError(f"{keep_days:g} days", "more than 0 and at most 4000 days", "name how long logs are kept")
-    kept = UserKeys(path).valid() if path.exists() else []  # a file that is not ours is refused, and left as it is
-    now = time.time()
-    made = UserKey(f"u{secrets.token_hex(2)}", secrets.token_urlsafe(32), now, now + keep_days * DAY_S)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        json.dump({"keys": [asdict(key) for key in [*kept, made]]}, file, indent=1)  # a temporary file is made with mode 0600
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            kept = UserKeys(path).valid() if path.exists() else []  # a file that is not ours is refused, and left as it is
+            now = time.time()
+            made = UserKey(f"u{secrets.token_hex(2)}", secrets.token_urlsafe(32), now, now + keep_days * DAY_S)
+            _replace(path, {"keys": [asdict(key) for key in [*kept, made]]})
+        finally:
+            os.close(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{path}: {reason}", "a file that this account can write", "run it as the servers' account") from None
     return made
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    """Write a file beside it, and put it in its place; where that fails, none is left behind."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            json.dump(content, file, indent=1)  # a temporary file is made with mode 0600
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _is_whole(key: UserKey) -> bool:
+    texts = isinstance(key.id, str) and isinstance(key.secret, str) and key.id and len(key.secret) >= 32
+    return bool(texts) and all(isinstance(moment, int | float) for moment in (key.made, key.expires))
 
 
 def _parsed(body: str, path: Path) -> tuple[UserKey, ...]:
     try:
         keys = tuple(UserKey(**fields) for fields in json.loads(body)["keys"])
-        if not keys or not all(len(key.secret) >= 32 and key.id for key in keys):
+        if not keys or not all(_is_whole(key) for key in keys):
             raise ValueError("no key, or a short one")
         return tuple(sorted(keys, key=lambda key: key.made))
     except (ValueError, TypeError, KeyError, RecursionError):
