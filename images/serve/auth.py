@@ -62,6 +62,7 @@ class Auth:
 
         Raises:
             NotAuthenticated: it is malformed, or its key or token is not valid.
+            TryAgain: it may be valid: the log of keys, or the issuer's keys, were never read yet.
         """
         scheme, _, text = authorization.partition(" ")
         text = text.strip()
@@ -85,6 +86,8 @@ class Auth:
         try:
             if tokens.needs_keys(text):
                 await asyncio.to_thread(_refresh, tokens)
+            if not tokens.was_read:
+                raise TryAgain("a token that may be valid", "the issuer's keys, which were never read", "ask again later")
             subject = tokens.subject(text)
         except InvalidToken as error:
             raise _not_authenticated(f"a token {error}") from None

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -55,13 +56,13 @@ class Tokens:
         self._issuer, self._audience, self._jwks, self._leeway_s = issuer, audience, jwks, leeway_s
         self._keys: dict[str, PyJWK] = {}
         self._read_at, self._tried_at = -FRESH_S, -REFETCH_S
+        self.was_read = False
+        """Whether the issuer's keys were read once; until then a token may be valid."""
         self._lock = threading.Lock()
 
     def needs_keys(self, token: str) -> bool:
-        """Whether `refresh` is due before this token can be checked: its key is unknown, or the keys are old."""
-        now = time.monotonic()
-        due = _key_id(token) not in self._keys or now - self._read_at > FRESH_S
-        return due and now - self._tried_at > REFETCH_S
+        """Whether `refresh` is due before this token can be checked: its key is unknown. A thread reads old keys again."""
+        return _key_id(token) not in self._keys and time.monotonic() - self._tried_at > REFETCH_S
 
     def refresh_when_old(self) -> None:
         """`refresh` if the keys were read more than `FRESH_S` seconds ago, or never."""
@@ -80,7 +81,7 @@ class Tokens:
                 return
             try:
                 self._keys = _parsed(self._fetch(), self._jwks or self._issuer)
-                self._read_at = time.monotonic()
+                self._read_at, self.was_read = time.monotonic(), True
             finally:
                 self._tried_at = time.monotonic()
 
@@ -129,7 +130,8 @@ def tokens_of(config: Settings) -> Tokens | None:
     """What checks tokens by these settings; None where no issuer is set.
 
     Raises:
-        InputError: an issuer without an audience, so that it would take tokens for others; or keys that can't be read.
+        InputError: an issuer without an audience, so that it would take tokens for others; or keys at an address that anybody
+            on the way could change.
     """
     if not config.jwt_issuer:
         return None
@@ -138,7 +140,7 @@ def tokens_of(config: Settings) -> Tokens | None:
             "RATCHET_JWT_ISSUER without RATCHET_JWT_AUDIENCE", "the audience of tokens for this server", "set it, too"
         )
     for address in filter(None, (config.jwt_issuer, config.jwt_keys)):
-        if address.startswith("http://"):
+        if address.startswith(("http://", "https://")) or not config.jwt_keys:
             _checked(address)
     return Tokens(config.jwt_issuer, config.jwt_audience, config.jwt_keys, config.jwt_leeway_s)
 
@@ -167,9 +169,9 @@ def _parsed(body: bytes, place: str) -> "dict[str, PyJWK]":
 
     try:
         keys = jwt.PyJWKSet.from_dict(_object(body, place)).keys
-    except jwt.PyJWTError as error:
+        return {key.key_id or "": key for key in keys if key.algorithm_name in ALGORITHMS}
+    except (jwt.PyJWTError, TypeError) as error:  # TypeError: PyJWT, where an algorithm or id is no text
         raise InputError(f"keys at {place}: {error}", "a JWKS", "correct RATCHET_JWT_KEYS") from None
-    return {key.key_id or "": key for key in keys if key.algorithm_name in ALGORITHMS}
 
 
 def _object(body: bytes, place: str) -> dict[str, Any]:
@@ -200,8 +202,11 @@ def _checked(address: str) -> str:
     Raises:
         InputError: it is another.
     """
-    parts = urlsplit(address)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
+    try:
+        scheme, host = urlsplit(address).scheme, urlsplit(address).hostname
+    except ValueError:  # half a bracket
+        scheme, host = "", None
+    if host and (scheme == "https" or (scheme == "http" and host in LOOPBACK)):
         return address
     raise InputError(f"keys at {address[:200]!r}", "an https:// address", "correct RATCHET_JWT_ISSUER or RATCHET_JWT_KEYS")
 
@@ -211,7 +216,7 @@ def _get(address: str) -> bytes:
     try:
         with build_opener(_NoRedirect).open(request, timeout=FETCH_TIMEOUT_S) as answer:
             body = bytes(answer.read(LONGEST_JWKS + 1))
-    except (URLError, OSError, ValueError) as error:
+    except (URLError, OSError, ValueError, HTTPException) as error:
         raise TryAgain(
             f"keys at {address}: {getattr(error, 'reason', error)}", "an issuer that answers", "check the network"
         ) from None

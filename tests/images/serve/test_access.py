@@ -176,6 +176,17 @@ def test_tokens_of_the_issuer(server, issuer):
         assert word in refusal(with_key(server, token), 401)
 
 
+def test_a_token_is_not_refused_before_the_issuers_keys_were_read(issuer, tmp_path):
+    issuer.down = True
+    try:
+        with running_server(tmp_path, RATCHET_JWT_ISSUER=issuer.url, RATCHET_JWT_AUDIENCE=AUDIENCE) as other:
+            assert "never read" in refusal(with_key(other, issuer.token()), 503)
+            refusal(with_key(other, "a.b.c"), 401)
+            until(lambda: "issuer" in other.ready()["credentials"])
+    finally:
+        issuer.down = False
+
+
 def test_without_an_issuer_no_token_is_one(server, issuer, tmp_path):
     with running_server(tmp_path) as other:
         refusal(with_key(other, issuer.token()), 401)

@@ -1,6 +1,8 @@
 """Tokens of a real issuer: those that are let in, and all that are not."""
 
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -96,6 +98,32 @@ def test_a_rotated_key_is_fetched_and_forged_ids_are_not(issuer, tokens, monkeyp
     assert tokens.subject(token).name == "ann@example.org"
 
 
+def test_no_request_waits_for_old_keys_to_be_read_again(issuer, tokens, monkeypatch):
+    """A thread reads them; while the issuer is down a request would wait for its answer, with a key that is known."""
+    monkeypatch.setattr(tokens_module, "REFETCH_S", 0.0)
+    monkeypatch.setattr(tokens_module, "FRESH_S", 0.0)
+    asked = issuer.asked
+    assert not tokens.needs_keys(issuer.token())
+    tokens.refresh_when_old()
+    assert issuer.asked > asked
+
+
+@pytest.mark.parametrize("answer", [b"this is no HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{", b""])
+def test_an_issuer_that_answers_nonsense_is_one_that_does_not_answer(answer):
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+
+        def once():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        serving = pool.submit(once)
+        with pytest.raises(TryAgain, match="issuer that answers"):
+            Tokens("https://s3.example.org", AUDIENCE, f"http://127.0.0.1:{listening.getsockname()[1]}/keys").refresh()
+        serving.result(10)
+
+
 def test_while_the_issuer_is_down_known_keys_hold(issuer, tokens, monkeypatch):
     monkeypatch.setattr(tokens_module, "REFETCH_S", 0.0)
     issuer.down = True
@@ -115,11 +143,16 @@ def test_where_the_keys_may_lie(issuer, tmp_path):
     from_file = Tokens(issuer.url, AUDIENCE, str(file))
     from_file.refresh()
     assert from_file.subject(issuer.token()).name
+    for odd in ({"kty": "RSA", "alg": ["RS256"]}, {**issuer.jwks()["keys"][0], "kid": [1]}, 7):
+        file.write_text(json.dumps({"keys": [odd]}))
+        with pytest.raises(InputError, match="a JWKS"):
+            Tokens(issuer.url, AUDIENCE, str(file)).refresh()
     file.write_text("[]")
     for place, word in (
         (str(file), "no JSON object"),
         (str(tmp_path / "nothing"), "readable file"),
         ("http://192.0.2.1/keys", "https://"),
+        ("https://[/keys", "https://"),
         (f"{issuer.url}/nothing", "a JWKS"),
     ):
         with pytest.raises(InputError, match=word):
@@ -135,6 +168,11 @@ def test_settings_that_would_take_tokens_for_others(monkeypatch):
         tokens_of(settings())
     monkeypatch.setenv("RATCHET_JWT_AUDIENCE", AUDIENCE)
     assert tokens_of(settings())
+    for odd in ("s3.example.org", "ftp://s3.example.org", "https://[", "https://"):
+        monkeypatch.setenv("RATCHET_JWT_ISSUER", odd)
+        with pytest.raises(InputError, match="https://"):
+            tokens_of(settings())
+    monkeypatch.setenv("RATCHET_JWT_ISSUER", "https://s3.example.org")
     monkeypatch.setenv("RATCHET_JWT_KEYS", "http://192.0.2.1/keys")
     with pytest.raises(InputError, match="https://"):
         tokens_of(settings())
