@@ -55,7 +55,7 @@ def make(owner: str, scopes: str, days: float, why: str) -> None:
 @WHY
 def rotate(key_id: str, days: float, grace_minutes: float, why: str) -> None:
     """Make a key in place of another, with its owner and scopes, and print it, once."""
-    if grace_minutes < 0:
+    if not grace_minutes >= 0:  # nor NaN
         raise InputError(f"--grace-minutes {grace_minutes:g}", "0 or more", "pass 0 to end the old key now")
     log = KeyLog(open_store())
     key, text = log.rotate(key_id, days, 60 * grace_minutes, why)
@@ -68,7 +68,7 @@ def rotate(key_id: str, days: float, grace_minutes: float, why: str) -> None:
 @WHY
 def expire(key_id: str, in_hours: float, why: str) -> None:
     """Let a key end at a time, at the latest when it would end anyway."""
-    if in_hours < 0:
+    if not in_hours >= 0:  # nor NaN
         raise InputError(f"--in-hours {in_hours:g}", "0 or more", "use `keys revoke` to end a key now")
     _print(_shown(KeyLog(open_store()).expire(key_id, 3600 * in_hours, why)))
 

@@ -277,6 +277,8 @@ def test_commands(home, tmp_path):
         (["keys", "rotate", "0" * 12], "key 000000000000"),
         (["keys", "rotate", "0" * 12, "--grace-minutes", "-1"], "0 or more"),
         (["keys", "expire", "0" * 12, "--in-hours", "-1"], "0 or more"),
+        (["keys", "expire", "0" * 12, "--in-hours", "nan"], "0 or more"),
+        (["keys", "rotate", "0" * 12, "--grace-minutes", "nan"], "0 or more"),
         (["keys", "revoke", "rk_secret"], "not shown here"),
         (["keys", "history", "../../etc"], "not shown here"),
         (["users", "rotate"], "RATCHET_USER_KEYS_FILE"),
