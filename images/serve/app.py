@@ -137,7 +137,7 @@ def _search(dependencies: Dependencies, parameters: SearchRequest, user: str, ca
         entry=state.entry,
         results=tuple(_shown(ranked.result[: parameters.k])),
         latency_ms=round(1000 * (time.perf_counter() - started), 3),
-        segment={name: masked(value) for name, _, value in (field.partition("=") for field in parameters.segment)},
+        segment={masked(name): masked(value) for name, _, value in (field.partition("=") for field in parameters.segment)},
         experiment=masked(parameters.experiment),
         variant=masked(parameters.variant),
         caller=caller,

@@ -36,4 +36,4 @@ class AuditLog:
         Raises:
             TryAgain: it could not be written; the act must not happen then.
         """
-        append_event(self._path, Act(at=datetime.now(UTC), caller=caller, act=masked(act[:200]), outcome=outcome))
+        append_event(self._path, Act(at=datetime.now(UTC), caller=caller, act=masked(act)[:200], outcome=outcome))

@@ -49,6 +49,20 @@ def test_no_personal_data_is_written_down(trained):
     assert [value for _, value in values if value in output] == []
 
 
+def test_the_name_of_a_segment_and_a_long_path_are_masked_too(trained):
+    route(trained.release)
+    with running_server(trained.home) as server:
+        server.wait(lambda status: status["ready"])
+        assert server.search("moon", segment="4111111111111111=x").status_code == 200
+        _, lacking = KeyLog(open_store()).make("a test", ("metrics",), 1, "a test")
+        time.sleep(0.5)
+        path = f"/v1/pictures/{'x' * 170}/ann@example.org"  # cut off within the address, it would be none any more
+        assert httpx.get(server.url + path, headers={"Authorization": f"Bearer {lacking}"}).status_code == 403
+        output = written(trained.home / "events", server)
+    assert "GET /v1/pictures/xxx" in output
+    assert [value for value in ("4111111111111111", "ann@") if value in output] == []
+
+
 def test_a_user_gets_the_next_pseudonym_without_a_restart(trained):
     route(trained.release)
     users = trained.home / "users.json"
