@@ -27,6 +27,8 @@ HEADERS = (
     {"Content-Type": "application/xml"},
     {"Content-Type": "application/json"}, {"Accept": "*/*;q=NaN"}, {"Range": "bytes=0-,0-,0-"},
     {"X-Forwarded-For": "' OR 1=1"},
+    {"Authorization": "Bearer " + "W1tb" * 1_500 + ".e30.e30"},
+    {"Authorization": "Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.e30.e30"},
     {"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"If-None-Match": "*"}, {"Expect": "100-continue"}, {},
 )  # fmt: skip
 BODIES = (
@@ -34,6 +36,7 @@ BODIES = (
     b'{"request_id": {}, "document": [], "position": "1"}',
     b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]>",
     b'{"position": 1e999, "request_id": "a", "document": "b"}', b'{"a":' * 900, b"x" * 20_000, b'{"__proto__": {"x": 1}}',
+    b'{"\\ud800": 1}',
 )  # fmt: skip
 RAW = (
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
@@ -43,7 +46,7 @@ RAW = (
     b"GET / HTTP/1.1\r\nHost: x\r\nA\x00B: c\r\n\r\n", b"GET http://evil.example/ HTTP/1.1\r\nHost: x\r\n\r\n",
     b"CONNECT x:1 HTTP/1.1\r\n\r\n",
     b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n\r\n\r\n", b"GET / HTTP/1.1\r\n Folded: x\r\n\r\n",
-    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: " + b"0" * 5_000 + b"\r\n\r\n",
 )  # fmt: skip
 
 

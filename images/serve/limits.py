@@ -79,7 +79,7 @@ class Limiter:
     async def wait_s(self, kind: Kind, caller: str) -> int:
         """Count a request; 0 if it is within the limit, otherwise the seconds until one will be."""
         item = self._items[kind]
-        if self._shared is not None and (not self._down or time.monotonic() >= self._retry_at):
+        if self._shared is not None and self._may_ask():
             try:
                 allowed = await self._shared.hit(item, kind, caller)
                 wait_s = 0 if allowed else _seconds_until((await self._shared.get_window_stats(item, kind, caller)).reset_time)
@@ -89,6 +89,14 @@ class Limiter:
                 self._came_back()
                 return wait_s
         return math.ceil(self._memory.wait_s(kind, caller, item.amount, item.get_expiry()))
+
+    def _may_ask(self) -> bool:
+        """Whether to ask Valkey: while it is down one request after each pause does, and no other waits for it."""
+        now = time.monotonic()
+        if self._down and now < self._retry_at:
+            return False
+        self._retry_at = now + PAUSE_S
+        return True
 
     def _went_down(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + PAUSE_S
@@ -107,6 +115,8 @@ def caller_address(host: str) -> str:
 
     >>> caller_address("127.0.0.1"), caller_address("2001:db8::1:2:3:4"), caller_address("")
     ('127.0.0.1', '2001:db8::', 'unknown')
+    >>> caller_address("::ffff:192.0.2.1")  # how some proxies write an IPv4 address
+    '192.0.2.1'
     """
     try:
         address = ipaddress.ip_address(host)
@@ -114,6 +124,8 @@ def caller_address(host: str) -> str:
         return "unknown"
     if address.version == 4:
         return host
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, IPV6_NETWORK), strict=False).network_address)
 
 

@@ -1,4 +1,7 @@
-"""Middleware: security headers on every response, a limit on request bodies, and the limit of each address."""
+"""Middleware: security headers on every response, a limit on request bodies, and the limit of each address.
+
+Health checks have no limit, unless they come with a key: otherwise keys could be guessed there as fast as the server answers.
+"""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,6 +12,8 @@ from images.serve.limits import Limiter, caller_address
 from pipelines.logs import log
 
 BODY_LIMIT = 16_384
+LONGEST_LENGTH = 20
+"""Digits of a length that is read: Python refuses to convert thousands of them, leading zeros included."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -51,8 +56,10 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refused = await self._refusal(scope)
+        # Files are small, and Starlette answers a range that can't be with plain text: whoever asks for a part gets the whole.
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range"]
         try:
+            refused = await self._refusal(scope)
             await (refused or self.app)(scope, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001  # a server that raised would print it as it is
             if not started:
@@ -64,7 +71,7 @@ class SecurityHeaders:
         if not _has_small_body(scope):
             detail = f"given a body of unknown or too great length; expected at most {BODY_LIMIT} bytes; next: send less"
             return problem(413, detail)
-        if self.limiter and scope["path"] not in OPEN:
+        if self.limiter and (scope["path"] not in OPEN or any(name == b"authorization" for name, _ in scope["headers"])):
             client = scope.get("client")
             wait_s = await self.limiter.wait_s("address", caller_address(client[0] if client else ""))
             if wait_s:
@@ -76,4 +83,5 @@ def _has_small_body(scope: Scope) -> bool:
     """Whether the request declares a body of at most `BODY_LIMIT` bytes, or none; a chunked body has no length."""
     headers = dict(scope["headers"])
     length = headers.get(b"content-length", b"0")
-    return b"transfer-encoding" not in headers and length.isdigit() and int(length) <= BODY_LIMIT
+    is_short = length.isdigit() and len(length) <= LONGEST_LENGTH
+    return b"transfer-encoding" not in headers and is_short and int(length) <= BODY_LIMIT

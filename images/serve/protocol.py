@@ -37,6 +37,7 @@ class BoundedHttp(HttpToolsProtocol):
     _ended = False
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
+    _close_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -47,6 +48,8 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
         self.resume_writing()
+        if self._close_deadline is not None:
+            self._close_deadline.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -99,6 +102,19 @@ class BoundedHttp(HttpToolsProtocol):
             self._write_deadline = None
         super().resume_writing()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._end_soon()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._end_soon()
+
+    def _end_soon(self) -> None:
+        """End a connection that is being closed also if its client never reads the little that waits for it."""
+        self._close_deadline = self._close_deadline or self.loop.call_later(2 * self.request_s, self.transport.abort)
+
     def _start_clock(self) -> None:
         self._stop_clock()
         self._deadline = self.loop.call_later(self.request_s, self._refuse, 408)
@@ -117,6 +133,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(_raw(status))
         self.transport.close()
+        self._end_soon()
 
 
 def _raw(status: int) -> bytes:

@@ -63,5 +63,5 @@ def _secret(name: str, file: Path | None, value: SecretStr) -> str:
         return value.get_secret_value()
     try:
         return file.read_text().strip()
-    except OSError as error:
-        raise InputError(f"{name}={file}", "a readable file", f"create it ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}={file}", "a readable file", f"create it ({getattr(error, 'strerror', error)})") from None

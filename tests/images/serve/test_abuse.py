@@ -29,6 +29,7 @@ from pipelines.store.objects import Store
 from tests.hostile import raw_requests, requests
 from tests.images.serve.server import KEY, running_server
 from tests.images.serve.test_interface import refusal, start
+from tests.issuer import AUDIENCE, running_issuer
 from tests.services import free_ports, valkey
 
 REQUEST_S = 0.5
@@ -44,8 +45,10 @@ def asked(server, count, **headers):
 @pytest.fixture(scope="module")
 def bounded(tmp_path_factory):
     """A server with little patience, on an empty store."""
-    with running_server(tmp_path_factory.mktemp("bounded"), RATCHET_REQUEST_S=str(REQUEST_S)) as running:
-        yield running
+    with running_issuer() as issuer:
+        settings = {"RATCHET_JWT_ISSUER": issuer.url, "RATCHET_JWT_AUDIENCE": AUDIENCE, "RATCHET_REQUEST_S": str(REQUEST_S)}
+        with running_server(tmp_path_factory.mktemp("bounded"), **settings) as running:
+            yield running
 
 
 def test_a_key_is_let_in_as_often_as_its_limit_says(tmp_path):
@@ -69,6 +72,14 @@ def test_an_address_is_let_in_as_often_as_its_limit_says(tmp_path):
         spoofed = httpx.get(f"{server.url}/", headers={"X-Forwarded-For": "203.0.113.9"})
         assert "from this address" in refusal(spoofed, 429)
         assert spoofed.headers["x-content-type-options"] == "nosniff"
+        assert {httpx.get(f"{server.url}{path}").status_code for path in ("/healthz", "/readyz")} == {200, 503}
+
+
+def test_keys_are_not_guessed_at_a_health_check(tmp_path):
+    with running_server(tmp_path, RATCHET_LIMIT_ADDRESS="5/minute") as server:
+        guess = {"Authorization": "Bearer wrong"}
+        statuses = [httpx.get(f"{server.url}/readyz", headers=guess).status_code for _ in range(8)]
+        assert (statuses.count(503), statuses.count(429)) == (5, 3)
         assert {httpx.get(f"{server.url}{path}").status_code for path in ("/healthz", "/readyz")} == {200, 503}
 
 
@@ -105,9 +116,9 @@ def test_replicas_count_together_in_valkey_and_alone_without_it(tmp_path):
                 with ThreadPoolExecutor(2) as pool:
                     started = time.monotonic()
                     statuses = [status for both in pool.map(lambda server: asked(server, 60), (one, two)) for status in both]
-                windows = 1 + int(time.monotonic() - started)
+                windows = 1 + int(time.monotonic() - started)  # of a second each; counted apart, 80 would be let in
                 admitted += statuses.count(503)
-                exceeded += max(0, statuses.count(503) - 40 * (1 + windows))
+                exceeded += max(0, statuses.count(503) - 40 * windows)
             assert admitted >= 120
             assert exceeded == 0
             assert one.ready()["limits"] == two.ready()["limits"] == "valkey"
@@ -138,6 +149,7 @@ def test_replicas_count_together_in_valkey_and_alone_without_it(tmp_path):
         ("RATCHET_JWT_ISSUER", "http://192.0.2.1"),
         ("RATCHET_USER_KEYS_FILE", "/nothing/users.json"),
         ("RATCHET_REQUEST_S", "0"),
+        ("RATCHET_SERVER_KEY_FILE", "/bin/sh"),
         ("RATCHET_PROXIES", "*"),
         ("RATCHET_PROXIES", "127.0.0.1, proxy"),
     ],
@@ -249,6 +261,32 @@ def test_who_does_not_read_is_not_waited_for():
     assert 2 * REQUEST_S * 0.8 <= ended[0] < 10, "the server ended it, not the client after 15 s"
 
 
+def test_who_does_not_read_the_last_answer_holds_no_connection():
+    """What is left of it is too little for the clock of a full buffer; the connection is closed, its client reads nothing."""
+    size = 60_000
+
+    async def last(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"x" * size})
+
+    class Impatient(BoundedHttp):
+        request_s = REQUEST_S
+
+    config = uvicorn.Config(last, http=Impatient, log_config=None, lifespan="off")
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        server = uvicorn.Server(config)
+        serving = pool.submit(server.run, [listening])
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(listening.getsockname())
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(2 * REQUEST_S + 1)
+            assert len(received(connection)) < size
+        server.should_exit = True
+        serving.result(15)
+
+
 def test_requests_that_do_not_wait_for_answers_get_one(bounded):
     with connected(bounded) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
@@ -278,6 +316,19 @@ def test_heads_that_are_too_long(bounded, head):
 def test_bodies_that_are_too_long(bounded):
     for content in (b"x" * (BODY_LIMIT + 1), iter([b"x"])):
         refusal(bounded.client.post("/v1/clicks", content=content), 413)
+    with connected(bounded) as connection:  # more digits than Python converts to a number
+        connection.sendall(
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: " + b"0" * 5_000 + b"\r\n\r\n"
+        )
+        raw_refusal(received(connection), 413)
+
+
+@pytest.mark.parametrize("part", ["bytes=9-5", "bytes=999999-", "lines=1-2", "bytes=0-1"])
+def test_a_part_of_a_file_is_the_whole(bounded, part):
+    for path, status in (("/static/page.js", 200), ("/", 401)):
+        answer = httpx.get(bounded.url + path, headers={"Range": part})
+        assert answer.status_code == status
+        assert len(answer.content) > 500
 
 
 def test_other_sites_are_told_nothing(bounded):
@@ -364,6 +415,27 @@ def test_more_work_than_can_wait_is_refused_and_slow_work_is_given_up(home, monk
             await dependencies.run(time.sleep, 0)
 
     asyncio.run(both())
+
+
+def test_while_valkey_is_down_one_request_asks_and_no_other_waits(monkeypatch):
+    monkeypatch.setenv("RATCHET_VALKEY_URL", f"valkey://127.0.0.1:{free_ports(1)[0]}")
+    limiter, asked = limits_module.Limiter(settings()), []
+
+    async def silent(*_):
+        asked.append(1)
+        await asyncio.sleep(0.05)
+        raise TimeoutError
+
+    monkeypatch.setattr(limiter._shared, "hit", silent)
+
+    async def both():
+        await limiter.wait_s("key", "k")
+        assert limiter.counted_in == "memory: valkey does not answer"
+        limiter._retry_at = 0.0
+        await asyncio.gather(*(limiter.wait_s("key", "k") for _ in range(20)))
+
+    asyncio.run(both())
+    assert len(asked) == 2
 
 
 def test_addresses_that_are_idle_are_forgotten(monkeypatch):
