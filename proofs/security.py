@@ -261,12 +261,10 @@ def texts(folder: Path) -> dict[str, str]:
 
 
 def found(values: Iterable[str], outputs: dict[str, str]) -> int:
-    """How many values are in an output, as they are or as JSON writes them; the first ten are shown by place."""
+    """How many values are in an output, as they are, as JSON writes them or as a URL does; the first ten are shown by place."""
+    written = {value: {value, json.dumps(value)[1:-1], quote(value), quote(value, safe="")} for value in values}
     hits = [
-        (place, value)
-        for place, text in outputs.items()
-        for value in values
-        if value in text or json.dumps(value)[1:-1] in text
+        (place, value) for place, text in outputs.items() for value, ways in written.items() if any(way in text for way in ways)
     ]
     for place, value in hits[:10]:
         print(f"found in {place}: {value[:4]}…", file=sys.stderr)
@@ -302,9 +300,7 @@ def secrets_in_outputs(home: Path) -> dict[str, Any]:
             outputs["answers"] = "\n".join(answer.text for answer in answers)
             outputs["stderr"] = server.stderr.read_text()
     outputs |= steps(home, {**os.environ, **drawn, **settings}) | texts(home / "events") | texts(home / "store")
-    outputs |= (
-        {"manifests": (PROJECT / "docker-compose.yaml").read_text()} | texts(PROJECT / "images/k8s") | {"pod": pod(drawn)}
-    )
+    outputs["pod"] = pod(drawn)
     return {
         "secrets_planted": len(planted_here),
         "secrets_outputs": len(outputs),
@@ -353,7 +349,10 @@ print(yaml.dump([pod_of(*one) for one in pods().values()]))
 def hostile(home: Path) -> dict[str, Any]:
     """Ten thousand requests that nobody means well with, half of them with a key; and bytes that are no HTTP."""
     not_a_problem = 0
-    with running_server(home) as server:
+    with (
+        running_issuer() as issuer,
+        running_server(home, RATCHET_JWT_ISSUER=issuer.url, RATCHET_JWT_AUDIENCE=AUDIENCE) as server,
+    ):
         with httpx.Client(base_url=server.url, timeout=30) as stranger:
             for number, request in enumerate(requests(SEED, HOSTILE)):
                 answer = (server.client if number % 2 else stranger).request(**request)
