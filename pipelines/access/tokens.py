@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from pipelines.access.scopes import SCOPES, Scope
-from pipelines.errors import InputError, TryAgain
+from pipelines.errors import InputError, StepError, TryAgain
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Tokens:
         self._read_at, self._tried_at = -FRESH_S, -REFETCH_S
         self.was_read = False
         """Whether the issuer's keys were read once; until then a token may be valid."""
+        self._problem: StepError | None = None
         self._lock = threading.Lock()
 
     def needs_keys(self, token: str) -> bool:
@@ -73,15 +74,20 @@ class Tokens:
         """Read the issuer's keys again, which may take seconds; the keys that are known stay where that fails.
 
         Raises:
-            TryAgain: they can't be read now.
+            TryAgain: they can't be read now, or could not when it was last tried, less than `REFETCH_S` seconds ago.
             InputError: what lies there is no JWKS.
         """
         with self._lock:
             if time.monotonic() - self._tried_at <= REFETCH_S:
+                if self._problem:  # it lasts: silence would say that the keys were read
+                    raise self._problem.with_traceback(None)
                 return
             try:
                 self._keys = _parsed(self._fetch(), self._jwks or self._issuer)
-                self._read_at, self.was_read = time.monotonic(), True
+                self._read_at, self.was_read, self._problem = time.monotonic(), True, None
+            except StepError as error:
+                self._problem = error
+                raise
             finally:
                 self._tried_at = time.monotonic()
 
@@ -216,6 +222,8 @@ def _get(address: str) -> bytes:
     try:
         with build_opener(_NoRedirect).open(request, timeout=FETCH_TIMEOUT_S) as answer:
             body = bytes(answer.read(LONGEST_JWKS + 1))
+            if answer.length and len(body) <= LONGEST_JWKS:  # `read` with a length does not tell that it got less
+                raise IncompleteRead(body, answer.length)
     except (URLError, OSError, ValueError, HTTPException) as error:
         raise TryAgain(
             f"keys at {address}: {getattr(error, 'reason', error)}", "an issuer that answers", "check the network"

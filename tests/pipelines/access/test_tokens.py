@@ -124,6 +124,18 @@ def test_an_issuer_that_answers_nonsense_is_one_that_does_not_answer(answer):
         serving.result(10)
 
 
+def test_that_the_issuer_is_down_is_told_also_between_two_tries(issuer):
+    tokens, asked = Tokens(issuer.url, AUDIENCE), issuer.asked
+    issuer.down = True
+    try:
+        for _ in range(3):
+            with pytest.raises(TryAgain, match="issuer that answers"):
+                tokens.refresh_when_old()
+        assert issuer.asked == asked + 1
+    finally:
+        issuer.down = False
+
+
 def test_while_the_issuer_is_down_known_keys_hold(issuer, tokens, monkeypatch):
     monkeypatch.setattr(tokens_module, "REFETCH_S", 0.0)
     issuer.down = True
