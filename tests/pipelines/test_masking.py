@@ -76,6 +76,20 @@ def test_articles_with_a_code_in_front_are_seldom_taken_for_an_iban():
     assert sum(masked(text) != text for text in texts) <= 3_000 / 97 + 4 * (3_000 / 97) ** 0.5
 
 
+@pytest.mark.parametrize(
+    "iban",
+    [
+        "NO9386011117947",
+        "SV62CENR00000000000000700025",
+        "MT84MALT011000012345MTLCAST001S",
+        "LC55HEMM000100010012001200023015",
+        "SC18SSCB11010000000000001497USD",
+    ],
+)
+def test_ibans_of_each_length_as_their_countries_register_them(iban):
+    assert masked(f"pay {iban} now") == "pay <IBAN_CODE> now"
+
+
 def test_masking_again_changes_nothing():
     for _, value in SEEDED:
         assert masked(masked(value)) == masked(value)
