@@ -40,8 +40,8 @@ DATES_OR_FRACTIONS = re.compile(rf"{_DAY_OR_FRACTION}(?:[ \u2010-\u2015-]{{1,3}}
 _COUNTRIES = {
     15: "NO", 16: "BE", 18: "DK FI FK FO GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK", 21: "CH HR LI LV",
     22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM SO TL", 24: "AD CZ ES MD PK RO SA SE SK TN VG", 25: "LY PT ST",
-    26: "IS TR", 27: "BI DJ FR GR IT MC MR SM", 28: "AL AZ BY CY DO GT HN HU LB NI PL SV", 29: "BR EG PS QA UA", 30: "JO KW MU YE",
-    31: "MT SC", 32: "LC", 33: "RU",
+    26: "IS TR", 27: "BI DJ FR GR IT MC MR SM", 28: "AL AZ BY CY DO GT HN HU LB NI PL SV", 29: "BR EG PS QA UA",
+    30: "JO KW MU YE", 31: "MT SC", 32: "LC", 33: "RU",
 }  # fmt: skip
 IBAN_LENGTHS = {country: length for length, countries in _COUNTRIES.items() for country in countries.split()}
 """Characters of an IBAN by its country (ISO 13616). If any length would do, a fifth of all texts such as `SM58 …` had one."""

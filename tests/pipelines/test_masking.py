@@ -107,9 +107,9 @@ def test_long_hostile_texts_take_no_time():
         "DE11 " * 4_000,
         "2026-01-02 " * 2_000,
     ):
-        started = time.perf_counter()
+        started = time.process_time()
         masked(text)
-        assert time.perf_counter() - started < 1, text[:10]
+        assert time.process_time() - started < 1, text[:10]
 
 
 def test_check_digits():
