@@ -12,8 +12,9 @@ from typing import Any
 
 from pipelines.quality.expectations import CheckOutcome, check_suite, evaluate
 from pipelines.quality.language import detect_languages, language_counts
-from pipelines.quality.loading import COUNTED, FileTally, StagingFile, load_corpus, load_events
+from pipelines.quality.loading import COUNTED, load_corpus, load_events
 from pipelines.quality.personal import PersonalDataCount, scan
+from pipelines.quality.staging import FileTally, StagingFile
 from pipelines.quality.suite import Suite
 from pipelines.store.artifacts import Artifact, find, load
 from pipelines.store.journal import Journal

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from pipelines.quality.loading import StagingFile
+from pipelines.quality.staging import StagingFile
 
 LANGUAGES = [
     "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "he", "hi", "hr", "hu",

@@ -1,105 +1,22 @@
-"""Staging: the files of a corpus and the exposure logs, read line by line into one temporary SQLite file.
+"""Loading: the files of a corpus and the exposure logs, read line by line into the staging file.
 
-Nothing is refused here. A value of a wrong type becomes NULL, so that a check can report it; a line that is not a row is
-counted with its number and the reason. The file, which holds the texts, is deleted at the end of the step.
+Nothing is refused here: a line that is not a row is counted with its number and the reason.
 """
 
 import hashlib
-import json
-import math
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
+from pipelines.quality.rows import CORPUS_FILES, EVENT_FILES, RowReader, UnreadableRow, json_row, time_or_null
+from pipelines.quality.staging import FileTally, StagingFile
 from pipelines.quality.tables import TABLES
 from pipelines.store.artifacts import Artifact
 from pipelines.wording import printable
 
 LONGEST = 32 * 1024 * 1024
 """Bytes of a line at most: a text of a million characters fits."""
-BATCH, FIRST = 1000, 5
-"""Rows of an INSERT, and invalid lines of a file that are kept with their reason."""
-PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "cache_size=-32768", "temp_store=FILE")
-Row = tuple[Any, ...]
-Rows = Iterator[tuple[str, Row]]
-
-
-class UnreadableRow(ValueError):
-    """A line that is not a row, with the reason in a few words."""
-
-
-@dataclass
-class FileTally:
-    """How many lines of a file were read and how many of them are invalid."""
-
-    name: str
-    lines: int = 0
-    bad: int = 0
-    cut_off: bool = False
-    """The last line has no line end: the writer was stopped, or is still writing."""
-    first: list[tuple[int, str]] = field(default_factory=list)
-    """Number and reason of the first invalid lines."""
-
-    def refuse(self, line: int, reason: str) -> None:
-        """Count an invalid line."""
-        self.bad += 1
-        if len(self.first) < FIRST:
-            self.first.append((line, reason))
-
-
-@dataclass
-class StagingFile:
-    """The SQLite file with TABLES while it is filled."""
-
-    path: Path
-    on: date
-    files: list[FileTally] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.db = sqlite3.connect(self.path, isolation_level=None)
-        for pragma in PRAGMAS:
-            self.db.execute(f"PRAGMA {pragma}")
-        for name, table in TABLES.items():
-            self.db.execute(f"CREATE TABLE {name} ({table.definition})")
-        self.db.execute("BEGIN")
-        self._waiting: dict[str, list[Row]] = {name: [] for name in TABLES}
-        self._end = datetime.combine(self.on + timedelta(days=1), datetime.min.time(), UTC)
-
-    def add(self, table: str, row: Row) -> None:
-        """Add a row, its values in the order of the table's columns."""
-        waiting = self._waiting[table]
-        waiting.append(row)
-        if len(waiting) >= BATCH:
-            self._insert(table)
-
-    def scalar(self, sql: str) -> Any:
-        """The first value of the first row of a query."""
-        return self.db.execute(sql).fetchone()[0]
-
-    def flush(self) -> None:
-        """Insert all added rows."""
-        for table in TABLES:
-            self._insert(table)
-
-    def close(self) -> None:
-        """Insert all added rows, commit and close."""
-        self.flush()
-        self.db.execute("COMMIT")
-        self.db.close()
-
-    def days_old(self, at: datetime | None) -> float | None:
-        """Days from a time to the end of the day `on`; negative for later times."""
-        return None if at is None else (self._end - at).total_seconds() / 86_400
-
-    def _insert(self, table: str) -> None:
-        rows = self._waiting[table]
-        if rows:
-            self.db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
-            rows.clear()
 
 
 def load_corpus(staged: StagingFile, corpus: Artifact, previous: Artifact | None) -> None:
@@ -115,7 +32,7 @@ def load_corpus(staged: StagingFile, corpus: Artifact, previous: Artifact | None
 def load_events(staged: StagingFile, folder: Path, sizes: Mapping[str, int]) -> None:
     """Load the exposure logs, each up to its size in `sizes`, since the server may append to it."""
     for name, size in sizes.items():
-        _load(staged, folder / name, name, size, EVENT_FILES[name], _json_row)
+        _load(staged, folder / name, name, size, EVENT_FILES[name], json_row)
     _create_indexes(staged, "exposures", "shown")
     exists = "CASE WHEN EXISTS (SELECT 1 FROM {table} t WHERE {on}) THEN 1 ELSE 0 END"
     exposed = exists.format(table="exposures", on="t.request_id = clicks.request_id")
@@ -181,9 +98,6 @@ def _skip_line(file: Any, size: int) -> int:
     return read
 
 
-RowReader = Callable[[StagingFile, int, Any], Rows]
-
-
 def _load(staged: StagingFile, path: Path, name: str, size: int, take: RowReader, split: Callable[[bytes], Any]) -> None:
     tally = FileTally(name)
     for number, line in lines_of(path, tally, size):
@@ -196,163 +110,6 @@ def _load(staged: StagingFile, path: Path, name: str, size: int, take: RowReader
     staged.add("files", (name, tally.lines, tally.bad, share, int(tally.cut_off)))
     staged.files.append(tally)
     staged.flush()
-
-
-def _json_row(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except UnicodeDecodeError:
-        raise UnreadableRow("invalid UTF-8") from None
-    except (ValueError, RecursionError):
-        raise UnreadableRow("no JSON") from None
-    if not isinstance(row, dict):
-        raise UnreadableRow("no JSON object")
-    return row
-
-
-def _qrel_fields(line: bytes) -> list[str]:
-    fields = line.decode("utf-8", "replace").rstrip("\n").split(" ")
-    if len(fields) != 4:
-        raise UnreadableRow("not four fields")
-    return fields
-
-
-def text_or_null(value: Any) -> str | None:
-    """A text, else NULL; so is an empty one. Lone surrogates, which SQLite can't hold, become question marks."""
-    if not isinstance(value, str) or not value:
-        return None
-    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-
-
-def integer_or_null(value: Any) -> int | None:
-    """An integer of 64 bits, else NULL."""
-    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-    return value if fits else None
-
-
-def number_or_null(value: Any) -> float | None:
-    """A finite number, else NULL."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def time_or_null(value: Any) -> datetime | None:
-    """An ISO 8601 time with an offset from UTC, else NULL."""
-    try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return time if time and time.tzinfo else None
-    except ValueError:
-        return None
-
-
-def content_digest(text: str | None) -> str | None:
-    """32 hexadecimal digits that are equal for equal texts."""
-    return None if text is None else hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _text_columns(text: str | None) -> Row:
-    """The columns characters, words, content and language of a text; the language is filled in later."""
-    return (0, 0, None, None) if text is None else (len(text), len(text.split()), content_digest(text), None)
-
-
-def _document(_: StagingFile, line: int, row: dict[str, Any]) -> Rows:
-    text = text_or_null(row.get("text"))
-    yield (
-        "documents",
-        (
-            line,
-            _required_text(row),
-            text,
-            text_or_null(row.get("title")),
-            text_or_null(row.get("segment")),
-            *_text_columns(text),
-            0,
-        ),
-    )
-
-
-def _query(_: StagingFile, line: int, row: dict[str, Any]) -> Rows:
-    text, history = text_or_null(row.get("text")), row.get("history") or ()
-    origin = (int(bool(row.get("synthetic"))), len(history) if isinstance(history, list) else None)
-    yield "queries", (line, _required_text(row), text, text_or_null(row.get("split")), *_text_columns(text), *origin, 0, 0)
-
-
-def _required_text(row: Mapping[str, Any], name: str = "id") -> str:
-    text = text_or_null(row.get(name))
-    if text is None:
-        raise UnreadableRow(f"no {name}")
-    return text
-
-
-def _qrel(_: StagingFile, line: int, fields: list[str]) -> Rows:
-    query, _run, document, grade = fields
-    number = grade.removeprefix("-")
-    value = integer_or_null(int(grade)) if number.isascii() and number.isdigit() and len(number) < 20 else None
-    yield "qrels", (line, query, document, value, None, None)
-
-
-def _interaction(staged: StagingFile, line: int, row: dict[str, Any]) -> Rows:
-    time = integer_or_null(row.get("time"))
-    age = None if time is None else staged.days_old(datetime(1970, 1, 1, tzinfo=UTC)) - time / 86_400  # type: ignore[operator]
-    value = number_or_null(row.get("value", 1.0))  # the default is left out of the file
-    yield "interactions", (line, _required_text(row, "user"), text_or_null(row.get("document")), time, value, age, None, None)
-
-
-def _user(_: StagingFile, line: int, row: dict[str, Any]) -> Rows:
-    fields = row.get("fields")
-    fields = fields if isinstance(fields, dict) else {}
-    user = _required_text(row)
-    yield "users", (line, user, len(fields), 0)
-    for name, value in fields.items():
-        yield "user_fields", (line, user, text_or_null(name), text_or_null(value))
-
-
-def _exposure(staged: StagingFile, line: int, row: dict[str, Any]) -> Rows:
-    request, results, query = _required_text(row, "request_id"), row.get("results"), text_or_null(row.get("query"))
-    if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-        raise UnreadableRow("results that are no list of objects")
-    positions = [integer_or_null(result.get("position")) for result in results]
-    distinct = int(len(set(positions)) == len(positions) and None not in positions)
-    yield (
-        "exposures",
-        (
-            line,
-            request,
-            text_or_null(row.get("at")),
-            staged.days_old(time_or_null(row.get("at"))),
-            text_or_null(row.get("user")),
-            query,
-            content_digest(query),
-            text_or_null(row.get("release")),
-            text_or_null(row.get("policy")),
-            integer_or_null(row.get("entry")),
-            len(results),
-            distinct,
-        ),
-    )
-    for result, position in zip(results, positions, strict=True):
-        scores = (number_or_null(result.get("score")), number_or_null(result.get("propensity")))
-        yield "shown", (line, request, text_or_null(result.get("document")), position, *scores, None)
-
-
-def _click(staged: StagingFile, line: int, row: dict[str, Any]) -> Rows:
-    at = row.get("at")
-    clicked = (_required_text(row, "request_id"), text_or_null(row.get("document")), integer_or_null(row.get("position")))
-    yield "clicks", (line, *clicked, text_or_null(at), staged.days_old(time_or_null(at)), 0, 0)
-
-
-CORPUS_FILES: Mapping[str, tuple[RowReader, Callable[[bytes], Any]]] = {
-    "documents.jsonl": (_document, _json_row),
-    "queries.jsonl": (_query, _json_row),
-    "qrels.txt": (_qrel, _qrel_fields),
-    "interactions.jsonl": (_interaction, _json_row),
-    "users.jsonl": (_user, _json_row),
-}
-EVENT_FILES: Mapping[str, RowReader] = {"exposures.jsonl": _exposure, "clicks.jsonl": _click}
 
 
 def _create_indexes(staged: StagingFile, *tables: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines.errors import InputError
 from pipelines.masking import LEAST_DIGITS, PREFILTERS, SIZE_OR_DATE
-from pipelines.quality.loading import StagingFile
+from pipelines.quality.staging import StagingFile
 from pipelines.store.artifacts import Artifact
 from pipelines.wording import printable
 

@@ -346,7 +346,7 @@ def test_everything_that_can_be_wrong_with_logs(corpus_of, logs_of):
 
 
 def test_values_that_fit_no_column():
-    from pipelines.quality.loading import integer_or_null, number_or_null, text_or_null, time_or_null
+    from pipelines.quality.rows import integer_or_null, number_or_null, text_or_null, time_or_null
 
     assert [number_or_null(value) for value in (1, 0.5, True, "1", float("inf"), float("nan"), 10**400)] == [
         1.0,
@@ -363,14 +363,15 @@ def test_values_that_fit_no_column():
 
 def test_a_line_without_an_end_does_not_fill_memory(tmp_path, monkeypatch):
     from pipelines.quality import loading
+    from pipelines.quality.staging import FileTally
 
     monkeypatch.setattr(loading, "LONGEST", 50)
     path = tmp_path / "log"
     path.write_bytes(b'{"a": 1}\n' + b"x" * 1000 + b'\n{"b": 2}\n' + b"y" * 70)
-    tally = loading.FileTally("log")
+    tally = FileTally("log")
     assert list(loading.lines_of(path, tally, path.stat().st_size)) == [(1, b'{"a": 1}\n'), (3, b'{"b": 2}\n')]
     assert (tally.lines, tally.bad, tally.first) == (4, 2, [(2, "too long"), (4, "too long")])
-    assert [line for _, line in loading.lines_of(path, loading.FileTally("log"), 4)] == [b'{"a"']
+    assert [line for _, line in loading.lines_of(path, FileTally("log"), 4)] == [b'{"a"']
 
 
 @pytest.mark.parametrize(

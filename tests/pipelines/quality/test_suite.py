@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.errors import InputError
 from pipelines.quality.expectations import _read_only, check_suite, evaluate, known_expectations
-from pipelines.quality.loading import StagingFile
+from pipelines.quality.staging import StagingFile
 from pipelines.quality.suite import LARGEST, parse_suite, read_suite
 from tests.pipelines.quality.conftest import DAY
 
