@@ -93,7 +93,7 @@ proof-segments: install-test ## Harms that only rules on segments and typos see,
 	@$(RUN) -m proofs.segments
 
 test-k8s: install-test ## Twelve faults on a real cluster, or FAULTS='1 8'; writes build/proof/faults.json, docs/faults.md
-	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.faults
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.make_faults
 
 proof-parity: install-test ## The chain as processes and as pods, compared; writes build/proof/parity.json
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.parity

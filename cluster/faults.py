@@ -1,14 +1,8 @@
-"""Twelve things that clusters do to pods, done to real ones: `make test-k8s` (all), `make test-k8s FAULTS='1 8'` (some).
+"""Twelve things that clusters do to pods, done to real ones. Each is named after the report of it at Airflow's own project."""
 
-Writes build/proof/faults.json and docs/faults.md. Each fault is named after the report of it at Airflow's own project.
-"""
-
-import os
 import re
-import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,14 +12,11 @@ from kubernetes import client, config, watch
 from kubernetes.client import ApiException
 from kubernetes.stream import stream
 
-from cluster.local import MOUNTED, NoCluster, cluster, until
-from cluster.platform import SEED, Platform, platform, torn
-from cluster.witness import Witness, redone
-from demo.airflow_api import OVER
+from cluster.local import MOUNTED, until
+from cluster.platform import SEED, Platform
 from pipelines.embeddings.layout import rows
 from pipelines.store.artifacts import load
-from tests.conftest import PROJECT, call
-from tests.figures import write_figures
+from tests.conftest import call
 
 DOCUMENTS = 400
 SHARDS = 2
@@ -48,7 +39,6 @@ LARGE_BATCHES = 2
 LOG_CUT = r"log read interrupted[^|\n]*|the log broke off[^|\n]*|Reading of logs interrupted[^|\n]*"
 TAKEN_OVER = r"Reconnecting to pod [^|\n]*|pod [^|\n]* ended well while nobody watched[^|\n]*"
 STORE_DOWN = r"given [^|\n\"]*expected a store that answers[^|\n\"]*"
-DOCS = PROJECT / "docs" / "faults.md"
 
 
 @dataclass
@@ -293,25 +283,6 @@ FAULTS = [
 ]
 
 
-def check(fault: Fault, p: Platform) -> Outcome:
-    """Make the fault; then nothing may be torn and no pod left.
-
-    Raises:
-        AssertionError: something was lost, doubled, torn, orphaned or not told.
-    """
-    with Witness(p.cluster) as witness:
-        outcome = fault.make(p)
-    outcome.facts["shards_encoded"] = len({one["shard"] for one in witness.encodings()})
-    outcome.facts["shards_redone"] = len(again := redone(p.store, witness.encodings()))
-    assert not again, f"shards encoded again although they were committed: {again}"
-    assert outcome.message.strip(), "nobody was told"
-    assert outcome.vectors_lost == 0, f"{outcome.vectors_lost} vectors lost"
-    assert torn(p.store) == 0, "a torn artifact can be read"
-    left = until(lambda: not p.cluster.pods() or None, 60, "end of every pod")
-    assert left
-    return outcome
-
-
 def _shards(p: Platform, dag: str, seed: int = SEED, shards: int = SHARDS, documents: int = DOCUMENTS) -> str:
     return p.start(dag, corpus=p.corpus(documents, seed), encoder=p.encoder, mode="full", shards=shards)
 
@@ -419,73 +390,3 @@ def _whole(
     one_shard = dag == "shards_deferred"
     expected = documents or (DOCUMENTS // SHARDS if one_shard else DOCUMENTS)
     return Outcome(message, abs(expected - len(ids)) + len(ids) - len(set(ids)), facts or {})
-
-
-def run_all(p: Platform, chosen: list[Fault]) -> list[dict[str, Any]]:
-    """Make the faults one after another and tell how each ended."""
-    told = []
-    for fault in chosen:
-        started = time.monotonic()
-        print(f"{fault.number:>2}  {fault.title} …", flush=True)
-        try:
-            outcome, passed, message = (made := check(fault, p)), True, made.message
-        except Exception as error:  # noqa: BLE001  # the next fault is made all the same
-            traceback.print_exc()
-            outcome, passed, message = Outcome(""), False, f"{type(error).__name__}: {str(error)[:300]}"
-            _tidy(p)
-        seconds = time.monotonic() - started
-        print(f"    {'passed' if passed else 'FAILED'} in {seconds:.0f} s: {message}", flush=True)
-        told.append({
-            "number": fault.number, "upstream": fault.upstream, "title": fault.title, "passed": passed, "message": message,
-            "seconds": round(seconds), "orphan_pods": len(p.cluster.pods()), "vectors_lost": outcome.vectors_lost,
-            "torn_artifacts": torn(p.store), **outcome.facts,
-        })  # fmt: skip
-    return told
-
-
-def _tidy(p: Platform) -> None:
-    """A fault that failed must not spoil the next: its dag runs end, and its pods."""
-    for run in p.api._get("/dags/~/dagRuns", limit=100)["dag_runs"]:
-        if run["state"] not in OVER:
-            path = f"/dags/{run['dag_id']}/dagRuns/{quote(run['dag_run_id'], safe='')}"
-            p.api.client.patch(path, json={"state": "failed"})
-    for pod in p.cluster.pods():
-        p.cluster.api.delete_namespaced_pod(pod.metadata.name, p.cluster.namespace, grace_period_seconds=0)
-
-
-def main() -> int:
-    """Make the faults that FAULTS names, or all; 0 if each left everything whole."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Airflow, the store and the namespace go
-    asked = {int(number) for number in os.environ.get("FAULTS", "").split()}
-    chosen = [fault for fault in FAULTS if not asked or fault.number in asked]
-    try:
-        with cluster() as found, platform(found) as p:
-            told = run_all(p, chosen)
-    except NoCluster as reason:
-        print(f"error: given {reason}; expected a cluster; next: set KUBECONFIG", file=sys.stderr)
-        return 2
-    counted = ("vectors_lost", "torn_artifacts", "orphan_pods", "shards_encoded", "shards_redone")
-    totals = {name: sum(one.get(name, 0) for one in told) for name in counted}
-    figures = {"faults_total": len(told), "faults_passed": sum(one["passed"] for one in told), **totals}
-    write_figures("proof/faults", figures, seed=SEED, runs=1)
-    if not asked:
-        _write_table(told)
-    return 0 if figures["faults_passed"] == len(told) else 1
-
-
-def _write_table(told: list[dict[str, Any]]) -> None:
-    """The table of `docs/faults.md`, between its marks, from what was just seen."""
-    lines = ["| | fault | upstream | outcome | s | what an operator reads |", "|---|---|---|---|---|---|"]
-    for one in told:
-        words = re.sub(r"\s+", " ", one["message"]).replace("|", "\\|").replace("<", "&lt;")
-        words = re.sub(r"ratchet-[0-9a-f]{8}", "ratchet", words)
-        state = "passed" if one["passed"] else "**failed**"
-        lines.append(f"| {one['number']} | {one['title']} | {one['upstream'] or '–'} | {state} | {one['seconds']} | {words} |")
-    before, _, rest = DOCS.read_text(encoding="utf-8").partition("<!-- outcomes -->\n")
-    _, _, after = rest.partition("<!-- /outcomes -->")
-    table = "\n".join(lines)
-    DOCS.write_text(f"{before}<!-- outcomes -->\n{table}\n<!-- /outcomes -->{after}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

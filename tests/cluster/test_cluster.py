@@ -7,8 +7,9 @@ from urllib.parse import quote
 import pytest
 from kubernetes.client import ApiClient
 
-from cluster.faults import FAULTS, SHARDS, Fault, check, drained
+from cluster.faults import FAULTS, SHARDS, Fault, drained
 from cluster.local import NoCluster, cluster, until
+from cluster.make_faults import check
 from cluster.platform import platform
 from cluster.witness import log_entries, redone
 from pipelines.store.artifacts import load
