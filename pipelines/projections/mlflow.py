@@ -1,7 +1,8 @@
 """MLflow's registered model (`RATCHET_MLFLOW_MODEL`, `release`), which shows the journal to people. It routes nothing.
 
 Each promoted release is one version with its verdict and measures, and with the tag `store`; the aliases point at the
-champion and the challenger. A registered model that holds versions of others is refused.
+champion, the challenger and the champion that a rollback returns to. A registered model that holds versions of others is
+refused.
 """
 
 import re
@@ -17,7 +18,7 @@ from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import Store
 
 EXPERIMENT = "ratchet"
-ALIASES = ("champion", "challenger")
+ALIASES = ("champion", "challenger", "previous")
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 REFUSED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_PARAMETER_VALUE", "CUSTOMER_UNAUTHORIZED"}
 
@@ -103,16 +104,16 @@ class Registry:
     def _misplaced(
         self, journal: Journal, versions: dict[str, int], named: dict[int, str], repair: bool
     ) -> Iterator[tuple[str, bool]]:
-        before = journal.routing_before()
+        last = journal.last_routing()
+        now, before = aliased(journal), aliased(journal.until(last.n - 1 if last else 0))
         shown = self._aliases()
-        for alias in ALIASES:
-            release = getattr(journal.routing, alias)
+        for alias, release in now.items():
             pointed = named.get(shown[alias], "") if alias in shown else None
             if pointed == release:
                 continue
             if repair:
                 self._point(alias, versions.get(release) if release else None)
-            expected = pointed == getattr(before, alias)
+            expected = pointed == before[alias]
             where = f"at release {pointed or 'unknown'} (version {shown[alias]})" if alias in shown else "nowhere"
             yield (
                 f"alias {alias} pointed {where}, journal says {release or 'none'}{'' if expected else ': moved by hand?'}",
@@ -184,6 +185,11 @@ class Registry:
             **(release.inputs if release else {}),
             **{kind + tag(name): f"{value['mean']:.4f}" for name, value in measures.items() if value["mean"] is not None},
         }
+
+
+def aliased(journal: Journal) -> dict[str, str | None]:
+    """The release that each alias points at, by the journal; `previous` is the one that a rollback returns to."""
+    return {**journal.routing.model_dump(), "previous": journal.previous_champion()}
 
 
 def _is_own(tags: Mapping[str, str], identity: str, promoted: Collection[str]) -> bool:

@@ -4,6 +4,9 @@ Live are the releases that the journal routes to or routed to within the retenti
 a rollback returns to and the anchor, their verdicts, every artifact younger than the retention time, and the inputs of all of
 these.
 
+The newest audit and the newest drill stay, too: each holds what the ones before it said. Of what is taken away the recipe
+stays (`closure.py`), so that it can be named and made again.
+
 Garbage is moved to `trash/<second>/` first; a later run deletes it from there. A commit checks, after it has written its
 manifest, that its files are there, and stores again what is missing. A run of gc checks, after it has moved files, whether a
 manifest written meanwhile names one of them, and moves that back. Whichever checks last sees the other's work, so no order of
@@ -17,6 +20,7 @@ from datetime import datetime
 
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, committed, load_exactly
+from pipelines.store.closure import RECIPES, keep_recipe
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Listed, Store
 from pipelines.store.recipes import KINDS, blob_path
@@ -24,9 +28,11 @@ from pipelines.store.releases import anchor_id
 
 TRASH = "trash"
 CHAMPIONS = 3
+RECORDS = ("audit", "drill")
+"""Steps whose newest report stays, since it holds what the ones before it said."""
 NOTES = ("checkpoints", "results")
 """Folders of files that no manifest names: checkpoints, and results of tasks."""
-OTHER_FOLDERS = (*NOTES, TRASH, "access", "blobs", "journal", "lineage")
+OTHER_FOLDERS = (*NOTES, TRASH, RECIPES, "access", "blobs", "journal", "lineage")
 """Folders of the store that hold no artifacts."""
 
 
@@ -76,8 +82,14 @@ def live(known: dict[str, Artifact], journal: Journal, since: float) -> set[str]
         if seconds(entry.at) >= since:
             roots |= {entry.to, entry.from_, entry.verdict, entry.routing.champion, entry.routing.challenger}
     roots |= {entry.verdict for entry in journal.entries if entry.to in roots}
+    roots |= {newest(artifact for artifact in known.values() if artifact.manifest.recipe.step == step) for step in RECORDS}
     young = {name for name, artifact in known.items() if seconds(str(artifact.manifest.provenance["at"])) >= since}
     return _closure(known, {root for root in roots if root} | young)
+
+
+def newest(artifacts: Iterable[Artifact]) -> str | None:
+    """The id of the artifact that was made last; None: there is none."""
+    return max(((str(one.manifest.provenance["at"]), one.id) for one in artifacts), default=("", None))[1]
 
 
 def _last(champions: list[str]) -> list[str]:
@@ -133,6 +145,7 @@ def sweep(store: Store, unneeded: Garbage) -> list[str]:
     place = f"{TRASH}/{int(time.time())}"
     for artifact in unneeded.artifacts:  # first, so that no manifest ever names what is gone
         path = f"{artifact.kind}/{artifact.id}/manifest.json"
+        keep_recipe(artifact)
         store.move(path, f"{place}/{path}")
     for file in unneeded.files:
         store.move(file.path, f"{place}/{file.path}")

@@ -6,7 +6,7 @@ Each entry has the sha256 of the entry before, so an entry that was changed or i
 import time
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -85,6 +85,11 @@ class Journal:
             self.refresh()
 
     @property
+    def tip(self) -> str:
+        """The sha256 of the last entry as it is stored, which the next one will name."""
+        return self._tip
+
+    @property
     def routing(self) -> Routing:
         """The routing table: that of the last entry."""
         return self.entries[-1].routing if self.entries else Routing()
@@ -150,9 +155,11 @@ class Journal:
         body = entry.model_dump_json(by_alias=True, indent=1).encode()
         self._check_gap(n)
         # Where a response was lost, the client retries the write and meets its own entry, which is a success.
-        if not self.store.create(entry_path(n), body) and self._read(n) != body:
+        if not self.store.create(entry_path(n), body) and (first := self._read(n)) != body:
+            winner = self._check(first) if first else None
+            won = f", which {winner.who} wrote first: {winner.action} to {winner.to}" if winner else ""
             raise TryAgain(
-                f"{action} of {to} as journal entry {n}",
+                f"{action} of {to} as journal entry {n}{won}",
                 "that nobody else wrote it meanwhile",
                 "look at `history`, then run it again",
             )
@@ -201,10 +208,25 @@ class Journal:
         """The youngest entry whose action routes."""
         return next((entry for entry in reversed(self.entries) if ROUTES[entry.action] != "nothing"), None)
 
-    def routing_before(self) -> Routing:
-        """The routing table that the youngest routing entry replaced."""
-        last = self.last_routing()
-        return self.entries[last.n - 2].routing if last and last.n > 1 else Routing()
+    def until(self, n: int) -> "Journal":
+        """This journal as it was when entry `n` was the last one, to be read and not written."""
+        earlier = Journal(self.store, read=False)
+        earlier.entries, earlier.identity = self.entries[:n], self.identity if n else ""
+        return earlier
+
+    def at(self, moment: datetime) -> "Journal":
+        """This journal as it had been written at a time, to be read and not written.
+
+        Entries follow each other by their number. Where the clock of a writer was behind, an entry counts as written together
+        with the one before it.
+        """
+        written = [datetime.fromisoformat(entry.at) for entry in self.entries]
+        return self.until(next((n for n in range(len(written)) if max(written[: n + 1]) > moment), len(written)))
+
+    def behind(self) -> list[Entry]:
+        """The entries whose time is earlier than that of the entry before: the clocks of their writers differ."""
+        pairs = zip(self.entries, self.entries[1:], strict=False)
+        return [later for before, later in pairs if datetime.fromisoformat(later.at) < datetime.fromisoformat(before.at)]
 
     def _of(self, routed: Routed) -> list[Entry]:
         return [entry for entry in self.entries if ROUTES[entry.action] == routed]
@@ -256,6 +278,22 @@ class Journal:
             f"the entry that Ratchet wrote after number {n - 1}",
             "find who wrote it, move it away; what it routed is not followed",
         )
+
+
+def moment(option: str, text: str) -> datetime:
+    """A time that a user gave, in UTC unless it says otherwise.
+
+    >>> moment("--at", "2026-11-23T14:05+01:00").isoformat()
+    '2026-11-23T14:05:00+01:00'
+
+    Raises:
+        InputError: it is no time in ISO form.
+    """
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{option} {text}", "a time in ISO form", f"pass for example {option} 2026-11-23T14:00") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def entry_path(n: int) -> str:

@@ -1,4 +1,4 @@
-"""A person decides where the rules of a gate can't: the dag run waits for an answer, which has no default."""
+"""A person decides where the rules of a gate can't, or before something is done: the dag run waits, with no default."""
 
 from collections.abc import Callable
 from typing import Any
@@ -67,3 +67,18 @@ class AskWhereUndecided(ApprovalOperator):  # type: ignore[misc]
         context["ti"].xcom_push("who", user.get("name") or user.get("id") or "airflow")
         context["ti"].xcom_push("why", (answer["params_input"] or {}).get("why") or "approved in Airflow")
         return answer
+
+
+class AskBefore(ApprovalOperator):  # type: ignore[misc]
+    """Ask whether what comes next may be done; a no skips it.
+
+    Args:
+        subject: The question.
+        told: The task whose result's `note` says what would be done.
+    """
+
+    def __init__(self, *, subject: str, told: StepOperator, task_id: str = "ask", **arguments: Any) -> None:
+        body = f"{{{{ ti.xcom_pull(task_ids='{told.task_id}', key='note') }}}}"
+        defaults = {"retries": 2, "retry_policy": StepRetryPolicy()}
+        super().__init__(**{**defaults, "task_id": task_id, "subject": subject, "body": body, **arguments})
+        told >> self

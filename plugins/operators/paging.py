@@ -13,13 +13,13 @@ class LogNotifier(BaseNotifier):  # type: ignore[misc]  # Airflow's classes are 
     """Writes the reason of the page into the task's log."""
 
     def notify(self, context: Context) -> None:
-        """Log the `reason` of the task's result."""
+        """Log the `reason` of the task's result, or the error by which it failed."""
         ti = context["ti"]
-        self.log.warning("PAGE: %s", ti.xcom_pull(ti.task_id, key="reason"))
+        self.log.warning("PAGE: %s", ti.xcom_pull(ti.task_id, key="reason") or context.get("exception"))
 
 
 def pager() -> Any:
-    """The notifier for a task's callback: its reason is the XCom `reason` of the task.
+    """The notifier for a task's callback: its reason is the XCom `reason` of the task, or the error by which it failed.
 
     Raises:
         InputError: the settings name no notifier, or its arguments do not fit.

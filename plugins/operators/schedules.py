@@ -8,5 +8,6 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable
 
+HOURLY = CronTriggerTimetable("@hourly", timezone="UTC", run_immediately=timedelta())
 DAILY = CronTriggerTimetable("@daily", timezone="UTC", run_immediately=timedelta())
 WEEKLY = CronTriggerTimetable("@weekly", timezone="UTC", run_immediately=timedelta())

@@ -77,14 +77,14 @@ def test_every_dag_explains_itself(bag):
 
 
 def test_every_task_retries_by_the_steps_exit_code(bag):
-    from operators.approval import AskWhereUndecided
+    from operators.approval import AskBefore, AskWhereUndecided
     from operators.arrival import S3Arrival
     from operators.retries import StepRetryPolicy
     from operators.step import StepOperator
 
     for dag in bag.dags.values():
         for task in dag.tasks:
-            names = (StepOperator.__name__, S3Arrival.__name__, AskWhereUndecided.__name__)
+            names = (StepOperator.__name__, S3Arrival.__name__, AskBefore.__name__, AskWhereUndecided.__name__)
             assert (getattr(task, "operator_class", None) or type(task)).__name__ in names
             policy = task.partial_kwargs["retry_policy"] if task.is_mapped else task.retry_policy
             assert type(policy).__name__ == StepRetryPolicy.__name__
@@ -108,7 +108,7 @@ def test_the_assets_chain_the_dags(bag):
         "index": ["build_encoder", "refresh_embeddings"],
         "verdict": ["build_recommender", "build_reranker", "evaluate_release"],
         "challenger": ["promote_release"],
-        "champion": ["deploy_release", "rollback_release"],
+        "champion": ["deploy_release", "restore_release", "rollback_release"],
         "rebuild": ["check_degradation"],
         "rollback": ["check_degradation"],
     }

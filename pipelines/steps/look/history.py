@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from pipelines.contract import Params, Result
-from pipelines.errors import InputError
-from pipelines.store.journal import Entry, Journal
+from pipelines.logs import log
+from pipelines.store.journal import Entry, Journal, moment
 from pipelines.store.objects import open_store
 from pipelines.store.releases import anchor_id
 
@@ -25,33 +25,38 @@ class HistoryResult(Result):
     """Today's: the last champion that was better than the one before it beyond chance, or the first."""
     entry: int
     entries: list[str]
+    sentence: str
+    """Which release serves, who made it champion, when and why."""
 
 
 def history(params: HistoryParams) -> HistoryResult:
     """Show the journal, and which release serves now or served at a time."""
-    journal = Journal(open_store())
-    entries = _until(journal.entries, params.at)
-    _print_table(entries[-params.limit :])
-    last = entries[-1] if entries else None
+    now = Journal(open_store())
+    journal = now.at(moment("--at", params.at)) if params.at else now
+    for entry in now.behind():
+        log().warning("the clock of a writer was behind: by its number the entry follows", entry=entry.n, at=entry.at)
+    entries = journal.entries[-params.limit :]
+    _print_table(entries)
     return HistoryResult(
-        champion=(last and last.routing.champion) or "",
-        challenger=(last and last.routing.challenger) or "",
-        anchor=anchor_id(journal),
-        entry=last.n if last else 0,
-        entries=[_line(entry) for entry in entries[-params.limit :]],
+        champion=journal.routing.champion or "",
+        challenger=journal.routing.challenger or "",
+        anchor=anchor_id(now),
+        entry=len(journal.entries),
+        entries=[_line(entry) for entry in entries],
+        sentence=_sentence(journal, params.at),
     )
 
 
-def _until(entries: list[Entry], at: str) -> list[Entry]:
-    """The entries that had been written at a time."""
-    if not at:
-        return entries
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        raise InputError(f"--at {at}", "a time in ISO form", "pass for example --at 2026-11-23T14:00") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return [entry for entry in entries if datetime.fromisoformat(entry.at) <= moment]
+def _sentence(journal: Journal, at: str) -> str:
+    when = f"at {at}" if at else "now"
+    deployment = journal.deployment()
+    if deployment is None:
+        return f"{when} no release serves: none had been deployed"
+    verdict = f", on verdict {deployment.verdict}" if deployment.verdict else ""
+    return (
+        f"{when} release {deployment.to} serves since {deployment.at} (entry {deployment.n}, {deployment.action} by"
+        f" {deployment.who}{verdict}): {deployment.why}"
+    )
 
 
 def _line(entry: Entry) -> str:

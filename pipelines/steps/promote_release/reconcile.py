@@ -18,6 +18,7 @@ class ReconcileParams(Params):
 class ReconcileResult(Result):
     repaired: int
     differences: list[str]
+    note: str
 
 
 def reconcile(params: ReconcileParams) -> ReconcileResult:
@@ -28,4 +29,6 @@ def reconcile(params: ReconcileParams) -> ReconcileResult:
         raise NothingToDo("RATCHET_MLFLOW_URI is not set: there is nothing that could differ from the journal")
     store = open_store()
     differences = Registry(store).align(Journal(store), params.repair)
-    return ReconcileResult(repaired=len(differences) if params.repair else 0, differences=differences)
+    done = "MENDED" if params.repair else "DIFFERS"
+    note = f"{done}: {'; '.join(differences)}" if differences else ""
+    return ReconcileResult(repaired=len(differences) if params.repair else 0, differences=differences, note=note)

@@ -228,7 +228,10 @@ def test_history_says_who_served_when(releases, capsys, monkeypatch):
 
 def test_history_of_nothing(home, capsys):
     assert main(["history"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"champion": "", "challenger": "", "anchor": "", "entry": 0, "entries": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "champion": "", "challenger": "", "anchor": "", "entry": 0, "entries": [],
+        "sentence": "now no release serves: none had been deployed",
+    }  # fmt: skip
 
 
 def test_history_is_readable_on_80_columns(releases, capsys, monkeypatch):

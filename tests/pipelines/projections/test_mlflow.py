@@ -54,6 +54,7 @@ def test_aliases_follow_promotion_deployment_and_rollback(releases, client):
     releases.promoted(releases.b)
     assert shown(client) == {"champion": releases.a, "challenger": releases.b}
     call("deploy")
+    assert shown(client) == {"champion": releases.b, "previous": releases.a}
     call("rollback", why="a drill")
     assert shown(client) == {"champion": releases.a}
     assert call("reconcile").differences == []

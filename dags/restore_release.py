@@ -1,0 +1,36 @@
+"""Let the release serve again that served at a time.
+
+The form takes the time, such as `2026-11-23T14:05`. Writes one journal entry, as a rollback does, and waits for the server. A
+release of which a part was taken away is refused: the message names each part and the step that makes it again.
+
+## When it is red
+
+- `restore`, a part is gone: run the steps that the message names, in its order; the ids are the same again. Then clear it.
+- `restore`, an erasure was since: that release may hold what was erased. Build a new one by `refresh_embeddings`.
+- `restore`, the server does not follow: the entry stays. Read the server's log and `/readyz`, then clear the task.
+- `reconcile`: only MLflow lags behind. Clear it once MLflow answers.
+- Never copy files back under `blobs/` to make an erased person's release whole: the erasure was asked for.
+"""
+
+from airflow.sdk import DAG
+from operators.assets import CHAMPION
+from operators.form import answers, form
+from operators.step import StepOperator
+
+from pipelines.steps.deploy_release.restore import RestoreParams, restore
+from pipelines.steps.promote_release.reconcile import reconcile
+
+with DAG(
+    "restore_release",
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    tags=["release", "journal"],
+    default_args={"owner": "search"},
+    params=form(RestoreParams, omit=("who",)),
+    doc_md=__doc__,
+):
+    restored = StepOperator(
+        step=restore, step_params=answers(RestoreParams, omit=("who",)), outlets=[CHAMPION], emits="release"
+    )
+    restored >> StepOperator(step=reconcile)

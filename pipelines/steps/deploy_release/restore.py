@@ -1,0 +1,99 @@
+"""restore: what served at a time serves again, or what of it is gone is named."""
+
+import time
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from pipelines.contract import Params, Result
+from pipelines.errors import InputError, NothingToDo
+from pipelines.logs import log
+from pipelines.store.journal import Entry, Journal, moment
+from pipelines.store.objects import open_store
+
+if TYPE_CHECKING:
+    from pipelines.store.closure import Closure
+
+VERSION = 1
+
+
+class RestoreParams(Params):
+    at: str = Field(description="A time such as 2026-11-23T14:00 (UTC unless it says otherwise): what served then serves again")
+    why: str = Field("", description="Reason for the journal; empty: the time")
+    who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
+    wait_s: float = Field(60, ge=0, le=3600, description="Seconds to wait until the server follows")
+
+
+class RestoreResult(Result):
+    release: str
+    entry: int
+    left: str
+    waited_s: float
+    note: str
+
+
+def restore(params: RestoreParams) -> RestoreResult:
+    """Make the champion of a time champion again; refuse where a part is gone, with the recipes that make it again."""
+    from pipelines.deployment.going_back import go_back, wait_for_server, warn_superseded
+    from pipelines.deployment.resume import rollback_start
+    from pipelines.projections.mlflow import project
+
+    started = time.monotonic()
+    journal = Journal(open_store())
+    then = journal.at(moment("--at", params.at))
+    release = _champion(then, params.at)
+    case, entry = rollback_start(journal, release)
+    if entry is None:
+        if release == journal.routing.champion:
+            raise NothingToDo(f"release {release}, which served at {params.at}, serves now")
+        _check_erasures(journal, then, release)
+        _check_whole(journal, release)
+        entry = go_back(journal, release, params.why or f"restored: what served at {params.at}", params.who)
+    try:
+        if case == "superseded":
+            warn_superseded(journal, entry)
+        else:
+            wait_for_server(entry, params.wait_s)
+    finally:
+        project(journal.store, journal)
+    return RestoreResult(
+        release=entry.to,
+        entry=entry.n,
+        left=entry.from_ or "",
+        waited_s=round(time.monotonic() - started, 3),
+        note=f"RESTORED: release {entry.to}, which served at {params.at}",
+    )
+
+
+def _champion(then: Journal, at: str) -> str:
+    if then.routing.champion is None:
+        first = "nothing had been deployed" if then.entries else "the journal had no entry"
+        raise InputError(f"--at {at}, when {first}", "a time at which a release served", "look at `history`")
+    return then.routing.champion
+
+
+def _check_erasures(journal: Journal, then: Journal, release: str) -> None:
+    """Refuse a release of a time before somebody was erased: it may hold what was erased."""
+    later: list[Entry] = [entry for entry in journal.entries[len(then.entries) :] if entry.action == "erase"]
+    if later:
+        raise InputError(
+            f"release {release} of a time before entry {later[0].n}, an erasure by {later[0].who}",
+            "a release that holds nothing which was erased since",
+            "build a release from today's corpus, or roll back to a champion since then",
+        )
+
+
+def _check_whole(journal: Journal, release: str) -> None:
+    """Refuse a release of which a part is gone, and say how each part was made."""
+    from pipelines.store.closure import closure, told
+
+    whole: Closure = closure(journal.store, {"release": release})
+    if whole.gone:
+        recipes = [told(journal.store, role, name) for name, role in whole.gone.items()]
+        for recipe in recipes:
+            log().warning("gone", recipe=recipe)
+        raise InputError(
+            f"release {release}, of which is gone: {'; '.join(recipes)}",
+            "a release that is whole",
+            "run these steps again in this order, or restore the files from a backup",
+        )

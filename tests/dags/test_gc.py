@@ -1,0 +1,82 @@
+"""The DAG collect_garbage: a dry run, a person's yes, then what was listed is taken away."""
+
+import os
+import time
+
+import pytest
+
+from pipelines.store.artifacts import committed, find
+from pipelines.store.objects import open_store
+from tests.conftest import call
+
+MONTH_S = 40 * 86_400
+
+
+@pytest.fixture
+def old_shard(trained):
+    """A shard that no release needs and that was made 40 days ago."""
+    store = open_store()
+    shard = find(store, "shard", trained.shard)
+    then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - MONTH_S))
+    aged = shard.manifest.model_copy(update={"provenance": {**shard.manifest.provenance, "at": then}})
+    path = store.local / "shard" / shard.id / "manifest.json"
+    path.unlink()
+    path.write_text(aged.model_dump_json())
+    for file in shard.manifest.files.values():
+        blob = store.local / "blobs" / file.sha256
+        body = blob.read_bytes()
+        blob.unlink()
+        blob.write_bytes(body)
+        os.utime(blob, (time.time() - MONTH_S,) * 2)
+    return shard.id
+
+
+def answered(yes):
+    """Replaces the question by its answer: `dag.test` has nobody who could give it."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    def edit(dag):
+        def execute(context):
+            if not yes:
+                raise AirflowSkipException("rejected")
+
+        object.__setattr__(dag.get_task("ask"), "execute", execute)
+
+    return edit
+
+
+def test_a_yes_takes_away_what_was_listed(run_dag, old_shard, capsys):
+    run = run_dag("collect_garbage", edit=answered(True))
+    assert run.tasks == {"dry_run": ["success"], "ask": ["success"], "gc": ["success"]}
+    assert run.results["dry_run"]["note"].startswith("DRY RUN: would take away 1 shard, ")
+    assert run.note.startswith("DONE: took away 1 shard, ")
+    assert run.results["gc"]["as_of"] == run.results["dry_run"]["as_of"]
+    assert old_shard not in committed(open_store(), "shard")
+
+
+def test_a_no_takes_nothing(run_dag, old_shard):
+    run = run_dag("collect_garbage", edit=answered(False))
+    assert run.tasks == {"dry_run": ["success"], "ask": ["skipped"], "gc": ["skipped"]}
+    assert run.note.startswith("DRY RUN: would take away 1 shard, ")
+    assert old_shard in committed(open_store(), "shard")
+
+
+def test_nobody_is_asked_about_nothing(run_dag, trained):
+    run = run_dag("collect_garbage")
+    assert run.tasks == {"dry_run": ["success"], "ask": ["skipped"], "gc": ["skipped"]}
+
+
+def test_what_was_too_young_for_the_dry_run_stays(old_shard):
+    then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 15 * 86_400))
+    assert call("gc", as_of=then).artifacts == 0
+    assert call("gc").artifacts == 1
+    assert call("gc", dry_run=False, as_of=then).artifacts == 0
+    assert old_shard in committed(open_store(), "shard")
+
+
+def test_a_time_that_has_not_passed_is_refused(home, capsys):
+    from pipelines.__main__ import main
+
+    assert main(["gc", "--as-of", "2999-01-01"]) == 2
+    assert main(["gc", "--as-of", "soon"]) == 2
+    assert "Traceback" not in capsys.readouterr().err

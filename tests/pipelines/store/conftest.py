@@ -1,0 +1,1 @@
+from tests.releases import _releases_once, releases  # noqa: F401
