@@ -19,6 +19,7 @@ import numpy as np
 
 from pipelines.corpus.documents import documents, queries
 from pipelines.errors import InputError
+from pipelines.evaluation.measurement import Measurement
 from pipelines.evaluation.served_release import ServedRelease, wait_until_ready
 from pipelines.logs import progress
 from pipelines.statistics.intervals import Floats
@@ -39,30 +40,16 @@ MEASURES = (*QUANTILES, *OF_STARTS)
 
 
 @dataclass(frozen=True)
-class Latency:
+class Latency(Measurement):
     """A stored measurement."""
 
-    artifact: Artifact
-
-    @property
-    def id(self) -> str:
-        return self.artifact.id
-
-    @property
-    def release(self) -> str:
-        """The release that is judged."""
-        return self.artifact.inputs["release"]
+    SUMMARY = "latency.json"
+    """Machine, counts, quantiles in milliseconds by side, memory and start-up of each start."""
 
     @property
     def champion(self) -> str:
         """The release that it was measured beside."""
         return self.artifact.inputs["champion"]
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """`latency.json`: machine, counts, quantiles in milliseconds by side, memory and start-up of each start."""
-        summary: dict[str, Any] = self.artifact.json("latency.json")
-        return summary
 
     @cached_property
     def blocks(self) -> dict[str, Floats]:

@@ -6,16 +6,15 @@ theory, methods and examples", chapter 9, 2013, for the effective sample size).
 """
 
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from pipelines.errors import InputError
+from pipelines.evaluation.measurement import Measurement
 from pipelines.statistics.off_policy import Lift, lift_of, off_policy_value
 from pipelines.statistics.uplift import Floats, moments_of
-from pipelines.store.artifacts import Artifact
-from pipelines.wording import value
+from pipelines.wording import counted, value
 
 FEWEST_EFFECTIVE = 200.0
 """Rows of equal weight that would tell as much as the log, at least."""
@@ -29,25 +28,11 @@ MEASURES = ("SNIPS", "IPS")
 
 
 @dataclass(frozen=True)
-class OffPolicy:
-    """A stored estimate."""
+class OffPolicy(Measurement):
+    """A stored estimate, of the release whose probabilities the log has as those of the target policy."""
 
-    artifact: Artifact
-
-    @property
-    def id(self) -> str:
-        return self.artifact.id
-
-    @property
-    def release(self) -> str:
-        """The release whose probabilities the log has as those of the target policy."""
-        return self.artifact.inputs["release"]
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """`off_policy.json`: see `estimate`."""
-        summary: dict[str, Any] = self.artifact.json("off_policy.json")
-        return summary
+    SUMMARY = "off_policy.json"
+    """See `estimate`."""
 
     @property
     def too_thin(self) -> str:
@@ -73,7 +58,7 @@ def estimate(rewards: Floats, propensities: Floats, target: Floats, units: Float
         `effective_rewarded`, `largest_share`, `mean_weight` with its error, and `too_thin`.
 
     Raises:
-        InputError: nothing was earned, or the other policy takes no action of the log.
+        InputError: nothing was earned, the other policy takes no action of the log, or all rows belong to one unit.
     """
     weights = target / propensities
     if not (rewards.sum() > 0 and weights.sum() > 0):
@@ -83,6 +68,9 @@ def estimate(rewards: Floats, propensities: Floats, target: Floats, units: Float
     if units is not None:
         _, place = np.unique(units, return_inverse=True)
         rows = np.stack([np.bincount(place, column) for column in rows.T], -1)
+    if len(rows) < 2:
+        given = f"a log of {counted(weights.size, 'row')} by one unit"
+        raise InputError(given, "two units or more", "log more, or name another column of users or sessions")
     moments = moments_of(rows)
     total = float(weights.sum())
     found: dict[str, Any] = {

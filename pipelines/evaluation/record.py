@@ -9,11 +9,12 @@ from typing import Any
 
 from pipelines.corpus.documents import Document, documents
 from pipelines.errors import InputError
+from pipelines.evaluation.measurement import Measurement
 from pipelines.evaluation.measures import CONDENSED, MEASURES, PerQuery, measured
 from pipelines.evaluation.qrels import RELEVANT, EvaluatedSplit, Topics, trec_qrels
 from pipelines.retrieval.run import Run, read_run, write_run
 from pipelines.statistics.intervals import interval
-from pipelines.store.artifacts import Artifact, load_exactly
+from pipelines.store.artifacts import load_exactly
 from pipelines.store.stored_words import BASELINES
 
 TOP = 5
@@ -21,18 +22,11 @@ TOP = 5
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Measurement):
     """A stored evaluation."""
 
-    artifact: Artifact
-
-    @property
-    def id(self) -> str:
-        return self.artifact.id
-
-    @property
-    def release(self) -> str:
-        return self.artifact.inputs["release"]
+    SUMMARY = "measures.json"
+    """Means with intervals, counts, settings."""
 
     @property
     def split(self) -> EvaluatedSplit:
@@ -44,12 +38,6 @@ class Evaluation:
     def query_set(self) -> dict[str, Any]:
         """What names the evaluated queries: `split`, `corpus` and `queries_digest`, as a verdict repeats them."""
         return {key: self.summary[key] for key in ("split", "corpus", "queries_digest")}
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """`measures.json`: means with intervals, counts, settings."""
-        summary: dict[str, Any] = self.artifact.json("measures.json")
-        return summary
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:

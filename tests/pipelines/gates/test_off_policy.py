@@ -142,6 +142,7 @@ def test_a_log_of_a_worse_policy_is_rejected_and_a_thin_one_not_comparable(relea
         ({"click": "nan"}, {}, "300 of 300 rows without a number"),
         ({"click": 0}, {}, "nothing was earned"),
         ({}, {"unit": "user"}, "column user for unit"),
+        ({"user": "ann"}, {"unit": "user"}, "a log of 300 rows by one unit; expected two units or more"),
     ],
 )
 def test_a_log_that_can_not_be_weighed(releases, written, change, options, message):  # noqa: F811
