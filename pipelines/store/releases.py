@@ -3,6 +3,7 @@
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, find, load, load_exactly
 from pipelines.store.journal import Journal
+from pipelines.store.objects import Store
 
 
 def resolve(journal: Journal, release: str) -> Artifact:
@@ -55,13 +56,19 @@ def anchor_id(journal: Journal) -> str:
 
 
 def _was_better(journal: Journal, release: str) -> bool:
-    """Whether the verdict of a release's promotion passed with a lower bound above 0."""
-    promotion = journal.latest("promote", to=release)
-    verdict = find(journal.store, "verdict", promotion.verdict) if promotion and promotion.verdict else None
-    if verdict is None or "verdict.json" not in verdict.manifest.files:
-        return False
+    """Whether the verdict of a promotion of the release passed with a lower bound above 0; one that came back has several."""
+    verdicts = [entry.verdict for entry in journal.entries if (entry.action, entry.to) == ("promote", release)]
+    return any(_says_better(journal.store, verdict) for verdict in verdicts if verdict)
+
+
+def _says_better(store: Store, verdict_id: str) -> bool:
+    """Whether a verdict passed with a lower bound above 0, by its main rule and not since a waiver sets that rule aside."""
     try:
-        said = verdict.json("verdict.json")
+        verdict = find(store, "verdict", verdict_id)
+        said = verdict.json("verdict.json") if verdict and "verdict.json" in verdict.manifest.files else {}
     except InputError:  # damaged: it can't show that the release was better
         return False
-    return said.get("outcome") == "passed" and bool(said.get("champion")) and (said.get("low") or 0) > 0
+    rules = said.get("rules", [])  # none before there were gate files; the main rule is the first that fits
+    main = next((rule for rule in rules if (rule["comparison"], rule["severity"]) == ("champion", "blocks")), said)
+    passed = said.get("outcome") == main.get("outcome") == "passed"
+    return passed and bool(said.get("champion")) and (said.get("low") or 0) > 0

@@ -21,12 +21,12 @@ def release(name):
     return produce(open_store(), recipe, lambda folder: {}).id
 
 
-def serve(journal, name, low=None, outcome="passed", action="deploy"):
+def serve(journal, name, low=None, outcome="passed", action="deploy", rules=()):
     """A release that was promoted with this lower bound and deployed; none: without a verdict."""
     served, champion = release(name), journal.routing.champion
     verdict = None
     if low is not None:
-        said = {"outcome": outcome, "low": low, "champion": champion or ""}
+        said = {"outcome": outcome, "low": low, "champion": champion or "", "rules": list(rules)}
         recipe = Recipe(kind="verdict", step="gate", version=3, inputs={"release": served}, params={"said": json.dumps(said)})
         verdict = produce(open_store(), recipe, lambda f: (f / "verdict.json").write_text(json.dumps(said)) and {}).id
         journal.append("promote", served, "test", Routing(champion=champion, challenger=served), verdict=verdict)
@@ -73,4 +73,30 @@ def test_the_verdict_of_a_promotion_that_is_damaged_moves_nothing(journal, home)
     assert anchor_id(journal) == better
     entry = journal.latest("promote", to=better)
     (home / "store" / "verdict" / entry.verdict / "manifest.json").unlink()
+    assert anchor_id(journal) == first
+
+
+def test_a_pass_since_a_waiver_sets_the_main_rule_aside_moves_nothing(journal):
+    first = serve(journal, "first")
+    main = {"comparison": "champion", "severity": "blocks"}
+    others = [{"comparison": "absolute", "severity": "blocks", "outcome": "passed"}, {**main, "outcome": "passed"}]
+    serve(journal, "set aside", low=0.01, rules=[{**main, "outcome": "not comparable"}, *others])
+    assert anchor_id(journal) == first
+    better = serve(journal, "better", low=0.01, rules=[{**main, "outcome": "passed"}, {**others[0], "outcome": "rejected"}])
+    assert anchor_id(journal) == better
+
+
+def test_a_release_that_comes_back_was_better_still(journal):
+    serve(journal, "first")
+    better = serve(journal, "better", low=0.01)
+    serve(journal, "equal", low=-0.01)
+    assert serve(journal, "better", low=-0.005) == better
+    assert anchor_id(journal) == better
+
+
+def test_a_verdict_whose_manifest_is_damaged_moves_nothing_and_stops_nothing(journal, home):
+    first = serve(journal, "first")
+    better = serve(journal, "better", low=0.01)
+    entry = journal.latest("promote", to=better)
+    (home / "store" / "verdict" / entry.verdict / "manifest.json").write_text("{}")
     assert anchor_id(journal) == first
