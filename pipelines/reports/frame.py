@@ -177,7 +177,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"value": value, "signed": signed, "image": image}
+    environment.filters |= {"value": value, "signed": signed, "bounds": bounds, "image": image}
     return environment.get_template("frame.html")
 
 
@@ -186,6 +186,17 @@ def pictured(results: Sequence[dict[str, Any]], documents: Mapping[str, Document
     return [
         result | {"picture": documents[result["id"]].picture if result["id"] in documents else ""} for result in results[:most]
     ]
+
+
+def bounds(interval: tuple[float | None, float | None], kind: ColumnKind) -> str:
+    """An interval as its column writes it; a dash where there is none.
+
+    >>> bounds((0.1, 0.2), "interval"), bounds((-0.1, 0.2), "signed interval"), bounds((None, None), "signed interval")
+    ('[0.100, 0.200]', '[−0.100, +0.200]', '–')
+    """
+    write = signed if kind == "signed interval" else value
+    low, high = interval
+    return "–" if low is None and high is None else f"[{write(low)}, {write(high)}]"
 
 
 def image(svg: str) -> str:

@@ -1,6 +1,7 @@
 """A verdict's files: `verdict.json`, `verdict.md` for a pull request, and the report."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,13 +42,11 @@ def write_verdict(
 
 def markdown(verdict: "Verdict", measures: Rows) -> str:
     """The verdict as Markdown, for a pull request."""
-    lines = [f"**{verdict.sentence}**", ""]
+    lines = [f"**{_plain(verdict.sentence)}**", ""]
     lines += [f"> {warning}\n" for warning in verdict.warnings]
     lines += [f"> {_escaped(waiver)}\n" for waiver in verdict.waivers]
     lines += [f"| rule of {verdict.gate_file} | severity | verdict |", "|---|---|---|"]
-    lines += [
-        f"| {rule.name} | {'waived' if rule.waived else rule.severity} | {_escaped(rule.sentence)} |" for rule in verdict.rules
-    ]
+    lines += [f"| {rule.name} | {_severity(rule)} | {_escaped(rule.sentence)} |" for rule in verdict.rules]
     lines.append("")
     if measures:
         lines += ["| measure | champion | challenger | difference |", "|---|---:|---:|---:|"]
@@ -71,8 +70,17 @@ def _escaped(text: str) -> str:
     >>> print(_escaped("a *b* <script> | @all"))
     a \\*b\\* &lt;script&gt; \\| &#64;all
     """
-    marked = "".join("\\" + char if char in "\\`*_[]|~#!$" else char for char in " ".join(text.split()))
-    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
+    return _plain("".join("\\" + char if char in "\\`*_[]|~#!$" else char for char in text)).replace("@", "&#64;")
+
+
+def _plain(text: str) -> str:
+    """A sentence of our own on one line, with the HTML and the mentions of a name from outside that it may have escaped.
+
+    >>> print(_plain("worst segment <b> @all, nDCG@10 −0.100 [−0.200, 0.000]"))
+    worst segment &lt;b&gt; &#64;all, nDCG@10 −0.100 [−0.200, 0.000]
+    """
+    escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(?<!\w)@", "&#64;", escaped)
 
 
 def _ids(verdict: "Verdict") -> dict[str, str]:

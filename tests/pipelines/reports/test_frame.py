@@ -48,6 +48,7 @@ def test_every_kind_of_cell_is_written():
     text = Page(render(report())).text
     for cell in ("0.500", "−0.250", "[0.100, 0.200]", "[−0.300, +0.100]", "12,345", "0.750", "d1", "nothing", "–"):
         assert cell in text, cell
+    assert "[–" not in text, "no interval is a dash, and not one of dashes"
 
 
 def test_hostile_text_stays_text_everywhere():
