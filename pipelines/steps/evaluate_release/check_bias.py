@@ -24,7 +24,12 @@ VERSION = 1
 class CheckBiasParams(Params):
     evaluation: str = Field(description="Evaluation id of the release")
     baseline: str = Field("", description="Evaluation id of the champion on the same queries; empty: the first baseline")
-    by: str = Field("segment", description="What divides: segment, query_length, head_tail, or a facet of the documents")
+    by: str = Field(
+        "segment",
+        min_length=1,
+        max_length=100,
+        description="What divides: segment, query_length, head_tail, or a facet of the documents",
+    )
     measure: Literal["nDCG@10", "RR@10", "R@100", "AP", "P@10"] = Field("nDCG@10", description="Measure that is compared")
     margin: float = Field(0.3, gt=0, lt=1, description="Loss of the measure in a segment that counts as none")
     least_queries: int = Field(30, ge=2, description="Queries that a segment must have to be judged")
@@ -53,9 +58,10 @@ def check_bias(params: CheckBiasParams) -> CheckBiasResult:
     if baseline is not None:
         check_comparable(evaluation, baseline)
     inputs = {"release": evaluation.release, "evaluation": evaluation.id} | ({"baseline": baseline.id} if baseline else {})
-    semantic = params.recipe_params({"evaluation", "baseline"})
+    champion = Journal(store).routing.champion or ""  # the report names it so
+    semantic = params.recipe_params({"evaluation", "baseline"}) | {"champion": champion}
     recipe = Recipe(kind="report", step="check_bias", version=VERSION, inputs=inputs, params=semantic)
-    evidence = Evidence(evaluation, Journal(store).routing.champion or "", baseline)
+    evidence = Evidence(evaluation, champion, baseline)
     report = produce(store, recipe, lambda folder: _check(params, evidence, folder))
     for sentence in report.facts["sentences"]:
         log().info("bias", report=report.id, found=sentence)

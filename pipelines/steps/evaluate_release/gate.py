@@ -84,7 +84,7 @@ def gate(params: GateParams) -> GateResult:
     champion = journal.routing.champion or ""
     made = {kind: load(store, kind, getattr(params, kind)) for kind in EVIDENCE if getattr(params, kind)}
     inputs = {"release": evaluation.release, "evaluation": evaluation.id} | ({"baseline": baseline.id} if baseline else {})
-    robust = {name: getattr(params, name) for name in ROBUSTNESS if getattr(params, name)}
+    robust = {name: load(store, "robustness", getattr(params, name)).id for name in ROBUSTNESS if getattr(params, name)}
     inputs |= robust | {kind: artifact.id for kind, artifact in made.items()}
     unnamed = {"evaluation", "baseline", "anchor", "gate_file", *EVIDENCE, *ROBUSTNESS}
     semantic = params.recipe_params(unnamed) | {"champion": champion}

@@ -1,6 +1,5 @@
 """The rules perturbed, segments and exposure: what each refuses, what it lets pass, and that nothing missing ever passes."""
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -155,8 +154,7 @@ def test_a_margin_that_the_segments_cannot_detect_is_not_run(pair, tmp_path):
 def test_numbers_become_bands_of_equally_many_documents(pair):
     values = document_values(evaluation(pair.good).documents(), "price")
     sizes = {value: list(values.values()).count(value) for value in values.values()}
-    assert sizes == {"0 to 22.75": 23, "22.75 to 48.5": 20, "48.5 to 72.25": 17, "72.25 to 97": 20} or sum(sizes.values()) == 80
-    assert len(sizes) == 4
+    assert sizes == {"0 to 23.75": 20, "23.75 to 48.5": 20, "48.5 to 73.25": 20, "73.25 to 97": 20}
 
 
 def test_head_and_tail_by_how_often_a_document_is_relevant(home):
@@ -217,6 +215,9 @@ def test_perturbations_are_judged_beside_the_champion(pair, tmp_path):
     tested, _, report = judged(tmp_path, PERTURBED, pair.broken, pair.good, **ids)
     assert tested["outcome"] == "passed"
     assert tested["sentence"].startswith("passed: casing costs nDCG@10 0.000 where it costs 0.000 in champion ")
+    by_first_digits = {name: robustness[:12] for name, robustness in ids.items()}
+    assert judged(tmp_path, PERTURBED, pair.broken, pair.good, **by_first_digits)[0] == tested
+    assert len(open_store().names("verdict/")) == 1, "one verdict, whichever way its evidence is named"
     assert {"Robustness to reformulation", "Examples of reformulations"} <= {table["title"] for table in report["tables"]}
 
 
@@ -302,13 +303,16 @@ def test_rules_that_do_not_fit_are_refused(rule, expected):
     with pytest.raises(InputError, match=r"gate file x\.yaml, rule 2 \(tested\)") as error:
         parse_gate_file((RULES % rule).encode(), "x.yaml")
     assert expected in str(error.value)
-    assert json.dumps(str(error.value))
 
 
 def test_the_bias_check_for_ci_passes_what_is_alike_and_fails_what_is_not(pair):
     alike = {"by": "segment", "margin": 0.5, "least_queries": 10}
     passed = call("check_bias", evaluation=pair.broken, baseline=pair.broken, **alike)
     assert (passed.passed, len(passed.sentences)) == (True, 2)
+    Journal(open_store()).append("deploy", passed.release, "test", Routing(champion=passed.release))
+    named = call("check_bias", evaluation=pair.broken, baseline=pair.broken, **alike)
+    assert f"against champion {passed.release[:8]}" in named.sentences[0]
+    assert f"against release {passed.release[:8]}" in passed.sentences[0], "it did not serve then"
     with pytest.raises(InputError, match=r"worst segment sofa.*expected no segment.*; next: read report") as failed:
         call("check_bias", evaluation=pair.broken, baseline=pair.good, **alike)
     assert failed.value.exit_code == 2
@@ -322,6 +326,7 @@ def test_the_bias_check_for_ci_passes_what_is_alike_and_fails_what_is_not(pair):
         ({"by": "colour"}, "not run: segments by 'colour'; expected one of head_tail, price"),
         ({"least_queries": 100}, "not run: no segment by segment has 100 queries"),
         ({"measure": "nDGC@10"}, "nDGC@10"),
+        ({"by": ""}, "at least 1 character"),
     ],
 )
 def test_a_bias_check_that_cannot_be_made_fails(pair, options, says):
