@@ -27,8 +27,9 @@ def stored_evaluation(
     synthetic: bool = False,
     digest: str = "0" * 12,
     stages: Sequence[dict[str, Any]] = (),
+    popularity: Sequence[float] | None = None,
 ) -> Evaluation:
-    """An evaluation whose measures are `values`, one for each query, beside those of BM25.
+    """An evaluation whose measures are `values`, one for each query, beside those of BM25, and perhaps of popularity.
 
     Args:
         judged: the share of the release's first ten documents that is judged; `bm25_judged`: of BM25's.
@@ -49,6 +50,7 @@ def stored_evaluation(
         return {q.id: dict.fromkeys(MEASURES, n) | {"Judged@10": judged, CONDENSED: c} for q, n, c in rows}
 
     scores = {"release": of_side(values, judged, condensed or values), "BM25": of_side(others, bm25_judged, others)}
+    scores |= {"popularity": of_side(popularity, 1.0, popularity)} if popularity is not None else {}
     summary = summary_of(topics, scores, 0.95) | {
         "queries_digest": digest,
         "corpus": "c" * 20,
@@ -64,8 +66,7 @@ def stored_evaluation(
                 "text": q.text,
                 "top": [],
                 "relevant": [],
-                "release": scores["release"][q.id],
-                "bm25": scores["BM25"][q.id],
+                **{side.lower(): values[q.id] for side, values in scores.items()},
             }
             for q in queries
         ]

@@ -40,7 +40,7 @@ class Evidence:
     waivers: tuple[ActiveWaiver, ...] = ()
     """Those that hold today."""
     judged_before: int = 0
-    """How many other releases these test queries have judged."""
+    """How many other challengers these test queries have judged."""
     power: float = 0.8
     """With which each blocking rule must pass an equal release."""
 
@@ -100,9 +100,9 @@ def gathered(
 
 
 def judged_before(store: Store, queries_digest: str, release: str) -> int:
-    """How many other releases these queries have judged: those with a stored verdict by them that was run."""
+    """How many other challengers these queries have judged: releases with a stored verdict by them against a champion."""
     verdicts = [verdict for verdict in read_verdicts(store)[0] if verdict.inputs.get("release") not in (None, release)]
-    by_these = (verdict for verdict in verdicts if verdict.facts.get("outcome") != "not run")
+    by_these = (verdict for verdict in verdicts if verdict.facts.get("outcome") != "not run" and verdict.facts.get("champion"))
     return len({verdict.inputs["release"] for verdict in by_these if _digest_of(verdict) == queries_digest})
 
 

@@ -9,6 +9,7 @@ from pipelines.evaluation.exposure import ExposureComparison, compare_exposure
 from pipelines.evaluation.record import baseline_names
 from pipelines.gates.evidence import Evidence, verdict_of
 from pipelines.gates.gate_file import Rule
+from pipelines.gates.rules import rounded_up
 from pipelines.gates.segments import reference_name
 from pipelines.gates.verdict import Outcome, RuleVerdict
 from pipelines.retrieval.run import read_run
@@ -61,7 +62,7 @@ def _outcome(rule: Rule, power: float, compared: ExposureComparison) -> Outcome:
     error = (compared.high - compared.low) / (2 * float(ndtri((1 + rule.level) / 2)))
     holds = error * float(ndtri((1 + rule.level) / 2) + ndtri(power))
     if holds > rule.margin:
-        least = f"{-(-holds * 10_000 // 1) / 10_000:.4f}"
+        least = rounded_up(holds)
         raise InputError(
             f"margin {rule.margin:g} on the Gini coefficient over {compared.queries:,} queries, too small to detect",
             f"{least} or more, which would hold",

@@ -14,6 +14,7 @@ equivalence confidence sets", Statistical Science 11, 1996). An equal release is
 blocking rules must pass it with probability 1 − (1 − power) / K, and all of them then do with at least `power`.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,6 +38,9 @@ MEASURES_OF: Mapping[Comparison, tuple[str, ...]] = {
     "perturbed": MEASURES,
 }
 """Comparisons with measures of their own; the others take any of rankings. Of perturbed queries these are stored."""
+RULE_NAME = r"^[a-z][a-z0-9 _-]{0,39}$"
+FRESH_QUERIES = "fresh queries"
+"""The name of the row that a verdict has besides those of the file's rules, see `reuse`."""
 LARGEST = 1_000_000
 """Bytes of a gate file at most."""
 GATE_FILE = "gate_file.json"
@@ -49,7 +53,7 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9 _-]{0,39}$")]
+    name: Annotated[str, Field(pattern=RULE_NAME)]
     comparison: Comparison
     """What the release is compared with."""
     measure: str = "nDCG@10"
@@ -120,6 +124,8 @@ class GateFile(BaseModel):
         names = [rule.name for rule in self.rules]
         if len(set(names)) < len(names):
             raise ValueError(f"rules of different names, and {max(names, key=names.count)} comes twice")
+        if FRESH_QUERIES in names:
+            raise ValueError(f"another name than {FRESH_QUERIES}, under which each verdict counts challengers")
         if not any(rule.comparison == "champion" and rule.severity == "blocks" for rule in self.rules):
             raise ValueError("a rule that blocks and whose comparison is champion")
         for rule in self.rules:
@@ -145,6 +151,9 @@ class GateFile(BaseModel):
         Args:
             options: `measure`, `margin` or `level`, those that were passed.
             power: instead of the file's; none: the file's.
+
+        Raises:
+            InputError: rules that no option changes do not fit those that one does.
         """
         judged_alike = (self.main.measure, self.main.margin)
         rules = [
@@ -153,7 +162,24 @@ class GateFile(BaseModel):
             else rule
             for rule in self.rules
         ]
-        return self.model_copy(update={"rules": rules, **({"power": power} if power is not None else {})})
+        changed = self.model_copy(update={"rules": rules, **({"power": power} if power is not None else {})})
+        try:
+            return GateFile.model_validate(changed.model_dump())
+        except ValidationError as error:
+            given = ", ".join(f"{key} {value}" for key, value in options.items())
+            expected = expectation(error.errors()[0]["msg"])
+            raise InputError(f"gate file {self.name} with {given}", expected, "write it into the file instead") from None
+
+
+def check_rule_name(name: str) -> None:
+    """Refuse what can't be the name of a rule, so that no entry sets aside what no gate file has.
+
+    Raises:
+        InputError: see above.
+    """
+    if not re.fullmatch(RULE_NAME, name):
+        expected = "the name of a rule: a small letter, then small letters, digits, blanks, - and _"
+        raise InputError(f"--rule {printable(name)!r}", expected, "take it from the table of rules in a verdict's report")
 
 
 def read_gate_file(name: str) -> GateFile:

@@ -24,6 +24,7 @@ from pipelines.gates import (
 )  # fmt: skip
 from pipelines.gates.evidence import Evidence, verdict_of
 from pipelines.gates.gate_file import Comparison, GateFile, Rule
+from pipelines.gates.rules import MARGIN_OPTION
 from pipelines.gates.verdict import WORST_FIRST, RuleVerdict, Verdict, WorstQuery
 from pipelines.gates.waivers import RULE
 from pipelines.statistics.power import margin_that_holds
@@ -69,7 +70,8 @@ def judge(gate_file: GateFile, evidence: Evidence, changed: Collection[str]) -> 
     rules = [rule for rule in gate_file.rules if rule == gate_file.main or rule.applies(changed)]
     armed = evidence_with_power(gate_file, rules, evidence)
     verdicts = [_judged(rule, armed, rule == gate_file.main) for rule in rules]
-    waived = {waiver.subject for waiver in evidence.waivers}
+    is_champion = evidence.evaluation.release == evidence.serving  # it is not judged, so that nothing is set aside
+    waived = set() if is_champion else {waiver.subject for waiver in evidence.waivers}
     verdicts = [
         verdict.model_copy(update={"waived": RULE + verdict.name in waived})
         for verdict in [*verdicts, *reuse.judge(gate_file, evidence)]
@@ -124,9 +126,13 @@ def evidence_with_power(gate_file: GateFile, rules: Sequence[Rule], evidence: Ev
 
 
 def deciding_rule(verdicts: Sequence[RuleVerdict], main: RuleVerdict) -> RuleVerdict:
-    """The first blocking rule with the worst outcome of all that block; the main rule where all pass."""
-    blocking = [verdict for verdict in verdicts if verdict.blocks]
-    return min(blocking, key=lambda verdict: WORST_FIRST.index(verdict.outcome), default=main)
+    """The first blocking rule with the worst outcome of all that block; where none does, the main rule, which then passes."""
+    if blocking := [verdict for verdict in verdicts if verdict.blocks]:
+        return min(blocking, key=lambda verdict: WORST_FIRST.index(verdict.outcome))
+    if main.outcome == "passed":
+        return main
+    sentence = f"passed: a waiver sets the rule {main.name} aside ({main.sentence})"
+    return main.model_copy(update={"outcome": "passed", "sentence": sentence})
 
 
 def asks(verdicts: Sequence[RuleVerdict], deciding: RuleVerdict) -> bool:
@@ -141,4 +147,9 @@ def _judged(rule: Rule, evidence: Evidence, is_main: bool) -> RuleVerdict:
     except InputError as error:
         if is_main:  # whoever asked for it must correct it
             raise
-        return verdict_of(rule, "not run", f"{error.given}; expected {error.expected}", next=error.next_action)
+        return verdict_of(
+            rule,
+            "not run",
+            f"{error.given}; expected {error.expected}",
+            next=error.next_action.replace(MARGIN_OPTION, "raise its margin in the gate file to"),
+        )

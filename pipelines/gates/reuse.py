@@ -6,11 +6,9 @@ ICML 2015). Beyond a stated number of challengers a person is asked, or fresh qu
 """
 
 from pipelines.gates.evidence import Evidence, verdict_of
-from pipelines.gates.gate_file import GateFile, Rule
+from pipelines.gates.gate_file import FRESH_QUERIES, GateFile, Rule
 from pipelines.gates.rules import why_not_run
 from pipelines.gates.verdict import RuleVerdict
-
-NAME = "fresh queries"
 
 
 def judge(gate_file: GateFile, evidence: Evidence) -> list[RuleVerdict]:
@@ -18,7 +16,7 @@ def judge(gate_file: GateFile, evidence: Evidence) -> list[RuleVerdict]:
     main = gate_file.main
     if evidence.champion is None or why_not_run(evidence.evaluation, main.measure):
         return []
-    rule = Rule(name=NAME, comparison="champion", measure=main.measure, on_undecided=main.on_undecided)
+    rule = Rule(name=FRESH_QUERIES, comparison="champion", measure=main.measure, on_undecided=main.on_undecided)
     challengers = evidence.judged_before + 1
     passes = challengers * (1 - main.level) / 2
     reason = (

@@ -18,6 +18,8 @@ from pipelines.statistics.intervals import Interval, interval
 from pipelines.statistics.power import margin_that_holds, queries_needed
 from pipelines.wording import signed
 
+MARGIN_OPTION = "pass --margin"
+"""What to do about a margin that is too small: right for the main rule, whose margin the option replaces."""
 SPLIT_QUERIES = {"test": "queries", "train": "train queries", "all": "train and test queries"}
 """How a sentence names the queries of a split. Train queries say nothing of queries that the encoder has not seen."""
 
@@ -70,9 +72,9 @@ def check_margin(differences: Sequence[float], rule: NonInferiority) -> None:
     if holds is not None and holds <= rule.margin:
         return
     expected, next_action = "two judged queries or more", "judge more queries"
-    if holds is not None and float(_rounded_up(holds)) < 1:
-        least = _rounded_up(holds)
-        expected, next_action = f"{least} or more, which would hold", f"pass --margin {least}, or judge more queries"
+    if holds is not None and float(rounded_up(holds)) < 1:
+        least = rounded_up(holds)
+        expected, next_action = f"{least} or more, which would hold", f"{MARGIN_OPTION} {least}, or judge more queries"
     elif holds is not None:  # no measure can fall by more than 1
         expected = "queries that can detect a margin below 1"
     raise InputError(
@@ -83,10 +85,10 @@ def check_margin(differences: Sequence[float], rule: NonInferiority) -> None:
     )
 
 
-def _rounded_up(margin: float) -> str:
+def rounded_up(margin: float) -> str:
     """The margin rounded up to four digits, so that the printed margin holds too.
 
-    >>> _rounded_up(0.02163)
+    >>> rounded_up(0.02163)
     '0.0217'
     """
     return f"{-(-margin * 10_000 // 1) / 10_000:.4f}"

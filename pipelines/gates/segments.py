@@ -11,7 +11,7 @@ from pipelines.evaluation.segments import SegmentComparison, SegmentDifference, 
 from pipelines.gates.champion import name_of
 from pipelines.gates.evidence import Evidence, verdict_of
 from pipelines.gates.gate_file import Rule
-from pipelines.gates.rules import why_not_run
+from pipelines.gates.rules import rounded_up, why_not_run
 from pipelines.gates.verdict import Outcome, RuleVerdict
 from pipelines.wording import counted, signed, value
 
@@ -72,7 +72,7 @@ def _by_margin(rule: Rule, compared: SegmentComparison) -> tuple[Outcome, Segmen
     able = _able(rule, compared)
     if not able:
         needed = min(compared.judged, key=lambda row: row.holds)
-        least = f"{-(-needed.holds * 10_000 // 1) / 10_000:.4f}"
+        least = rounded_up(needed.holds)
         holds = needed.holds < 1  # no measure can fall by more than 1
         raise InputError(
             f"margin {rule.margin:g} on {rule.measure}, which none of {counted(len(compared.judged), 'segment')} by {rule.by}"

@@ -83,7 +83,11 @@ def _of_entry(entry: Entry) -> ActiveWaiver | None:
     parts = UNTIL.fullmatch(entry.why) if waives else None
     if parts is None:
         return None
-    return ActiveWaiver(entry.n, entry.to, entry.who, f"{parts[3]} ({parts[1]})", date.fromisoformat(parts[2]))
+    try:
+        until = date.fromisoformat(parts[2])
+    except ValueError:  # a reason that somebody wrote, of a day such as 2026-02-31
+        return None
+    return ActiveWaiver(entry.n, entry.to, entry.who, f"{parts[3]} ({parts[1]})", until)
 
 
 def read_allowed(artifact: Artifact, waiver: Waiver | None, waived_before: bool = False) -> VerdictSummary:

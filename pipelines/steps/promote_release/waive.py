@@ -32,11 +32,14 @@ class WaiveResult(Result):
 
 def waive(params: WaiveParams) -> WaiveResult:
     """Write a waiver into the journal: who, why, until when; reports show it until it ends."""
+    from pipelines.gates.gate_file import check_rule_name
     from pipelines.gates.verdict import read_summary
     from pipelines.gates.waivers import RULE, Waiver, check_signed, check_waivable, last_day, timed
 
     if bool(params.verdict) == bool(params.rule):
         raise InputError("both --verdict and --rule, or neither", "one of them", "pass --verdict ID, or --rule NAME")
+    if params.rule:
+        check_rule_name(params.rule)
     check_signed(Waiver(params.who or settings().user, params.why))
     until = last_day(params.until)
     store = open_store()

@@ -44,6 +44,7 @@ def test_every_shipped_file_is_valid_and_named_as_its_file():
         ({"rules": [{**QUALITY, "least": 0.3}]}, r"expected `least` for a rule with `comparison: absolute`"),
         ({"rules": [QUALITY, {"name": "floor", "comparison": "absolute"}]}, r"rule 2 \(floor\).*expected `least`"),
         ({"rules": [QUALITY, QUALITY]}, r"expected rules of different names, and quality comes twice"),
+        ({"rules": [{**QUALITY, "name": "fresh queries"}]}, r"expected another name than fresh queries"),
         ({"rules": []}, r"expected a rule that blocks and whose comparison is champion"),
         ({"rules": [{**QUALITY, "severity": "warns"}]}, r"expected a rule that blocks and whose comparison is champion"),
         ({"rules": ["quality"]}, r"rule 1.*quality; expected a valid dictionary"),
@@ -92,3 +93,12 @@ def test_options_change_the_main_rule_and_the_digest_follows_what_decides():
     assert file.overridden({}, None).digest == file.digest
     assert file.overridden({}, 0.9).power == 0.9
     assert parsed(rules=[QUALITY, {**QUALITY, "name": "recall", "measure": "R@100"}]).digest == file.digest
+
+
+def test_options_that_leave_the_anchor_without_its_rule_are_refused():
+    file = parsed(rules=[QUALITY, {"name": "anchor", "comparison": "anchor", "measure": "nDCG@10", "margin": 0.03}])
+    assert file.overridden({"margin": 0.03}, None).main.margin == 0.03
+    expected = r"expected beside anchor a rule that blocks by nDCG@10 against the champion, no wider margin; next: write it"
+    for option in ({"margin": 0.05}, {"measure": "RR@10"}):
+        with pytest.raises(InputError, match=rf"gate file shop with {next(iter(option))} .*; {expected}"):
+            file.overridden(option, None)

@@ -1,14 +1,24 @@
 """What each rule of a gate file says of a release, and what all of them say together."""
 
+from datetime import date
+from types import SimpleNamespace
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.gates.evidence import Evidence
-from pipelines.gates.gate_file import GateFile, Rule, read_gate_file
+from pipelines.gates.changes import changed_parts
+from pipelines.gates.evidence import Evidence, judged_before
+from pipelines.gates.gate_file import GateFile, Part, Rule, read_gate_file
 from pipelines.gates.judging import deciding_rule, judge
 from pipelines.gates.verdict import RuleVerdict
 from pipelines.gates.waivers import ActiveWaiver
+from pipelines.reports.verdict import markdown
+from pipelines.store.artifacts import produce
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import Recipe
 from tests.evaluations import stored_evaluation
 
 MARGIN = 0.02
@@ -94,6 +104,14 @@ def test_one_that_bm25_beats_is_rejected_where_a_better_one_was_at_hand():
     assert "stage lexical alone (nDCG@10 0.900)" in verdict.sentence
 
 
+def test_the_baseline_that_beats_it_beyond_chance_counts_and_not_the_one_with_the_best_mean():
+    """Popularity is better on average, by chance; BM25 is better by less, but on every query."""
+    luck = np.tile([0.6, -0.3], 400) - 0.1
+    verdict = judged(stored_evaluation("a" * 20, BASE, BASE + 0.01, popularity=np.clip(BASE + luck, 0, 1)), QUALITY, BASELINE)
+    assert (verdict.outcome, outcomes(verdict)["baseline"]) == ("undecided", "undecided")
+    assert "against BM25" in verdict.sentence
+
+
 def test_rankings_outside_the_pool_are_not_comparable():
     champion = stored_evaluation("b" * 20, BASE, judged=0.9, grade=0)
     far = stored_evaluation("a" * 20, BASE - 0.05 + NOISE, judged=0.6, grade=0)
@@ -126,12 +144,35 @@ def test_queries_that_have_judged_too_many_ask_a_person():
     assert judged(equal, QUALITY, champion=champion, judged_before=20, fields={"most_challengers": 21}).outcome == "passed"
 
 
+@pytest.mark.parametrize("before", [{}, {"outcome": "not run"}, {"champion": ""}, {"queries_digest": "other"}])
+def test_challengers_that_were_judged_before_are_counted_once(before):
+    journal = Journal(open_store())
+    said = {"outcome": "rejected", "champion": "b" * 20, "queries_digest": "same", **before}
+    for release in ("a", "a", "c", "d"):
+        inputs, params = {"release": release * 20}, {"number": len(open_store().names("verdict/"))}
+        recipe = Recipe(kind="verdict", step="gate", version=3, inputs=inputs, params=params)
+        produce(open_store(), recipe, lambda folder: said)
+    assert judged_before(journal.store, "same", "d" * 20) == (0 if before else 2)
+
+
+def waiver_of(rule):
+    return ActiveWaiver(7, f"rule {rule}", "ann", "the shop opens", date(2026, 12, 31))
+
+
+def test_the_main_rule_can_be_set_aside_too():
+    champion, worse = stored_evaluation("b" * 20, BASE), stored_evaluation("a" * 20, BASE - 0.05 + NOISE)
+    assert judged(worse, QUALITY, champion=champion).outcome == "rejected"
+    verdict = judged(worse, QUALITY, champion=champion, waivers=(waiver_of("quality"),))
+    assert (verdict.outcome, outcomes(verdict)["quality"], verdict.asks) == ("passed", "rejected", False)
+    assert verdict.sentence.startswith("passed: a waiver sets the rule quality aside (rejected: nDCG@10 −0.050 [")
+    serving = Evidence(champion, champion.release, None, waivers=(waiver_of("quality"),))
+    assert judge(file_of(QUALITY), serving, set()).verdict.outcome == "not run", "the champion is not judged"
+
+
 def test_a_waived_rule_blocks_nothing_and_is_shown():
     champion = stored_evaluation("b" * 20, BASE, BASE)
     beaten = stored_evaluation("a" * 20, BASE, BASE + 0.05 + NOISE)
-    from datetime import date
-
-    waiver = ActiveWaiver(7, "rule baseline", "ann", "the shop opens", date(2026, 12, 31))
+    waiver = waiver_of("baseline")
     verdict = judged(beaten, QUALITY, BASELINE, champion=champion, waivers=(waiver,))
     assert (verdict.outcome, outcomes(verdict)["baseline"]) == ("passed", "rejected")
     assert verdict.waivers == ["waiver until 2026-12-31 by ann (journal entry 7) for rule baseline: the shop opens"]
@@ -155,6 +196,39 @@ def test_a_rule_whose_scope_did_not_change_is_not_applied():
     assert (
         judged(stored_evaluation("a" * 20, BASE), QUALITY, reranker.model_copy(update={"scope": ["index"]})).outcome != "passed"
     )
+
+
+def test_a_part_that_changed_is_named_as_scopes_name_it():
+    def release(**changed):
+        inputs = {"corpus": "c", "encoder": "e", "rerank": "1", "popularity": "1", **changed}
+        params = {"stages": ["dense"], "query_variant": inputs.pop("query_variant", "onnx-fp32")}
+        recipe = Recipe(kind="release", step="assemble", version=1, inputs=inputs, params=params)
+        made = produce(open_store(), recipe, lambda folder: {})
+        return SimpleNamespace(release=made.id, artifact=made)
+
+    champion = release()
+    assert changed_parts(release(rerank="2"), champion) == {"reranker"}
+    assert changed_parts(release(popularity="2"), champion) == {"recommender"}
+    assert changed_parts(release(query_variant="onnx-int8"), champion) == {"encoder"}
+    assert changed_parts(champion, champion) == set()
+    assert changed_parts(champion, None) == set(get_args(Part))
+
+
+def test_a_margin_that_is_too_small_is_to_be_raised_where_it_stands():
+    tight = Rule(name="tight", comparison="champion", measure="RR@10", margin=0.001)
+    champion, equal = stored_evaluation("b" * 20, BASE), stored_evaluation("a" * 20, BASE + NOISE)
+    verdict = judged(equal, QUALITY, tight, champion=champion)
+    assert (verdict.outcome, outcomes(verdict)) == (
+        "not run", {"quality": "passed", "tight": "not run", "fresh queries": "passed"},
+    )  # fmt: skip
+    said = next(rule.next for rule in verdict.rules if rule.name == "tight")
+    assert said.startswith("raise its margin in the gate file to 0.0"), "--margin would change the main rule"
+
+
+def test_the_name_of_a_segment_is_a_text_in_a_pull_request():
+    verdict = judged(stored_evaluation("a" * 20, BASE), QUALITY)
+    said = verdict.model_copy(update={"sentence": "rejected: worst segment <b> @all, nDCG@10 −0.100"})
+    assert markdown(said, []).startswith("**rejected: worst segment &lt;b&gt; &#64;all, nDCG@10 −0.100**\n")
 
 
 def test_any_measure_is_computed_from_the_stored_runs():

@@ -53,6 +53,8 @@ def test_a_rule_is_set_aside_until_its_day(home):
         ({"outcome": "undecided", "until": "9999-01-01"}, "expected a day from"),
         ({}, "both --verdict and --rule, or neither"),
         ({"outcome": "undecided", "rule": "quality"}, "both --verdict and --rule, or neither"),
+        ({"rule": "Quality"}, "--rule 'Quality'; expected the name of a rule: a small letter"),
+        ({"rule": "x [until 2099-01-01]: y"}, "expected the name of a rule"),
     ],
 )
 def test_bad_input_writes_nothing(home, values, words):
@@ -74,3 +76,9 @@ def test_the_last_day_is_one_of_the_next_366():
     assert last_day("2026-12-31", date(2026, 12, 31)) == date(2026, 12, 31)
     with pytest.raises(InputError):
         last_day("2026-12-30", date(2026, 12, 31))
+
+
+def test_a_reason_of_a_day_that_there_is_not_stops_no_gate(home):
+    journal = Journal(open_store())
+    journal.append("promote", "a" * 20, "waived, x [until 2026-02-31]: y", Routing(challenger="a" * 20))
+    assert waivers_in_force(journal) == []
