@@ -55,7 +55,7 @@ def test_means_of_different_units_are_corrected_as_sidak_says():
 
 
 def test_intervals_hold_at_once_and_the_uncorrected_do_not():
-    random, runs = np.random.default_rng(1), 100  # `make proof-gates` has the full simulation
+    random, runs = np.random.default_rng(1), 100  # `make proof-segments` has the full simulation
     members = segments(random, 120, [30, 30, 40, 40, 60, 60, 30, 40])
     at_once = alone = 0
     for run in range(runs):
