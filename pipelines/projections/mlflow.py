@@ -1,17 +1,19 @@
 """MLflow's registered model (`RATCHET_MLFLOW_MODEL`, `release`), which shows the journal to people. It routes nothing.
 
-Each promoted release is one version with its verdict and measures, and with the tag `store`; the aliases point at the
+Each promoted release is one version with a run of all that is known of it, and with the tag `store`; the aliases point at the
 champion, the challenger and the champion that a rollback returns to. A registered model that holds versions of others is
 refused.
 """
 
-import re
-from collections.abc import Collection, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError, TryAgain
 from pipelines.logs import log
+from pipelines.projections.mlflow_run import MODEL, record_run, tag, write_model
 from pipelines.settings import bound_mlflow, settings
 from pipelines.store.artifacts import Artifact, find
 from pipelines.store.journal import Entry, Journal
@@ -51,15 +53,19 @@ def _translated_errors(uri: str) -> Iterator[None]:
 class Registry:
     """The registered model and the tracking server that the settings name.
 
+    Args:
+        store: whose releases it shows.
+        card: makes the card of a release that is to be registered, where it may have none yet.
+
     Raises:
         InputError: the setting is no HTTP address.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, card: Callable[[Artifact, Artifact | None], Artifact] | None = None) -> None:
         bound_mlflow()
         from mlflow.tracking import MlflowClient
 
-        self.store, self.uri, self.model = store, settings().mlflow_uri, settings().mlflow_model
+        self.store, self.uri, self.model, self.card = store, settings().mlflow_uri, settings().mlflow_model, card
         if not self.uri.startswith(("http://", "https://")):
             raise InputError(f"RATCHET_MLFLOW_URI={self.uri}", "an address such as http://127.0.0.1:5000", "correct it")
         self.client: Any = MlflowClient(self.uri)
@@ -148,7 +154,7 @@ class Registry:
         run = self._run(entry)
         version = self.client.create_model_version(
             self.model,
-            f"runs:/{run}/release",
+            f"runs:/{run}/{MODEL}",
             run_id=run,
             tags=self._tags(entry) | {"store": identity},
             description=entry.why,
@@ -157,14 +163,18 @@ class Registry:
         return int(version.version)
 
     def _run(self, entry: Entry) -> str:
-        """A finished MLflow run with the files of a version; its id."""
+        """A finished MLflow run with all that is known of a release, and the model of a version; its id."""
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         place = experiment.experiment_id if experiment else self.client.create_experiment(EXPERIMENT)
         run = str(self.client.create_run(place, run_name=f"release {entry.to}").info.run_id)
-        for artifact, name in ((find(self.store, "release", entry.to), "release.json"), (self._verdict(entry), "verdict.md")):
-            if artifact and name in artifact.manifest.files:
-                self.client.log_text(run, artifact.text(name), f"release/{name}")
-        self.client.log_text(run, entry.model_dump_json(by_alias=True, indent=1), "release/journal_entry.json")
+        release, verdict = find(self.store, "release", entry.to), self._verdict(entry)
+        if release:
+            if self.card:
+                self.card(release, verdict)
+            record_run(self.client, run, release, verdict)
+        with tempfile.TemporaryDirectory(prefix="ratchet-mlflow-") as folder:
+            write_model(Path(folder), release, verdict, entry)
+            self.client.log_artifacts(run, folder, MODEL)
         self.client.set_terminated(run)
         return run
 
@@ -195,12 +205,3 @@ def aliased(journal: Journal) -> dict[str, str | None]:
 def _is_own(tags: Mapping[str, str], identity: str, promoted: Collection[str]) -> bool:
     """Whether a version is this store's: by its tag, or, where it is older than the tag, by its release."""
     return tags["store"] == identity if "store" in tags else tags.get("release", "") in promoted
-
-
-def tag(measure: str) -> str:
-    """A measure's name as a key of an MLflow tag.
-
-    >>> tag("nDCG@10"), tag("nDCG(judged_only=True)@10")
-    ('nDCG_at_10', 'nDCG_judged_only_True_at_10')
-    """
-    return re.sub(r"[^A-Za-z0-9]+", "_", measure.replace("@", "_at_"))

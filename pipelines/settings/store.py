@@ -22,6 +22,7 @@ class StoreSettings(BaseModel):
         pattern=r"^[^'\"/:]+$",
         description="Registered model in MLflow that shows this store's releases, and no others",
     )
+    release_card: Path | None = Field(None, description="YAML file with what people state on release cards; empty: nothing")
     suite: str = Field("", description="File with the team's own checks of its data; empty: the shipped suite")
     wordnet: Path = Field(
         Path("/usr/share/wordnet"), description="Folder of WordNet's files index.noun, data.noun …, for synonyms in queries"

@@ -8,7 +8,7 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.settings import settings
-from pipelines.store.artifacts import load
+from pipelines.store.artifacts import load, load_exactly
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 
@@ -43,6 +43,7 @@ def promote(params: PromoteParams) -> PromoteResult:
     from pipelines.gates.verdict import check_queries
     from pipelines.gates.waivers import PROMOTED, Waiver, last_day, read_allowed, timed, waivers_in_force
     from pipelines.projections.mlflow import project
+    from pipelines.reports.release_card import described_release
     from pipelines.retrieval.release import stored_parts
 
     store = open_store()
@@ -55,6 +56,7 @@ def promote(params: PromoteParams) -> PromoteResult:
         _check_champion(journal, verdict, artifact.id)
         _check_not_rolled_back(journal, verdict.release, params.again)
         check_queries(verdict, artifact.id, stored_parts(store, verdict.release).corpus.id)
+        described_release(load_exactly(store, "release", verdict.release), artifact.id)
         routing = Routing(champion=journal.routing.champion, challenger=verdict.release)
         why = params.why or verdict.sentence
         if params.waive:
@@ -85,8 +87,8 @@ def _check_champion(journal: Journal, verdict: "VerdictSummary", verdict_id: str
 def _check_not_rolled_back(journal: Journal, release: str, again: bool) -> None:
     """Skip a release that was rolled back and not promoted since, unless it is asked for `again`."""
     left = journal.latest("rollback", left=release)
-    promoted = journal.latest("promote", to=release)
-    if left and not again and not (promoted and promoted.n > left.n):
+    returned = max((entry.n for action in ("promote", "deploy") if (entry := journal.latest(action, to=release))), default=0)
+    if left and not again and returned < left.n:
         raise NothingToDo(
             f"release {release} was rolled back by {left.who} (entry {left.n}: {left.why}); "
             "pass --again true to promote it anyway"

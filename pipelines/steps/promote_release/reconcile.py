@@ -24,11 +24,12 @@ class ReconcileResult(Result):
 def reconcile(params: ReconcileParams) -> ReconcileResult:
     """Compare MLflow's versions and aliases with the journal, tell every difference and mend it."""
     from pipelines.projections.mlflow import Registry
+    from pipelines.reports.release_card import described
 
     if not settings().mlflow_uri:
         raise NothingToDo("RATCHET_MLFLOW_URI is not set: there is nothing that could differ from the journal")
     store = open_store()
-    differences = Registry(store).align(Journal(store), params.repair)
+    differences = Registry(store, described).align(Journal(store), params.repair)
     done = "MENDED" if params.repair else "DIFFERS"
     note = f"{done}: {'; '.join(differences)}" if differences else ""
     return ReconcileResult(repaired=len(differences) if params.repair else 0, differences=differences, note=note)

@@ -9,6 +9,7 @@ import pytest
 from pipelines.__main__ import main
 from pipelines.errors import InputError
 from pipelines.settings import bound_mlflow, settings
+from pipelines.store.journal import Journal
 from tests.conftest import call
 from tests.services import free_ports, mlflow, postgres, seaweedfs
 
@@ -72,8 +73,19 @@ def test_a_version_says_what_was_promoted_and_why(releases, client, tmp_path):
     )
     assert version.tags["nDCG_at_10"] == version.tags["nDCG_judged_only_True_at_10"] == "0.5000"
     assert version.description == "passed: no champion yet"
-    files = {file.path for file in client.list_artifacts(version.run_id, "release")}
-    assert files == {"release/release.json", "release/verdict.md", "release/journal_entry.json"}
+    files = {Path(file.path).name for file in client.list_artifacts(version.run_id, "release")}
+    assert files == {
+        *(
+            "MLmodel",
+            "store.json",
+            "requirements.txt",
+            "release.json",
+            "verdict.md",
+            "card.md",
+            "journal_entry.json",
+            "reports",
+        ),
+    }
     text = client.download_artifacts(version.run_id, "release/verdict.md", str(tmp_path))
     assert "passed: no champion yet" in Path(text).read_text()
 
@@ -164,3 +176,81 @@ def test_without_mlflow_there_is_nothing_to_reconcile(home, capsys, monkeypatch)
     monkeypatch.setenv("RATCHET_MLFLOW_URI", "mlruns")
     assert main(["reconcile"]) == 2
     assert "http://127.0.0.1:5000" in capsys.readouterr().err
+
+
+@pytest.fixture
+def judged(served, client):
+    """The icons' champion with its stages, evaluated and judged for real, shown in MLflow."""
+    call("reconcile")
+    return served
+
+
+def test_the_champion_in_mlflow_ranks_as_the_store_does(judged, client, monkeypatch):
+    import mlflow
+    import pandas as pd
+
+    from pipelines.retrieval.release import load_release
+
+    mlflow.set_tracking_uri(client.tracking_uri)
+    model = mlflow.pyfunc.load_model("models:/release@champion")
+    queries = ["heart", "money"]
+    answers = model.predict(pd.DataFrame({"query": queries}), params={"k": 3})
+    assert list(answers.columns) == ["query", "rank", "document", "title", "score"]
+    expected = load_release(judged.store, judged.release).search(queries, 3)
+    for query, ranking in zip(queries, expected, strict=True):
+        rows = answers[answers["query"] == query]
+        assert list(rows["document"]) == [document for document, _ in ranking]
+        assert list(rows["rank"]) == [1, 2, 3]
+    assert len(model.predict(["heart"])) == 10
+    monkeypatch.setenv("RATCHET_STORE", f"file://{judged.home}/elsewhere")
+    with pytest.raises(InputError, match="set RATCHET_STORE to an address"):
+        mlflow.pyfunc.load_model("models:/release@champion")
+
+
+def test_the_run_has_all_that_is_known_of_the_release(judged, client):
+    from pipelines.store.artifacts import load_exactly
+
+    (version,) = client.search_model_versions("name='release'")
+    run = client.get_run(version.run_id)
+    entry = next(entry for entry in Journal(judged.store).entries if entry.action == "promote")
+    verdict = load_exactly(judged.store, "verdict", entry.verdict)
+    evaluation = load_exactly(judged.store, "evaluation", verdict.inputs["evaluation"])
+    measured = evaluation.json("measures.json")["measures"]["nDCG@10"]["release"]
+    bounds = [run.data.metrics[f"nDCG_at_10{ending}"] for ending in ("", "_low", "_high")]
+    assert bounds == pytest.approx([measured[key] for key in ("mean", "low", "high")])
+    for rule in verdict.json("verdict.json")["rules"]:
+        assert run.data.metrics[f"rule/{rule['name']}/passed"] == (rule["outcome"] == "passed")
+    assert run.data.params["corpus"] == judged.corpus
+    assert run.data.params["verdict.outcome"] == "passed"
+    datasets = {one.dataset.name: one.dataset.digest for one in run.inputs.dataset_inputs}
+    assert datasets == {"corpus": judged.corpus, "judgments": evaluation.facts["queries_digest"]}
+    plots = {Path(file.path).name for file in client.list_artifacts(version.run_id, "release/plots")}
+    assert {"measures.svg"} <= plots
+    reports = {Path(file.path).name for file in client.list_artifacts(version.run_id, "release/reports")}
+    assert reports == {"card.html", "evaluation.html", "verdict.html"}
+    assert run.info.status == "FINISHED"
+
+
+def test_the_release_card_says_what_is_stated_and_what_is_not(served, tmp_path, monkeypatch, capsys):
+    from pipelines.store.artifacts import load_exactly
+
+    without = load_exactly(served.store, "report", call("describe").report).text("card.md")
+    assert "| intended use | not stated; RATCHET_RELEASE_CARD names the file that states it |" in without
+    assert "## nDCG@10 by query length" in without
+    assert "Measured by" in without
+    file = tmp_path / "card.yaml"
+    file.write_text("intended_use: finding icons\nlicence: CC BY 4.0\nethics: '<script>'\n")
+    monkeypatch.setenv("RATCHET_RELEASE_CARD", str(file))
+    result = call("describe")
+    stated = load_exactly(served.store, "report", result.report)
+    assert "| intended use | finding icons |" in stated.text("card.md")
+    assert "<script>" not in stated.text("report.html")
+    assert call("describe").found
+    for body in ("purpose: x", "- a", "a: [", "intended_use: 7", "\x00"):
+        file.write_text(body)
+        assert main(["describe"]) == 2, body
+    monkeypatch.setenv("RATCHET_RELEASE_CARD", str(tmp_path))
+    assert main(["describe"]) == 2
+    told = capsys.readouterr().err
+    assert "intended_use, not_intended_for" in told
+    assert "Traceback" not in told
