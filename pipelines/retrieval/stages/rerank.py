@@ -6,6 +6,7 @@ search that has little time left reranks fewer candidates, and none where not on
 Searches that come at the same time are scored together: whoever finds the reranker free scores what has been waiting.
 """
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -108,19 +109,23 @@ class SharedReranker:
             search.scores = part
 
     def _what_fits(self, searches: Sequence[_Search]) -> list[Sequence[Tokens]]:
-        """The first pairs of each search: as many as can be scored before the earliest deadline, shared equally by tokens."""
-        deadlines = [search.deadline for search in searches if search.deadline is not None]
-        if not deadlines:
-            return [search.pairs for search in searches]
-        left = min(deadlines) - time.monotonic()
-        if left <= 0:
-            return [search.pairs if search.deadline is None else () for search in searches]
-        if not self.token_s:
-            return [search.pairs for search in searches]
-        share = left / self.token_s / len(searches)
-        return [
-            search.pairs if search.deadline is None else search.pairs[: _prefix(search.pairs, share)] for search in searches
-        ]
+        """The first pairs of each search: as many as can be scored before the earliest deadline, shared equally by tokens.
+
+        A search for which not one pair fits is left out, and the others share the time before the next deadline.
+        """
+        now = time.monotonic()
+        kept: list[Sequence[Tokens]] = [search.pairs if search.deadline is None else () for search in searches]
+        timed = sorted((search.deadline, row) for row, search in enumerate(searches) if search.deadline is not None)
+        in_time = [(deadline, row) for deadline, row in timed if deadline > now]
+        for first, (deadline, earliest) in enumerate(in_time):
+            share = (deadline - now) / self.token_s / (len(in_time) - first) if self.token_s else math.inf
+            if _prefix(searches[earliest].pairs, share):
+                for _, row in in_time[first:]:
+                    kept[row] = searches[row].pairs[: _prefix(searches[row].pairs, share)]
+                return kept
+        if in_time:  # nothing will be measured, and one slow moment must not end all reranking
+            self.token_s *= 1 - SMOOTHING
+        return kept
 
 
 def _tokens(pairs: Sequence[Tokens]) -> int:

@@ -15,11 +15,11 @@ from pipelines.errors import CorruptArtifact, InputError
 from pipelines.models.reranker import card_of, load_reranker
 from pipelines.retrieval.release import load_release, stored_parts
 from pipelines.retrieval.stages.card import StageCard
-from pipelines.retrieval.stages.rerank import SharedReranker
+from pipelines.retrieval.stages.rerank import SharedReranker, _Search
 from pipelines.retrieval.stages.table import check_stages
-from pipelines.store.artifacts import Artifact, load
+from pipelines.store.artifacts import Artifact, load, produce
 from pipelines.store.objects import open_store
-from pipelines.store.recipes import blob_path
+from pipelines.store.recipes import Recipe, blob_path
 from tests.conftest import PROJECT, call
 from tests.images.serve.conftest import replaced
 from tests.rerankers import _reranking_once, reranking, swapped
@@ -94,6 +94,24 @@ def test_a_search_that_is_late_scores_fewer_candidates_then_none(reranking, toke
     found = one.scores("red chair", TEXTS, time.monotonic() + left_s)
     assert found.tolist() == pytest.approx(one.reranker.score(pairs)[:scored].tolist(), abs=1e-5)
     assert (one.searches, one.late) == (1, int(scored < 4))
+
+
+def test_after_a_slow_moment_searches_are_scored_again(reranking):
+    """Nothing that fits is nothing measured: without forgetting, one pause of the machine would end all reranking."""
+    one = shared(reranking, token_s=9.0)
+    scored = [len(one.scores("red chair", TEXTS, time.monotonic() + 20)) for _ in range(20)]
+    assert scored[0] == 0
+    assert max(scored) > 0
+
+
+@pytest.mark.parametrize("left_s", [-1, 5])
+def test_a_search_without_time_takes_none_from_the_others(reranking, left_s):
+    """A token takes a second: in 5 s not one pair is scored, in 60 all four are, 40 s for their 40 tokens."""
+    one = shared(reranking, token_s=1.0)
+    now, pairs = time.monotonic(), one.reranker.tokens("red chair", TEXTS)
+    late, patient = (_Search(pairs, now + seconds) for seconds in (left_s, 60))
+    one._compute([late, patient])
+    assert (len(late.scores), len(patient.scores)) == (0, 4)
 
 
 def test_without_time_the_order_is_the_first_stages_and_the_answer_says_so(reranking):
@@ -190,6 +208,24 @@ def test_a_release_with_another_tokenizer_is_not_served(reranking):
     spoilt = replaced("report", report.id, "report.json", b"{}", **{KIND: planted})
     with pytest.raises(InputError, match="gives scores that differ by"):
         call("assemble", index=reranking.index, reranker=spoilt)
+
+
+def test_a_reranker_goes_with_any_query_variant(reranking):
+    """It reads texts: by which variant the queries that calibrated it were encoded does not matter."""
+    original, report = variants_of(reranking), load(open_store(), "report", reranking.report)
+    recipe = original.manifest.recipe
+    other = recipe.model_copy(update={"params": {**recipe.params, "query_variant": "openvino-bf16"}})
+
+    def build(folder):
+        for name in original.manifest.files:
+            (folder / name).write_bytes(original.path(name).read_bytes())
+        return original.facts
+
+    calibrated = produce(open_store(), Recipe(**other.model_dump()), build).id
+    assert calibrated != original.id
+    chosen = replaced("report", report.id, "report.json", b"{}", **{KIND: calibrated})
+    release = call("assemble", index=reranking.index, reranker=chosen).release
+    assert load(open_store(), "release", release).inputs["rerank"] == calibrated
 
 
 @pytest.mark.parametrize(
