@@ -1,10 +1,11 @@
 """Checkpoints of an unfinished training in the store, so that a retry, on any machine, goes on where the last one stopped.
 
 `<store>/checkpoints/<artifact id>/<checkpoint>/<file>` holds the trainer's own files; `complete.json`, written last, names each
-with its sha256. A checkpoint without it, or with another file than it names, is passed over.
+with its sha256. A checkpoint without it is passed over. One with another file than it names is removed, to be written anew.
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +38,10 @@ class TrainingCheckpoints:
             self._remove(name)
 
     def restore(self, folder: Path) -> str | None:
-        """Fetch all complete checkpoints into `folder`; the path of the latest, none where there is none."""
+        """Fetch all complete checkpoints into `folder`; the path of the latest whose best one is there, too; none: no such."""
         fetched = [name for name in self.store.names(f"{self.prefix}/") if self._fetch(name, folder / name)]
-        latest = max(fetched, key=lambda name: int(name.rpartition("-")[2]), default="")
+        usable = [name for name in fetched if _best(folder / name) in ("", *fetched)]
+        latest = max(usable, key=lambda name: int(name.rpartition("-")[2]), default="")
         if not latest:
             return None
         log().info("training goes on", checkpoint=latest)
@@ -73,6 +75,8 @@ class TrainingCheckpoints:
                 body = b""
             if digest(body) != expected:
                 log().warning("a checkpoint can't be used and is passed over", checkpoint=name, file=file)
+                shutil.rmtree(target, ignore_errors=True)
+                self._remove(name)
                 return False
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             (target / file).write_bytes(_placed(body, target.parent) if file == STATE else body)
@@ -82,6 +86,12 @@ class TrainingCheckpoints:
         self.store.delete(f"{self.prefix}/{name}/{COMPLETE}")
         for file in list(self.store.listed(f"{self.prefix}/{name}/")):
             self.store.delete(file.path)
+
+
+def _best(checkpoint: Path) -> str:
+    """The name of the best checkpoint up to this one; empty: none was measured."""
+    described = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    return Path(described.get("best_model_checkpoint") or "").name
 
 
 def _placed(state: bytes, folder: Path) -> bytes:

@@ -1,5 +1,6 @@
 """What the trainings of encoders and rerankers share: seed, schedule, checkpoints, early stopping on dev queries, progress."""
 
+import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any, Literal
 from pipelines.errors import InputError, TryAgain
 from pipelines.logs import log, progress
 from pipelines.models.backends import cpu_features, has_gpu
-from pipelines.models.training.checkpoints import TrainingCheckpoints
+from pipelines.models.training.checkpoints import STATE, TrainingCheckpoints
 from pipelines.sigterm import defer_sigterm
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -94,6 +95,7 @@ def training_arguments(arguments: Any, folder: Path, schedule: Schedule, **own: 
         save_strategy="epoch",
         save_total_limit=1,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,
         metric_for_best_model=f"eval_{DEV}",
         greater_is_better=True,
         logging_steps=1,
@@ -142,6 +144,8 @@ def fit(
         callbacks = _callbacks(schedule.patience, folder, checkpoints, stop_requested)
         trainer = make_trainer(folder, _evaluator(measure), callbacks)
         trainer.remove_callback(PrinterCallback)  # stdout is the step's result alone
+        if latest and (ended := _ended(Path(latest), schedule.patience)):
+            trainer.args.num_train_epochs = ended
         log().info("dev queries", epoch=0, ndcg10=round(base, 4))
         try:
             trainer.train(resume_from_checkpoint=latest)
@@ -158,6 +162,13 @@ def fit(
                 "run it again: what is done is kept",
             )
     return curve
+
+
+def _ended(checkpoint: Path, patience: int) -> int:
+    """The epoch after which a training ended that was killed before its artifact was made; 0: it had not ended."""
+    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    passed = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]["early_stopping_patience_counter"]
+    return int(state["epoch"]) if passed >= patience else 0
 
 
 def _read_history(curve: Curve, history: list[dict[str, Any]]) -> None:

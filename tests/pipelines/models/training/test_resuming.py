@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from pipelines.models.training.checkpoints import TrainingCheckpoints
+from pipelines.models.training.cross_encoder import CrossEncoder
 from pipelines.settings import environment
 from pipelines.store.artifacts import committed, load
 from pipelines.store.objects import open_store
@@ -85,6 +87,59 @@ def test_a_torn_checkpoint_is_passed_over(base, release):
     assert "a checkpoint can't be used and is passed over" in log
     assert "training goes on" not in log
     assert json.loads(result)["reranker"]
+
+
+def checkpoints_with(folder, **best):
+    """Two checkpoints in the store, each with its state and what the state names as the best."""
+    for name, of_name in best.items():
+        checkpoint = folder / name.replace("_", "-")
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "model.safetensors").write_bytes(name.encode())
+        (checkpoint / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": of_name}))
+    checkpoints = TrainingCheckpoints(open_store(), "ab")
+    checkpoints.save(folder)
+    return checkpoints
+
+
+def test_a_torn_checkpoint_is_written_anew(home, tmp_path):
+    checkpoints = checkpoints_with(tmp_path / "first", checkpoint_10=None)
+    path = f"{checkpoints.prefix}/checkpoint-10/model.safetensors"
+    checkpoints.store.write(path, b"torn")
+    assert checkpoints.restore(tmp_path / "second") is None
+    assert not (tmp_path / "second" / "checkpoint-10").exists(), "nothing that the trainer would take for a checkpoint"
+    checkpoints.save(tmp_path / "first")
+    assert checkpoints.store.read(path) == b"checkpoint_10"
+    assert checkpoints.restore(tmp_path / "third") == str(tmp_path / "third" / "checkpoint-10")
+
+
+def test_without_its_best_one_a_checkpoint_is_passed_over(home, tmp_path):
+    """A training that goes on from it would end with the last epoch's weights in place of the best one's."""
+    checkpoints = checkpoints_with(tmp_path / "first", checkpoint_10=None, checkpoint_20="/gone/checkpoint-10")
+    assert checkpoints.restore(tmp_path / "second") == str(tmp_path / "second" / "checkpoint-20")
+    checkpoints.store.write(f"{checkpoints.prefix}/checkpoint-10/model.safetensors", b"torn")
+    assert checkpoints.restore(tmp_path / "third") is None
+
+
+def test_a_training_that_had_ended_early_does_not_go_on(base, release, home, monkeypatch):
+    """It was killed after its last epoch and before its artifact was there: the next run makes the same one."""
+    untouched = home.parent / "untouched"
+    shutil.copytree(home, untouched, copy_function=os.link)
+    options = {**SLOW, "patience": 1, "release": release}
+    with monkeypatch.context() as patch:
+        patch.setattr(CrossEncoder, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(base, **options)
+    assert list(open_store().listed("checkpoints/"))
+    resumed = load(open_store(), "reranker", train(base, **options).reranker)
+    monkeypatch.setenv("RATCHET_HOME", str(untouched))
+    whole = load(open_store(), "reranker", train(base, **options).reranker)
+    assert len(whole.json("reranker.json")["scores"]) < SLOW["epochs"] + 1, "else it did not end early"
+    assert resumed.json("reranker.json") == whole.json("reranker.json")
+    assert resumed.manifest.files == whole.manifest.files
+
+
+def killed(*_):
+    raise KeyboardInterrupt
 
 
 def test_without_room_for_a_checkpoint_the_step_says_so_and_leaves_nothing(base, release):
