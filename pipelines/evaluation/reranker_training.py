@@ -121,7 +121,8 @@ def _facts(data: TrainingData, lists: list[RankedList], curve: Curve, fitted: Fi
     better = "better than" if (gain.low or 0) > 0 else "not better beyond chance than"
     sentence = (
         f"On {len(data.dev):,} dev queries {better} the first stage alone: nDCG@10 {signed(gain.mean)} "
-        f"[{signed(gain.low)}, {signed(gain.high)}] over {value(fitted.first_stage)}."
+        f"[{signed(gain.low)}, {signed(gain.high)}] over {value(fitted.first_stage)}. Dev queries chose the epoch, so test "
+        "queries decide."
     )
     return {
         "first_stage_ndcg10": round(fitted.first_stage, 6),

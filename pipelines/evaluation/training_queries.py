@@ -1,6 +1,7 @@
 """Which queries a model learns from, and by which it is stopped: the train queries of a corpus, parted into training and dev.
 
-Test queries are never read.
+Judgments of test queries are never read. A train query with the text of a test query, in whatever case, is in neither part, and
+one with the text of a dev query is not learned from.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.corpus.documents import Document, Query, documents
+from pipelines.corpus.documents import Document, Query, documents, queries
+from pipelines.corpus.text_rules import folded
 from pipelines.errors import InputError
 from pipelines.evaluation.measures import per_query
 from pipelines.evaluation.qrels import RELEVANT, judged_topics
@@ -45,7 +47,7 @@ def training_data(corpus: Artifact, most_documents: int = 0, most_dev: int = 0) 
         most_dev: of more dev queries, those with the lowest hashes of their texts are asked; 0: all.
 
     Raises:
-        InputError: no train query of text has a judgment, or none has a relevant document, or all of these are dev queries.
+        InputError: no train query of text has a judgment, or none has a relevant document, or one of the parts is empty.
     """
     judged = judged_topics(corpus, "train", "zero")
     asked = [query for query in judged.queries if not query.history and not query.synthetic]
@@ -53,8 +55,10 @@ def training_data(corpus: Artifact, most_documents: int = 0, most_dev: int = 0) 
         raise InputError(
             f"corpus {corpus.id} without judged train queries", "judgments to learn from", "ingest a corpus that has some"
         )
-    dev = dev_topics(corpus)
-    kept = {query.id for query in dev.queries}
+    topics = dev_topics(corpus)
+    test = {folded(query.text) for query in queries(corpus, "test") if not query.history}
+    dev = [query for query in topics.queries if folded(query.text) not in test]
+    held_out = test | {folded(query.text) for query in topics.queries}
     relevant = {
         query.id: {document for document, grade in judged.qrels[query.id].items() if grade >= RELEVANT} for query in asked
     }
@@ -66,25 +70,27 @@ def training_data(corpus: Artifact, most_documents: int = 0, most_dev: int = 0) 
         )
     by_id = {document.id: document for document in documents(corpus)}
     training = [
-        TrainingQuery(query.id, query.text, relevant[query.id] & by_id.keys()) for query in asked if query.id not in kept
+        TrainingQuery(query.id, query.text, relevant[query.id] & by_id.keys())
+        for query in asked
+        if folded(query.text) not in held_out
     ]
     training = [query for query in training if query.relevant]
-    if not training or not kept:
+    if not training or not dev:
         raise InputError(
-            f"corpus {corpus.id} with {len(training)} training and {len(kept)} dev queries",
+            f"corpus {corpus.id} with {len(training)} training and {len(dev)} dev queries whose texts are no test queries",
             "at least one of each",
             "ingest more judged queries: one train query of five is a dev query",
         )
     needed = {document for query in training for document in query.relevant} | {
-        document for query in kept for document in dev.qrels[query]
+        document for query in dev for document in topics.qrels[query.id]
     }
     chosen = _drawn(by_id, needed, most_documents)
-    dev_queries = sorted(dev.queries, key=lambda query: digest(query.text.encode()))[: most_dev or None]
+    dev_queries = sorted(dev, key=lambda query: digest(query.text.encode()))[: most_dev or None]
     return TrainingData(
         {document: by_id[document].text for document in chosen},
         training,
         dev_queries,
-        {query.id: dev.qrels[query.id] for query in dev_queries},
+        {query.id: topics.qrels[query.id] for query in dev_queries},
     )
 
 

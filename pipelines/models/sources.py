@@ -121,10 +121,12 @@ def _from_mlflow(model: str) -> Path:
     try:
         folder = Path(download_artifacts(artifact_uri=model, tracking_uri=settings().mlflow_uri or None))
     except (MlflowException, OSError) as error:
-        raise InputError(
-            f"model {model!r}: {str(error).partition(chr(10))[0][:200]}",
+        reason = str(error).partition("\n")[0][:200]
+        silent = "API request" in reason if isinstance(error, MlflowException) else not isinstance(error, FileNotFoundError)
+        raise (TryAgain if silent else InputError)(
+            f"model {model!r}: {reason}",
             "a model that MLflow has, at RATCHET_MLFLOW_URI",
-            "correct the URI or the setting",
+            "try again once MLflow answers" if silent else "correct the URI or the setting",
         ) from None
     found = sorted(folder.rglob("modules.json")) or sorted(folder.rglob("config.json"))
     return min(found, key=lambda path: len(path.parts)).parent if found else folder

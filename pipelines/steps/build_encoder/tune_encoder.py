@@ -74,7 +74,7 @@ class TuneEncoderResult(Result):
 def tune_encoder(params: TuneEncoderParams, tuning: TuneEncoderTuning) -> TuneEncoderResult:
     """Fine-tune an encoder on judged train queries; dev queries choose the epoch, test queries are never read."""
     from pipelines.evaluation.encoder_tuning import make_tuned_encoder
-    from pipelines.models.folder import read_folder
+    from pipelines.models.folder import layers_digest, read_folder
     from pipelines.models.sources import check_tokenizer, model_folder
     from pipelines.models.training.checkpoints import TrainingCheckpoints
     from pipelines.models.training.trainer import check_installed
@@ -88,7 +88,8 @@ def tune_encoder(params: TuneEncoderParams, tuning: TuneEncoderTuning) -> TuneEn
     names = {"weights": "model.safetensors", "tokenizer": "tokenizer.json", "config": "config.json"}
     inputs = {"corpus": corpus.id} | {name: digest_file(read.model / file) for name, file in names.items()}
     semantic = params.recipe_params({"corpus", "model"})
-    semantic |= {"variants": list(options.variants), "max_length": options.max_length}
+    semantic |= {"variants": list(options.variants), "max_length": options.max_length, "layers": layers_digest(read.layers)}
+    semantic |= {name: getattr(read, name) for name in ("pooling", "query_prefix", "document_prefix", "lower_case")}
     recipe = Recipe(kind="encoder", step="tune_encoder", version=VERSION, inputs=inputs, params=semantic)
     checkpoints = TrainingCheckpoints(store, recipe.id)
 

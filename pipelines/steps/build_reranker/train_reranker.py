@@ -81,7 +81,8 @@ def train_reranker(params: TrainRerankerParams, tuning: TrainRerankerTuning) -> 
     store = open_store()
     release = _first_stage(store, params.release)
     inputs = {"release": release.id, "corpus": release.inputs["corpus"]}
-    inputs |= {name: digest_file(base / f) for name, f in (("weights", "model.safetensors"), ("tokenizer", "tokenizer.json"))}
+    names = {"weights": "model.safetensors", "tokenizer": "tokenizer.json", "config": "config.json"}
+    inputs |= {name: digest_file(base / file) for name, file in names.items()}
     recipe = Recipe(
         kind="reranker",
         step="train_reranker",

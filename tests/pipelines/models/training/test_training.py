@@ -8,9 +8,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from pipelines.corpus.documents import Query
-from pipelines.errors import InputError
+from pipelines.errors import InputError, TryAgain
 from pipelines.evaluation.training_queries import training_data
 from pipelines.models.encoder import load_encoder
+from pipelines.models.sources import model_folder
 from pipelines.models.training.examples import TrainingQuery, compatible_batches, pairs, ranked_lists
 from pipelines.store.artifacts import committed, load
 from pipelines.store.objects import open_store
@@ -40,6 +41,40 @@ def test_a_tuned_encoder_ranks_better_and_is_an_encoder_like_any_other(base, cor
     release = embedded_release(home, corpus, tuned.encoder).release
     with pytest.raises(InputError, match="whose encoder was tuned on the train queries"):
         train(base, release=release)
+
+
+def with_configuration(folder):
+    """Same weights, same tokenizer: the model computes otherwise."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+
+
+def with_first_token(folder):
+    """Same weights, tokenizer and configuration: vectors are the first token's."""
+    modules = [("Transformer", ""), ("Pooling", "1_Pooling")]
+    described = [
+        {"idx": row, "name": str(row), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for row, (kind, path) in enumerate(modules)
+    ]
+    (folder / "modules.json").write_text(json.dumps(described))
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+
+
+@pytest.mark.parametrize("change", [with_configuration, with_first_token])
+def test_whatever_the_folder_of_a_base_says_names_the_encoder(base, corpus, change):
+    first = tune(base, corpus=corpus, **FAST).encoder
+    change(base)
+    assert not (second := tune(base, corpus=corpus, **FAST)).found
+    assert second.encoder != first
+
+
+def test_the_configuration_of_a_base_names_the_reranker(base, release):
+    first = train(base, release=release, **FAST).reranker
+    with_configuration(base)
+    assert not (second := train(base, release=release, **FAST)).found
+    assert second.reranker != first
 
 
 def test_an_encoder_without_a_gain_says_so(base, corpus):
@@ -131,6 +166,20 @@ def test_test_queries_are_never_read(home):
     learned = {query.text for query in data[0].training}
     assert learned.isdisjoint(query.text for query in data[0].dev)
     assert learned | {query.text for query in data[0].dev} == {query.text for query in asked}
+
+
+def test_a_text_that_is_asked_by_others_in_another_case_is_not_learned(home):
+    """A train query that reads as a test query is left out; one that reads as a dev query is not learned from."""
+    asked, judged = topics()
+    whole = training_data(load(open_store(), "corpus", write_corpus(documents(), asked, judged)))
+    learned, dev = whole.training[0].text, whole.dev[0].text
+    tests = [Query(id=f"t-{text}", text=text.upper(), split="test") for text in (learned, whole.dev[1].text)]
+    again = Query(id="again", text=dev.upper(), split="train")
+    corpus = write_corpus(documents(), [*asked, *tests, again], [*judged, "again 0 lamp-blue 1"])
+    data = training_data(load(open_store(), "corpus", corpus))
+    assert {query.text for query in whole.training} - {query.text for query in data.training} == {learned}
+    assert again.text not in {query.text for query in data.training}
+    assert {query.text for query in whole.dev} - {query.text for query in data.dev} == {whole.dev[1].text}
 
 
 def no_judgments():
@@ -236,3 +285,11 @@ def test_without_a_champion_a_corpus_or_a_release_must_be_named(base, home):
 def test_a_model_that_is_nowhere_is_refused(corpus):
     with pytest.raises(InputError, match=r"a folder with config\.json and model\.safetensors"):
         call("tune_encoder", model="no_such_package", corpus=corpus)
+
+
+def test_an_mlflow_that_does_not_answer_is_asked_again_and_a_bad_uri_is_not(monkeypatch):
+    monkeypatch.setenv("RATCHET_MLFLOW_URI", "http://127.0.0.1:1")
+    with pytest.raises(TryAgain, match="try again once MLflow answers"):
+        model_folder("models:/encoder/1")
+    with pytest.raises(InputError, match="correct the URI"):
+        model_folder("models:/")
