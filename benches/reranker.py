@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.corpus.documents import documents
-from pipelines.evaluation.variant_choice import REFERENCE
+from pipelines.evaluation.variant_rule import REFERENCE
 from pipelines.models.reranker import Reranker, files_within, load_reranker
 from pipelines.models.sources import MINILM, model_folder
 from pipelines.store.artifacts import load, load_exactly, produce

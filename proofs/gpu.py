@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from pipelines.corpus.documents import documents
 from pipelines.evaluation import variant_choice as choice
+from pipelines.evaluation.variant_rule import REFERENCE, loadable
 from pipelines.index import algorithms
 from pipelines.index.vector_index import build_flat
 from pipelines.models.backends import has_gpu
@@ -83,10 +85,10 @@ class Stage:
 
 def fidelity(bench: Bench) -> Figures:
     """Each variant of torch against fp32 on the CPU: fidelity, difference by the batch, documents a second."""
-    loaded, unable = choice.loadable(bench.encoder, [choice.REFERENCE, *VARIANTS], 0)
+    loaded, unable = loadable([REFERENCE, *VARIANTS], partial(load_encoder, bench.encoder))
     sample = choice.draw_sample(bench.corpus, bench.sizes.documents, bench.sizes.queries)
     found: Figures = {"unable": [f"{row.variant}: {row.reason}" for row in unable]}
-    for row in choice.measure(loaded, sample, choice.REFERENCE, bench.sizes.compared_tokens):
+    for row in choice.measure(loaded, sample, REFERENCE, bench.sizes.compared_tokens):
         name = row.variant.removeprefix("torch-")
         found |= {
             f"{name}_fidelity": row.fidelity,
@@ -102,7 +104,7 @@ def speed(bench: Bench) -> Figures:
     import torch
 
     found: Figures = {}
-    cpu = load_encoder(bench.encoder, choice.REFERENCE)
+    cpu = load_encoder(bench.encoder, REFERENCE)
     few = bench.texts[: max(1, len(bench.texts) // 40)]
     started = time.perf_counter()
     cpu.encode(few, "document")

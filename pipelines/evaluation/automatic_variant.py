@@ -9,16 +9,18 @@ all documents, nothing is measured and fp32 is taken.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipelines.embeddings.refresh import estimate_tokens
 from pipelines.errors import InputError
 from pipelines.evaluation import variant_choice as choice
+from pipelines.evaluation import variant_rule
 from pipelines.evaluation.fidelity import QUERIES
 from pipelines.logs import log
 from pipelines.models.backends import native_variants
-from pipelines.models.encoder import Encoder, card_of
+from pipelines.models.encoder import Encoder, card_of, load_encoder
 from pipelines.store.artifacts import Artifact, produce
 from pipelines.store.recipes import Recipe
 
@@ -46,9 +48,9 @@ class Measured:
     """The measurement of a choice, for its report."""
 
     sentence: str
-    table: list[choice.VariantMeasurement]
+    table: list[variant_rule.VariantMeasurement]
     sample: choice.Sample
-    rule: choice.Rule
+    rule: variant_rule.Rule
 
 
 WriteReport = Callable[[Path, Measured], None]
@@ -68,7 +70,7 @@ def automatic_variant(
         share: part of the time that choosing may cost, see `affordable`.
         write: writes the report of a measurement into a folder.
     """
-    reference, count = choice.REFERENCE, int(corpus.facts["documents"])
+    reference, count = variant_rule.REFERENCE, int(corpus.facts["documents"])
     candidates = [name for name in card_of(encoder).variants if name == reference or name in native_variants()]
     if count < least:
         return AutomaticChoice(reference, f"{reference} is taken: {count:,} documents are too few to measure other variants")
@@ -76,7 +78,7 @@ def automatic_variant(
         return AutomaticChoice(
             reference, f"{reference} is taken: the encoder has no variant that this machine computes natively"
         )
-    inputs = {"encoder": encoder.id, "corpus": corpus.id, "machine": choice.machine()}
+    inputs = {"encoder": encoder.id, "corpus": corpus.id, "machine": variant_rule.machine()}
     semantic = {"query_variant": query_variant, "candidates": candidates, "share": share}
     recipe = Recipe(kind="report", step="plan", version=VERSION, inputs=inputs, params=semantic)
 
@@ -105,16 +107,16 @@ def _build(
     folder: Path,
 ) -> dict[str, Any]:
     started = time.monotonic()
-    loaded, unable = choice.loadable(encoder, list(dict.fromkeys([*names, query_variant])), 0)
-    if not {choice.REFERENCE, query_variant} <= loaded.keys() or len(loaded) < 2:
+    loaded, unable = variant_rule.loadable(list(dict.fromkeys([*names, query_variant])), partial(load_encoder, encoder))
+    if not {variant_rule.REFERENCE, query_variant} <= loaded.keys() or len(loaded) < 2:
         raise _NotMeasured("; ".join(f"{row.variant} {row.reason}" for row in unable))
     sample = _sample(corpus, loaded, tokens, share, started)
-    rule = choice.Rule()
-    best, table = choice.fastest(choice.measure(loaded, sample, query_variant, 2048, rule, alone_only=True))
-    exact = next(row for row in table if row.variant == choice.REFERENCE)
+    rule = variant_rule.Rule()
+    best, table = variant_rule.fastest(choice.measure(loaded, sample, query_variant, 2048, rule, alone_only=True))
+    exact = next(row for row in table if row.variant == variant_rule.REFERENCE)
     speedup, seconds = best.docs_per_s / exact.docs_per_s, round(time.monotonic() - started, 2)
     taken = f"fidelity {best.fidelity:.4f}, at least {best.fidelity_low:.4f}, over {sample.size}"
-    rate = f"{best.docs_per_s:,.0f} documents a second, {speedup:.2f} times as many as {choice.REFERENCE}"
+    rate = f"{best.docs_per_s:,.0f} documents a second, {speedup:.2f} times as many as {variant_rule.REFERENCE}"
     others = "; ".join(f"{row.variant}: {row.reason}" for row in [*table, *unable] if row.reason and row is not exact)
     why = f"it ranks as fp32 does ({taken}) and encodes {rate}" if best is not exact else f"no other may be taken ({others})"
     sentence = f"{best.variant} is taken: {why}; choosing took {seconds:.1f} s"
@@ -135,7 +137,7 @@ def _sample(corpus: Artifact, encoders: Mapping[str, Encoder], tokens: int, shar
         raise _NotMeasured(error.given) from None
     spread = drawn.documents[:: max(1, len(drawn.documents) // PROBED)][:PROBED]
     rates = _tokens_per_s(encoders, [document.text for document in spread])
-    fp32, fastest = rates[choice.REFERENCE], max(rates.values())
+    fp32, fastest = rates[variant_rule.REFERENCE], max(rates.values())
     asked = sum(_tokens_of(query.text, encoders) for query in drawn.queries)
     spent = time.monotonic() - started + asked / fp32 + COMPARE_S * len(drawn.queries) * len(encoders)
     each = tokens / drawn.of * sum(1 / rate for rate in rates.values())
@@ -182,4 +184,4 @@ def _tokens_per_s(encoders: Mapping[str, Encoder], texts: Sequence[str]) -> dict
 
 
 def _tokens_of(text: str, encoders: Mapping[str, Encoder]) -> int:
-    return estimate_tokens(text, encoders[choice.REFERENCE].card.fingerprint.max_length)
+    return estimate_tokens(text, encoders[variant_rule.REFERENCE].card.fingerprint.max_length)

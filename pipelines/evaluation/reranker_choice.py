@@ -1,4 +1,4 @@
-"""The choice of a reranker's variant, by the rule of `variant_choice`: the fastest that ranks as fp32 does, batch-invariant.
+"""The choice of a reranker's variant, by `variant_rule`: the fastest that ranks as fp32 does, batch-invariant.
 
 Every variant scores the same pairs: train queries and titles (`fidelity.sample_queries`), each with its nearest documents by
 the index that will serve. What is compared is the order that will be served: the joint score of first stage and reranker. No
@@ -10,7 +10,7 @@ slows all of them alike.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +21,7 @@ from pipelines.errors import InputError
 from pipelines.evaluation.fidelity import FidelityQuery, fidelity_at_10, mean_fidelity, sample_queries
 from pipelines.evaluation.measures import per_query
 from pipelines.evaluation.qrels import judged_topics
-from pipelines.evaluation.variant_choice import (
+from pipelines.evaluation.variant_rule import (
     LEAST_QUERIES,
     PROBES,
     REFERENCE,
@@ -36,18 +36,19 @@ from pipelines.index.vector_index import load_index
 from pipelines.logs import log
 from pipelines.models.backends import Tokens
 from pipelines.models.encoder import load_encoder
-from pipelines.models.reranker import BATCH_TOKENS, Reranker, Scores, load_reranker
+from pipelines.models.reranker import BATCH_TOKENS, Reranker, Scores
 from pipelines.models.reranker_card import Fusion
 from pipelines.retrieval.release import Parts
 from pipelines.retrieval.run import Ranking, break_ties
 from pipelines.statistics.intervals import Floats
-from pipelines.store.artifacts import Artifact
 
 PAIRS, PAIR_TOKENS = 50, 64
 """Pairs, and tokens of each, of the latency by which variants are shown."""
 SIZES = (8, 32, 100)
 """Pairs whose latency is measured for the variant that is taken."""
 REPETITIONS, LEAST_REPETITIONS = 200, 3
+NOT_NAMED = "another was named"
+"""Why a variant that may be taken is not, where one was named by hand."""
 LATENCY_S = 15.0
 """Seconds after which a latency is not measured more often."""
 
@@ -153,17 +154,6 @@ def agreement_on(sample: PairSample, fusion: Fusion) -> Callable[[Reranker, Rera
         return float(agreement_with(sample, scores(exact), scores(other), fusion)[0].mean())
 
     return agreement
-
-
-def loadable(variants: Artifact, names: Sequence[str], threads: int) -> tuple[dict[str, Reranker], list[VariantMeasurement]]:
-    """The variants that can run on this machine, loaded, and a row with the reason for each that can't."""
-    loaded, unavailable = {}, []
-    for name in names:
-        try:
-            loaded[name] = load_reranker(variants, name, threads)
-        except InputError as error:
-            unavailable.append(VariantMeasurement(name, f"cannot run here: {error.given}"))
-    return loaded, unavailable
 
 
 def measure(
@@ -319,7 +309,8 @@ def taken(rows: Sequence[VariantMeasurement], variant: str = "") -> tuple[Varian
         if named is None or named.reason:
             reason = named.reason if named else "it was not made, or can't run here"
             raise InputError(f"variant {variant}: {reason}", "one that may be taken", "name another, or none")
-        rest = [row for row in sorted(rows, key=lambda row: -row.docs_per_s) if row is not named]
+        by_speed = sorted(rows, key=lambda row: -row.docs_per_s)
+        rest = [row if row.reason else replace(row, reason=NOT_NAMED) for row in by_speed if row is not named]
         return named, [named, *rest], ""
     try:
         return *fastest(rows), ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.corpus.documents import Query
-from pipelines.evaluation.stage_choice import FOLDS, STEPS
+from pipelines.evaluation.stage_choice import STEPS, held_out
 from pipelines.evaluation.training_queries import TrainingData, dev_ndcg
 from pipelines.models.reranker_card import Fusion
 from pipelines.models.training.cross_encoder import CrossEncoder, Logits
@@ -111,10 +111,5 @@ def fit_fusion(candidates: Candidates, scores: Mapping[str, Logits], scale: floa
     weights = [step / STEPS for step in range(STEPS + 1)]
     tried = [Fusion(first_stage_weight=round(1 - weight, 1), reranker_weight=weight, scale=scale) for weight in weights]
     values = np.array([candidates.ndcg(scores, fusion) for fusion in tried])
-    best, honest = tried[int(values.mean(1).argmax())], np.empty(values.shape[1])
-    folds = np.arange(values.shape[1]) % FOLDS
-    for fold in np.unique(folds):
-        inside = folds == fold
-        fitted = int(values[:, ~inside].mean(1).argmax()) if (~inside).any() else 0
-        honest[inside] = values[fitted, inside]
-    return FittedFusion(best, float(values[0].mean()), interval((honest - values[0]).tolist()))
+    best = tried[int(values.mean(1).argmax())]
+    return FittedFusion(best, float(values[0].mean()), interval((held_out(values) - values[0]).tolist()))

@@ -162,11 +162,15 @@ def cross_fitted(names: Sequence[str], scores: Sequence[DevScores]) -> tuple[Can
 
 
 def held_out(values: Floats) -> Floats:
-    """For each query its value by what is best for the queries of the other folds: (queries,), of (tried, queries)."""
+    """For each query its value by what is best for the queries of the other folds: (queries,), of (tried, queries).
+
+    A single query has none but its own, and gets its value by the first that was tried.
+    """
     honest = np.empty(values.shape[1])
-    for fold in range(FOLDS):
+    for fold in range(min(FOLDS, values.shape[1])):
         inside = np.arange(values.shape[1]) % FOLDS == fold
-        honest[inside] = values[int(values[:, ~inside].mean(1).argmax()), inside]
+        best = 0 if inside.all() else int(values[:, ~inside].mean(1).argmax())
+        honest[inside] = values[best, inside]
     return honest
 
 

@@ -1,105 +1,56 @@
-"""The choice of a variant: the fastest of those that rank as fp32 does and are batch-invariant.
+"""The choice of an encoder variant: the fastest of those that rank as fp32 does and are batch-invariant.
 
-The rule is one for encoders, which are measured here, and for rerankers (`reranker_choice`).
+The rule is one for encoders, which are measured here, and for rerankers (`variant_rule`).
 
 Whether a variant ranks as fp32 does is decided by `fidelity`, for the pair that will serve: documents by the variant, queries
 by the query variant. The judgments of a collection are mostly too few to tell a variant that changes nothing from one that
 changes one result in eight. So retention of nDCG@10 by them is shown, and refuses a variant only where it is significantly
 too low.
 
-Batch-invariant: the vector of a text, and so its scores, do not depend on the other texts of its batch. Dynamic quantization is
-not, since it takes its scales from the batch, nor are some bf16 kernels, which sum in another order for another shape.
-
 No text of a test query is encoded here: what is chosen by test queries could no longer be judged by them.
 """
 
 import heapq
 import multiprocessing
-import os
-import platform
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from pipelines.corpus.documents import Document, documents, queries
 from pipelines.corpus.text_rules import folded
 from pipelines.errors import InputError
-from pipelines.evaluation.fidelity import (
-    LEAST_FIDELITY,
-    LEAST_RETENTION,
-    QUERIES,
-    Fidelity,
-    FidelityQuery,
-    measure_fidelity,
-    sample_queries,
-    why_unfaithful,
-)
+from pipelines.evaluation.fidelity import QUERIES, FidelityQuery, measure_fidelity, sample_queries
 from pipelines.evaluation.measures import per_query
 from pipelines.evaluation.qrels import NoRelevant, Topics, judged_topics
+from pipelines.evaluation.variant_rule import (
+    LEAST_QUERIES,
+    PROBES,
+    REFERENCE,
+    RULE,
+    Rule,
+    VariantMeasurement,
+    influence_of_mates,
+    kept,
+    why_not_taken,
+)
 from pipelines.logs import log
-from pipelines.models.backends import cpu_features
 from pipelines.models.encoder import Encoder, Vectors, load_encoder
 from pipelines.retrieval.run import Run, break_ties
-from pipelines.statistics.bootstrap import paired_ratio_of_means
 from pipelines.statistics.intervals import Floats
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import open_store
-from pipelines.store.recipes import canonical, digest
+from pipelines.store.recipes import digest
 
-Item = TypeVar("Item")
-REFERENCE = "onnx-fp32"
-BATCH_TOLERANCE = 1e-5
-"""Largest difference of a coordinate or a score, encoded alone and in a batch, at which a variant counts as batch-invariant."""
 CHUNK = 4096
 """Texts that each variant encodes before the next takes its turn."""
-PROBES, RANDOM_BATCHES = 4, 20
-"""Texts that are encoded alone and in batches, and random batches for each of them."""
 ALONE = 16
 """Texts that are encoded alone where the batches are the sample's own."""
-LEAST_QUERIES = 2
-"""Queries without which a fidelity has no interval."""
 COMPARED = 32
 """Queries whose scores are compared between a text alone and in a batch."""
-
-
-@dataclass(frozen=True)
-class VariantMeasurement:
-    """What was measured of one variant. The fields are keys of the table that the step's report keeps."""
-
-    variant: str
-    reason: str = ""
-    """Why it is not taken; empty: it may be."""
-    docs_per_s: float = 0.0
-    """Documents encoded or reranked in a second."""
-    fidelity: float = 0.0
-    """Mean agreement with fp32's ranking, by `measure_fidelity`; `fidelity_low` is the lower bound of its 95 % interval."""
-    fidelity_low: float = 0.0
-    overlap_at_10: float = 0.0
-    retention: float | None = None
-    """Mean nDCG@10 divided by fp32's; `low` and `high` are its 95 % interval. None: no train query is judged."""
-    low: float | None = None
-    high: float | None = None
-    mates: float = 0.0
-    """The largest difference that other texts of a batch make: see `batch_influence`."""
-    cosine: float = 0.0
-    """Of an encoder: the least cosine between a document's vector and its vector by REFERENCE."""
-    memory_mb: float = 0.0
-    """Peak memory in MiB; 0: not measured."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a variant must reach to be taken."""
-
-    fidelity: float = LEAST_FIDELITY
-    """The lower bound of its fidelity, at least."""
-    retention: float = LEAST_RETENTION
-    """The upper bound of its retention of nDCG@10, at least."""
 
 
 @dataclass(frozen=True)
@@ -179,23 +130,12 @@ def sample_documents(documents: Iterable[Document], judged: Collection[str], mos
     return [document for _, _, document in sorted(heapq.nsmallest(max(most, len(judged)), keyed), key=lambda row: row[1])]
 
 
-def loadable(encoder: Artifact, names: Sequence[str], threads: int) -> tuple[dict[str, Encoder], list[VariantMeasurement]]:
-    """The variants that can run on this machine, loaded, and a row with the reason for each that can't."""
-    loaded, unavailable = {}, []
-    for name in names:
-        try:
-            loaded[name] = load_encoder(encoder, name, threads)
-        except InputError as error:
-            unavailable.append(VariantMeasurement(name, f"cannot run here: {error.given}"))
-    return loaded, unavailable
-
-
 def measure(
     encoders: Mapping[str, Encoder],
     sample: Sample,
     query_variant: str,
     batch_tokens: int,
-    rule: Rule = Rule(),
+    rule: Rule = RULE,
     alone_only: bool = False,
 ) -> list[VariantMeasurement]:
     """Every loaded variant of documents, with the query variant, on a sample.
@@ -246,39 +186,6 @@ def measure(
             )
         )
     return rows
-
-
-def why_not_taken(mates: float, fidelity: Fidelity, retention_high: float | None, rule: Rule) -> str:
-    """Why a variant may not be taken; empty: it may.
-
-    >>> why_not_taken(3e-3, Fidelity(2000, 50, 0.9991, 0.9988, 0.9993, 0.98), None, Rule())
-    'batch-mates change it by 3.0e-03'
-    """
-    unstable = "" if mates <= BATCH_TOLERANCE else f"batch-mates change it by {mates:.1e}"
-    return "; ".join(filter(None, [unstable, why_unfaithful(fidelity, retention_high, rule.fidelity, rule.retention)]))
-
-
-def kept(scores: Sequence[float], reference: Sequence[float]) -> tuple[float | None, float | None, float | None]:
-    """The retention of nDCG@10 with its interval; three times None where no judged query has a result to lose.
-
-    >>> kept([0.5, 0.5], [0.5, 0.5]), kept([], []), kept([0.0], [0.0])
-    ((1.0, 1.0, 1.0), (None, None, None), (None, None, None))
-    """
-    return paired_ratio_of_means(scores, reference) if sum(reference) else (None, None, None)
-
-
-def fastest(rows: Sequence[VariantMeasurement]) -> tuple[VariantMeasurement, list[VariantMeasurement]]:
-    """The fastest variant that may be taken, and all rows, fastest first, each with its reason: the other ones are slower.
-
-    Raises:
-        InputError: none may be taken.
-    """
-    by_speed = sorted(rows, key=lambda row: -row.docs_per_s)
-    best = next((row for row in by_speed if not row.reason), None)
-    if best is None:
-        given = "; ".join(f"{row.variant}: {row.reason}" for row in by_speed)
-        raise InputError(f"no variant that may be taken: {given}", "one", "name another query variant, or export again")
-    return best, [row if row.reason or row is best else replace(row, reason="slower") for row in by_speed]
 
 
 def encode_in_turns(
@@ -339,35 +246,6 @@ def batch_influence(encoder: Encoder, texts: Sequence[str], queries: Vectors, ba
     return influence_of_mates(encoder.tokens(spread, "document"), most, drawn, encoder.encode_tokens, size, seed)
 
 
-def influence_of_mates(
-    probes: Iterable[Item],
-    most: Callable[[Item], int],
-    drawn: Callable[[np.random.Generator, int, Item], list[Item]],
-    forward: Callable[[Sequence[Item]], Vectors],
-    size: Callable[[Floats], float],
-    seed: int = 0,
-) -> float:
-    """The largest difference that the others of a batch make to what is computed of a probe.
-
-    Args:
-        probes: each is computed alone and within RANDOM_BATCHES random batches.
-        most: how many others a probe's batch may hold.
-        drawn: so many random others, of the length of a probe.
-        forward: what is computed of a batch, float32, (items, …).
-        size: how large a difference is.
-        seed: of the batches.
-    """
-    random, worst = np.random.default_rng(seed), 0.0
-    for probe in probes:
-        alone = forward([probe])[0]
-        for count in np.geomspace(1, most(probe), RANDOM_BATCHES).astype(int):
-            mates = drawn(random, count, probe)
-            place = int(random.integers(0, count + 1))
-            difference = forward([*mates[:place], probe, *mates[place:]])[place] - alone
-            worst = float(np.maximum(worst, size(difference)))  # NaN stays
-    return worst
-
-
 def alone_influence(encoder: Encoder, texts: Sequence[str], vectors: Vectors, queries: Vectors) -> float:
     """By how much the vectors of ALONE texts, spread over all lengths, differ where each is encoded alone.
 
@@ -383,11 +261,6 @@ def alone_influence(encoder: Encoder, texts: Sequence[str], vectors: Vectors, qu
         difference = encoder.encode([texts[row]], "document")[0] - vectors[row]
         worst = max(worst, float(np.abs(difference).max()), float(np.abs(queries @ difference).max(initial=0)))
     return worst
-
-
-def machine() -> str:
-    """A digest of architecture, cores and CPU features, which decide how fast a variant is and so which is chosen."""
-    return digest(canonical([platform.machine(), os.cpu_count(), sorted(cpu_features())]))[:12]
 
 
 def peak_memory_mb(encoder: Artifact, variant: str, texts: Sequence[str], batch_tokens: int) -> float:

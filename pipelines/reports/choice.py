@@ -8,7 +8,8 @@ from pipelines.reports.frame import Report, ReportTable, write_report
 
 if TYPE_CHECKING:
     from pipelines.evaluation.automatic_variant import Measured
-    from pipelines.evaluation.variant_choice import Rule, Sample, VariantMeasurement
+    from pipelines.evaluation.variant_choice import Sample
+    from pipelines.evaluation.variant_rule import Rule, VariantMeasurement
     from pipelines.store.artifacts import Artifact
 
 COLUMNS: list[tuple[str, Any]] = [

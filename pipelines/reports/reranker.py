@@ -10,7 +10,7 @@ from pipelines.reports.frame import Picture, Report, ReportTable, write_report
 
 if TYPE_CHECKING:
     from pipelines.evaluation.reranker_choice import PairSample
-    from pipelines.evaluation.variant_choice import Rule, VariantMeasurement
+    from pipelines.evaluation.variant_rule import Rule, VariantMeasurement
     from pipelines.store.artifacts import Artifact
 
 COLUMNS: list[tuple[str, Any]] = [
@@ -96,7 +96,8 @@ def _cells(row: "VariantMeasurement", choice: RerankerChoice) -> list[Any]:
     retained = "–" if row.retention is None else f"{_percent(row.retention)}, {_percent(row.low)} to {_percent(row.high)}"
     return [
         row.variant, f"{row.docs_per_s:,.0f}", f"{choice.latency_ms[row.variant]:.1f}", f"{row.fidelity:.4f}",
-        f"{row.fidelity_low:.4f}", _percent(row.overlap_at_10), retained, f"{row.mates:.1e}", row.reason or "chosen",
+        f"{row.fidelity_low:.4f}", _percent(row.overlap_at_10), retained, f"{row.mates:.1e}",
+        f"chosen; {row.reason}".removesuffix("; ") if row is choice.best else row.reason,
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ class ChooseRerankerResult(Result):
 
 def choose_reranker(params: ChooseRerankerParams, tuning: ChooseRerankerTuning) -> ChooseRerankerResult:
     """Measure every variant of a reranker that can run here and choose the fastest that ranks as fp32 does."""
-    from pipelines.evaluation.variant_choice import machine
+    from pipelines.evaluation.variant_rule import machine
     from pipelines.models.reranker import KIND
     from pipelines.retrieval.champion_variants import default_variants
     from pipelines.retrieval.release import parts_of_index
@@ -87,13 +88,13 @@ def _choose(
     variants: Artifact, parts: "Parts", params: ChooseRerankerParams, query_variant: str, latency_s: float, folder: Path
 ) -> dict[str, Any]:
     from pipelines.evaluation import reranker_choice as choice
-    from pipelines.evaluation.variant_choice import REFERENCE, Rule
-    from pipelines.models.reranker import card_of, check_probes
+    from pipelines.evaluation.variant_rule import REFERENCE, Rule, loadable
+    from pipelines.models.reranker import card_of, check_probes, load_reranker
     from pipelines.reports.reranker import RerankerChoice, write_reranker_report
 
     started, card = time.monotonic(), card_of(variants)
     rule = Rule(params.fidelity, params.retention)
-    loaded, unable = choice.loadable(variants, list(card.variants), params.threads)
+    loaded, unable = loadable(list(card.variants), partial(load_reranker, variants, threads=params.threads))
     for reranker in loaded.values():
         check_probes(f"reranker {variants.id}", reranker)
     sample = choice.draw_pairs(parts, query_variant, params.queries, card.trained.candidates)
@@ -101,7 +102,7 @@ def _choose(
     best, table, forced = choice.taken(measured.rows, params.take)
     table = [*table, *unable]
     for row in table:
-        event = f"not taken: {row.reason}" if row.reason else "chosen"
+        event = "chosen" if row is best else f"not taken: {row.reason}"
         log().info(event, variant=row.variant, docs_per_s=round(row.docs_per_s, 1), fidelity=round(row.fidelity, 5))
     exact = next(row for row in measured.rows if row.variant == REFERENCE)
     percentiles = choice.percentiles(loaded[best.variant], sample, latency_s)
@@ -115,7 +116,7 @@ def _choose(
         "latency_ms": measured.latency_ms[best.variant],
         "queries": len(sample.queries),
         "choosing_s": round(time.monotonic() - started, 2),
-        "eligible": [row.variant for row in table if row.reason in ("", "slower")],
+        "eligible": [row.variant for row in table if row.reason in ("", "slower", choice.NOT_NAMED)],
         "sentence": sentence,
     }
     return {

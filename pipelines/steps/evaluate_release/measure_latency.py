@@ -55,7 +55,7 @@ class MeasureLatencyResult(Result):
 def measure_latency(params: MeasureLatencyParams, tuning: MeasureLatencyTuning) -> MeasureLatencyResult:
     """Serve a release and the champion at once on servers of their own, and compare latency, memory and start-up."""
     from pipelines.evaluation.served_release import check_server_is_installed
-    from pipelines.evaluation.variant_choice import machine
+    from pipelines.evaluation.variant_rule import machine
 
     store = open_store()
     if params.starts > params.requests // 100:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,7 +68,7 @@ class ChooseEncoderResult(Result):
 
 def choose_encoder(params: ChooseEncoderParams, tuning: ChooseEncoderTuning) -> ChooseEncoderResult:
     """Measure every variant that can run here and choose the fastest that ranks as fp32 does."""
-    from pipelines.evaluation.variant_choice import machine
+    from pipelines.evaluation.variant_rule import machine
     from pipelines.retrieval.champion_variants import default_variants
 
     store = open_store()
@@ -88,21 +89,22 @@ def _choose(
     encoder: Artifact, corpus: Artifact, params: ChooseEncoderParams, query_variant: str, memory: bool, folder: Path
 ) -> dict[str, Any]:
     from pipelines.evaluation import variant_choice as choice
+    from pipelines.evaluation.variant_rule import REFERENCE, Rule, fastest, loadable
     from pipelines.models.encoder import card_of, load_encoder
     from pipelines.reports.choice import choice_sentence, write_choice_report
 
     started, batch = time.monotonic(), params.batch_tokens
-    rule = choice.Rule(params.fidelity, params.retention)
+    rule = Rule(params.fidelity, params.retention)
     sample = choice.draw_sample(corpus, params.documents, params.queries, params.no_relevant)
-    loaded, unable = choice.loadable(encoder, list(card_of(encoder).variants), params.threads)
+    loaded, unable = loadable(list(card_of(encoder).variants), partial(load_encoder, encoder, threads=params.threads))
     if query_variant not in loaded:
         load_encoder(encoder, query_variant)  # says why it can't run here
     measured = choice.measure(loaded, sample, query_variant, batch, rule)
     if memory:
         texts = [document.text for document in sample.documents[:256]]
         measured = [replace(row, memory_mb=choice.peak_memory_mb(encoder, row.variant, texts, batch)) for row in measured]
-    best, table = choice.fastest(measured)
-    exact = next(row for row in measured if row.variant == choice.REFERENCE)
+    best, table = fastest(measured)
+    exact = next(row for row in measured if row.variant == REFERENCE)
     speedup = best.docs_per_s / exact.docs_per_s
     table = [*table, *unable]
     for row in table:

@@ -13,7 +13,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from pipelines.corpus.documents import documents
 from pipelines.errors import InputError
 from pipelines.evaluation import reranker_choice as choice
-from pipelines.evaluation.variant_choice import BATCH_TOLERANCE, VariantMeasurement
+from pipelines.evaluation.variant_rule import BATCH_TOLERANCE, VariantMeasurement
 from pipelines.models import reranker as rerankers
 from pipelines.models import reranker_variants
 from pipelines.models.backends import FORMATS
@@ -92,6 +92,7 @@ def test_the_fastest_that_ranks_as_fp32_does_is_taken_and_the_table_says_why(rer
     assert "Speed against fidelity" in page
     by_hand = call("choose_reranker", queries=30, latency_s=0, take="onnx-fp32", **given)
     assert by_hand.variant == "onnx-fp32"
+    assert set(by_hand.eligible) >= {"onnx-fp32"}
     with pytest.raises(InputError, match="variant torch-fp32: it was not made"):
         call("choose_reranker", queries=30, latency_s=0, take="torch-fp32", **given)
     again = call("choose_reranker", queries=30, latency_s=0, **given)
@@ -108,6 +109,13 @@ def test_without_a_variant_that_may_be_taken_it_is_fp32_with_the_reason():
     assert len(table) == 2
     assert "batch-mates change it by 1.0e-03" in why
     assert "so fp32 is" in why
+
+
+def test_where_one_is_named_no_other_counts_as_chosen():
+    rows = [VariantMeasurement("onnx-fp32", docs_per_s=1), VariantMeasurement("openvino-bf16", docs_per_s=2)]
+    best, table, why = choice.taken(rows, "onnx-fp32")
+    assert (best, why) == (rows[0], "")
+    assert [(row.variant, row.reason) for row in table] == [("onnx-fp32", ""), ("openvino-bf16", "another was named")]
 
 
 def not_a_number(model):
