@@ -87,6 +87,15 @@ def test_carries_only_what_it_is_for(target):
     assert ("openvino-runtime" in extras) == (target == "serve-openvino"), "what quantizes is in no server"
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_page_names_the_extras_of_each_image(target):
+    rows = [
+        line.split("|") for line in (PROJECT / "docs" / "images.md").read_text().splitlines() if line.startswith("| `ratchet/")
+    ]
+    (extras,) = [row[3] for row in rows if row[1].strip() == f"`ratchet/{target}`"]
+    assert set(extras.strip().split(", ")) == installed(target)
+
+
 def test_nothing_is_built_in_what_is_shipped():
     shipped = [line for target in TARGETS for line in STAGES[target]]
     assert [line for line in shipped if re.search(r"\b(pip|uv|gcc|apt-get|install\.sh)\b", line)] == []
