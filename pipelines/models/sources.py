@@ -115,14 +115,18 @@ def _from_hub(model: str) -> Path:
 
 def _from_mlflow(model: str) -> Path:
     bound_mlflow()
+    from mlflow import set_tracking_uri
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    if uri := settings().mlflow_uri:
+        set_tracking_uri(uri)  # a model's name is looked up there, whatever download_artifacts is given
     try:
-        folder = Path(download_artifacts(artifact_uri=model, tracking_uri=settings().mlflow_uri or None))
+        folder = Path(download_artifacts(artifact_uri=model))
     except (MlflowException, OSError) as error:
         reason = str(error).partition("\n")[0][:200]
-        silent = "API request" in reason if isinstance(error, MlflowException) else not isinstance(error, FileNotFoundError)
+        refused = isinstance(error, MlflowException) and "failed with exception" not in reason
+        silent = not (refused or isinstance(error, FileNotFoundError))
         raise (TryAgain if silent else InputError)(
             f"model {model!r}: {reason}",
             "a model that MLflow has, at RATCHET_MLFLOW_URI",

@@ -123,7 +123,7 @@ class SharedReranker:
                 for _, row in in_time[first:]:
                     kept[row] = searches[row].pairs[: _prefix(searches[row].pairs, share)]
                 return kept
-        if in_time:  # nothing will be measured, and one slow moment must not end all reranking
+        if any(searches[row].pairs for _, row in in_time):  # one slow moment, never measured again, must not end all reranking
             self.token_s *= 1 - SMOOTHING
         return kept
 

@@ -104,6 +104,12 @@ def test_after_a_slow_moment_searches_are_scored_again(reranking):
     assert max(scored) > 0
 
 
+def test_a_search_without_candidates_says_nothing_of_the_speed(reranking):
+    one = shared(reranking, token_s=1.0)
+    assert len(one.scores("red chair", [], time.monotonic() + 60)) == 0
+    assert one.token_s == 1.0
+
+
 @pytest.mark.parametrize("left_s", [-1, 5])
 def test_a_search_without_time_takes_none_from_the_others(reranking, left_s):
     """A token takes a second: in 5 s not one pair is scored, in 60 all four are, 40 s for their 40 tokens."""
