@@ -50,7 +50,7 @@ def readiness(url: str) -> Readiness:
     import httpx
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/readyz", headers=_authorization(), timeout=REQUEST_TIMEOUT_S)
+        answer = httpx.get(f"{url.rstrip('/')}/readyz", headers=authorization(), timeout=REQUEST_TIMEOUT_S)
         return Readiness.model_validate_json(answer.content)
     except httpx.RequestError as error:
         raise TryAgain(
@@ -110,7 +110,7 @@ def _poll(url: str) -> Readiness:
         return NoResponse(problem=error.given)
 
 
-def _authorization() -> dict[bytes, bytes]:
+def authorization() -> dict[bytes, bytes]:
     """The authorization header, with which the server reports problems in full; none if this process has no key."""
     key = settings().key.strip()
     return {b"authorization": f"Bearer {key}".encode()} if key else {}

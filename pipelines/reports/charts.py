@@ -308,6 +308,18 @@ def curves(values: Sequence[Sequence[float]], probabilities: Sequence[float], na
     return drawn.svg
 
 
+def trend(values: Sequence[float], limit: float, label: str) -> str:
+    """Values one after another, with the limit that none should pass."""
+    with _figure(8.4, 2.2) as drawn:
+        drawn.axes.axhline(limit, color=BAD, lw=1.2, ls=(0, (4, 3)))
+        drawn.axes.plot(range(1, len(values) + 1), values, color=SERIES_1, lw=2, marker="o", ms=5)
+        drawn.axes.set(ylim=(0, 1.15 * max(limit, *values)), xlim=(0.5, len(values) + 0.5), ylabel=label, xlabel="drill")
+        drawn.axes.xaxis.get_major_locator().set_params(integer=True)
+        drawn.axes.grid(axis="y")
+        drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
 class _figure:  # noqa: N801  # used as a `with` block
     """A figure as a `with` block that draws on `axes`; afterwards `svg` has the drawing."""
 

@@ -1,4 +1,4 @@
-"""The DAG collect_garbage: a dry run, a person's yes, then what was listed is taken away."""
+"""DAGs by the clock: collect_garbage asks a person, a drill that fails pages, audit, reconcile and restore run."""
 
 import os
 import time
@@ -6,6 +6,7 @@ import time
 import pytest
 
 from pipelines.store.artifacts import committed, find
+from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
 
@@ -80,3 +81,25 @@ def test_a_time_that_has_not_passed_is_refused(home, capsys):
     assert main(["gc", "--as-of", "2999-01-01"]) == 2
     assert main(["gc", "--as-of", "soon"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_drill_that_fails_is_red_and_pages(run_dag, served, capsys, monkeypatch):
+    """The champion before is the plain release; there is no server whose answers could be timed."""
+    journal = Journal(open_store())
+    plain = call("assemble", index=served.index).release
+    journal.append("deploy", plain, "for a test", Routing(champion=plain))
+    monkeypatch.setenv("RATCHET_SERVER_URL", "")
+    run = run_dag("drill_rollback")
+    assert run.state == "failed"
+    assert run.tasks == {"drill": ["failed"]}
+    told = capsys.readouterr()
+    assert "PAGE: given no search server" in told.out + told.err
+    assert journal.refresh() is False, "nothing was tried"
+
+
+def test_audit_reconcile_and_restore_run_as_dags(run_dag, served, monkeypatch):
+    audited = run_dag("audit_journal")
+    assert audited.note == "AUDITED: 2 entries; none was altered or removed since 0 earlier exports"
+    assert run_dag("reconcile_registry").tasks == {"reconcile": ["skipped"]}
+    restored = run_dag("restore_release", at="2999-01-01")
+    assert restored.tasks == {"restore": ["skipped"], "reconcile": ["skipped"]}, "what serves then serves now"

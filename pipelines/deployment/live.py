@@ -1,0 +1,58 @@
+"""Live queries: which release the search server answers with, asked as a caller would."""
+
+import time
+
+from pipelines.deployment.readiness import REQUEST_TIMEOUT_S, authorization
+from pipelines.errors import InputError, TryAgain
+from pipelines.settings import settings
+
+POLL_INTERVAL_S = 0.05
+ANSWERS = 5
+"""So many answers one after another must come from the release: a load balancer asks several servers."""
+
+
+def answering_release(query: str) -> str:
+    """The id of the release that answers a query now.
+
+    Raises:
+        InputError: RATCHET_SERVER_URL is not set, or what answers is no search server.
+        TryAgain: nothing answers, or the server serves no release yet.
+    """
+    import httpx
+
+    url = settings().server_url
+    if not url:
+        raise InputError("no search server", "one that answers live queries", "set RATCHET_SERVER_URL and its key")
+    marked = {"q": query, "k": "1", "experiment": "drill", "variant": "rollback"}
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/v1/search", params=marked, headers=authorization(), timeout=REQUEST_TIMEOUT_S)
+        if answer.status_code >= 500:
+            raise TryAgain(
+                f"server {url}: status {answer.status_code}", "a search that is answered", "look at the server's log"
+            )
+        return str(answer.json()["release"])
+    except httpx.RequestError as error:
+        raise TryAgain(f"server {url}: {error or type(error).__name__}", "an answer", "start the server") from None
+    except (ValueError, KeyError, TypeError):
+        given = f"server {url}: status {answer.status_code} without a release"
+        raise InputError(given, "an answer of a search server", "correct RATCHET_SERVER_URL, or RATCHET_SERVER_KEY") from None
+
+
+def seconds_until_served(release: str, query: str, wait_s: float) -> float | None:
+    """Ask until ANSWERS answers in a row come from a release; the seconds until the first of them, None: not in `wait_s`.
+
+    Raises:
+        InputError: what answers is no search server.
+    """
+    started, row, first = time.monotonic(), 0, 0.0
+    while row < ANSWERS:
+        asked = time.monotonic()
+        try:
+            same = answering_release(query) == release
+        except TryAgain:
+            same = False
+        row, first = (row + 1, first if row else time.monotonic() - started) if same else (0, 0.0)
+        if not same and asked - started > wait_s:
+            return None
+        time.sleep(POLL_INTERVAL_S)
+    return round(first, 3)

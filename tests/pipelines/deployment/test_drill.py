@@ -1,0 +1,116 @@
+"""The rollback drill against the search server itself, and what happens where the server does not follow."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.deployment import drill as drilling
+from pipelines.errors import InputError, NothingToDo
+from pipelines.settings import environment
+from pipelines.store.artifacts import committed, load_exactly
+from pipelines.store.journal import Journal, Routing
+from pipelines.store.objects import open_store
+from tests.conftest import call
+
+KEY = "k" * 32
+
+
+@pytest.fixture
+def search(releases, monkeypatch, tmp_path):
+    """A search server that serves b; a was champion before."""
+    releases.deployed(releases.a)
+    releases.deployed(releases.b)
+    with (tmp_path / "server.log").open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "images.serve"],
+            env=environment({"RATCHET_SERVER_PORT": "0", "RATCHET_SERVER_KEY": KEY}),
+            stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+    try:
+        line = child.stdout.readline()
+        assert line, (tmp_path / "server.log").read_text()[-3000:]
+        monkeypatch.setenv("RATCHET_SERVER_URL", json.loads(line)["url"])
+        monkeypatch.setenv("RATCHET_SERVER_KEY", KEY)
+        from pipelines.deployment.readiness import wait_until
+
+        assert wait_until(lambda server: releases.a in server.warm and server.champion == releases.b, 60)[0]
+        yield releases
+    finally:
+        child.terminate()
+        child.wait(20)
+
+
+def actions(journal):
+    return [(entry.action, entry.to) for entry in journal.entries[4:]]
+
+
+def test_a_drill_rolls_back_is_timed_and_comes_back(search, monkeypatch):
+    first = call("drill", why="the first one")
+    a, b = search.a, search.b
+    assert (first.release, first.previous, first.entry) == (b, a, 5)
+    assert 0 < first.serving_s < 3
+    assert first.serving_s <= first.rollback_s
+    journal = search.journal
+    assert actions(journal) == [("rollback", a), ("deploy", b)]
+    assert journal.entries[4].why == "drill: the champion comes back in a moment: the first one"
+    assert journal.previous_champion() == a, "a rollback in earnest still has somewhere to go"
+    second = call("drill")
+    drills = load_exactly(open_store(), "report", second.report).json("drills.json")
+    assert [one["entry"] for one in drills] == [5, 7]
+    page = load_exactly(open_store(), "report", second.report).text("report.html")
+    assert "Trend: from the entry to live answers" in page
+    with pytest.raises(InputError, match=r"rollback_s .* is over 10"):
+        call("drill", triggered="2026-01-01T00:00:00Z")
+    assert search.journal.routing.champion == b
+    verdict = search.journal.entries[-1].verdict
+    assert call("promote", verdict=verdict).changed is False
+
+
+def test_a_drill_that_was_interrupted_brings_the_champion_back(search, monkeypatch):
+    monkeypatch.setenv("RATCHET_DAG", "drill_rollback")
+    monkeypatch.setenv("RATCHET_DAG_RUN", "scheduled__1")
+    Journal(open_store()).append("rollback", search.a, drilling.WHY, Routing(champion=search.a))
+    assert call("drill").entry == 5
+    assert actions(search.journal) == [("rollback", search.a), ("deploy", search.b)]
+    assert call("drill").entry == 5, "cleared: the same report"
+    assert len(search.journal.entries) == 6
+    monkeypatch.setenv("RATCHET_DAG_RUN", "scheduled__2")
+    journal = Journal(open_store())
+    journal.append("rollback", search.a, drilling.WHY, Routing(champion=search.a))
+    journal.append("deploy", search.b, "its try ended before the report", Routing(champion=search.b))
+    with pytest.raises(InputError, match="interrupted before its times were taken"):
+        call("drill")
+    assert len(search.journal.entries) == 8
+
+
+def test_a_server_that_does_not_follow_fails_the_drill_and_the_champion_is_back(search, monkeypatch, capsys):
+    monkeypatch.setattr(drilling, "seconds_until_served", lambda release, *_: None if release == search.a else 0.1)
+    assert main(["drill"]) == 2
+    told = capsys.readouterr().err
+    assert "serving_s was not reached; rollback_s was not reached" in told
+    assert search.journal.routing.champion == search.b
+    reports = [load_exactly(open_store(), "report", name) for name in committed(open_store(), "report")]
+    assert [one.facts["passed"] for one in reports if one.manifest.recipe.step == "drill"] == [False]
+
+
+def test_a_drill_that_would_disturb_somebody_is_skipped(search):
+    search.promoted(search.c)
+    with pytest.raises(NothingToDo, match=f"challenger {search.c} waits"):
+        call("drill")
+    assert len(search.journal.entries) == 5
+
+
+def test_without_a_way_back_or_a_server_nothing_is_tried(releases, capsys, monkeypatch):
+    releases.deployed(releases.a)
+    assert main(["drill"]) == 4
+    releases.deployed(releases.b)
+    assert main(["drill"]) == 2
+    assert "set RATCHET_SERVER_URL" in capsys.readouterr().err
+    monkeypatch.setenv("RATCHET_SERVER_URL", "http://127.0.0.1:9")
+    assert main(["drill"]) == 75
+    assert main(["drill", "--triggered", "noon"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert len(releases.journal.entries) == 4
