@@ -78,7 +78,26 @@ def read_policy(file: str) -> Policy:
     Raises:
         InputError: the file can't be read, or is no policy; names the rule and the key.
     """
-    path = Path(file) if file else FOLDER / f"{DEFAULT}.yaml"
+    content = read_content(file, FOLDER / f"{DEFAULT}.yaml", "name, description and rules", NEXT_ACTION)
+    try:
+        return Policy.model_validate(content)
+    except ValidationError as error:
+        raise _policy_error(file, content, error) from None
+
+
+def read_content(file: str, default: Path, expected: str, next_action: str) -> dict[str, Any]:
+    """What a policy's YAML file says, unchecked.
+
+    Args:
+        file: its path; empty: `default`.
+        default: the shipped file.
+        expected: the keys that a policy has, for the message.
+        next_action: what to do about a file that is none.
+
+    Raises:
+        InputError: the file can't be read, or has no keys.
+    """
+    path = Path(file) if file else default
     try:
         with path.open("rb") as opened:
             body = opened.read(LARGEST + 1)
@@ -89,11 +108,8 @@ def read_policy(file: str) -> Policy:
         raise InputError(given, "a YAML file that can be read", "correct --policy, or the file") from None
     if not isinstance(content, dict):
         given = f"policy {printable(file, 200)} with {type(content).__name__}"
-        raise InputError(given, f"name, description and rules, at most {LARGEST:,} bytes", NEXT_ACTION)
-    try:
-        return Policy.model_validate(content)
-    except ValidationError as error:
-        raise _policy_error(file, content, error) from None
+        raise InputError(given, f"{expected}, at most {LARGEST:,} bytes", next_action)
+    return content
 
 
 def _policy_error(file: str, content: dict[str, Any], error: ValidationError) -> InputError:

@@ -320,6 +320,28 @@ def trend(values: Sequence[float], limit: float, label: str) -> str:
     return drawn.svg
 
 
+def days(values: Sequence[float], baseline: Sequence[int], label: str) -> str:
+    """A number of each day up to today, with the range of the baseline's days; today is a point.
+
+    Args:
+        values: of the days, today last.
+        baseline: the places of the baseline's days.
+        label: of the axis.
+    """
+    usual = [values[day] for day in baseline]
+    today = len(values) - 1
+    with _figure(8.4, 2.2) as drawn:
+        drawn.axes.axhspan(min(usual), max(usual), color=SERIES_1, alpha=0.12, lw=0)
+        drawn.axes.plot(range(-today, 1), values, color=SERIES_1, lw=1.6)
+        outside = not min(usual) <= values[-1] <= max(usual)
+        drawn.axes.plot([0], [values[-1]], "o", ms=7, color=BAD if outside else GOOD)
+        drawn.axes.set(xlabel="days before", ylabel=label)
+        drawn.axes.xaxis.set_major_formatter(lambda day, _: f"{-day:.0f}")
+        drawn.axes.grid(axis="y")
+        drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
 class _figure:  # noqa: N801  # used as a `with` block
     """A figure as a `with` block that draws on `axes`; afterwards `svg` has the drawing."""
 

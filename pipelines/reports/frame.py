@@ -22,6 +22,7 @@ TONES: Mapping[str, Tone] = {
     "read": "good", "refused": "bad", "read, some rows refused": "unsure",
     "failed": "bad", "warned": "unsure",
     "held": "good", "degraded": "bad",
+    "quiet": "good", "watch": "unsure", "act": "bad", "not compared": "unsure",
     "ship": "good", "do not ship": "bad", "keep running": "unsure", "invalid": "bad",
 }  # fmt: skip
 LIMIT = 2_000_000
@@ -82,6 +83,8 @@ class Report:
     provenance: dict[str, str] = field(default_factory=dict)
     first: list[ReportTable] = field(default_factory=list)
     """Tables above the charts."""
+    links: list[tuple[str, str]] = field(default_factory=list)
+    """What lies beside the report: a text, and an address relative to the report's."""
 
 
 def write_report(folder: Path, report: Report) -> None:

@@ -4,7 +4,7 @@ from pydantic import ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipelines.errors import InputError, expectation
-from pipelines.settings.environment import bound_mlflow, environment, thread_limit
+from pipelines.settings.environment import bound_evidently, bound_mlflow, environment, thread_limit
 from pipelines.settings.packages import extra_packages, missing_packages
 from pipelines.settings.paging import PagingSettings
 from pipelines.settings.pods import CPU_FEATURES, PodSettings, Profile, node_labels
@@ -18,6 +18,7 @@ __all__ = [
     "PROJECT",
     "Profile",
     "Settings",
+    "bound_evidently",
     "bound_mlflow",
     "environment",
     "extra_packages",

@@ -17,6 +17,11 @@ def thread_limit() -> int:
     return int(given) if given.isdecimal() else 0
 
 
+def bound_evidently() -> None:
+    """Keep Evidently from reporting home. What is set already stays."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+
+
 def bound_mlflow() -> None:
     """Keep MLflow's client from waiting for minutes, printing on stdout and reporting home. What is set already stays."""
     bounds = {

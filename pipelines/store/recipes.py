@@ -36,6 +36,7 @@ KINDS: Mapping[str, KindInfo] = {
     "robustness": KindInfo(has_report=True),
     "verdict": KindInfo(has_report=True),
     "degradation": KindInfo(has_report=True),
+    "snapshot": KindInfo(),
     "drift": KindInfo(has_report=True),
     "experiment": KindInfo(has_report=True),
     "report": KindInfo(has_report=True),

@@ -7,14 +7,12 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import NothingToDo
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact, committed, load, load_exactly
+from pipelines.store.artifacts import load, load_exactly
 from pipelines.store.journal import Journal
-from pipelines.store.objects import Store, open_store
+from pipelines.store.objects import open_store
 from pipelines.store.releases import champion_release
 
 VERSION = 1
-SHARED = 0.5
-"""The part of the champion's documents that a corpus must have to be a later state of its own."""
 
 
 class FindChampionParams(Params):
@@ -37,6 +35,7 @@ class FindChampionResult(Result):
 
 def find_champion(params: FindChampionParams) -> FindChampionResult:
     """Find what the champion is to be held to: its promotion's evaluation, and the judged queries of today."""
+    from pipelines.corpus.newest import newest_like
     from pipelines.evaluation.record import Evaluation
 
     store = open_store()
@@ -51,7 +50,7 @@ def find_champion(params: FindChampionParams) -> FindChampionResult:
     promotion = Evaluation(load_exactly(store, "evaluation", verdict.inputs["evaluation"]))
     if not promotion.rows or promotion.summary["synthetic"]:
         raise NothingToDo(f"champion {champion.id[:8]} was promoted without judgments, so there is nothing to hold it to")
-    corpus = load(store, "corpus", params.corpus) if params.corpus else _newest(store, champion.inputs["corpus"])
+    corpus = load(store, "corpus", params.corpus) if params.corpus else newest_like(store, champion.inputs["corpus"])
     log().info("held to its promotion", release=champion.id, entry=entry.n, corpus=corpus.id)
     return FindChampionResult(
         release=champion.id,
@@ -61,16 +60,3 @@ def find_champion(params: FindChampionParams) -> FindChampionResult:
         no_relevant=promotion.summary["no_relevant"]["rule"],
         depth=promotion.summary["depth"],
     )
-
-
-def _newest(store: Store, own: str) -> Artifact:
-    """The newest corpus that has half of the documents of `own`, maybe itself: others are of another collection."""
-    from pipelines.corpus.documents import documents
-
-    found = [load_exactly(store, "corpus", name) for name in committed(store, "corpus")]
-    newest = sorted(found, key=lambda corpus: (str(corpus.manifest.provenance["at"]), corpus.id), reverse=True)
-    ids = {document.id for document in documents(load_exactly(store, "corpus", own))}
-    for corpus in newest:
-        if corpus.id == own or len(ids & {document.id for document in documents(corpus)}) >= SHARED * len(ids):
-            return corpus
-    return load_exactly(store, "corpus", own)

@@ -1,4 +1,4 @@
-"""start_repair: a repair that a degraded champion calls for is written into the journal, at most once in a cool-down."""
+"""start_repair: a repair that a degraded champion or drift calls for is written into the journal, once in a cool-down."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -8,7 +8,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import NothingToDo
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact, load, load_exactly
+from pipelines.store.artifacts import Artifact, committed, load, load_exactly
 from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import open_store
 
@@ -16,7 +16,7 @@ VERSION = 1
 
 
 class StartRepairParams(Params):
-    degradation: str = Field(description="Degradation id, from judge_degradation")
+    degradation: str = Field(description="Degradation id, from judge_degradation, or drift id, from judge_drift")
     repair: Literal["re-embed", "rebuild", "page", "roll back"] = Field(description="Which repair")
 
 
@@ -34,14 +34,16 @@ class StartRepairResult(Result):
 def start_repair(params: StartRepairParams) -> StartRepairResult:
     """Write into the journal that a repair starts; skip one that is not called for, or was started a short while ago."""
     store = open_store()
-    degradation = load(store, "degradation", params.degradation)
+    kind = "drift" if committed(store, "drift", params.degradation) else "degradation"
+    degradation = load(store, kind, params.degradation)
     if params.repair not in degradation.facts["repairs"]:
         raise NothingToDo(f"{params.repair} is not called for: {degradation.facts['sentence']}")
     journal = Journal(store)
     entry = journal.resumed("repair", to=params.repair)
     if entry is None:
         _check_due(journal, degradation, params.repair)
-        why = f"{params.repair}, since release {degradation.facts['release'][:8]} {degradation.facts['sentence']}"
+        of = f"release {degradation.facts['release'][:8]}" if degradation.kind == "degradation" else "the data drifted:"
+        why = f"{params.repair}, since {of} {degradation.facts['sentence']}"
         entry = journal.append("repair", params.repair, why, verdict=degradation.id)
         log().warning("repair started", repair=params.repair, entry=entry.n, why=why)
     return StartRepairResult(
@@ -62,7 +64,7 @@ def _check_due(journal: Journal, degradation: Artifact, repair: str) -> None:
     """
     release = degradation.facts["release"]
     if journal.routing.champion != release:
-        raise NothingToDo(f"release {release[:8]}, which degraded, is no longer the champion")
+        raise NothingToDo(f"release {release[:8]}, which was judged, is no longer the champion")
     if (last := journal.latest("repair", to=repair)) and (until := _cools_until(last, degradation)) > datetime.now(UTC):
         raise NothingToDo(f"{repair} was started by entry {last.n}, and may start again from {until:%Y-%m-%d %H:%M} UTC")
     if repair == "roll back" and journal.previous_champion() is None:

@@ -1,0 +1,56 @@
+"""Say what of the day's data is beyond what quiet days show, and what is to be done about it, once a day.
+
+Takes a snapshot of today's documents (the newest state of the champion's collection), queries and searches, and judges it
+beside those of the days before: **quiet**, watch or act, for embeddings, tokens, segments and quality. `act` starts what the
+policy says, at most once in a cool-down: a page to a person, `refresh_embeddings` on today's corpus, `rollback_release`.
+
+## When it is red
+
+- Red is never a drift: that is a green run with the note ACT or WATCH. Read the last line of the red task's log.
+- `find_reference`: the message names the artifact that can't be read. Without a champion all is skipped.
+- `reference_snapshot`, `take_snapshot`: the log or a column can't be read, or vectors are not of length 1; it says which.
+- `judge_drift`: the policy's file can't be read, or a key is none. Correct it, clear the task.
+- `re_embed`, `rebuild`, `page`, `roll_back`: another run wrote the journal first. Clear it: what was started stays started.
+- Never raise a size in the policy to silence a page before the report's examples were looked at.
+"""
+
+from airflow.sdk import DAG
+from operators.assets import CORPUS, REBUILD, ROLLBACK
+from operators.form import answers, form
+from operators.paging import pager
+from operators.schedules import DAILY
+from operators.step import StepOperator
+
+from pipelines.steps.check_degradation.start_repair import start_repair
+from pipelines.steps.report_drift.find_reference import FindReferenceParams, find_reference
+from pipelines.steps.report_drift.judge_drift import JudgeDriftParams, judge_drift
+from pipelines.steps.report_drift.take_snapshot import TakeSnapshotParams, take_snapshot
+
+OWN = ("release", "encoder", "variant", "corpus", "day", "series")
+with DAG(
+    "report_drift",
+    schedule=DAILY,
+    catchup=False,
+    max_active_runs=1,
+    tags=["data", "drift"],
+    default_args={"owner": "search"},
+    params=form(JudgeDriftParams, TakeSnapshotParams, FindReferenceParams, omit=("current", "reference", *OWN[:3], "series")),
+    doc_md=__doc__,
+):
+    found = StepOperator(step=find_reference, step_params=answers(FindReferenceParams))
+    own = {"release": found.output["release"], "sample": "{{ params.sample }}", "seed": "{{ params.seed }}"}
+    then = {**own, "corpus": found.output["reference"], "day": found.output["promoted"]}
+    before = StepOperator(step=take_snapshot, task_id="reference_snapshot", step_params=then)
+    log = "{{ params.log or var.value.get('report_drift_log', '') }}"
+    today = {**answers(TakeSnapshotParams, omit=(*OWN, "sample", "seed")), **own, "log": log, "series": "daily"}
+    now = StepOperator(step=take_snapshot, step_params={**today, "corpus": found.output["corpus"], "day": found.output["day"]})
+    policy = "{{ params.policy or var.value.get('report_drift_policy', '') }}"
+    compared = {"current": now.output["snapshot"], "reference": before.output["snapshot"], "policy": policy}
+    compared["evidently"] = "{{ params.evidently }}"
+    judged = StepOperator(step=judge_drift, step_params=compared, ends_if="nothing_due")
+    repairs = {"page": {"on_success_callback": pager()}, "roll back": {"outlets": [ROLLBACK], "emits": "reason"}}
+    repairs |= {"re-embed": {"outlets": [CORPUS], "emits": "corpus"}, "rebuild": {"outlets": [REBUILD], "emits": "degradation"}}
+    last, rule = judged, "none_failed_min_one_success"  # one after the other: each may write the journal's next entry
+    for repair, tells in repairs.items():
+        params, name = {"degradation": judged.output["drift"], "repair": repair}, repair.replace(" ", "_").replace("-", "_")
+        last >> (last := StepOperator(step=start_repair, task_id=name, step_params=params, trigger_rule=rule, **tells))

@@ -1,0 +1,75 @@
+"""Days: how one is named, and the snapshots and reports of the days before it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from pipelines.errors import InputError
+from pipelines.store.artifacts import Artifact, committed, load_exactly
+from pipelines.store.objects import Store
+from pipelines.store.recipes import Kind
+
+
+@dataclass(frozen=True)
+class Past:
+    """The snapshots of a series before a day, one for each day, and what is odd about them."""
+
+    snapshots: list[Artifact]
+    notes: list[str]
+
+
+def day_of(given: str) -> str:
+    """The day, today where none is given.
+
+    >>> day_of("2026-01-31")
+    '2026-01-31'
+
+    Raises:
+        InputError: it is no day.
+    """
+    try:
+        return date.fromisoformat(given).isoformat() if given else datetime.now(UTC).date().isoformat()
+    except ValueError:
+        raise InputError(f"--day {given}", "a day such as 2026-01-31", "correct it, or leave it out for today") from None
+
+
+def past_of(store: Store, series: str, day: str, most: int) -> Past:
+    """The snapshots of a series before a day, oldest first.
+
+    Args:
+        store: that has them.
+        series: its name; empty: a snapshot that stands alone has no past.
+        day: as `day_of` gives it.
+        most: snapshots, the youngest.
+    """
+    by_day: dict[str, list[Artifact]] = {}
+    for artifact in _of_series(store, "snapshot", series) if series else ():
+        if artifact.facts["day"] < day:
+            by_day.setdefault(artifact.facts["day"], []).append(artifact)
+    kept = sorted(by_day)[-most:]
+    snapshots = [max(by_day[one], key=lambda artifact: (str(artifact.manifest.provenance["at"]), artifact.id)) for one in kept]
+    notes = []
+    if twice := [one for one in kept if len(by_day[one]) > 1]:
+        notes.append(f"Days with several snapshots, of which the youngest counts: {', '.join(twice[:5])}.")
+    if kept and (lacking := (date.fromisoformat(day) - date.fromisoformat(kept[0])).days - len(kept)):
+        notes.append(
+            f"Days without a snapshot since {kept[0]}: {lacking}. They are left out; gradual drift counts days that are."
+        )
+    return Past(snapshots, notes)
+
+
+def last_gradual(store: Store, series: str, day: str) -> str:
+    """The last day before a day with an alarm of gradual drift; empty: there was none."""
+    told = [
+        artifact.facts["day"]
+        for artifact in _of_series(store, "drift", series)
+        if artifact.facts["gradual"] and artifact.facts["day"] < day
+    ]
+    return max(told, default="")
+
+
+def _of_series(store: Store, kind: Kind, series: str) -> Iterator[Artifact]:
+    for name in committed(store, kind):
+        artifact = load_exactly(store, kind, name)
+        if series and artifact.facts["series"] == series:
+            yield artifact

@@ -1,0 +1,218 @@
+"""Signals: one number a day for each way in which a day can differ from others, its size, and how to read it.
+
+Every day is compared with the pool of the baseline's days; a day of the baseline with the pool of the others (leave one out).
+So the numbers of past days show how far apart quiet days are, which rows resampled from one day would not. An effect is a share
+of rows, or a relative change, beyond what the baseline's days show on average.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.drift.rows import Floats, Sketch
+
+Area = Literal["embeddings", "tokens", "segments", "quality"]
+Mask = NDArray[np.bool_]
+LEAST_EXPECTED = 20
+"""Rows of a value that a day should have before its absence, or its rate, is looked at."""
+LEAST_SPREAD = 0.05
+"""Of the logarithm of a distance between days: below it, days are copies of each other."""
+SHARES = ("unknown", "truncated", "clicked", "without results")
+"""Numbers that are shares from 0 to 1. Others are above 0 and compared by their ratio."""
+QUALITY = ("clicked", "without results", "latency_ms", "ndcg", "reciprocal_rank", "score", "gini", "calibration")
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A number of each day, the size of its change and the least spread that days have by chance of their rows alone."""
+
+    name: str
+    area: Area
+    values: Floats
+    """Of each day, in the order of the days; larger is more, on a scale on which quiet days are about normal."""
+    sizes: Floats
+    """Of each day how far it is from the others: a share of rows, or a relative change; with `root` its square."""
+    floor: float
+    two_sided: bool
+    shown: Floats
+    """Of each day: the number that people read."""
+    unit: str
+    root: bool = False
+    detail: str = ""
+    """The value that the signal is about today."""
+
+    def effect(self, days: Any, baseline: Mask) -> float:
+        """The mean size of some days beyond that of the baseline's days on average."""
+        beyond = max(0.0, float(self.sizes[days].mean() - self.sizes[baseline].mean()))
+        return math.sqrt(beyond) if self.root else beyond
+
+
+def signals(table: str, days: Sequence[Sketch], baseline: Mask) -> Iterator[Signal]:
+    """All signals of a table that every day has.
+
+    Args:
+        table: its name.
+        days: its sketches, in their order.
+        baseline: which of them the others are compared with, (days,).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):  # a baseline of one day has no others to be compared with
+        rows = np.array([day.rows for day in days], float)
+        if all(day.features is not None for day in days):
+            yield _vectors(table, np.array([day.features for day in days]), rows, baseline)
+        if all(day.words is not None for day in days):
+            yield _mix(f"words of {table}", "tokens", np.array([day.words for day in days]), baseline)
+        for name in days[-1].columns:
+            if all(name in day.columns for day in days):
+                yield from _of_column(table, name, days, baseline)
+        for name in days[-1].numbers:
+            if all(day.numbers.get(name, (0, 0, 0))[2] for day in days):
+                yield _number(f"{name} of {table}", name, np.array([day.numbers[name] for day in days]), baseline)
+
+
+def _of_column(table: str, name: str, days: Sequence[Sketch], baseline: Mask) -> Iterator[Signal]:
+    area: Area = "tokens" if name == "language" else "segments"
+    counts, values = aligned([day.columns[name] for day in days])
+    if len(values) > 1:
+        label = f"{name} of {table}"
+        yield _mix(label, area, counts, baseline)
+        yield _appeared(label, area, counts, baseline)
+        yield _shifted(label, area, counts, values, baseline)
+    for number in days[-1].outcomes.get(name, {}):
+        by_value = [day.outcomes.get(name, {}).get(number, {}) for day in days]
+        totals, _ = aligned([{value: pair[0] for value, pair in one.items()} for one in by_value], values)
+        seen, _ = aligned([{value: pair[1] for value, pair in one.items()} for one in by_value], values)
+        if number in SHARES and (seen.max() >= LEAST_EXPECTED) and len(values) > 1:
+            yield _rate_by_value(f"{number} by {name}", totals, seen, baseline)
+
+
+def aligned(given: Sequence[Mapping[str, float]], values: Sequence[str] = ()) -> tuple[Floats, list[str]]:
+    """Counts by value as an array, (days, values), and the values, sorted.
+
+    >>> aligned([{"a": 1}, {"b": 2}])
+    (array([[1., 0.],
+           [0., 2.]]), ['a', 'b'])
+    """
+    named = list(values) or sorted({value for one in given for value in one})
+    return np.array([[one.get(value, 0) for value in named] for one in given], float).reshape(len(given), -1), named
+
+
+def pool(days: Floats, baseline: Mask) -> Floats:
+    """For each day the sum of the baseline's days without it, (days, …)."""
+    return np.asarray(days[baseline].sum(0) - np.where(baseline[:, None], days, 0.0))
+
+
+def _vectors(table: str, sums: Floats, rows: Floats, baseline: Mask) -> Signal:
+    means = sums / rows[:, None]
+    others = pool(sums, baseline) / pool(rows[:, None], baseline)
+    squared = ((means - others) ** 2).sum(1)
+    within = np.maximum(1e-9, 1 - (others**2).sum(1))
+    values, sizes = _log_distance(squared, within / rows, baseline), squared / within
+    return Signal(f"vectors of {table}", "embeddings", values, sizes, LEAST_SPREAD, False, np.sqrt(sizes), "MMD", root=True)
+
+
+def _log_distance(distances: Floats, noise: Floats, baseline: Mask) -> Floats:
+    """The logarithm of distances, each without what its day's number of rows adds and with what the baseline's usual adds."""
+    usual = float(noise[baseline].mean())
+    if not math.isfinite(usual):  # a pair: its first day is the whole baseline
+        usual = float(noise[-1])
+    return np.asarray(np.log(np.maximum(distances - noise + 2 * usual, usual / 10)))
+
+
+def _mix(label: str, area: Area, counts: Floats, baseline: Mask) -> Signal:
+    others = pool(counts, baseline)
+    shares, usual = counts / counts.sum(1, keepdims=True), others / others.sum(1, keepdims=True)
+    noise = np.maximum(1, (others > 0).sum(1) - 1) / (8 * np.log(2) * counts.sum(1))
+    divergence = jensen_shannon(shares, usual)
+    sizes = np.abs(shares - usual).sum(1) / 2
+    return Signal(
+        label, area, _log_distance(divergence, noise, baseline), sizes, LEAST_SPREAD, False, divergence, "Jensen–Shannon"
+    )
+
+
+def jensen_shannon(first: Floats, second: Floats) -> Floats:
+    """The Jensen–Shannon divergence over the last axis, from 0 to 1 (J. Lin, 1991; logarithms to base 2).
+
+    >>> jensen_shannon(np.array([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0]]))
+    array([1., 0.])
+    """
+    middle = (first + second) / 2
+
+    def relative(shares: Floats) -> Floats:
+        ratio = np.divide(shares, middle, out=np.ones_like(middle), where=(middle > 0) & (shares > 0))
+        summed: Floats = (shares * np.log2(ratio)).sum(-1)
+        return summed
+
+    return (relative(np.broadcast_to(first, middle.shape)) + relative(np.broadcast_to(second, middle.shape))) / 2
+
+
+def _angle(share: Floats) -> Floats:
+    """The arcsine of the root, on which a share of n rows has the spread 1 / (2 √n)."""
+    return np.asarray(np.arcsin(np.sqrt(np.clip(share, 0, 1))))
+
+
+def _appeared(label: str, area: Area, counts: Floats, baseline: Mask) -> Signal:
+    rows = counts.sum(1)
+    share = np.where(pool(counts, baseline) > 0, 0.0, counts).sum(1) / rows
+    floor = 1 / (2 * np.sqrt(rows[-1]))
+    return Signal(f"new {label}", area, _angle(share), share, floor, False, share, "share of rows")
+
+
+def _shifted(label: str, area: Area, counts: Floats, values: Sequence[str], baseline: Mask) -> Signal:
+    """The value whose share is furthest from its own of the baseline's days, in their spread: a value that vanished, above all.
+
+    Each day is studentized by the other days alone, so that a day of the baseline is as far off as one more day would be. The
+    p-value of Student's t, times the number of values, is given as a quantile of the normal distribution.
+    """
+    from scipy.special import ndtri, stdtr
+
+    rows = counts.sum(1, keepdims=True)
+    angles = _angle(counts / rows)
+    others = np.where(baseline, baseline.sum() - 1, baseline.sum())[:, None]
+    mean = pool(angles, baseline) / others
+    variance = (pool(angles**2, baseline) - others * mean**2) / (others - 1)
+    least = 1 / (4 * rows)
+    spread = np.sqrt(np.maximum(np.where(others > 1, variance, 0.0), least) * (1 + 1 / others))
+    frequent = counts[baseline].mean(0) >= LEAST_EXPECTED
+    if not frequent.any():
+        frequent[counts[baseline].mean(0).argmax()] = True
+    apart = np.where(frequent, np.abs(angles - mean) / spread, 0.0)
+    apart = np.nan_to_num(apart, posinf=0.0)
+    each, place = np.arange(len(counts)), apart.argmax(1)
+    usual = np.sin(mean[each, place]) ** 2
+    shares = (counts / rows)[each, place]
+    shown = np.where(each == len(each) - 1, shares, usual[-1])
+    name, value = f"one value of {label}", values[int(place[-1])]
+    pvalues = 2 * stdtr(np.where(others > 2, others - 1, 1e6)[:, 0], -apart[each, place]) * frequent.sum()
+    scores = -ndtri(np.clip(pvalues, 1e-99, 0.99))
+    return Signal(name, area, scores, np.abs(shares - usual), 0.3, False, shown, "share of rows", detail=value)
+
+
+def _rate_by_value(label: str, totals: Floats, seen: Floats, baseline: Mask) -> Signal:
+    rate = totals / np.maximum(seen, 1)
+    usual = pool(totals, baseline) / np.maximum(pool(seen, baseline), 1)
+    enough = (seen >= LEAST_EXPECTED) & (pool(seen, baseline) >= LEAST_EXPECTED)
+    apart = np.where(enough, np.abs(_angle(rate) - _angle(usual)) * 2 * np.sqrt(seen), 0.0)
+    place, each = apart.argmax(1), np.arange(len(seen))
+    size = np.abs(rate - usual)[each, place]
+    return Signal(label, "segments", apart[each, place], size, 0.5, False, size, "difference of shares")
+
+
+def _number(label: str, name: str, sums: Floats, baseline: Mask) -> Signal:
+    total, squares, count = sums.T
+    mean = total / count
+    others = pool(sums, baseline)
+    usual = others[:, 0] / others[:, 2]
+    area: Area = "quality" if name in QUALITY else "tokens"
+    if name in SHARES:
+        floor = 1 / (2 * np.sqrt(count[-1]))
+        apart, shares = _angle(mean) - _angle(usual), np.abs(mean - usual)
+        return Signal(label, area, apart, shares, floor, True, mean, "share of rows")
+    spread = float(np.sqrt(np.maximum(0, squares / count - mean**2))[-1] / np.sqrt(count[-1]))
+    if not ((mean > 0).all() and (total[baseline] > 0).all()):
+        return Signal(label, area, mean - usual, np.abs(mean - usual), max(1e-6, spread), True, mean, "mean")
+    ratio = mean / usual
+    return Signal(label, area, np.log(ratio), np.abs(ratio - 1), max(1e-6, spread / mean[-1]), True, mean, "mean")

@@ -1,0 +1,86 @@
+"""The DAG report_drift: a day without drift starts nothing, a planted one starts what the policy says once in a cool-down."""
+
+import json
+
+import pytest
+
+from pipelines.store.artifacts import load_exactly
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
+from tests.conftest import call, embedded_release
+from tests.golden.names import starts_on
+
+TASKS = ("page", "roll_back", "re_embed", "rebuild")
+COUPLE = "zweifarbiges Abzeichen mit rundem Rahmen für Verkehr und Technik"
+
+
+def third(name: str) -> bool:
+    return name < "e"
+
+
+def translated(icons):
+    """Every fourth icon has a label in another language, and is of another family."""
+    for name in sorted(icons)[::4]:
+        icons[name]["label"] = f"{COUPLE} {name}"
+        icons[name]["free"] = ["brands" if "brands" in icons[name]["svg"] else icons[name]["free"][0]]
+
+
+@pytest.fixture
+def champion(trained, icons_folder):
+    """A champion of a third of the icons, promoted without a comparison."""
+    corpus = call("ingest", folder=str(icons_folder("then", keep=third))).corpus
+    made = embedded_release(trained.home, corpus, trained.encoder)
+    evaluated = call("evaluate", release=made.release)
+    call("promote", verdict=call("gate", evaluation=evaluated.evaluation).verdict)
+    call("deploy")
+    return made
+
+
+def test_an_unchanged_collection_is_quiet_and_nothing_follows(run_dag, champion):
+    run = run_dag("report_drift", evidently=False)
+    assert run.state == "success"
+    assert {task for task, states in run.tasks.items() if states == ["skipped"]} == set(TASKS)
+    assert run.note.startswith("QUIET: nothing beyond quiet days; not compared: quality")
+    assert run.results["find_reference"]["corpus"] == champion.corpus
+    assert run.events == []
+
+
+def test_a_planted_drift_starts_refresh_embeddings_once(run_dag, champion, icons_folder, capsys):
+    today = call("ingest", folder=str(icons_folder("today", keep=third, edit=translated))).corpus
+    run = run_dag("report_drift", evidently=False)
+    assert run.results["find_reference"]["corpus"] == today
+    assert {task: run.tasks[task] for task in TASKS} == {
+        "page": ["success"], "roll_back": ["skipped"], "re_embed": ["success"], "rebuild": ["skipped"],
+    }  # fmt: skip
+    assert run.note.startswith("ACT: embeddings: vectors of documents moved by")
+    assert run.events == [("corpus", {"id": today})]
+    entries = [entry for entry in Journal(open_store()).entries if entry.action == "repair"]
+    assert [entry.to for entry in entries] == ["page", "re-embed"]
+    assert all("since the data drifted: act: embeddings" in entry.why for entry in entries)
+    assert capsys.readouterr().out.count("PAGE: page, since the data drifted") == 1
+
+    report = json.loads(load_exactly(open_store(), "drift", run.results["judge_drift"]["drift"]).text("report.json"))
+    assert [row[:2] for row in report["first"][0]["rows"]][:2] == [["embeddings", "act"], ["tokens", "act"]]
+    words = next(table for table in report["tables"] if table["title"] == "Words of documents that rise or fall")
+    assert {"verkehr", "technik"} <= {row[0] for row in words["rows"]}
+
+    again = run_dag("report_drift", evidently=False)
+    assert {task: again.tasks[task] for task in TASKS} == {task: ["skipped"] for task in TASKS}
+    assert again.note.startswith("ACT: "), "what cools down is still told"
+    assert (again.events, "PAGE" in capsys.readouterr().out) == ([], False)
+
+
+def test_what_an_alarm_starts_is_told_by_the_assets_of_other_dags(bag):
+    tasks = {task.task_id: task for task in bag.dags["report_drift"].tasks if task.task_id in TASKS}
+    told = {name: ([asset.name for asset in task.outlets], task.emits) for name, task in tasks.items()}
+    assert told == {
+        "page": ([], ""), "roll_back": (["rollback"], "reason"), "re_embed": (["corpus"], "corpus"),
+        "rebuild": (["rebuild"], "degradation"),
+    }  # fmt: skip
+    assert starts_on(bag.dags["refresh_embeddings"]) == ["corpus"]
+
+
+def test_without_a_champion_there_is_no_reference(run_dag, trained):
+    run = run_dag("report_drift")
+    assert run.state == "success"
+    assert set(map(tuple, run.tasks.values())) == {("skipped",)}

@@ -1,0 +1,160 @@
+"""What is called a drift: by past days, by permutation of users, by size; what is not compared, and how it is said."""
+
+import numpy as np
+import pytest
+
+from pipelines.drift.alarms import LEAST_DAYS
+from pipelines.drift.judging import judge_drift
+from pipelines.drift.policy import read_drift_policy
+from pipelines.drift.rows import Column, Rows
+from tests.pipelines.drift.days import TABLE, day, days, rows
+
+POLICY = read_drift_policy("")
+
+
+def judged(current, past=(), reference=None, samples=lambda table: (None, None), since=""):
+    return judge_drift(current, list(past), reference, samples, POLICY, since)
+
+
+def outcomes(drift):
+    return {area.area: area.outcome for area in drift.areas}
+
+
+def test_quiet_days_raise_no_more_alarms_than_the_policy_says():
+    """200 days, each beside the 40 before it: one false alarm in 120 days is 1.7; five would be beyond three deviations."""
+    random = np.random.default_rng(0)
+    made = days(random, 240)
+    alarms = sum(judged(made[now], made[now - 40 : now]).outcome != "quiet" for now in range(40, 240))
+    assert alarms <= 5
+
+
+@pytest.mark.parametrize(
+    ("planted", "area", "words"),
+    [
+        ({"new": 0.04}, "segments", "new category of documents: "),
+        ({"shares": [0.25, 0.15, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]}, "segments", "category of documents"),
+        ({"words_of": 16}, "tokens", "length of documents 1"),
+        ({"centre": 0.4}, "embeddings", "vectors of documents moved by"),
+        ({"rate": 0.6}, "quality", "clicked of documents: "),
+    ],
+)
+def test_a_planted_drift_is_called_the_same_day_by_the_area_it_is_in(planted, area, words):
+    random = np.random.default_rng(1)
+    past = days(random, 60)
+    drift = judged(day(rows(random, **planted), "2026-12-01"), past)
+    assert outcomes(drift)[area] in ("watch", "act")
+    assert words in next(said.sentence for said in drift.areas if said.area == area)
+    assert drift.sentence.startswith(f"{drift.outcome}: ")
+
+
+def test_rows_resampled_from_one_day_would_show_nothing_of_how_days_differ():
+    """Against days that differ, a day like them is quiet; against copies of one day, the same day is an alarm."""
+    random = np.random.default_rng(2)
+    past, now = days(random, 30), day(rows(random), "2026-12-01")
+    assert judged(now, past).outcome == "quiet"
+    one = rows(random)
+    copies = [day(one.take(random.integers(0, len(one), len(one))), f"2026-01-{number:02d}") for number in range(1, 29)]
+    assert judged(now, copies).outcome != "quiet"
+
+
+def test_a_change_that_is_sure_but_tiny_is_no_alarm():
+    random = np.random.default_rng(3)
+    past = [day(rows(random), f"2026-01-{number:02d}") for number in range(1, 29)]
+    for one in past:  # the same share of clicks on every day, to the row
+        one.sketches[TABLE].numbers["clicked"] = (10_000.0, 10_000.0, 20_000.0)
+    now = day(rows(random), "2026-02-01")
+    now.sketches[TABLE].numbers["clicked"] = (10_199.0, 10_199.0, 20_000.0)
+    tiny = next(change for change in judged(now, past).signals if change.name == "clicked of documents")
+    assert (tiny.effect < POLICY.areas["quality"].watch, tiny.alarm) == (True, False)
+
+
+def test_gradual_drift_is_found_by_windows_and_begins_anew_after_an_alarm():
+    """Each of the last days is within the range of quiet ones; together they are not."""
+    random = np.random.default_rng(4)
+    past = days(random, 44, count=2000)
+    slow = [day(rows(random, count=2000, rate=0.2 + 0.004 * step), f"2026-03-{step:02d}") for step in range(1, 13)]
+    drift = judged(slow[-1], [*past, *slow[:-1]])
+    change = next(one for one in drift.signals if one.name == "clicked of documents" and one.kind == "gradual")
+    assert (change.alarm, change.days >= 3, drift.gradual) == (True, True, True)
+    later = judged(slow[-1], [*past, *slow[:-1]], since=slow[-2].day)
+    assert not [one for one in later.signals if one.kind == "gradual"]
+
+
+def users(random, count, each, rate):
+    """Users with many rows each, whose rate of clicks differs from user to user."""
+    names = np.repeat(np.arange(count) + int(random.integers(10**6)), each)
+    rates = np.repeat(random.beta(1, 1 / rate - 1, count), each)
+    clicked = (random.random(count * each) < rates).astype(float)
+    return Rows(names, {"device": Column(np.zeros(count * each, np.int64), ["phone"])}, {"clicked": clicked})
+
+
+def test_with_few_days_users_are_permuted_not_rows():
+    """40 users with 50 rows each: as rows, their differences would be called drift in most of ten pairs."""
+    by_user = by_row = 0
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        then, now = users(random, 40, 50, 0.2), users(random, 40, 50, 0.2)
+        before, after = day(then, "2026-01-01"), day(now, "2026-01-02")
+        drift = judged(after, [], before, lambda table, pair=(then, now): pair)
+        assert "by permutation: 0 of 14 past days" in drift.areas[-1].null
+        by_user += drift.outcome != "quiet"
+        alone = tuple(
+            Rows(np.arange(len(one)) + 10**7 * side, one.columns, one.numbers) for side, one in enumerate((then, now))
+        )
+        by_row += judged(after, [], before, lambda table, pair=alone: pair).outcome != "quiet"
+    assert by_user <= 1
+    assert by_row >= 4
+
+
+def test_a_pair_that_differs_is_told_apart_by_permutation():
+    random = np.random.default_rng(5)
+    then, now = rows(random), rows(random, centre=0.5)
+    drift = judged(day(now, "2026-01-02"), [], day(then, "2026-01-01"), lambda table: (then, now))
+    assert outcomes(drift)["embeddings"] == "act"
+
+
+def test_vectors_of_different_encoders_are_never_compared():
+    random = np.random.default_rng(6)
+    past = days(random, 30)
+    drift = judged(day(rows(random), "2026-12-01", encoder="f onnx-fp32"), past)
+    assert drift.areas[0].outcome == "act"
+    assert drift.areas[0].sentence == "the encoder changed: vectors of different encoders are never compared"
+    assert not [change for change in drift.signals if change.area in ("embeddings", "tokens")]
+    assert outcomes(drift)["segments"] == "quiet", "segments do not depend on it"
+
+
+def test_before_there_is_a_reference_nothing_is_compared():
+    random = np.random.default_rng(7)
+    drift = judged(day(rows(random), "2026-01-05"), days(random, LEAST_DAYS - 1))
+    assert (drift.outcome, drift.repairs) == ("not compared", ())
+    assert drift.sentence == "not compared: no reference yet, and 13 of 14 past days"
+
+
+@pytest.mark.parametrize("count", [1, 49])
+def test_a_day_of_hardly_any_rows_is_not_compared_and_none_to_compare_with(count):
+    random = np.random.default_rng(8)
+    past = days(random, 30)
+    drift = judged(day(rows(random, count=count), "2026-12-01"), past)
+    assert drift.outcome == "not compared"
+    assert f"documents with {count} row" in drift.sentence
+    thin = [*past[:-1], day(rows(random, count=1), past[-1].day)]
+    assert judged(day(rows(random), "2026-12-01"), thin).outcome == "quiet"
+
+
+def test_an_area_that_only_one_side_has_is_named_and_the_others_are_judged():
+    random = np.random.default_rng(9)
+    past = days(random, 30)
+    made = rows(random)
+    bare = Rows(made.units, made.columns, {"length": made.numbers["length"]}, None, None, None)
+    drift = judged(day(bare, "2026-12-01"), past)
+    assert drift.sentence == "quiet: nothing beyond quiet days; not compared: embeddings, quality"
+
+
+def test_a_column_that_is_null_today_is_called_by_its_name():
+    random = np.random.default_rng(10)
+    made = rows(random)
+    empty = Rows(made.units, {"category": Column(np.zeros(len(made), np.int64), ["(none)"])}, made.numbers)
+    drift = judged(day(empty, "2026-12-01"), days(random, 30))
+    assert "new category of documents: 100.0 % of rows" in next(
+        area.sentence for area in drift.areas if area.area == "segments"
+    )
