@@ -128,7 +128,7 @@ def _build(
     made = {name: table for name, table in tables.items() if table}
     write_snapshot(folder, made)
     for name, table in made.items():
-        log().info("measured", table=name, rows=table.sketch.rows, sampling=table.sampling)
+        log().info("snapshot measured", table=name, rows=table.sketch.rows, sampling=table.sampling)
     notes = [*(opened.notes if opened else []), *(f"No {name} that day." for name, table in tables.items() if not table)]
     sampling = {name: table.sampling for name, table in made.items()}
     return {"rows": {name: table.sketch.rows for name, table in made.items()}, "sampling": sampling, "notes": notes}
