@@ -14,19 +14,19 @@ from pipelines.logs import log
 from pipelines.settings import bound_evidently
 from pipelines.store.artifacts import Artifact
 
+TABLES = ("documents", "queries", "searches")
 COMPONENTS = 16
 ROWS = 500
 """Rows of each sample that go in."""
 
 
 def write_evidently(path: Path, reference: Artifact, current: Artifact) -> bool:
-    """Write Evidently's page for the first table that both have; whether there is one."""
-    tables = [name for name in ("documents", "queries", "searches") if _has(reference, name) and _has(current, name)]
-    if not tables:
-        return False
+    """Write Evidently's page of the first table with columns or vectors that both have; whether there is one."""
     alike = reference.facts["encoder"] == current.facts["encoder"]
-    before, now, components = _frames(reference, current, tables[0], alike)
-    if before.empty or now.empty or before.columns.empty:
+    tables = [name for name in TABLES if all(f"{name}.npz" in one.manifest.files for one in (reference, current))]
+    frames = [_frames(reference, current, name, alike) for name in tables]
+    before, now, components = next((one for one in frames if not one[0].empty and not one[1].empty), (None, None, []))
+    if before is None:
         return False
     try:
         _page(before, now, components).save_html(str(path))
@@ -35,10 +35,6 @@ def write_evidently(path: Path, reference: Artifact, current: Artifact) -> bool:
         path.unlink(missing_ok=True)
         return False
     return True
-
-
-def _has(snapshot: Artifact, table: str) -> bool:
-    return f"{table}.npz" in snapshot.manifest.files
 
 
 def _frames(reference: Artifact, current: Artifact, table: str, alike: bool) -> tuple[Any, Any, list[str]]:

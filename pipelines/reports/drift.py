@@ -86,7 +86,7 @@ def _picture(change: "SignalChange", policy: "DriftPolicy") -> Picture:
         f" today. {'An alarm' if change.alarm else 'No alarm'}: effect {100 * change.effect:.1f} % beyond quiet days,"
         f" p {change.pvalue:.2g}."
     )
-    return Picture(change.name, caption, charts.trend(change.trend, baseline, change.unit), list(change.trend))
+    return Picture(change.name, caption, charts.days(change.trend, baseline, change.unit), list(change.trend))
 
 
 def _example_tables(found: dict[str, Examples]) -> Iterator[ReportTable]:

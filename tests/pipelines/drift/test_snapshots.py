@@ -1,0 +1,209 @@
+"""Snapshots and reports through the steps: logs, the server's own, days that are odd, and inputs that can't work."""
+
+import csv
+import json
+import random
+
+import numpy as np
+import pytest
+
+from pipelines.corpus.documents import Document, Query
+from pipelines.drift.days import past_of
+from pipelines.drift.snapshot import read_sample, read_snapshot
+from pipelines.errors import InputError
+from pipelines.store.artifacts import load_exactly
+from pipelines.store.objects import open_store
+from tests.conftest import call
+from tests.corpora import write_corpus
+from tests.encoders import static_encoder
+
+WORDS = "red blue shoe boot lamp desk chair sofa cable printer paper toner screen mouse keyboard".split()
+
+
+def corpus(seed=0, count=120, prefix="d", segment="shop"):
+    drawn = random.Random(seed)
+    documents = [
+        Document(
+            id=f"{prefix}{number:04d}",
+            text=" ".join(drawn.choices(WORDS, k=6)),
+            segment=segment if number % 3 else "other",
+            facets={"price": str(10 + number)},
+        )
+        for number in range(count)
+    ]
+    queries = [Query(id=f"q{number}", text=" ".join(drawn.choices(WORDS, k=2)), split="test") for number in range(80)]
+    return write_corpus(documents, queries)
+
+
+def write_log(path, rows=400, rate=0.2, seed=0, column="device", **more):
+    drawn = random.Random(seed)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["user_id", "query", column, "click", *more])
+        for _ in range(rows):
+            device = drawn.choice(["phone", "desk", "desk"])
+            click = int(drawn.random() < rate)
+            writer.writerow([f"u{drawn.randrange(60)}", drawn.choice(WORDS), device, click, *more.values()])
+    return str(path)
+
+
+def artifact(kind, name):
+    return load_exactly(open_store(), kind, name)
+
+
+def test_a_snapshot_has_documents_queries_and_searches_and_is_found_again(home, tmp_path):
+    given = {"corpus": corpus(), "encoder": static_encoder(), "log": write_log(tmp_path / "log.csv"), "day": "2026-01-05"}
+    made = call("take_snapshot", **given)
+    assert made.rows == {"documents": 120, "queries": 400, "searches": 400}
+    snapshot = read_snapshot(artifact("snapshot", made.snapshot))
+    assert {"segment", "price"} <= set(snapshot.sketches["documents"].columns)
+    assert snapshot.sketches["searches"].numbers["clicked"][2] == 400
+    assert set(snapshot.sketches["searches"].columns) == {"device"}
+    rows, texts, vectors = read_sample(artifact("snapshot", made.snapshot), "documents")
+    assert len(rows) == len(texts) == len(vectors) == 120
+    assert np.allclose(rows.features.sum(0), snapshot.sketches["documents"].features, atol=1e-3)
+    assert call("take_snapshot", **given).found
+
+
+def test_a_sample_is_stratified_seeded_and_recorded(home):
+    made = [call("take_snapshot", corpus=corpus(count=300), day="2026-01-05", sample=60, seed=seed) for seed in (1, 1, 2)]
+    first, again, other = (artifact("snapshot", one.snapshot) for one in made)
+    assert first.id == again.id != other.id
+    assert first.facts["sampling"]["documents"] == "60 of 300, in proportion to 2 strata, seed 1"
+    counts = read_snapshot(first).sketches["documents"].columns["segment"]
+    assert counts == {"other": 20, "shop": 40}
+    assert [row["id"] for row in read_sample(first, "documents")[1]] != [
+        row["id"] for row in read_sample(other, "documents")[1]
+    ]
+
+
+def test_the_servers_own_searches_are_those_of_the_day(home, tmp_path):
+    events = home / "events"
+    events.mkdir(parents=True)
+    lines = []
+    for number in range(120):
+        day = "2026-01-05" if number < 90 else "2026-01-06"
+        shown = [] if number % 30 == 0 else [{"document": "d1", "position": 1, "score": 0.5, "propensity": 1.0}]
+        lines.append({
+            "request_id": f"r{number}", "at": f"{day}T10:00:00Z", "user": f"u{number % 9}",
+            "query": "shoe",
+            "latency_ms": 20.0, "results": shown, "segment": {"country": "DE"}, "release": "x", "policy": "champion", "entry": 1,
+        })  # fmt: skip
+    (events / "exposures.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut off')
+    (events / "clicks.jsonl").write_text("".join(json.dumps({"request_id": f"r{n}"}) + "\n" for n in range(0, 120, 10)))
+    made = read_snapshot(artifact("snapshot", call("take_snapshot", log="server", day="2026-01-05").snapshot))
+    searches = made.sketches["searches"]
+    assert searches.rows == 90
+    assert [searches.numbers[name][0] for name in ("clicked", "without results")] == [9, 3]
+    assert searches.outcomes["segment country"]["clicked"] == {"DE": (9.0, 90.0)}
+    empty = artifact("snapshot", call("take_snapshot", log="server", corpus=corpus(), day="2026-02-01").snapshot)
+    assert "No searches that day." in empty.facts["notes"]
+
+
+def test_days_that_are_twice_there_or_missing_are_named(home, tmp_path):
+    for day, rate in (("2026-01-01", 0.1), ("2026-01-01", 0.2), ("2026-01-02", 0.3), ("2026-01-05", 0.4)):
+        log = write_log(tmp_path / "log.csv", rate=rate)
+        last = call("take_snapshot", log=log, day=day, series="daily").snapshot
+    past = past_of(open_store(), "daily", "2026-01-06", 60)
+    assert [one.facts["day"] for one in past.snapshots] == ["2026-01-01", "2026-01-02", "2026-01-05"]
+    assert past.snapshots[-1].id == last
+    assert "several snapshots, of which the youngest counts: 2026-01-01" in past.notes[0]
+    assert "Days without a snapshot since 2026-01-01: 2" in past.notes[1]
+    assert past_of(open_store(), "", "2026-01-06", 60).snapshots == [], "a snapshot without a series stands alone"
+
+
+def test_after_two_weeks_days_are_the_null_and_the_report_has_their_trend(home, tmp_path):
+    for number in range(1, 17):
+        log = write_log(tmp_path / "log.csv", rate=0.2, seed=number, rows=800)
+        before = call("take_snapshot", log=log, day=f"2026-01-{number:02d}", series="daily").snapshot
+    quiet = call("judge_drift", current=before)
+    assert quiet.outcome == "quiet", quiet.sentence
+    log = write_log(tmp_path / "log.csv", rate=0.6, seed=50, rows=800)
+    today = call("take_snapshot", log=log, day="2026-01-17", series="daily").snapshot
+    judged = call("judge_drift", current=today, report=str(tmp_path / "drift.html"))
+    assert (judged.outcome, judged.repairs) == ("act", ["page"])
+    assert "clicked of searches: 6" in judged.sentence
+    report = json.loads(artifact("drift", judged.drift).text("report.json"))
+    assert len(report["pictures"][0]["numbers"]) == 17
+    assert any("between days: today against 16 past days" in line for line in report["method"])
+    assert "not compared: embeddings" in judged.sentence
+    assert (tmp_path / "drift.html").read_text().count("<svg") == len(report["pictures"])
+
+
+def test_what_only_one_side_has_is_read_and_named(home, tmp_path):
+    then = call("take_snapshot", log=write_log(tmp_path / "a.csv"), day="2026-01-01").snapshot
+    now = call("take_snapshot", log=write_log(tmp_path / "b.csv", column="browser"), day="2026-01-02").snapshot
+    judged = call("judge_drift", current=now, reference=then, evidently=False)
+    method = json.loads(artifact("drift", judged.drift).text("report.json"))["method"]
+    assert "New column of searches, not compared: browser." in method
+    assert "Missing column of searches, not compared: device." in method
+
+
+def test_a_column_that_changed_its_type_is_called_by_its_values(home, tmp_path):
+    days = []
+    for name, value in (("a", "text"), ("b", "")):
+        path = tmp_path / f"{name}.csv"
+        rows = [["user_id", "brand", "click"], *([f"u{n % 50}", value or str(n % 7), n % 2] for n in range(300))]
+        path.write_text("\n".join(",".join(map(str, row)) for row in rows))
+        days.append(call("take_snapshot", log=str(path), day=f"2026-01-0{len(days) + 1}").snapshot)
+    judged = call("judge_drift", current=days[1], reference=days[0], evidently=False)
+    assert judged.outcome == "act"
+    assert "brand of searches" in judged.sentence
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "neither --corpus nor --log"),
+        ({"log": "LOG", "day": "tomorrow"}, "--day tomorrow; expected a day such as 2026-01-31"),
+        ({"log": "LOG", "outcome": "clic"}, "column clic; expected one of user_id, query, device, click"),
+        ({"log": "LOG", "outcome": "query"}, "outcome query with 0 numbers"),
+        ({"log": "LOG", "column": ["colour"]}, "column colour; expected one of"),
+        ({"log": "none.csv"}, "none.csv"),
+        ({"log": "EMPTY"}, "without a row"),
+        ({"log": "server"}, "exposures.jsonl, which is not there"),
+        ({"corpus": "abcd"}, "corpus 'abcd'"),
+        ({"log": "LOG", "release": "champion"}, "a champion, and there is none yet"),
+    ],
+)
+def test_what_can_not_be_measured_is_refused_before_anything_is_written(home, tmp_path, given, words):
+    names = {"LOG": write_log(tmp_path / "log.csv", rows=60), "EMPTY": write_log(tmp_path / "empty.csv", rows=0)}
+    with pytest.raises(InputError) as refused:
+        call(
+            "take_snapshot",
+            **{key: names.get(value, value) if isinstance(value, str) else value for key, value in given.items()},
+        )
+    assert words in str(refused.value)
+    assert "; next: " in str(refused.value)
+    assert not list((home / "store").glob("snapshot/*/manifest.json"))
+
+
+def test_vectors_that_are_none_are_refused(home, monkeypatch):
+    from pipelines.models.encoder import Encoder
+
+    monkeypatch.setattr(
+        Encoder, "encode", lambda self, texts, role, batch_tokens=0: np.full((len(texts), 64), np.nan, np.float32)
+    )
+    with pytest.raises(InputError, match="vectors that are not of length 1"):
+        call("take_snapshot", corpus=corpus(), encoder=static_encoder(), day="2026-01-05")
+    assert not list((home / "store").glob("snapshot/*/manifest.json"))
+
+
+def test_one_row_and_no_reference_are_read_and_said(home, tmp_path):
+    one = call("take_snapshot", log=write_log(tmp_path / "one.csv", rows=1), day="2026-01-05", series="daily").snapshot
+    judged = call("judge_drift", current=one)
+    assert (judged.outcome, judged.nothing_due) == ("not compared", True)
+    assert "with 1 row of 50" in judged.sentence
+    many = call("take_snapshot", log=write_log(tmp_path / "many.csv"), day="2026-01-06", series="daily").snapshot
+    assert call("judge_drift", current=many).sentence == "not compared: no reference yet, and 0 of 14 past days"
+
+
+def test_evidentlys_page_lies_beside_the_report(home, tmp_path):
+    pytest.importorskip("evidently")
+    days = [
+        call("take_snapshot", log=write_log(tmp_path / "log.csv", rate=rate), day="2026-01-01").snapshot for rate in (0.2, 0.5)
+    ]
+    judged = call("judge_drift", current=days[1], reference=days[0], report=str(tmp_path / "drift.html"))
+    page = tmp_path / judged.drift / "evidently.html"
+    assert page.stat().st_size < 8_000_000
+    assert f'href="{judged.drift}/evidently.html"' in (tmp_path / "drift.html").read_text()
