@@ -87,7 +87,8 @@ def test_the_servers_own_searches_are_those_of_the_day(home, tmp_path):
         lines.append({
             "request_id": f"r{number}", "at": f"{day}T10:00:00Z", "user": f"u{number % 9}",
             "query": "shoe",
-            "latency_ms": 20.0, "results": shown, "segment": {"country": "DE"}, "release": "x", "policy": "champion", "entry": 1,
+            "latency_ms": 20.0, "results": shown,
+            "segment": {"country": "DE"}, "release": "x", "policy": "champion", "entry": 1,
         })  # fmt: skip
     (events / "exposures.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut off')
     (events / "clicks.jsonl").write_text("".join(json.dumps({"request_id": f"r{n}"}) + "\n" for n in range(0, 120, 10)))
