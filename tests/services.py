@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from tests.sharing import free_ports
 
-__all__ = ["S3", "answers", "free_ports", "mlflow", "postgres", "running", "seaweedfs", "valkey"]
+__all__ = ["S3", "answers", "free_ports", "mlflow", "postgres", "prometheus", "running", "seaweedfs", "valkey"]
 BIN = Path(sys.executable).parent
+PROJECT = Path(__file__).resolve().parents[1]
 START_WITHIN_S = 60.0
 
 
@@ -210,3 +212,33 @@ def mlflow(
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", **(changes or {})}
     with running(command, folder, lambda: answers(f"{url}/health"), quiet):
         yield url
+
+
+def prometheus_here() -> Path:
+    """The folder of `prometheus` and `promtool`; where there are none, tests skip with the reason, and fail in CI."""
+    import pytest
+
+    command = [str(PROJECT / "images/observe/install.sh"), str(PROJECT / "build/prometheus")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(answer.stderr.strip())
+    return Path(answer.stdout.strip())
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, servers: Sequence[str], key: str) -> Iterator[str]:
+    """A Prometheus with the project's own settings and rules, which looks at servers every half second; yields its address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = (PROJECT / "images/observe/prometheus.yaml").read_text().replace("15s", "500ms")
+    (folder / "prometheus.yaml").write_text(settings)
+    (folder / "rules.yaml").write_bytes((PROJECT / "images/observe/rules.yaml").read_bytes())
+    (folder / "targets.json").write_text(json.dumps([{"targets": [urlsplit(server).netloc for server in servers]}]))
+    (folder / "metrics.key").write_text(key)
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    command = [
+        str(prometheus_here() / "prometheus"),
+        f"--config.file={folder}/prometheus.yaml",
+        f"--web.listen-address={address}",
+    ]
+    with running([*command, f"--storage.tsdb.path={folder}/data"], folder, lambda: answers(f"http://{address}/-/ready")):
+        yield f"http://{address}"

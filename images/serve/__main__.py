@@ -19,6 +19,7 @@ from images.serve.auth import Auth
 from images.serve.credentials import Credentials
 from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Limiter
+from images.serve.metrics import Measured
 from images.serve.middleware import SecurityHeaders
 from images.serve.protocol import BoundedHttp
 from images.serve.watcher import Watcher
@@ -82,7 +83,7 @@ def serve(config: Settings) -> None:
     with bound_socket(config) as listening:
         server = Server(
             uvicorn.Config(
-                SecurityHeaders(app, limiter),
+                Measured(SecurityHeaders(app, limiter), app.state.dependencies.metrics),
                 http=Http,
                 ws="none",
                 log_config=None,

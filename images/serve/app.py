@@ -1,5 +1,6 @@
 """The HTTP API: search, clicks, pictures, health. The search page is in `pages`."""
 
+import asyncio
 import re
 import time
 import uuid
@@ -12,12 +13,13 @@ from urllib.parse import quote
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from images.serve import pages
 from images.serve.auth import Auth
 from images.serve.credentials import Credentials
-from images.serve.dependencies import Dependencies, Deps, Reporter, Searcher, identified
+from images.serve.dependencies import Dependencies, Deps, Observer, Reporter, Searcher, identified
 from images.serve.errors import NotAuthenticated, NotFound, add_error_handlers
 from images.serve.exposure_log import ExposureLog
 from images.serve.interface import describe
@@ -116,7 +118,9 @@ async def search(parameters: Annotated[SearchRequest, Query()], dependencies: De
     """The top k documents for the query q, or the k most similar to the documents `like`."""
     _check_query_or_like(parameters)
     user = dependencies.auth.pseudonym(parameters.user or caller.user)
-    return JSONResponse(await dependencies.run(_search, dependencies, parameters, user, caller.id))
+    answer = await dependencies.run(_search, dependencies, parameters, user, caller.id)
+    dependencies.metrics.searched(answer)
+    return JSONResponse(answer)
 
 
 def _search(dependencies: Dependencies, parameters: SearchRequest, user: str, caller: str) -> dict[str, Any]:
@@ -247,7 +251,14 @@ async def click(body: ClickRequest, dependencies: Deps, caller: Reporter) -> Res
     """Log a click on a result of an earlier search."""
     event = Click(**body.model_dump(), at=datetime.now(UTC), caller=caller.id)
     await dependencies.run(dependencies.exposure_log.log_click, event)
+    dependencies.metrics.clicked(body.request_id)
     return JSONResponse(body.model_dump(), 201)
+
+
+@router.get("/metrics")
+async def metrics(dependencies: Deps, caller: Observer) -> Response:  # noqa: ARG001
+    """What the server tells of itself, as Prometheus reads it; also while searches are too many."""
+    return Response(await asyncio.to_thread(dependencies.metrics.page), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @router.get("/openapi.json")

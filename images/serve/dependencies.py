@@ -14,6 +14,7 @@ from images.serve.credentials import Credentials
 from images.serve.errors import Forbidden, NotAuthenticated, TooManyRequests
 from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Kind, Limiter, caller_address
+from images.serve.metrics import Metrics
 from images.serve.watcher import Watcher
 from pipelines.access.scopes import Scope
 from pipelines.errors import TryAgain
@@ -37,10 +38,12 @@ class Dependencies:
     credentials: Credentials | None = None
     rerank_s: float = 0.0
     audit_log: AuditLog = field(init=False)
+    metrics: Metrics = field(init=False)
     _waiting: int = 0
 
     def __post_init__(self) -> None:
         self.audit_log = AuditLog(self.exposure_log.folder)
+        self.metrics = Metrics(lambda: self.watcher.state)
 
     async def run(self, function: Callable[..., Answer], *args: Any) -> Answer:
         """Run `function` on a thread of the pool.
@@ -137,3 +140,4 @@ Deps = Annotated[Dependencies, Depends(_dependencies)]
 Searcher = Annotated[Caller, Depends(Requires("search"))]
 Reporter = Annotated[Caller, Depends(Requires("events"))]
 Admin = Annotated[Caller, Depends(Requires("admin"))]
+Observer = Annotated[Caller, Depends(Requires("metrics"))]

@@ -16,7 +16,7 @@ from pipelines.errors import InputError
 from pipelines.evaluation.record import Evaluation
 from pipelines.evaluation.segments import document_fields, document_values
 from pipelines.retrieval.run import Run, read_run
-from pipelines.statistics.intervals import Floats
+from pipelines.statistics.concentration import Floats, gini
 from pipelines.wording import counted
 
 CUTOFF = 10
@@ -53,18 +53,6 @@ class ExposureComparison:
     def rise(self) -> float:
         """Release − reference of the Gini coefficient: above 0 the exposure is more concentrated."""
         return self.release - self.reference
-
-
-def gini(amounts: Floats) -> Floats:
-    """The Gini coefficient over the last axis, of amounts of 0 or more; 0 where all are 0.
-
-    >>> [round(float(gini(np.array(amounts))), 3) for amounts in ([1.0, 1.0, 1.0], [0.0, 0.0, 1.0])]
-    [0.0, 0.667]
-    """
-    ordered = np.sort(amounts, axis=-1)
-    count, total = ordered.shape[-1], ordered.sum(-1)
-    weighted = ordered @ (2.0 * np.arange(1, count + 1) - count - 1)
-    return np.asarray(weighted / (count * np.where(total > 0, total, 1)))
 
 
 def compare_exposure(

@@ -33,6 +33,7 @@ ROUTES = {
     ("GET", "/openapi.json"): "search",
     ("POST", "/v1/clicks"): "events",
     ("POST", "/v1/signin-links"): "admin",
+    ("GET", "/metrics"): "metrics",
 }
 """The scope of each route, by method and path; a route that is added is added here, too."""
 CLICK = {"request_id": "f" * 32, "document": "moon", "position": 1}
@@ -109,7 +110,7 @@ def test_openapi_names_scheme_and_scope_of_each_route(home):
     assert set(document["components"]["securitySchemes"]) == {"key", "token", "session"}
     for (method, path), scope in ROUTES.items():
         operation = document["paths"][path.replace(":path", "")][method.lower()]
-        ways = [{"key": [scope]}, {"token": [scope]}, *([] if scope == "admin" else [{"session": [scope]}])]
+        ways = [{"key": [scope]}, {"token": [scope]}, *([] if scope in ("admin", "metrics") else [{"session": [scope]}])]
         assert operation["security"] == ways
         assert "application/problem+json" in operation["responses"]["403"]["content"]
     assert document["paths"]["/healthz"]["get"]["security"] == []

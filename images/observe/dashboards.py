@@ -1,0 +1,58 @@
+"""The dashboards as Grafana reads them: `python -m images.observe.dashboards` writes them into the folder of this name.
+
+A panel is its title, its unit, and its query with the legend of its lines.
+"""
+
+from pathlib import Path
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.builders.timeseries import Panel
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import DataSourceRef
+
+FOLDER = Path(__file__).parent / "dashboards"
+PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
+WIDTH, HEIGHT = 8, 8
+
+
+def _quantile(share: float, histogram: str, by: str) -> str:
+    return f"histogram_quantile({share}, sum by (le, {by}) (rate({histogram}_bucket[5m])))"
+
+
+def _per_search(counter: str) -> str:
+    """The share of a release's searches that a counter counts."""
+    return f"sum by (release) (rate({counter}[15m])) / sum by (release) (rate(ratchet_searches_total[15m]))"
+
+
+SEARCH = [
+    ("Requests by status", "reqps", "sum by (status) (rate(ratchet_requests_total[5m]))", "{{status}}"),
+    ("Median of requests", "s", _quantile(0.5, "ratchet_request_seconds", "route"), "{{route}}"),
+    ("99th percentile of requests", "s", _quantile(0.99, "ratchet_request_seconds", "route"), "{{route}}"),
+    ("Ready", "bool", "ratchet_ready", "{{instance}}"),
+    ("Journal entry", "none", "ratchet_journal_entry", "{{instance}}"),
+    ("Releases in memory", "none", "sum by (release, role) (ratchet_release_info)", "{{role}} {{release}}"),
+    ("Searches by release", "reqps", "sum by (release) (rate(ratchet_searches_total[5m]))", "{{release}}"),
+    ("Searches with a click", "percentunit", _per_search("ratchet_searches_clicked_total"), "{{release}}"),
+    ("Searches without results", "percentunit", _per_search("ratchet_searches_without_results_total"), "{{release}}"),
+    ("Searches not wholly reranked", "percentunit", _per_search("ratchet_rerank_late_total"), "{{release}}"),
+    ("Concentration of exposure (Gini)", "none", "max by (release) (ratchet_exposure_gini)", "{{release}}"),
+    ("Memory", "bytes", "process_resident_memory_bytes{job='ratchet'}", "{{instance}}"),
+]
+
+
+def dashboard(name: str, title: str, panels: list[tuple[str, str, str, str]]) -> str:
+    """A dashboard as JSON."""
+    made = Dashboard(title).uid(name).tags(["ratchet"]).refresh("30s").time("now-3h", "now").timezone("utc").readonly()
+    for heading, unit, query, legend in panels:
+        target = Dataquery().expr(query).legend_format(legend).datasource(PROMETHEUS).ref_id("A")
+        panel = Panel().title(heading).unit(unit).min(0).span(WIDTH).height(HEIGHT).datasource(PROMETHEUS)
+        made = made.with_panel(panel.with_target(target))
+    return JSONEncoder(sort_keys=True, indent=1).encode(made.build()) + "\n"
+
+
+FILES = {"search.json": dashboard("ratchet-search", "Search servers", SEARCH)}
+
+if __name__ == "__main__":
+    for file, text in FILES.items():
+        (FOLDER / file).write_text(text)

@@ -1,0 +1,182 @@
+"""What the server tells of itself at /metrics, in the format of Prometheus.
+
+No label takes a value that a caller chose: routes are named by their templates, stages and releases by their own names.
+Requests that end before their head was read (408, 431, too many connections) are counted nowhere.
+"""
+
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import prometheus_client as prometheus
+from fastapi.routing import APIRoute
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from images.serve.watcher import State
+from pipelines.statistics.concentration import gini
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
+METHODS = ("GET", "HEAD", "POST")
+MOST_RELEASES = 4
+"""Releases whose searches are counted: those of the longest ago are forgotten."""
+MOST_RECENT = 10_000
+"""Searches whose click is counted, as many as the exposure log knows."""
+
+
+@dataclass
+class _Tally:
+    """The searches that one release answered."""
+
+    searches: int = 0
+    empty: int = 0
+    clicked: int = 0
+    candidates: int = 0
+    reranked: int = 0
+    late: int = 0
+    shown: Counter[str] = field(default_factory=Counter)
+    """How often each document was in an answer."""
+
+
+class Metrics(Collector):
+    """Counts what was answered. Used by several threads.
+
+    Args:
+        state: gives what serves now.
+    """
+
+    def __init__(self, state: Callable[[], State]) -> None:
+        self._state, self._lock = state, threading.Lock()
+        self._tallies: OrderedDict[str, _Tally] = OrderedDict()
+        self._recent: OrderedDict[str, str] = OrderedDict()
+        self._registry = prometheus.CollectorRegistry()
+        self._requests = prometheus.Counter(
+            "ratchet_requests", "Requests by route, method and status", ["route", "method", "status"], registry=self._registry
+        )
+        self._request_s = self._histogram("ratchet_request_seconds", "From a request's head to the end of its answer", "route")
+        prometheus.ProcessCollector(registry=self._registry)
+        self._registry.register(self)
+
+    def _histogram(self, name: str, meaning: str, *labels: str) -> prometheus.Histogram:
+        return prometheus.Histogram(name, meaning, labels, buckets=SECONDS, registry=self._registry)
+
+    def page(self) -> bytes:
+        """All metrics as text. It sorts as many numbers as the champion has documents: not on the event loop."""
+        return prometheus.generate_latest(self._registry)
+
+    def requested(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request; status 0: its client left before the answer."""
+        named = method if method in METHODS else "other"
+        self._requests.labels(route, named, str(status or "none")).inc()
+        self._request_s.labels(route).observe(seconds)
+
+    def searched(self, answer: dict[str, Any]) -> None:
+        """Count a search by its answer, as `/v1/search` gives it."""
+        release, reranked = answer["release"], answer.get("reranked")
+        with self._lock:
+            tally = self._tallies.setdefault(release, _Tally())
+            self._tallies.move_to_end(release)
+            self._recent[answer["request_id"]] = release
+            _forget(self._tallies, MOST_RELEASES)
+            _forget(self._recent, MOST_RECENT)
+            tally.searches += 1
+            tally.empty += not answer["results"]
+            tally.shown.update(result["id"] for result in answer["results"])
+            if reranked:
+                tally.candidates += reranked["candidates"]
+                tally.reranked += reranked["scored"]
+                tally.late += reranked["late"]
+
+    def clicked(self, request_id: str) -> None:
+        """Count a search as clicked, at its first click."""
+        with self._lock:
+            tally = self._tallies.get(self._recent.pop(request_id, ""))
+            if tally:
+                tally.clicked += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """What serves now, and what each release answered."""
+        state = self._state()
+        yield _gauge("ratchet_ready", "1: the journal's champion serves", int(state.ready))
+        yield _gauge("ratchet_journal_entry", "Number of the journal's entry that is followed", state.entry)
+        releases = GaugeMetricFamily("ratchet_release_info", "Releases in memory", labels=["release", "role"])
+        roles = {release.id: role for role in ("challenger", "champion") if (release := getattr(state, role))}
+        for release_id in state.warm:
+            releases.add_metric([release_id, roles.get(release_id, "warm")], 1)
+        yield releases
+        yield from self._of_searches()
+        yield self._concentration(state)
+
+    def _of_searches(self) -> Iterator[Metric]:
+        counts = {
+            "searches": ("ratchet_searches", "Searches that were answered"),
+            "empty": ("ratchet_searches_without_results", "Searches whose answer had no result"),
+            "clicked": ("ratchet_searches_clicked", "Searches with a click on a result"),
+            "candidates": ("ratchet_rerank_candidates", "Documents that the reranker was to score"),
+            "reranked": ("ratchet_rerank_scored", "Documents that it did score in its time"),
+            "late": ("ratchet_rerank_late", "Searches whose time was too short to score all"),
+        }
+        with self._lock:
+            for attribute, (name, meaning) in counts.items():
+                family = CounterMetricFamily(name, meaning, labels=["release"])
+                for release, tally in self._tallies.items():
+                    family.add_metric([release], getattr(tally, attribute))
+                yield family
+
+    def _concentration(self, state: State) -> Metric:
+        """How unequally documents are shown, those that never are included; of releases that are in memory."""
+        family = GaugeMetricFamily(
+            "ratchet_exposure_gini", "Gini coefficient of how often documents are shown, 0: all alike", labels=["release"]
+        )
+        for release_id, release in state.warm.items():
+            with self._lock:
+                shown = list(self._tallies[release_id].shown.values()) if release_id in self._tallies else []
+            amounts = np.zeros(max(len(release.documents), len(shown)))
+            amounts[: len(shown)] = shown
+            if shown:
+                family.add_metric([release_id], float(gini(amounts)))
+        return family
+
+
+class Measured:
+    """Plain ASGI middleware around all others, so that what they refuse is counted, too."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+
+        async def send_with_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_status)
+        finally:
+            self.metrics.requested(route_of(scope), scope["method"], status, time.perf_counter() - started)
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the route that answered, `other` for none."""
+    route = scope.get("route")
+    return route.path_format if isinstance(route, APIRoute) else "other"
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, meaning, value=value)
+
+
+def _forget(latest: OrderedDict[str, Any], most: int) -> None:
+    while len(latest) > most:
+        latest.popitem(last=False)
