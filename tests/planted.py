@@ -3,16 +3,21 @@
 The encoder's vectors are random, so a release takes seconds; its rankings mean nothing.
 """
 
+import io
+import json
 import random
 import shutil
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from pipelines.access.pseudonyms import pseudonym
 from pipelines.corpus.documents import Document, Interaction, Query, User
 from pipelines.store.journal import Journal
-from pipelines.store.objects import open_store
+from pipelines.store.objects import Store, open_store
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
 from tests.sharing import built_once
@@ -91,3 +96,83 @@ def planted(_planted_once: tuple[Path, World], home: Path) -> World:
     """A home of this test's own whose champion holds the person and the document."""
     shutil.copytree(_planted_once[0], home)
     return _planted_once[1]
+
+
+KEY = "a-key-of-the-tests"
+"""Of the search server: pseudonyms of users are made by it."""
+LONG_AGO = "2026-01-05T08:00:00Z"
+
+
+def planted_everywhere(home: Path, at: str = LONG_AGO, experiment: str = "") -> None:
+    """Plant the person and the document in the places that a chain leaves empty; needs a champion."""
+    from tests.conftest import call
+
+    store = open_store()
+    plant_in_logs(home / "events", at, experiment)
+    plant_in_store(store)
+    source = home / "shop.csv"
+    bad = [f"{DOCUMENT},", f"{PERSON},", f"{DOCUMENT},{TITLE}"]
+    source.write_text("\n".join(["id,text", *(f"s{n},oak chair number {n}" for n in range(200)), *bad]) + "\n")
+    call("ingest", source=str(source), max_bad_fraction=0.5)
+    source.unlink()
+    questions = home / "questions.csv"
+    questions.write_text(f"query\n{TITLE}\noak chair of {PERSON}\n")
+    planned = call("plan_scores", source=str(questions))
+    parts = {"queries": planned.queries, "release": planned.release, "k": 5}
+    call("commit_scores", **parts, shards=[call("score_shard", **parts, shard=shard).shard for shard in planned.shards])
+    questions.unlink()
+    call("diff", a=Journal(store).routing.champion and planted_corpus(), b=planted_corpus(seed=5))
+    call("export_release", release="champion", file=str(home / "r.bundle"))
+    Store(f"bundle://{home}/r.bundle", cache=home / "cache")
+    (home / "r.bundle").unlink()
+
+
+def plant_in_logs(folder: Path, at: str = LONG_AGO, experiment: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    hidden = pseudonym(KEY.encode(), PERSON)
+    shown = [
+        {"document": name, "position": n + 1, "score": 1.0, "propensity": 1} for n, name in enumerate(("item-001", DOCUMENT))
+    ]
+    said = {"at": at, "query": "oak", "release": "r", "policy": "champion", "entry": 2, "results": shown}
+    said |= {"experiment": experiment, "variant": "a"} if experiment else {}
+    rows = [{"request_id": f"r{n}", "user": user, **said} for n, user in enumerate((hidden, "somebody", hidden))]
+    clicks = [{"request_id": row["request_id"], "document": name, "position": n, "at": at}
+              for row in rows for n, name in enumerate(("item-001", DOCUMENT), 1)]  # fmt: skip
+    acts = [{"at": at, "caller": "k", "act": f"GET /v1/search?like={DOCUMENT}&user={PERSON}", "outcome": "refused"}]
+    for name, lines in (("exposures", rows), ("clicks", clicks), ("audit", acts)):
+        body = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / f"{name}.jsonl").write_text(body + "cut off\n")
+
+
+def plant_in_store(store: Store) -> None:
+    both = json.dumps({"text": f"{PERSON} bought {TITLE}", "id": DOCUMENT}).encode()
+    for path in (
+        "trash/7/blobs/" + "a" * 64,
+        "checkpoints/abcd/" + "b" * 64,
+        "results/dag/run.json",
+        "lineage/x",
+        "recipes/x.json",
+    ):
+        store.write(path, both)
+
+
+def everywhere(folder: Path, words: tuple[str, ...]) -> list[str]:
+    """The files below a folder that have one of the words, also where they are compressed."""
+    wanted = [word.encode() for word in words]
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and any(word in body for body in _bodies(path) for word in wanted)
+    )
+
+
+def _bodies(path: Path) -> Iterator[bytes]:
+    import pyarrow.parquet
+
+    body = path.read_bytes()
+    yield body
+    if body[:4] == b"PK\x03\x04":
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            yield from (archive.read(name) for name in archive.namelist())
+    if body[:4] == b"PAR1":
+        yield str(pyarrow.parquet.read_table(path).to_pylist()).encode()

@@ -78,6 +78,7 @@ def append_line(path: Path, line: bytes) -> None:
     """Append one line in one write. After a truncated line (a full disk, a crash) it starts on a new line.
 
     The file is locked meanwhile: a long line is written page by page, and another writer would take it for a truncated one.
+    Where it was replaced while this waited for the lock, as an erasure does, the new file is taken.
 
     Raises:
         OSError: it could not be written, or not all of it.
@@ -85,6 +86,8 @@ def append_line(path: Path, line: bytes) -> None:
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
+        if not path.exists() or not os.path.samestat(os.fstat(file), path.stat()):
+            return append_line(path, line)
         size = os.fstat(file).st_size
         truncated = size > 0 and os.pread(file, 1, size - 1) != b"\n"
         body = (b"\n" if truncated else b"") + line + b"\n"

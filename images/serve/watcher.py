@@ -97,7 +97,7 @@ class Watcher:
         problem, champion = self._load("champion", routing.champion)
         if problem:
             return problem
-        needed = {*self._journal.champions()[-2:], previous, routing.challenger}
+        needed = {*self._journal.champions()[-2:], previous, routing.challenger} - self._journal.erased_releases
         warm = {release_id: release for release_id, release in self.state.warm.items() if release_id in needed}
         warm |= {champion.id: champion} if champion else {}
         self._loading = {release_id: future for release_id, future in self._loading.items() if release_id in needed}

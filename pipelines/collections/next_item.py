@@ -18,12 +18,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from pipelines.corpus.documents import Qrel, Query
+from pipelines.corpus.documents import HISTORY_TITLES, Qrel, Query, named
 
 QUANTILE, LONGEST = 0.9, 50
-TITLES, TITLE = 5, 80
-"""Of a history's documents, how many name the query, and by how many characters each."""
-
 INDEXES = (
     "CREATE INDEX IF NOT EXISTS interactions_in_time ON interactions (user, time, document)",
     "CREATE INDEX IF NOT EXISTS interactions_of_documents ON interactions (user, document, time)",
@@ -103,7 +100,7 @@ def _earliest_documents(rows: Iterator[tuple[str, int, str]]) -> list[str]:
 def _titles(db: sqlite3.Connection, history: list[str]) -> str:
     """The text of a next-item query, for people and BM25: the titles of the last documents, or how their texts begin."""
     titles = []
-    for document in history[-TITLES:]:
+    for document in history[-HISTORY_TITLES:]:
         title, text = db.execute("SELECT title, text FROM documents WHERE id = ?", (document,)).fetchone()
-        titles.append((title or "").strip()[:TITLE] or (text or "").strip()[:TITLE] or document)
+        titles.append(named(title or "", text or "") or document)
     return " · ".join(titles)

@@ -19,6 +19,8 @@ Split = Literal["train", "test"]
 TEST_TENTHS = 4
 DEV_PART = 5
 """One train query of so many is a dev query."""
+HISTORY_TITLES, TITLE = 5, 80
+"""How many of the last documents of a history name its query, and by how many characters each."""
 Row = TypeVar("Row", bound=BaseModel)
 Id = Annotated[str, Field(pattern=r"^[^\s\p{Z}\p{Cc}]+$", max_length=512)]
 """Without white space, separators and control characters, because tools split TREC files at some or all of them."""
@@ -181,6 +183,11 @@ def qrels(corpus: Artifact) -> dict[str, dict[str, int]]:
             query, _, document, grade = line.split(" ")
             judgments.setdefault(query, {})[document] = int(grade)
     return judgments
+
+
+def named(title: str, text: str) -> str:
+    """What names a document in the text of a query that is a history: its title, or how its text begins."""
+    return title.strip()[:TITLE] or text.strip()[:TITLE]
 
 
 def query_id(text: str) -> str:

@@ -36,7 +36,8 @@ def project(store: Store, journal: Journal) -> None:
 
 
 @contextmanager
-def _translated_errors(uri: str) -> Iterator[None]:
+def translated_errors(uri: str) -> Iterator[None]:
+    """Errors of MLflow's client as step errors."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -79,7 +80,7 @@ class Registry:
             TryAgain: MLflow does not answer.
             InputError: the registered model holds versions that are not this store's; nothing is changed.
         """
-        with _translated_errors(self.uri):
+        with translated_errors(self.uri):
             named = self._named(journal)
             versions = {release: number for number, release in sorted(named.items(), reverse=True)}
             differences = [*self._unregistered(journal, versions, repair), *self._misplaced(journal, versions, named, repair)]

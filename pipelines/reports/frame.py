@@ -23,6 +23,7 @@ TONES: Mapping[str, Tone] = {
     "failed": "bad", "warned": "unsure",
     "held": "good", "degraded": "bad",
     "quiet": "good", "watch": "unsure", "act": "bad", "not compared": "unsure",
+    "erased": "good", "searched": "unsure",
     "ship": "good", "do not ship": "bad", "keep running": "unsure", "invalid": "bad",
 }  # fmt: skip
 LIMIT = 2_000_000

@@ -1,8 +1,8 @@
 """Garbage collection: what no release needs any more, and its removal beside commits that run at the same time.
 
 Live are the releases that the journal routes to or routed to within the retention time, the last three champions, the one that
-a rollback returns to and the anchor, their verdicts, every artifact younger than the retention time, and the inputs of all of
-these.
+a rollback returns to and the anchor, their verdicts, the certificates of erasures, every artifact younger than the retention
+time, and the inputs of all of these.
 
 The newest audit and the newest drill stay, too: each holds what the ones before it said. Of what is taken away the recipe
 stays (`closure.py`), so that it can be named and made again.
@@ -18,12 +18,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, committed, load_exactly
 from pipelines.store.closure import RECIPES, keep_recipe
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Listed, Store
-from pipelines.store.recipes import KINDS, blob_path
+from pipelines.store.recipes import KINDS, Manifest, blob_path
 from pipelines.store.releases import anchor_id
 
 TRASH = "trash"
@@ -81,7 +83,7 @@ def live(known: dict[str, Artifact], journal: Journal, since: float) -> set[str]
     for entry in journal.entries:
         if seconds(entry.at) >= since:
             roots |= {entry.to, entry.from_, entry.verdict, entry.routing.champion, entry.routing.challenger}
-    roots |= {entry.verdict for entry in journal.entries if entry.to in roots}
+    roots |= {entry.verdict for entry in journal.entries if entry.to in roots or entry.action == "erase"}
     roots |= {newest(artifact for artifact in known.values() if artifact.manifest.recipe.step == step) for step in RECORDS}
     young = {name for name, artifact in known.items() if seconds(str(artifact.manifest.provenance["at"])) >= since}
     return _closure(known, {root for root in roots if root} | young)
@@ -163,6 +165,14 @@ def put_back(store: Store) -> list[str]:
 
 def _blobs_of(artifacts: Iterable[Artifact]) -> set[str]:
     return {blob_path(entry) for artifact in artifacts for entry in artifact.manifest.files.values()}
+
+
+def files_of(manifest: bytes) -> set[str]:
+    """The paths of the files that a manifest names, wherever it lies; none where it is torn."""
+    try:
+        return {blob_path(entry) for entry in Manifest.model_validate_json(manifest).files.values()}
+    except ValidationError:
+        return set()
 
 
 def counts_by_kind(artifacts: Iterable[Artifact]) -> Iterator[str]:

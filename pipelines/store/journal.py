@@ -183,10 +183,13 @@ class Journal:
     def standing_champions(self) -> list[str]:
         """The champions without those that were rolled back, oldest first; the last one is the present champion.
 
-        A release that a rollback left or skipped stands again once it becomes champion again.
+        A release that a rollback left or skipped stands again once it becomes champion again. One that held what was erased
+        is gone, and stands no more.
         """
         line: list[str] = []
         for entry in self._of("champion"):
+            if entry.to in self.erased_releases:
+                continue
             if entry.action == "rollback":
                 del line[-1:]
             if entry.to in line:
@@ -194,6 +197,11 @@ class Journal:
                 del line[place : None if entry.action == "rollback" else place + 1]
             line.append(entry.to)
         return line
+
+    @property
+    def erased_releases(self) -> set[str]:
+        """Releases that are gone because they held what was erased; among them the names of erasures, which no release has."""
+        return {entry.to for entry in self.entries if entry.action == "erase"}
 
     def previous_champion(self) -> str | None:
         """The release that a rollback returns to: the standing champion before the present one."""

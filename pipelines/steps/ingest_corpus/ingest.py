@@ -11,6 +11,8 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.store.artifacts import Artifact, produce
+from pipelines.store.erasures import Erasures
+from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe, digest_file
 
@@ -88,8 +90,9 @@ def _from_files(params: IngestParams, scratch: Path, target: Path) -> IngestResu
         raise InputError(problem.given, problem.expected, f"{problem.next_action}; report {report.id} has all")
     write_corpus(collection.staging, target)
     corpus = _commit(target, collection.facts)
-    counts = {name: collection.facts[name] for name in ("documents", "queries", "judgments", "bad_rows")}
-    return IngestResult(corpus=corpus.id, report=report.id, found=corpus.found, **counts)
+    counts = {name: corpus.facts[name] for name in ("documents", "queries", "judgments")}
+    bad_rows = collection.facts["bad_rows"]
+    return IngestResult(corpus=corpus.id, report=report.id, found=corpus.found, bad_rows=bad_rows, **counts)
 
 
 def _from_icons(params: IngestParams, target: Path) -> IngestResult:
@@ -97,10 +100,23 @@ def _from_icons(params: IngestParams, target: Path) -> IngestResult:
 
     counts = write_icons(Path(params.folder) if params.folder else None, params.text, target)
     corpus = _commit(target, {**counts, "layout": "icons", "text": params.text, "folder": params.folder})
+    counts = {name: corpus.facts[name] for name in counts}
     return IngestResult(corpus=corpus.id, report="", bad_rows=0, found=corpus.found, **counts)
 
 
+def _without_erased(written: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a corpus who or what was erased, and is still in the source; the facts of what is left."""
+    from pipelines.corpus.erased import leave_out
+
+    erasures = Erasures(Journal(open_store()))
+    rows, counts = leave_out(written, erasures.erased) if erasures.subjects else (0, {})
+    if rows:
+        log().warning("rows of erased users or documents are left out: the source still has them", rows=rows)
+    return {**facts, **{name: count for name, count in counts.items() if name in facts}}
+
+
 def _commit(written: Path, facts: dict[str, Any], kind: Literal["corpus", "report"] = "corpus") -> Artifact:
+    facts = _without_erased(written, facts) if kind == "corpus" else facts
     inputs = {path.name: digest_file(path) for path in sorted(written.iterdir())}
 
     def build(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.erasures import Erasures
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 
@@ -46,9 +47,13 @@ def commit_embeddings(params: CommitEmbeddingsParams, tuning: CommitEmbeddingsTu
     base = [load(store, "embeddings", params.base)] if params.base else []
     _check_encoder(encoder, variant, [*base, *parts])
     recipe = recipe_of(corpus.id, encoder.id, variant, VERSION)
+    erasures = Erasures(Journal(store))
+    unclean = any(
+        erasures.precedes("document", one) for one in [*base, *parts]
+    )  # segments may hold an erased document's vector
 
     def build(folder: Path) -> dict[str, Any]:
-        return _merge(corpus, encoder, variant, base, parts, folder, tuning.segments)
+        return _merge(corpus, encoder, variant, base, parts, folder, 0 if unclean else tuning.segments)
 
     embedded = produce(store, recipe, build, tuning.model_dump())
     counts = {key: embedded.facts[key] for key in ("documents", "encoded", "kept")}

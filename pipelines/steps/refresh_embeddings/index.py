@@ -8,6 +8,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, find, load, load_exactly, produce
+from pipelines.store.erasures import Erasures
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
@@ -83,7 +84,7 @@ def _base(journal: Journal, named: str, recipe: Recipe, embedded: Artifact) -> A
     base = find(store, "index", champion.inputs["index"]) if champion else None
     if named:
         base = load(store, "index", named)
-    if base is None:
+    if base is None or Erasures(journal).precedes("document", base):  # it may hold an erased document's vector
         return None
     base_embeddings = load_exactly(store, "embeddings", base.inputs["embeddings"])
     makers = [

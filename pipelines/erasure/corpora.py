@@ -1,0 +1,105 @@
+"""The corpora of a store that have rows of a subject, its words in them, and the successor of one of them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipelines.corpus.erased import Erased, leave_out
+from pipelines.erasure.subject import Subject, beginning, ordinary_words, readable
+from pipelines.errors import InputError
+from pipelines.store.artifacts import Artifact, committed, load_exactly, produce
+from pipelines.store.erasures import Erasures, SubjectKind
+from pipelines.store.objects import Store
+from pipelines.store.recipes import Recipe, digest_file
+
+TEXTS = ("documents.jsonl", "queries.jsonl")
+
+
+@dataclass(frozen=True)
+class InCorpora:
+    """A subject with its words, and the ids of the corpora that have rows of it."""
+
+    subject: Subject
+    ids: frozenset[str]
+
+
+def found_in_corpora(store: Store, subject: Subject) -> InCorpora:
+    """Look through every corpus, row by row."""
+
+    def erased(kind: SubjectKind, name: str) -> bool:
+        return (kind, name) == (subject.kind, subject.id)
+
+    ids: set[str] = set()
+    texts: set[str] = set()
+    other = ""
+    for name in committed(store, "corpus"):
+        corpus = load_exactly(store, "corpus", name)
+        with TemporaryDirectory(prefix="ratchet-erase-") as scratch:
+            rows, _ = _without(corpus, Path(scratch), erased)
+            if rows:
+                ids.add(name)
+                texts |= _texts(corpus, subject)
+            other = other or " ".join(readable((Path(scratch) / file).read_bytes()) for file in TEXTS)
+    words = (*subject.names, *sorted(texts))
+    return InCorpora(replace(subject, texts=tuple(sorted(texts)), ordinary=ordinary_words(words, other)), frozenset(ids))
+
+
+def _without(corpus: Artifact, folder: Path, erased: Erased) -> tuple[int, dict[str, int]]:
+    """Write the files of a corpus into a folder, without what was erased; see `leave_out`."""
+    for name in corpus.manifest.files:
+        shutil.copyfile(corpus.path(name), folder / name)
+    return leave_out(folder, erased)
+
+
+def _texts(corpus: Artifact, subject: Subject) -> set[str]:
+    """What a document is called and how its text begins, as other files repeat it."""
+    if subject.kind == "user":
+        return set()
+    with corpus.path("documents.jsonl").open(encoding="utf-8") as file:
+        rows = (row for line in file if (row := json.loads(line))["id"] == subject.id)
+        return {text for row in rows for text in (" ".join(row.get("title", "").split()), beginning(row["text"])) if text}
+
+
+def successor(corpus: Artifact, erased: Erased) -> Artifact:
+    """The corpus without anybody who was erased, under the id that `ingest` gives what it would read without them.
+
+    Raises:
+        InputError: no document would be left.
+    """
+    with TemporaryDirectory(prefix="ratchet-erase-") as scratch:
+        folder = Path(scratch)
+        _, counts = _without(corpus, folder, erased)
+        if not counts["documents"]:
+            raise InputError(f"corpus {corpus.id}, of which no document would be left", "other documents", "ingest some first")
+        recipe = corpus.manifest.recipe
+        inputs = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
+        facts = {**corpus.facts, **{name: count for name, count in counts.items() if name in corpus.facts}}
+        recipe = Recipe(kind="corpus", step=recipe.step, version=recipe.version, inputs=inputs, params=recipe.params)
+        return produce(corpus.store, recipe, _moved(folder, facts))
+
+
+def _moved(files: Path, facts: dict[str, object]) -> Callable[[Path], dict[str, object]]:
+    def build(folder: Path) -> dict[str, object]:
+        for path in files.iterdir():
+            shutil.copyfile(path, folder / path.name)
+        return facts
+
+    return build
+
+
+def subjects_of(store: Store, erasures: Erasures) -> set[tuple[SubjectKind, str]]:
+    """Erased users and documents that a corpus has again, or still, by their ids, which the journal does not tell."""
+    found: set[tuple[SubjectKind, str]] = set()
+
+    def erased(kind: SubjectKind, name: str) -> bool:
+        if erasures.erased(kind, name):
+            found.add((kind, name))
+        return False
+
+    for name in committed(store, "corpus") if erasures.subjects else ():
+        with TemporaryDirectory(prefix="ratchet-erase-") as scratch:
+            _without(load_exactly(store, "corpus", name), Path(scratch), erased)
+    return found

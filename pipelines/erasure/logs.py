@@ -1,0 +1,127 @@
+"""The server's logs without a person or a document. A file is replaced at once, under the lock that the server writes by."""
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from pipelines.erasure.subject import Subject, readable
+
+ERASED = "erased"
+"""What stands in a log in place of a document: positions and scores stay, so that the log can be analyzed."""
+RUNNING = timedelta(days=1)
+"""An experiment whose last exposure is younger is running."""
+Change = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""What is left of a line; None: nothing."""
+
+
+def exposures_change(subject: Subject) -> Change:
+    """What is left of an exposure: of a user nothing, of a document the other results."""
+
+    def change(row: dict[str, Any]) -> dict[str, Any] | None:
+        if subject.kind == "user":
+            return None if row.get("user") in subject.names else row
+        results = [shown | {"document": _other(shown["document"], subject)} for shown in row.get("results", [])]
+        history = [_other(document, subject) for document in row.get("history", [])]
+        return row | ({"results": results} if "results" in row else {}) | ({"history": history} if "history" in row else {})
+
+    return change
+
+
+def clicks_change(subject: Subject, requests: set[str]) -> Change:
+    """What is left of a click: nothing where it is one of the user's, another name where it is on the document."""
+
+    def change(row: dict[str, Any]) -> dict[str, Any] | None:
+        if subject.kind == "user":
+            return None if row.get("request_id") in requests else row
+        return row | {"document": _other(row.get("document", ""), subject)}
+
+    return change
+
+
+def acts_change(subject: Subject) -> Change:
+    """What is left of an act of an admin: that there was one."""
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        return row | {"act": ERASED} if subject.found_in(readable(json.dumps(row).encode())) else row
+
+    return change
+
+
+def _other(document: str, subject: Subject) -> str:
+    return ERASED if document == subject.id else document
+
+
+def requests_of(folders: list[Path], subject: Subject) -> set[str]:
+    """The requests of a user, by which clicks name their exposures."""
+    rows = (row for folder in folders for row in _rows(folder / "exposures.jsonl"))
+    return {str(row.get("request_id")) for row in rows if row.get("user") in subject.names}
+
+
+def running_experiments(folders: list[Path], subject: Subject, now: datetime | None = None) -> set[str]:
+    """The experiments that the user is in and that were exposed to somebody within the last day."""
+    since = (now or datetime.now(UTC)) - RUNNING
+    joined, running = set(), set()
+    for row in (row for folder in folders for row in _rows(folder / "exposures.jsonl") if row.get("experiment")):
+        joined |= {row["experiment"]} if row.get("user") in subject.names else set()
+        running |= {row["experiment"]} if datetime.fromisoformat(str(row["at"])) >= since else set()
+    return joined & running
+
+
+def changed(path: Path, change: Change) -> int:
+    """How many lines of a log would be changed."""
+    return sum(change(row) != row for row in _rows(path))
+
+
+def rewrite(path: Path, change: Change) -> None:
+    """Write a log anew without what was erased, unless nothing is; a line that is no JSON stays."""
+    if not changed(path, change):
+        return
+    with (
+        _locked(path) as file,
+        tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as kept,
+    ):
+        try:
+            for line in file:
+                kept.write(_left(line, change))
+            kept.flush()
+            os.fsync(kept.fileno())
+            Path(kept.name).chmod(0o600)
+            Path(kept.name).replace(path)
+        finally:
+            Path(kept.name).unlink(missing_ok=True)
+
+
+def _left(line: bytes, change: Change) -> bytes:
+    row = _parsed(line)
+    left = change(row) if row is not None else None
+    if row is None or left == row:
+        return line
+    return b"" if left is None else json.dumps(left, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        yield from (row for line in file if (row := _parsed(line)) is not None)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None

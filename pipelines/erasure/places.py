@@ -1,0 +1,219 @@
+"""Every place that is searched for somebody, as one list: a place that is added here is searched, erased from and certified.
+
+What no process of this project reaches is listed beside it, so that a certificate says what was not searched.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+from pipelines.erasure.logs import acts_change, changed, clicks_change, exposures_change, requests_of, rewrite
+from pipelines.erasure.rules import RULES, holders
+from pipelines.erasure.subject import Subject, readable
+from pipelines.projections import mlflow_content
+from pipelines.settings import settings
+from pipelines.store import gc
+from pipelines.store.artifacts import Artifact
+from pipelines.store.objects import Store
+from pipelines.store.recipes import blob_path
+
+NOT_SEARCHED = (
+    "sources that are ingested: they are yours; rows of erased ids are left out when they are read again",
+    "backups and exported bundles: replay erasures after a restore (`erase` without a subject)",
+    "Airflow's database and task logs, which keep what a form was given: docs/privacy.md says how they are cleaned",
+    "caches of other machines and pods",
+    "a feature store: this project has none yet",
+)
+"""What a certificate names as not searched."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search for a subject, at one moment."""
+
+    store: Store
+    subject: Subject
+    corpora: frozenset[str]
+    """Ids of the corpora that have rows of it."""
+    folders: list[Path]
+    """Folders of servers' logs."""
+    gone: frozenset[str] = frozenset()
+    """Ids of artifacts that held it and are deleted."""
+    in_use: frozenset[str] = frozenset()
+    """Ids of artifacts that serve until their successors do: they are found, and stay."""
+    cache: Path = field(default_factory=lambda: settings().home / "cache")
+
+    @cached_property
+    def artifacts(self) -> dict[str, Artifact]:
+        """All of the store, by id."""
+        return gc.artifacts(self.store)
+
+    @cached_property
+    def holders(self) -> dict[str, Artifact]:
+        """Those that hold the subject, by id."""
+        return holders(self.artifacts, self.subject, self.corpora, self.gone)
+
+    def holds(self, body: bytes) -> bool:
+        """Whether some bytes, read as text, hold the subject."""
+        return self.subject.found_in(readable(body))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place: how it is searched, and how the subject is erased from it. Both may be done again."""
+
+    name: str
+    find: Callable[[Search], list[str]]
+    """What holds the subject, in words without its name."""
+    erase: Callable[[Search], None]
+    last: bool = False
+    """Erased after all others, because it says what to look for in them."""
+
+
+def _of_kind(kind: str, search: Search) -> list[str]:
+    return sorted(name for name, artifact in search.holders.items() if artifact.kind == kind)
+
+
+def _retire(kind: str, search: Search) -> None:
+    for name in _of_kind(kind, search):
+        if name not in search.in_use:
+            retire(search.store, search.artifacts, name)
+
+
+def retire(store: Store, artifacts: dict[str, Artifact], name: str) -> None:
+    """Delete an artifact and the files that no other names: its manifest first, so that none ever names what is gone.
+
+    The manifest lies in the trash until the files are deleted: a kill in between leaves it there, and `empty_trash` goes on.
+    """
+    artifact = artifacts.pop(name)
+    path = f"{artifact.kind}/{name}/manifest.json"
+    store.move(path, f"{gc.TRASH}/0/{path}")
+    named = {blob_path(entry) for other in artifacts.values() for entry in other.manifest.files.values()}
+    for blob in sorted({blob_path(entry) for entry in artifact.manifest.files.values()} - named):
+        store.delete(blob)
+    store.delete(f"{gc.TRASH}/0/{path}")
+
+
+def empty_trash(store: Store) -> None:
+    """Delete all that `gc` and interrupted erasures moved to the trash, and the files that only manifests there name."""
+    gc.put_back(store)
+    trashed = [entry.path for entry in store.listed(f"{gc.TRASH}/")]
+    named = {blob_path(entry) for artifact in gc.artifacts(store).values() for entry in artifact.manifest.files.values()}
+    for path in sorted(trashed, key=lambda path: path.endswith("manifest.json")):
+        if path.endswith("manifest.json"):
+            for blob in sorted(gc.files_of(store.read(path)) - named):
+                store.delete(blob)
+        store.delete(path)
+
+
+def _in_folder(folder: str, search: Search) -> list[str]:
+    return [entry.path for entry in search.store.listed(f"{folder}/") if search.holds(_read(search.store, entry.path))]
+
+
+def _read(store: Store, path: str) -> bytes:
+    try:
+        return store.read(path)
+    except FileNotFoundError:  # its writer has deleted it
+        return b""
+
+
+def _delete(folder: str, search: Search) -> None:
+    for path in _in_folder(folder, search):
+        search.store.delete(path)
+
+
+def _checkpoints(search: Search) -> list[str]:
+    """Checkpoints of shards, which are vectors: where a document is erased, all of them."""
+    if search.subject.kind == "user":
+        return _in_folder("checkpoints", search)
+    return [entry.path for entry in search.store.listed("checkpoints/")]
+
+
+def _delete_checkpoints(search: Search) -> None:
+    for path in _checkpoints(search):
+        search.store.delete(path)
+
+
+def _cached(search: Search) -> list[str]:
+    """Files of buckets and of bundles on this machine that no artifact names which stays."""
+    named = {
+        entry.sha256
+        for name, artifact in search.artifacts.items()
+        if name not in search.holders
+        for entry in artifact.manifest.files.values()
+    }
+    blobs = [path for path in (search.cache / "blobs").glob("*") if path.name not in named]
+    bundles = [path for path in (search.cache / "bundles").glob("*") if not _only(path, named)]
+    return sorted(str(path.relative_to(search.cache)) for path in (*blobs, *bundles))
+
+
+def _only(bundle: Path, named: set[str]) -> bool:
+    return {path.name for path in (bundle / "blobs").glob("*")} <= named
+
+
+def _delete_cached(search: Search) -> None:
+    import shutil
+
+    for name in _cached(search):
+        path = search.cache / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _log(name: str, search: Search) -> dict[Path, int]:
+    """How many lines of each file of a log would be changed."""
+    return {folder / name: count for folder in search.folders if (count := changed(folder / name, _change(name, search)))}
+
+
+def _change(name: str, search: Search) -> Callable[..., dict[str, object] | None]:
+    changes = {
+        "exposures.jsonl": lambda: exposures_change(search.subject),
+        "clicks.jsonl": lambda: clicks_change(search.subject, requests_of(search.folders, search.subject)),
+        "audit.jsonl": lambda: acts_change(search.subject),
+    }
+    return changes[name]()
+
+
+def _find_in_log(name: str, search: Search) -> list[str]:
+    return [f"{count} lines" for count in _log(name, search).values()]
+
+
+def _rewrite_log(name: str, search: Search) -> None:
+    change = _change(name, search)
+    for folder in search.folders:
+        rewrite(folder / name, change)
+
+
+def _kept(_search: Search) -> None:
+    """Nothing: the journal and the log of keys are never changed. What is found there is certified as left."""
+
+
+LOGS = {"clicks.jsonl": "click log", "exposures.jsonl": "exposure log", "audit.jsonl": "audit log of the server"}
+"""Clicks first: only exposures say whose they are."""
+PLACES: tuple[Place, ...] = (
+    *(Place(title, partial(_find_in_log, name), partial(_rewrite_log, name)) for name, title in LOGS.items()),
+    Place("MLflow", lambda s: mlflow_content.found(s.store, s.holds), lambda s: mlflow_content.erase(s.store, s.holds)),
+    *(Place(f"artifacts: {kind}", partial(_of_kind, kind), partial(_retire, kind), last=kind == "corpus") for kind in RULES),
+    Place("trash", lambda s: [entry.path for entry in s.store.listed(f"{gc.TRASH}/")], lambda s: empty_trash(s.store)),
+    Place("checkpoints of shards", _checkpoints, _delete_checkpoints),
+    *(Place(title, partial(_in_folder, name), partial(_delete, name)) for name, title in (
+        ("results", "results of tasks"), ("lineage", "lineage events"), ("recipes", "recipes of what gc took away"))),
+    Place("cache of this machine", _cached, _delete_cached),
+    Place("journal", partial(_in_folder, "journal"), _kept),
+    Place("log of keys", partial(_in_folder, "access"), _kept),
+)  # fmt: skip
+"""Every place, in the order of erasing."""
+Findings = Mapping[str, list[str]]
+"""What was found, by the place's name."""
+
+
+def search_all(search: Search) -> dict[str, list[str]]:
+    """What holds the subject, in every place."""
+    return {place.name: place.find(search) for place in PLACES}
+
+
+def erase_all(search: Search, last: bool) -> None:
+    """Erase the subject from every place, and at `last` from those that tell what to look for, too; what is in use stays."""
+    for place in sorted(PLACES, key=lambda place: place.last):
+        if last or not place.last:
+            place.erase(search)

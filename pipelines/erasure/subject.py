@@ -1,0 +1,85 @@
+"""Who or what is erased, and how it is found in files: by names and by words of its own."""
+
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.store.erasures import SubjectKind
+
+FIRST_WORDS = 8
+"""Of a document's text: enough to tell it, few enough to be found where a text was cut."""
+FIELDS = "id|_id|doc|docid|doc_id|document|document_id|query|query_id|user|user_id"
+"""Keys of JSON whose values are ids."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked for. Messages, logs and certificates never repeat it."""
+
+    kind: SubjectKind
+    id: str = field(repr=False)
+    pseudonyms: tuple[str, ...] = field(default=(), repr=False)
+    """Of a user: those in the logs, under all keys that are known."""
+    texts: tuple[str, ...] = field(default=(), repr=False)
+    """Of a document: titles, and how its texts begin, in all corpora that have it."""
+    ordinary: frozenset[str] = field(default=frozenset(), repr=False)
+    """Those of its names and texts that other rows have, too: by them alone nothing can be told."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its id, and its pseudonyms."""
+        return (self.id, *self.pseudonyms)
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What readable text of a file that holds it matches."""
+        words = [word for word in (*self.names, *self.texts) if word not in self.ordinary]
+        own = [rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in words]
+        return re.compile("|".join([*own, *map(_as_id, self.names)]))
+
+    def found_in(self, text: str) -> bool:
+        """Whether readable text holds it."""
+        return bool(self.pattern.search(text))
+
+
+def _as_id(name: str) -> str:
+    """A name where only ids stand: as a value of JSON, in an array of JSON, in a run or judgments of TREC."""
+    escaped = re.escape(name)
+    return rf'"(?:{FIELDS})": ?"{escaped}"|[\[,] ?"{escaped}" ?[\],]|(?<!\S){escaped} (?:Q0|0) \S| (?:Q0|0) {escaped} '
+
+
+def beginning(text: str) -> str:
+    """How a text begins, with single blanks, as `readable` gives it.
+
+    >>> beginning("a  lamp\\nof brass")
+    'a lamp of brass'
+    """
+    return " ".join(text.split()[:FIRST_WORDS])
+
+
+def readable(body: bytes) -> str:
+    """Text as people wrote it, from JSON, HTML, CSV, TREC or Markdown: escapes undone, blanks single.
+
+    >>> readable(b'{"a": "caf\\\\u00e9  &amp; bar"}')
+    '{"a": "café & bar"}'
+    """
+    text = body.decode("utf-8", "replace")
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
+    text = html.unescape(text.replace(r"\"", '"').replace(r"\/", "/").replace(r"\n", " "))
+    return " ".join(text.split())
+
+
+def readable_file(path: Path, name: str) -> str:
+    """The text of a file: of Parquet the texts of all columns."""
+    if name.endswith(".parquet"):
+        import pyarrow.parquet
+
+        return readable(str(pyarrow.parquet.read_table(path).to_pylist()).replace("'", '"').encode("utf-8", "replace"))
+    return readable(path.read_bytes())
+
+
+def ordinary_words(words: Iterable[str], texts: str) -> frozenset[str]:
+    """Those words that stand in texts which do not hold the subject."""
+    return frozenset(word for word in words if re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", texts))

@@ -1,0 +1,1 @@
+"""Steps of the DAG erase_subject."""

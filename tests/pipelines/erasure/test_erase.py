@@ -1,0 +1,305 @@
+"""A person or a document that is planted everywhere is found nowhere afterwards, whoever is killed in between."""
+
+import json
+import shutil
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from pipelines.access.pseudonyms import pseudonym
+from pipelines.corpus.documents import Document, documents, interactions, queries
+from pipelines.embeddings import layout
+from pipelines.erasure import rules
+from pipelines.erasure.places import PLACES
+from pipelines.errors import InputError, NothingToDo
+from pipelines.store import recipes
+from pipelines.store.artifacts import find, load_exactly, produce
+from pipelines.store.erasures import CERTIFICATE, Erasures
+from pipelines.store.gc import garbage
+from pipelines.store.journal import Journal, Routing
+from pipelines.store.objects import Store, open_store
+from pipelines.store.recipes import Recipe
+from tests.conftest import call
+from tests.corpora import write_corpus
+from tests.planted import (
+    DOCUMENT,
+    KEY,
+    PERSON,
+    TITLE,
+    everywhere,
+    plant_in_logs,
+    plant_in_store,
+    planted_corpus,
+    planted_everywhere,
+    released,
+)
+
+WORDS = {"document": (DOCUMENT, TITLE), "user": (PERSON, pseudonym(KEY.encode(), PERSON))}
+SUBJECTS = {"document": DOCUMENT, "user": PERSON}
+
+
+@pytest.fixture(autouse=True)
+def _server_key(monkeypatch):
+    monkeypatch.setenv("RATCHET_SERVER_KEY", KEY)
+
+
+def certificate(name):
+    return load_exactly(open_store(), "report", name).json(CERTIFICATE)
+
+
+def test_every_kind_of_artifact_has_a_rule(monkeypatch):
+    assert set(rules.RULES) == set(recipes.KINDS)
+    assert {f"artifacts: {kind}" for kind in recipes.KINDS} <= {place.name for place in PLACES}
+    with pytest.raises(InputError, match="no erasure rule"):
+        rules.rule_of("planet")
+
+
+@pytest.mark.parametrize("kind", SUBJECTS)
+def test_who_is_planted_everywhere_is_found_nowhere_afterwards(kind, planted, home):
+    planted_everywhere(home)
+    before = everywhere(home, WORDS[kind])
+    assert len(before) >= 15
+    first = call("erase", kind=kind, subject=SUBJECTS[kind], why="ticket 4711")
+    assert (first.finished, first.waits_for, first.certificate) == (False, [planted.release], "")
+    assert first.places >= 14
+    corpus = load_exactly(open_store(), "corpus", first.successor)
+    assert everywhere(home / "events", WORDS[kind]) == []
+    assert call("verify", release="champion", answers=2).release == planted.release, "it serves on, whole"
+    release = released(first.successor)
+    last = call("erase", kind=kind, subject=SUBJECTS[kind], why="ticket 4711")
+    assert (last.finished, last.entry, last.waits_for) == (True, first.entry, [])
+    assert everywhere(home, WORDS[kind]) == []
+    told = certificate(last.certificate)
+    assert (told["state"], told["entry"], told["why"], sum(told["left"].values())) == ("erased", first.entry, "ticket 4711", 0)
+    assert planted.release in told["retired"]
+    assert {place for place, names in told["found"].items() if names} >= {
+        "exposure log",
+        "artifacts: corpus",
+        "trash",
+        "results of tasks",
+    }
+    assert find(open_store(), "release", planted.release) is None
+    assert call("verify", release=release, answers=2).release == release
+    assert Journal(open_store()).previous_champion() is None, "nobody rolls back to what held it"
+    assert last.certificate not in {one.id for one in garbage(open_store(), 10**12, -(10**12)).artifacts}
+    ids = {document.id for document in documents(corpus)}
+    assert (DOCUMENT in ids, len(ids)) == (kind == "user", 40 if kind == "document" else 41)
+
+
+def test_a_vector_goes_with_its_document(planted, home):
+    """Later embeddings go on using files of vectors; the one that was erased must not stay in such a file."""
+    embedded = load_exactly(
+        open_store(), "embeddings", load_exactly(open_store(), "release", planted.release).inputs["embeddings"]
+    )
+    row = [one.id for one in layout.rows(embedded)].index(DOCUMENT)
+    vector = layout.vectors_at(embedded, [row])[0].astype(np.float32).tobytes()
+    files = [path for path in (home / "store/blobs").iterdir() if vector in path.read_bytes()]
+    assert len(files) >= 2, "embeddings and index"
+    first = call("erase", kind="document", subject=DOCUMENT, why="ticket")
+    released(first.successor)
+    assert call("erase", kind="document", subject=DOCUMENT, why="ticket").finished
+    assert [path for path in (home / "store/blobs").iterdir() if vector in path.read_bytes()] == []
+
+
+def test_a_user_leaves_only_their_own_rows(planted):
+    before = load_exactly(open_store(), "corpus", planted.corpus)
+    after = load_exactly(open_store(), "corpus", call("erase", kind="user", subject=PERSON, why="ticket").successor)
+    assert [row for row in interactions(before) if row.user != PERSON] == list(interactions(after))
+    assert [query for query in queries(before) if query.id != PERSON] == queries(after)
+    assert len(queries(before)) == len(queries(after)) + 1
+    assert after.facts["queries"] == len(queries(after))
+
+
+def test_a_document_leaves_histories_their_titles_and_synthetic_queries(planted):
+    after = load_exactly(open_store(), "corpus", call("erase", kind="document", subject=DOCUMENT, why="ticket").successor)
+    asked = {query.id: query for query in queries(after)}
+    assert "known" not in asked
+    titles = {document.id: document.title for document in documents(after)}
+    person = asked[PERSON]
+    assert person.text == titles[person.history[0]]
+    assert after.manifest.recipe.inputs == {name: entry.sha256 for name, entry in after.manifest.files.items()}
+
+
+def test_positions_and_scores_of_others_stay_in_the_log(planted, home):
+    plant_in_logs(home / "events")
+    call("erase", kind="document", subject=DOCUMENT, why="ticket")
+    lines = (home / "events/exposures.jsonl").read_text().splitlines()
+    assert lines[-1] == "cut off"
+    rows = [json.loads(line) for line in lines[:-1]]
+    assert [[shown["document"] for shown in row["results"]] for row in rows] == [["item-001", "erased"]] * 3
+    assert [shown["position"] for shown in rows[0]["results"]] == [1, 2]
+    call("erase", kind="user", subject=PERSON, why="ticket")
+    users = [json.loads(line)["user"] for line in (home / "events/exposures.jsonl").read_text().splitlines()[:-1]]
+    clicks = [json.loads(line)["request_id"] for line in (home / "events/clicks.jsonl").read_text().splitlines()[:-1]]
+    assert (users, set(clicks)) == (["somebody"], {"r1"})
+    assert ((home / "events/exposures.jsonl").stat().st_mode & 0o777) == 0o600
+
+
+def test_a_subject_that_is_nowhere(planted):
+    with pytest.raises(NothingToDo, match="nowhere: searched were click log, exposure log") as raised:
+        call("erase", kind="user", subject="nobody-at-all", why="ticket")
+    assert raised.value.exit_code == 4
+    assert len(planted.journal.entries) == 2
+    with pytest.raises(NothingToDo, match="no corpus has anybody"):
+        call("erase")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "user"}, "both, or none"),
+        ({"subject": "x"}, "both, or none"),
+        ({"kind": "user", "subject": PERSON}, "--why"),
+        ({"kind": "user", "subject": PERSON, "why": " "}, "--why"),
+        ({"kind": "planet", "subject": PERSON, "why": "x"}, "'user' or 'document'"),
+    ],
+)
+def test_what_is_asked_for_wrongly(planted, values, message):
+    with pytest.raises(InputError, match=message):
+        call("erase", **values)
+    assert len(planted.journal.entries) == 2
+
+
+def test_a_user_in_a_running_experiment(planted, home):
+    plant_in_logs(home / "events", datetime.now(UTC).isoformat(), "blue-button")
+    before = (home / "events/exposures.jsonl").read_bytes()
+    with pytest.raises(InputError, match="running experiment blue-button"):
+        call("erase", kind="user", subject=PERSON, why="ticket")
+    assert (home / "events/exposures.jsonl").read_bytes() == before
+    assert len(planted.journal.entries) == 2, "nothing half-erased"
+    call("erase", kind="user", subject=PERSON, why="ticket", from_experiments=True)
+    assert everywhere(home / "events", WORDS["user"]) == []
+
+
+def test_an_experiment_that_ended_holds_nobody_up(planted, home):
+    plant_in_logs(home / "events", experiment="last-spring")
+    call("erase", kind="user", subject=PERSON, why="ticket")
+    assert everywhere(home / "events", WORDS["user"]) == []
+
+
+def test_a_corpus_of_one_document(home):
+    write_corpus([Document(id=DOCUMENT, text=TITLE)])
+    with pytest.raises(InputError, match="no document would be left"):
+        call("erase", kind="document", subject=DOCUMENT, why="ticket")
+    assert Journal(open_store()).entries == []
+
+
+def test_without_a_champion_it_is_done_at_once_and_a_restored_backup_is_replayed(home, tmp_path):
+    corpus = planted_corpus()
+    shutil.copytree(home / "store", tmp_path / "backup")
+    done = call("erase", kind="user", subject=PERSON, why="ticket")
+    assert done.finished
+    assert everywhere(home, WORDS["user"]) == []
+    successor = done.successor or next(iter(path.name for path in (home / "store/corpus").iterdir() if any(path.iterdir())))
+    assert find(open_store(), "corpus", successor)
+    for part in ("corpus", "blobs"):
+        shutil.copytree(tmp_path / "backup" / part, home / "store" / part, dirs_exist_ok=True)
+    assert find(open_store(), "corpus", corpus)
+    again = call("erase")
+    assert (again.finished, again.entry > done.entry) == (True, True)
+    assert everywhere(home, WORDS["user"]) == []
+    with pytest.raises(NothingToDo):
+        call("erase")
+
+
+def test_what_is_erased_is_not_ingested_again(home):
+    source = home / "shop.csv"
+    home.mkdir(parents=True)
+    rows = ["id,text", *(f"s{n},oak chair number {n}" for n in range(50)), f"{DOCUMENT},{TITLE}"]
+    source.write_text("\n".join(rows) + "\n")
+    first = call("ingest", source=str(source))
+    assert first.documents == 51
+    assert call("erase", kind="document", subject=DOCUMENT, why="ticket").finished
+    again = call("ingest", source=str(source))
+    assert again.documents == 50
+    source.unlink()
+    assert everywhere(home, (DOCUMENT,)) == []
+
+
+def test_an_id_that_is_also_a_word_of_others(home):
+    """By the word alone nobody can be told, so files are searched for it as an id."""
+    write_corpus([Document(id="oak", text="a table"), Document(id="b", text="an oak chair")])
+    store = open_store()
+    store.write("results/one.json", b'{"text": "an oak chair"}')
+    store.write("results/two.json", b'{"document": "oak"}')
+    done = call("erase", kind="document", subject="oak", why="ticket")
+    assert store.names("results/") == ["one.json"]
+    assert certificate(done.certificate)["ordinary"] == 1
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches SIGKILL."""
+
+
+@contextmanager
+def killed_at(monkeypatch, point):
+    """End at an operation of the store, before it is done."""
+    seen = []
+    operation = Store.operation
+
+    @contextmanager
+    def counted(self, name, path):
+        if name in ("create", "move", "delete", "keep", "write"):
+            seen.append(path)
+            if len(seen) == point:
+                raise Killed(path)
+        with operation(self, name, path):
+            yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "operation", counted)
+        yield seen
+
+
+def test_killed_at_any_write_it_goes_on_and_the_certificate_tells_all(home, tmp_path, monkeypatch):
+    planted_corpus()
+    planted_corpus(seed=3)
+    plant_in_store(open_store())
+    shutil.copytree(home, tmp_path / "before")
+    whole = None
+    for point in range(200):
+        shutil.rmtree(home)
+        shutil.copytree(tmp_path / "before", home)
+        with killed_at(monkeypatch, point) as seen:
+            try:
+                done = call("erase", kind="document", subject=DOCUMENT, why="ticket")
+            except Killed:
+                done = None
+        if done is None:
+            done = call("erase", kind="document", subject=DOCUMENT, why="ticket")
+        elif point:
+            break
+        told = certificate(done.certificate)
+        told = {key: told[key] for key in ("found", "left", "retired", "state")}
+        assert told["found"].pop("trash"), "what a kill leaves there is found, too"
+        whole = whole or told
+        assert told == whole, f"killed before operation {point}, {seen[-1]}"
+        assert everywhere(home, WORDS["document"]) == [], f"killed before operation {point}, {seen[-1]}"
+        entries = [
+            entry
+            for entry in Journal(open_store()).entries
+            if entry.to == Erasures(Journal(open_store())).name("document", DOCUMENT)
+        ]
+        assert [bool(entry.verdict) for entry in entries] == [False, True]
+    assert 20 <= point < 199
+
+
+def test_an_artifact_that_is_made_of_what_is_gone_is_found(home):
+    """A shard that another process commits after the erasure, of the corpus before it."""
+    corpus = planted_corpus()
+    call("erase", kind="user", subject=PERSON, why="ticket")
+    recipe = Recipe(kind="recommender", step="late", version=1, inputs={"corpus": corpus}, params={})
+    late = produce(open_store(), recipe, lambda folder: (folder / "a").write_text("x") and {})
+    done = call("erase", kind="user", subject=PERSON, why="ticket 2")
+    assert certificate(done.certificate)["retired"] == [late.id]
+
+
+def test_a_challenger_that_holds_it_is_waited_for(home):
+    store, corpus = open_store(), planted_corpus()
+    inputs = {"corpus": corpus, "encoder": "e" * 20}
+    release = produce(store, Recipe(kind="release", step="assemble", version=1, inputs=inputs, params={}), lambda folder: {})
+    Journal(store).append("promote", release.id, "proof", Routing(challenger=release.id))
+    waiting = call("erase", kind="user", subject=PERSON, why="ticket")
+    assert waiting.waits_for == [release.id]
