@@ -34,7 +34,8 @@ def leave_out(folder: Path, erased: Erased) -> tuple[int, dict[str, int]]:
         How many rows went or were changed, and how many each file has now, by the fact that counts them.
     """
     rows = _Rows(folder, erased)
-    counts, removed = {}, Counter[str]()
+    counts: dict[str, int] = {}
+    removed: Counter[str] = Counter()
     for name in ("documents.jsonl", "queries.jsonl", "qrels.txt", "interactions.jsonl", "users.jsonl"):
         path = folder / name
         if not path.is_file():

@@ -1,6 +1,7 @@
 """What the runs of this store's releases in MLflow hold, and its erasure: files are deleted, tags and descriptions replaced."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -49,10 +50,10 @@ def _places(store: Store, holds: Callable[[bytes], bool]) -> Iterator[tuple[str,
 def _of_version(registry: Registry, version: Any, holds: Callable[[bytes], bool]) -> Iterator[tuple[str, Callable[[], Any]]]:
     client, name, number = registry.client, registry.model, version.version
     if holds((version.description or "").encode()):
-        yield "description", lambda: client.update_model_version(name, number, ERASED)
+        yield "description", partial(client.update_model_version, name, number, ERASED)
     for key, value in version.tags.items():
         if holds(str(value).encode()):
-            yield f"tag {key}", lambda key=key: client.set_model_version_tag(name, number, key, ERASED)
+            yield f"tag {key}", partial(client.set_model_version_tag, name, number, key, ERASED)
 
 
 def _of_run(registry: Registry, run_id: str, holds: Callable[[bytes], bool]) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -62,14 +63,14 @@ def _of_run(registry: Registry, run_id: str, holds: Callable[[bytes], bool]) -> 
     run = client.get_run(run_id)
     for key, value in run.data.tags.items():
         if holds(str(value).encode()):
-            yield f"tag {key} of its run", lambda key=key: client.set_tag(run_id, key, ERASED)
+            yield f"tag {key} of its run", partial(client.set_tag, run_id, key, ERASED)
     if any(holds(str(value).encode()) for value in run.data.params.values()):  # params can't be changed
-        yield "a param of its run", lambda: client.delete_run(run_id)
+        yield "a param of its run", partial(client.delete_run, run_id)
     files = get_artifact_repository(run.info.artifact_uri, tracking_uri=registry.uri)
     with TemporaryDirectory(prefix="ratchet-mlflow-") as folder:
         for path in _files(client, run_id, ""):
             if holds(Path(client.download_artifacts(run_id, path, folder)).read_bytes()):
-                yield f"file {path}", lambda path=path: files.delete_artifacts(path)
+                yield f"file {path}", partial(files.delete_artifacts, path)
 
 
 def _files(client: Any, run_id: str, folder: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pipelines.evaluation.record import Evaluation
 from pipelines.retrieval.release import ReleaseCard, stored_parts
 from pipelines.store.artifacts import Artifact, find, load_exactly
 from pipelines.store.closure import closure
+from pipelines.store.erasures import Erasures
 from pipelines.store.journal import Journal
 from pipelines.store.recipes import blob_path
 from pipelines.verification.answers import check_answers
@@ -42,7 +43,7 @@ class Subject:
     verdict: Artifact | None
     artifacts: dict[str, Artifact]
     erased: frozenset[str]
-    """Ids of artifacts that are missing because somebody was erased."""
+    """Ids of artifacts that are missing because somebody was erased, as a certificate says."""
 
 
 def check_release(journal: Journal, release: str, verdict: str, answers: int) -> Iterator[Check]:
@@ -93,8 +94,9 @@ def gathered(journal: Journal, release: str, verdict: str) -> Subject:
     store = journal.store
     made = closure(store, {"release": release, "verdict": verdict})
     gone = {name: role for name, role in made.gone.items() if len(name) == ID_DIGITS}  # the rest are digests of source files
-    if gone and not any(entry.action == "erase" for entry in journal.entries):
-        name, role = next(iter(gone.items()))
+    missing = [name for name in gone if name not in Erasures(journal).retired()] if gone else []
+    if missing:
+        name, role = missing[0], gone[missing[0]]
         raise InputError(f"{role} {name}, of which files are missing", f"an artifact in {store.uri}", "restore it")
     return Subject(
         journal, load_exactly(store, "release", release), made.artifacts.get(verdict), made.artifacts, frozenset(gone)

@@ -104,7 +104,7 @@ def test_the_assets_chain_the_dags(bag):
         for asset in starts_on(dag):
             awaited.setdefault(asset, []).append(dag.dag_id)
     assert emitted == {
-        "corpus": ["check_degradation", "ingest_corpus"],
+        "corpus": ["check_degradation", "erase_subject", "ingest_corpus"],
         "index": ["build_encoder", "refresh_embeddings"],
         "verdict": ["build_recommender", "build_reranker", "evaluate_release"],
         "challenger": ["promote_release"],
@@ -117,6 +117,7 @@ def test_the_assets_chain_the_dags(bag):
         "index": ["evaluate_release"],
         "verdict": ["promote_release"],
         "challenger": ["deploy_release"],
+        "champion": ["erase_subject"],
         "rebuild": ["build_recommender"],
         "rollback": ["rollback_release"],
         "judgments": ["build_encoder", "build_reranker"],

@@ -55,8 +55,12 @@ def erase(params: EraseParams) -> EraseResult:
 
     if bool(params.kind) != bool(params.subject):
         raise InputError(
-            f"--kind {params.kind or 'none'} and {'a' if params.subject else 'no'} --subject", "both, or none", "pass user ID"
+            f"--kind {params.kind or 'none'} and {'a' if params.subject else 'no'} --subject",
+            "both, or none",
+            "pass --kind and --subject",
         )
+    if params.dry_run and not params.kind:
+        raise NothingToDo("nobody is named whom to look for")
     journal = Journal(open_store())
     subjects: list[tuple[SubjectKind, str]] = [(params.kind, params.subject)] if params.kind else unfinished_subjects(journal)
     if not subjects:

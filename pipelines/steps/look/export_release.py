@@ -11,6 +11,7 @@ from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.settings import settings
 from pipelines.store.artifacts import Artifact
+from pipelines.store.erasures import Erasures
 from pipelines.store.journal import Journal, entry_path
 from pipelines.store.objects import open_store
 from pipelines.store.provenance import UTC
@@ -36,7 +37,7 @@ class ExportReleaseResult(Result):
 
 
 def export_release(params: ExportReleaseParams) -> ExportReleaseResult:
-    """Write a release, its verdict, all that both were made from and the journal into one file."""
+    """Write a release, its verdict, all that both were made from, certificates of erasures and the journal into one file."""
     from pipelines.store.bundle import BundleCard, write_bundle
     from pipelines.store.closure import closure
 
@@ -44,7 +45,8 @@ def export_release(params: ExportReleaseParams) -> ExportReleaseResult:
     release = resolve(journal, params.release)
     promotion = journal.latest("promote", to=release.id)
     verdict = (promotion.verdict if promotion else None) or ""
-    made = closure(journal.store, {"release": release.id, "verdict": verdict})
+    certificates = {f"certificate {n}": one.id for n, one in enumerate(Erasures(journal).certificates())}
+    made = closure(journal.store, {"release": release.id, "verdict": verdict, **certificates})
     if release.id not in made.artifacts or {*release.inputs.values()} & set(made.gone):
         raise InputError(f"release {release.id}, of which parts are missing", "a whole release", "run `verify` for the first")
     target = Path(params.file or f"release-{release.id[:8]}.bundle")

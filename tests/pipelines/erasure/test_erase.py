@@ -146,6 +146,25 @@ def test_a_subject_that_is_nowhere(planted):
         call("erase")
 
 
+def test_a_dry_run_says_where_and_changes_nothing(planted, home):
+    plant_in_logs(home / "events")
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    said = call("erase", kind="user", subject=PERSON, dry_run=True)
+    assert "exposure log (1)" in said.sentence
+    assert "artifacts: corpus (1)" in said.note
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+    with pytest.raises(NothingToDo, match="nobody is named"):
+        call("erase", dry_run=True)
+
+
+def test_nothing_that_the_step_says_names_the_subject(planted, home, capsys):
+    plant_in_logs(home / "events")
+    results = [call("erase", kind="user", subject=PERSON, why="ticket", **how) for how in ({"dry_run": True}, {})]
+    said = capsys.readouterr()
+    assert "erasure asked for" in said.err + said.out
+    assert PERSON not in f"{results} {said.out} {said.err}"
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
