@@ -7,7 +7,7 @@ from pipelines.erasure.subject import Subject, readable, readable_file
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact
 
-Rule = Literal["rows", "made from", "content"]
+Rule = Literal["rows", "made from", "content", "both"]
 RULES: Mapping[str, Rule] = {
     "corpus": "rows",
     "encoder": "made from",
@@ -27,6 +27,7 @@ RULES: Mapping[str, Rule] = {
     "robustness": "content",
     "verdict": "content",
     "degradation": "content",
+    "snapshot": "both",
     "drift": "content",
     "experiment": "content",
     "report": "content",
@@ -34,7 +35,7 @@ RULES: Mapping[str, Rule] = {
     "scores": "content",
 }
 """rows: read row by row. made from: numbers that nobody can read, so it holds whoever is in what it was made from.
-content: files that are read as a whole, for names and for words."""
+content: files that are read as a whole, for names and for words. both: made from, and read."""
 VECTORS = ("shard", "embeddings")
 """Kinds whose files of vectors later ones go on using."""
 
@@ -73,12 +74,12 @@ def holders(
         if not made:
             break
         found |= made
-    read = (artifact for artifact in artifacts.values() if rule_of(artifact.kind) == "content")
+    read = (artifact for artifact in artifacts.values() if rule_of(artifact.kind) in ("content", "both"))
     return found | {artifact.id: artifact for artifact in read if holds(artifact, subject)}
 
 
 def _made_from(artifact: Artifact, found: Collection[str]) -> bool:
-    return rule_of(artifact.kind) == "made from" and any(name in found for name in artifact.inputs.values())
+    return rule_of(artifact.kind) in ("made from", "both") and any(name in found for name in artifact.inputs.values())
 
 
 def _sharing_vectors(artifacts: Mapping[str, Artifact], found: Mapping[str, Artifact]) -> Iterator[Artifact]:

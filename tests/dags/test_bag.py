@@ -104,13 +104,13 @@ def test_the_assets_chain_the_dags(bag):
         for asset in starts_on(dag):
             awaited.setdefault(asset, []).append(dag.dag_id)
     assert emitted == {
-        "corpus": ["check_degradation", "erase_subject", "ingest_corpus"],
+        "corpus": ["check_degradation", "erase_subject", "ingest_corpus", "report_drift"],
         "index": ["build_encoder", "refresh_embeddings"],
         "verdict": ["build_recommender", "build_reranker", "evaluate_release"],
         "challenger": ["promote_release"],
         "champion": ["deploy_release", "restore_release", "rollback_release"],
-        "rebuild": ["check_degradation"],
-        "rollback": ["check_degradation"],
+        "rebuild": ["check_degradation", "report_drift"],
+        "rollback": ["check_degradation", "report_drift"],
     }
     assert awaited == {
         "corpus": ["refresh_embeddings"],
