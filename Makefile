@@ -9,7 +9,11 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-drift bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down
+=======
+.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-registry proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down
+>>>>>>> cf17f90 (The page on promotion: three releases from a real run; make proof-registry; MLflow's own page shows what the journal says)
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +89,9 @@ proof-reranker: install-test ## What training is worth on the icons, and four pl
 
 proof-rankers: install-test ## What stages are worth on icons, electronics and MovieLens; writes build/proof/rankers.json
 	@$(RUN) -m proofs.rankers
+
+proof-registry: install-test ## Promotions killed and raced, who served when, rollbacks, tampering, on both kinds of servers; writes build/proof/registry.json
+	@$(RUN) -m proofs.registry
 
 proof-robustness: install-test ## What each perturbation costs the icons' champion; RATCHET_WORDNET names WordNet; writes build/proof/robustness.json
 	@$(RUN) -m proofs.robustness

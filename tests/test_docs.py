@@ -29,6 +29,7 @@ def blocks(name):
         ("docs/your-data.md", ("blobs", "encoder")),
         ("docs/recommendation.md", ("blobs", "encoder")),
         ("docs/batch-scoring.md", (".",)),
+        ("docs/promotion.md", ("blobs", "encoder")),
         ("docs/runbook.md", ()),
         ("docs/ci.md", ()),
     ],
