@@ -5,6 +5,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipelines.errors import InputError, expectation
 from pipelines.settings.environment import bound_evidently, bound_mlflow, environment, thread_limit
+from pipelines.settings.environments import Environment, EnvironmentSettings
 from pipelines.settings.packages import extra_packages, missing_packages
 from pipelines.settings.paging import PagingSettings
 from pipelines.settings.pods import CPU_FEATURES, PodSettings, Profile, node_labels
@@ -16,11 +17,13 @@ from pipelines.settings.task import TaskSettings
 __all__ = [
     "CPU_FEATURES",
     "PROJECT",
+    "Environment",
     "Profile",
     "Settings",
     "bound_evidently",
     "bound_mlflow",
     "environment",
+    "environment_named",
     "extra_packages",
     "install_command",
     "missing_packages",
@@ -37,7 +40,7 @@ PASSWORD_SETTINGS = {  # where a password goes instead of into an address
 }
 
 
-class Settings(StoreSettings, PodSettings, ServerSettings, TaskSettings, PagingSettings, BaseSettings):
+class Settings(EnvironmentSettings, StoreSettings, PodSettings, ServerSettings, TaskSettings, PagingSettings, BaseSettings):
     """Where things are and how steps run; none of it enters an artifact's id."""
 
     model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True, extra="ignore", env_ignore_empty=True)
@@ -56,17 +59,41 @@ class Settings(StoreSettings, PodSettings, ServerSettings, TaskSettings, PagingS
         return address
 
 
-def settings() -> Settings:
-    """The settings as the environment has them now.
+def settings(of: str = "") -> Settings:
+    """The settings as the environment variables have them now.
+
+    Args:
+        of: the environment whose store, server and MLflow model are meant; empty: the one that RATCHET_ENVIRONMENT names.
 
     Raises:
-        InputError: a variable has a value that its setting can't take.
+        InputError: a variable has a value that its setting can't take, or there is no such environment.
     """
     try:
-        return Settings()
+        current = Settings()
+        name = of or current.environment
+        return current.model_copy(update=_changes(current, name)) if name else current
     except ValidationError as error:
         first = error.errors()[0]
         name = f"RATCHET_{'_'.join(map(str, first['loc']))}".upper()
         raise InputError(f"{name}={first['input']!r}", expectation(first["msg"]), f"correct or unset {name}") from None
     except SettingsError as error:
         raise InputError(f"a setting that is no JSON: {error}", "JSON", "correct or unset the RATCHET_ variable") from None
+
+
+def environment_named(name: str) -> Environment:
+    """The environment of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    known = Settings().environments
+    if name not in known:
+        names = ", ".join(known) or "none, since RATCHET_ENVIRONMENTS is not set"
+        raise InputError(f"environment {name!r}", f"one of {names}", "correct it, or add it to RATCHET_ENVIRONMENTS")
+    return known[name]
+
+
+def _changes(current: Settings, name: str) -> dict[str, str]:
+    chosen = environment_named(name)
+    model = chosen.mlflow_model or f"{current.mlflow_model}-{name}"
+    return {"environment": name, "store": chosen.store, "server_url": chosen.server_url, "mlflow_model": model}

@@ -75,10 +75,27 @@ class AskBefore(ApprovalOperator):  # type: ignore[misc]
     Args:
         subject: The question.
         told: The task whose result's `note` says what would be done.
+        asks: Whether a person is asked at all; false: it may be done.
+        only_if: Whether there is something to ask about; false: what comes next is skipped.
     """
 
-    def __init__(self, *, subject: str, told: StepOperator, task_id: str = "ask", **arguments: Any) -> None:
+    template_fields = (*ApprovalOperator.template_fields, "asks", "only_if")
+
+    def __init__(
+        self, *, subject: str, told: StepOperator, asks: Any = True, only_if: Any = True, task_id: str = "ask", **arguments: Any
+    ) -> None:
         body = f"{{{{ ti.xcom_pull(task_ids='{told.task_id}', key='note') }}}}"
         defaults = {"retries": 2, "retry_policy": StepRetryPolicy()}
         super().__init__(**{**defaults, "task_id": task_id, "subject": subject, "body": body, **arguments})
+        self.asks, self.only_if = asks, only_if
         told >> self
+
+    def execute(self, context: Context) -> Any:
+        """Wait for a person, where one is asked.
+
+        Raises:
+            AirflowSkipException: there is nothing to ask about.
+        """
+        if not self.only_if:
+            raise AirflowSkipException("there is nothing to ask about")
+        return super().execute(context) if self.asks else None

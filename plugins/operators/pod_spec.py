@@ -1,5 +1,6 @@
 """The spec of a step's pod: the same command line, no privileges, the store's credentials by reference only."""
 
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -170,6 +171,7 @@ def pod_environment(settings: Settings, profile: Profile, task_variables: dict[s
         "RATCHET_MLFLOW_URI": settings.mlflow_uri,
         "RATCHET_MLFLOW_MODEL": settings.mlflow_model if settings.mlflow_uri else "",
         "RATCHET_SERVER_URL": settings.server_url,
+        "RATCHET_ENVIRONMENTS": _as_json(settings) if settings.environments else "",
         "RATCHET_GIT_SHA": settings.git_sha,
         "RATCHET_GPUS": profile.limits.get(GPU, ""),
         "RATCHET_QUEUED_AT": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -182,6 +184,10 @@ def pod_environment(settings: Settings, profile: Profile, task_variables: dict[s
         *(k8s.V1EnvVar(name=name, value_from=_field(path)) for name, path in field_paths.items()),
         *(k8s.V1EnvVar(name=name, value=value) for name, value in variables.items() if value),
     ]
+
+
+def _as_json(settings: Settings) -> str:
+    return json.dumps({name: chosen.model_dump() for name, chosen in settings.environments.items()})
 
 
 def _field(path: str) -> k8s.V1EnvVarSource:

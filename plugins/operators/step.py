@@ -53,11 +53,12 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         only_if: A field of the result that must be true for these events.
         ends_if: A field of the result that, if true, ends the dag run here: all tasks that follow are skipped, whatever
             their trigger rule.
+        in_environment: The environment whose store is meant; may be a template. Empty: the settings' own.
         profile: The pod profile, one of RATCHET_PROFILES.
         deferrable: For long steps: while the pod runs, the triggerer waits for it and no worker slot is held.
     """
 
-    template_fields = (*StepPodOperator.template_fields, "step_params", "value")
+    template_fields = (*StepPodOperator.template_fields, "step_params", "value", "in_environment")
     operator_extra_links = (ArtifactLink(),)
     ui_color = "#e8f0e4"
 
@@ -73,6 +74,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         emits: str = "",
         only_if: str = "",
         ends_if: str = "",
+        in_environment: str = "",
         profile: str = "cpu",
         outlets: list[Asset] | None = None,
         retries: int = 2,
@@ -108,7 +110,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         self.step, self.profile = step, profile
         self.step_params, self.over, self.value = step_params or {}, over, value
         self.returns, self.emits, self.only_if, self.event_assets = returns, emits, only_if, outlets or []
-        self.ends_if = ends_if
+        self.ends_if, self.in_environment = ends_if, in_environment
         self.artifact_page = ""
         self._child: ChildProcess | None = None
 
@@ -188,7 +190,14 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         """Environment variables that name the task in the step's logs and in provenance."""
         ti = context["ti"]
         user = getattr(context.get("dag_run"), "triggering_user_name", None) or "airflow"
-        task = {"DAG": ti.dag_id, "DAG_RUN": ti.run_id, "TASK": ti.task_id, "TRY_NUMBER": str(ti.try_number), "USER": user}
+        chosen = {"ENVIRONMENT": self.in_environment} if self.in_environment else {}
+        task = chosen | {
+            "DAG": ti.dag_id,
+            "DAG_RUN": ti.run_id,
+            "TASK": ti.task_id,
+            "TRY_NUMBER": str(ti.try_number),
+            "USER": user,
+        }
         trace = {"TRACEPARENT": value} if (value := _traceparent()) else {}
         variables = {f"RATCHET_{name}": value for name, value in task.items()}
         return {**variables, "RATCHET_LOG_FORMAT": "json", "OPENLINEAGE_PARENT_ID": _lineage_parent(ti), **trace}
