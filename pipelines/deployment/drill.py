@@ -5,13 +5,13 @@ by the next one of its dag run: it finds its own entry and brings the champion b
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipelines.deployment.going_back import go_back
 from pipelines.deployment.live import answering_release, seconds_until_served
 from pipelines.errors import InputError, NothingToDo, StepError
-from pipelines.projections.mlflow import Registry, project
 from pipelines.settings import settings
 from pipelines.store.journal import Entry, Journal, Routing
 
@@ -59,7 +59,9 @@ def check_possible(journal: Journal, query: str) -> None:
         )
 
 
-def drill(journal: Journal, query: str, why: str, who: str, wait_s: float, triggered: float) -> Drill:
+def drill(
+    journal: Journal, query: str, why: str, who: str, wait_s: float, triggered: float, shown: Callable[[Journal], bool]
+) -> Drill:
     """Go back, time it by live queries, and bring the champion back in any case.
 
     Args:
@@ -69,6 +71,7 @@ def drill(journal: Journal, query: str, why: str, who: str, wait_s: float, trigg
         who: who acts; empty: the settings'.
         wait_s: seconds after which a server that does not follow counts as failed.
         triggered: when the drill was asked for, in seconds since 1970.
+        shown: brings MLflow in line with the journal, and says whether it shows it.
     """
     entry = journal.resumed("rollback")
     if entry is None:
@@ -90,7 +93,7 @@ def drill(journal: Journal, query: str, why: str, who: str, wait_s: float, trigg
     if back is not None and back.to == entry.from_:
         began = time.time()
         back_s = seconds_until_served(back.to, query, wait_s)
-        projections = _projected(journal, began)
+        projections = round(time.time() - began, 3) if settings().mlflow_uri and shown(journal) else None
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     times = {"serving_s": serving, "rollback_s": rollback_s, "projections_s": projections}
     problem = problem or _late(times, back_s)
@@ -105,18 +108,6 @@ def bring_back(journal: Journal, entry: Entry, who: str) -> Entry:
     return journal.append(
         "deploy", entry.from_, f"drill of entry {entry.n} is over", Routing(champion=entry.from_), verdict, who
     )
-
-
-def _projected(journal: Journal, began: float) -> float | None:
-    """The seconds until MLflow shows the journal; None without MLflow, or if it does not."""
-    if not settings().mlflow_uri:
-        return None
-    project(journal.store, journal)
-    try:
-        shown = not Registry(journal.store).align(journal, repair=False)
-    except StepError:
-        shown = False
-    return round(time.time() - began, 3) if shown else None
 
 
 def _late(times: dict[str, float | None], back_s: float | None) -> str:

@@ -35,6 +35,15 @@ def project(store: Store, journal: Journal) -> None:
         log().warning("MLflow does not show the last entry yet, `reconcile` will mend it", problem=str(error))
 
 
+def shown(journal: Journal) -> bool:
+    """Show the journal in MLflow; whether it shows all of it afterwards."""
+    project(journal.store, journal)
+    try:
+        return not Registry(journal.store).align(journal, repair=False)
+    except (InputError, TryAgain):
+        return False
+
+
 @contextmanager
 def translated_errors(uri: str) -> Iterator[None]:
     """Errors of MLflow's client as step errors."""

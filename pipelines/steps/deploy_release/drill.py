@@ -47,13 +47,14 @@ class DrillResult(Result):
 def drill(params: DrillParams) -> DrillResult:
     """Roll back for a moment, verified by live queries and timed, and bring the champion back; late is an error that pages."""
     from pipelines.deployment.drill import drill as run_drill
+    from pipelines.projections.mlflow import shown
 
     asked = moment("--triggered", params.triggered).timestamp() if params.triggered else time.time()
     journal = Journal(open_store())
     own = journal.resumed("rollback")
     report = find(journal.store, "report", _recipe(own.from_ or "", own.to, own.n).id) if own else None
     if report is None:
-        seen = run_drill(journal, params.query, params.why, params.who, params.wait_s, asked)
+        seen = run_drill(journal, params.query, params.why, params.who, params.wait_s, asked, shown)
         earlier = _earlier(journal.store)
         recipe = _recipe(seen.release, seen.previous, seen.entry)
         report = produce(journal.store, recipe, lambda folder: _write(seen, earlier, folder))
