@@ -78,7 +78,7 @@ def test_what_did_not_pass_or_is_not_whole_goes_nowhere(releases, staging, capsy
         ('{"prod": {"store": "file:///x"}}', "one of prod"),
         ('{"staging": {"store": "ftp://x"}}', "RATCHET_ENVIRONMENTS"),
         ('{"staging": {"stores": "file:///x"}}', "RATCHET_ENVIRONMENTS"),
-        ('{"staging": {"store": "file:///x", "server_url": "http://a:b@x"}}', "without a user name or password"),
+        ('{"staging": {"store": "file:///x", "server_url": "http://ann:hush-hush@x"}}', "without a user name or password"),
         ("[", "JSON"),
     ],
 )
