@@ -3,6 +3,7 @@
 `python -m images.serve keys …` and `… users …` manage who may call, see `commands`.
 """
 
+import asyncio
 import contextvars
 import ipaddress
 import json
@@ -11,6 +12,8 @@ import os
 import socket
 import sys
 import threading
+import time
+from collections.abc import Callable
 
 import uvicorn
 
@@ -34,18 +37,31 @@ from pipelines.store.objects import open_store
 THREADS_PER_SEARCH = 1  # a second one saves half a millisecond on an idle machine and costs ten milliseconds on a busy one
 KEEP_ALIVE_S = 75  # longer than load balancers keep a connection, so that none sends on a connection that is being closed
 SHUTDOWN_TIMEOUT_S = 5
+DRAIN_LOOK_S = 0.05
 SEND_BUFFER = 131_072
 """Bytes of answers that the kernel keeps for a client that does not read them; the longest answers are as long."""
 
 
 class Server(uvicorn.Server):
-    """Prints its URL and pid as JSON on stdout once it listens."""
+    """Prints its URL and pid as JSON on stdout once it listens. On SIGTERM it drains, then ends what is left.
+
+    It calls `drain` and serves on for `drain_s` seconds, in which those who send requests here can go elsewhere.
+    """
 
     url = ""
+    drain_s = 0.0
+    drain: Callable[[], None]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         print(json.dumps({"url": self.url, "pid": os.getpid()}), flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.drain()
+        until = time.monotonic() + self.drain_s
+        while time.monotonic() < until and not self.force_exit:  # a second SIGINT forces it
+            await asyncio.sleep(DRAIN_LOOK_S)
+        await super().shutdown(sockets)
 
 
 class LibraryLog(logging.Handler):
@@ -75,10 +91,15 @@ def serve(config: Settings) -> None:
     limiter, proxies = Limiter(config), checked_proxies(config.proxies)
     exposure_log = ExposureLog(config.events or config.home / "events")
     auth = Auth(config.key, keys, tokens, user_keys)
-    app = build_app(watcher, exposure_log, auth, os.cpu_count() or 1, limiter, credentials, config.rerank_ms / 1000)
+    workers, rerank_s = os.cpu_count() or 1, config.rerank_ms / 1000
+    app = build_app(watcher, exposure_log, auth, workers, limiter, credentials, rerank_s, config.queue)
 
     class Http(BoundedHttp):
         request_s = config.request_s
+
+    def drain() -> None:
+        Http.draining = app.state.dependencies.draining = True
+        logs.log().info("draining", drain_s=config.drain_s)
 
     with bound_socket(config) as listening:
         server = Server(
@@ -95,6 +116,7 @@ def serve(config: Settings) -> None:
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
             )
         )
+        server.drain_s, server.drain = config.drain_s, drain
         host, port = listening.getsockname()[:2]
         server.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         for follower in (watcher, credentials):

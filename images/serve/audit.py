@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from images.serve.exposure_log import append_event
+from images.serve.exposure_log import append_events
 from pipelines.masking import masked
 
 FILE = "audit.jsonl"
@@ -36,4 +36,4 @@ class AuditLog:
         Raises:
             TryAgain: it could not be written; the act must not happen then.
         """
-        append_event(self._path, Act(at=datetime.now(UTC), caller=caller, act=masked(act)[:200], outcome=outcome))
+        append_events(self._path, [Act(at=datetime.now(UTC), caller=caller, act=masked(act)[:200], outcome=outcome)])

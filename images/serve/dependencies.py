@@ -10,25 +10,32 @@ from fastapi import Depends, Request
 
 from images.serve.audit import AuditLog
 from images.serve.auth import COOKIE, Auth, Caller
+from images.serve.batching import Batcher
 from images.serve.credentials import Credentials
-from images.serve.errors import Forbidden, NotAuthenticated, TooManyRequests
+from images.serve.errors import Forbidden, NotAuthenticated, Overloaded, TooManyRequests
 from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Kind, Limiter, caller_address
 from images.serve.metrics import Metrics
+from images.serve.search import Answer as Found
+from images.serve.search import Answerer, Search
 from images.serve.watcher import Watcher
 from pipelines.access.scopes import Scope
-from pipelines.errors import TryAgain
 
 Answer = TypeVar("Answer")
 MOST_WAITING = 256
 """Requests that may wait for a thread; with more, the next is told to come later, before it makes the others slower."""
+MOST_TOGETHER = 64
+"""Searches that are ranked together: beyond that an encoder gains little, and all wait for the last."""
 WORK_S = 20.0
 """Seconds after which a request is given up on."""
 
 
 @dataclass
 class Dependencies:
-    """The objects that routes use; `pool` runs what would block the event loop; `rerank_s` is the time to rerank in, 0: any."""
+    """The objects that routes use; `pool` runs what would block the event loop, searches on `workers` of its threads at once.
+
+    `rerank_s` is the time to rerank in, 0: any; `queue` the searches that may wait.
+    """
 
     watcher: Watcher
     exposure_log: ExposureLog
@@ -37,28 +44,35 @@ class Dependencies:
     limiter: Limiter | None = None
     credentials: Credentials | None = None
     rerank_s: float = 0.0
+    workers: int = 1
+    queue: int = MOST_WAITING
+    draining: bool = False
+    """Whether this server is about to end: it is not ready, and yet answers what arrives."""
     audit_log: AuditLog = field(init=False)
     metrics: Metrics = field(init=False)
+    searches: Batcher[Search, Found] = field(init=False)
     _waiting: int = 0
 
     def __post_init__(self) -> None:
         self.audit_log = AuditLog(self.exposure_log.folder)
         self.metrics = Metrics(lambda: self.watcher.state)
+        answerer = Answerer(lambda: self.watcher.state, self.exposure_log, self.rerank_s)
+        self.searches = Batcher(answerer.answer_all, self.pool, self.workers, self.queue, MOST_TOGETHER, WORK_S)
 
     async def run(self, function: Callable[..., Answer], *args: Any) -> Answer:
         """Run `function` on a thread of the pool.
 
         Raises:
-            TryAgain: too many others wait, or it takes too long.
+            Overloaded: too many others wait, or it takes too long.
         """
         if self._waiting >= MOST_WAITING:
-            raise TryAgain("one request more than can wait", f"at most {MOST_WAITING} at once", "ask again in a second")
+            raise Overloaded(f"at most {MOST_WAITING} at once", 1)
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
             return await asyncio.wait_for(loop.run_in_executor(self.pool, function, *args), WORK_S)
         except TimeoutError:
-            raise TryAgain("a request", f"an answer within {WORK_S:g} s", "ask again later, or for less") from None
+            raise Overloaded(f"answers within {WORK_S:g} s", 1) from None
         finally:
             self._waiting -= 1
 

@@ -1,5 +1,6 @@
 """Error handlers: every error is a problem of RFC 9457, whose `detail` is "given …; expected …; next: …"."""
 
+import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
@@ -43,12 +44,21 @@ class TooManyRequests(TryAgain):
         super().__init__(f"too many requests {whose}", "fewer", f"ask again in {wait_s} s")
 
 
+class Overloaded(TryAgain):
+    """More is asked than can be answered in time: 429, so that what was accepted is answered."""
+
+    def __init__(self, expected: str, wait_s: float) -> None:
+        self.wait_s = max(1, math.ceil(wait_s))
+        super().__init__("one request more than can be served now", expected, f"ask again in {self.wait_s} s")
+
+
 STATUS: dict[type[StepError], int] = {
     NotAuthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
     UnknownExposure: 404,
     TooManyRequests: 429,
+    Overloaded: 429,
     InputError: 422,
     TryAgain: 503,
 }
@@ -83,7 +93,7 @@ async def _step_error(request: Request, error: Exception) -> Response:  # noqa: 
 def _headers(status: int, error: Exception) -> dict[str, str]:
     if isinstance(error, Forbidden):
         return {"www-authenticate": f'Bearer error="insufficient_scope", scope="{error.required}"'}
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, (TooManyRequests, Overloaded)):
         return {"retry-after": str(error.wait_s)}
     return {"www-authenticate": "Bearer"} if status == 401 else {"retry-after": "1"} if status == 503 else {}
 

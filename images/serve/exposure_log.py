@@ -4,6 +4,7 @@ import fcntl
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -26,15 +27,16 @@ class ExposureLog:
         self._recent: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def log_exposure(self, exposure: Exposure) -> None:
-        """Append an exposure.
+    def log_exposures(self, exposures: Sequence[Exposure]) -> None:
+        """Append exposures, all in one write.
 
         Raises:
-            TryAgain: it could not be written; the search must not be answered then.
+            TryAgain: they could not be written; the searches must not be answered then.
         """
-        append_event(self.folder / "exposures.jsonl", exposure)
+        append_events(self.folder / "exposures.jsonl", exposures)
         with self._lock:
-            self._recent[exposure.request_id] = tuple(shown.document for shown in exposure.results)
+            for exposure in exposures:
+                self._recent[exposure.request_id] = tuple(shown.document for shown in exposure.results)
             while len(self._recent) > self._max_recent:
                 self._recent.popitem(last=False)
 
@@ -58,24 +60,24 @@ class ExposureLog:
                 "a document at the position where it was shown",
                 "send both as the search answered them",
             )
-        append_event(self.folder / "clicks.jsonl", click)
+        append_events(self.folder / "clicks.jsonl", [click])
 
 
-def append_event(path: Path, event: BaseModel) -> None:
-    """Append an event as one line of JSON.
+def append_events(path: Path, events: Sequence[BaseModel]) -> None:
+    """Append events, each as one line of JSON.
 
     Raises:
-        TryAgain: it could not be written.
+        TryAgain: they could not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        append_line(path, event.model_dump_json().encode())
+        append_line(path, b"\n".join(event.model_dump_json().encode() for event in events))
     except OSError as error:
         raise _write_error(path, error) from error
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append one line in one write. After a truncated line (a full disk, a crash) it starts on a new line.
+    """Append a line, or several that belong together, in one write: all or none. After a truncated line it starts on a new one.
 
     The file is locked meanwhile: a long line is written page by page, and another writer would take it for a truncated one.
     Where it was replaced while this waited for the lock, as an erasure does, the new file is taken.
@@ -92,6 +94,7 @@ def append_line(path: Path, line: bytes) -> None:
         truncated = size > 0 and os.pread(file, 1, size - 1) != b"\n"
         body = (b"\n" if truncated else b"") + line + b"\n"
         if os.write(file, body) != len(body):
+            os.ftruncate(file, size)
             raise OSError("only a part of the line could be written")
     finally:
         os.close(file)

@@ -31,6 +31,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     request_s = 10.0
     """Seconds that a request may take to arrive; an answer may wait for its client for twice as long."""
+    draining = False
+    """Whether each connection ends with its next answer, so that its client connects to another server."""
     _refusal = 400
     _head_bytes = 0
     _in_head = True
@@ -79,6 +81,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._refusal = 431
             raise _Refused
         super().on_headers_complete()
+        if self.draining and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         self._stop_clock()

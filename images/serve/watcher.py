@@ -28,6 +28,7 @@ class Problem:
 
 NO_CHAMPION = Problem("no champion yet", "no champion yet: promote a release that passed its gate, then run deploy")
 JOURNAL_UNREADABLE = "the journal can't be followed"
+DRAINING = Problem("draining", "draining: this server ends soon, and answers until then")
 NOT_READ_YET = Problem("loading", "loading: the journal was not read yet")
 
 

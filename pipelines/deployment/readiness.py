@@ -27,8 +27,8 @@ class Readiness(BaseModel):
 
     @property
     def failure(self) -> type[StepError]:
-        """The error to raise: not retried if the server reports a problem other than loading or having no champion."""
-        lasting = self.problem and not self.problem.startswith(("loading", "no champion"))
+        """The error to raise: not retried if the server reports a problem other than loading, draining or no champion."""
+        lasting = self.problem and not self.problem.startswith(("loading", "no champion", "draining"))
         return InputError if lasting and not self.silent else TryAgain
 
 

@@ -24,6 +24,8 @@ Item = TypeVar("Item")
 Output = TypeVar("Output")
 WINDOW = 2048
 """Texts that are tokenized together, at least; more where a batch holds more tokens, so that batches fill up."""
+FEW = 256
+"""Texts whose encoding shows no progress: a server encodes so many at a time, and several times at once."""
 PROBES = 32
 """Stored documents that are encoded again to verify an encoder, at most."""
 BOUND = 1e-3
@@ -74,7 +76,7 @@ class Encoder:
         """Unit vectors of `texts`, float32, shape (len(texts), dimensions), in the order of the texts."""
         vectors = np.zeros((len(texts), self.card.dimensions), np.float32)
         batches = self.batches(texts, role, batch_tokens)
-        if len(texts) > 1:
+        if len(texts) > FEW:
             batches = progress(batches, len(texts), "texts", lambda batch: len(batch[0]))
         for rows, encoded in batches:
             vectors[rows] = encoded

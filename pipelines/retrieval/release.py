@@ -180,7 +180,7 @@ class Release:
             rankings = self._rank_dense(queries, histories, excluded, k, batch_tokens)
             return [StageRankings({DENSE: ranking}, ranking) for ranking in rankings]
         asked = self._asked(self.ranker, queries, histories, batch_tokens)
-        ranked = [self.ranker.rank(query, k, out, deadline) for query, out in zip(asked, excluded, strict=True)]
+        ranked = self.ranker.rank(asked, k, excluded, deadline)
         without = [number for number, found in enumerate(ranked) if not found.result]
         dense = self._rank_dense(
             [queries[number] for number in without],

@@ -22,6 +22,10 @@ class ServerSettings(BaseModel):
     rerank_ms: float = Field(
         200, ge=0, description="Milliseconds of a search in which to rerank; late: fewer candidates, then none; 0: no limit"
     )
+    queue: int = Field(256, ge=1, description="Searches that may wait; one more is told to come back, by 429")
+    drain_s: float = Field(
+        0, ge=0, le=60, description="Seconds after SIGTERM in which the server says that it is not ready, and still answers"
+    )
     events: Path | None = Field(None, description="Folder of exposure, click and audit logs; default: home/events")
     user_keys_file: Path | None = Field(None, description="File with the keys of users' pseudonyms; none: the server's key")
     jwt_issuer: str = Field("", description="OIDC issuer whose tokens are accepted; empty: none")

@@ -7,8 +7,11 @@ from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery, Retriever
 from pipelines.retrieval.stages.card import FUSION, RERANK, QueryKind, StageCard
 from pipelines.retrieval.stages.fusion import CANDIDATES, Ranked, fuse
-from pipelines.retrieval.stages.rerank import Rerank, Reranked
+from pipelines.retrieval.stages.rerank import FirstStage, Rerank, Reranked
 from pipelines.retrieval.stages.table import answered
+
+RERANKED_TOGETHER = 64
+"""Queries whose candidates are scored together: more would fill no batch better, and their tokens take memory."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +40,42 @@ class Ranker:
         """Whether any of them needs the query's vector."""
         return any(self.retrievers[card.stage].uses_vectors for card in self.retriever_cards(kind))
 
-    def rank(self, asked: AskedQuery, k: int, left_out: Collection[str], deadline: float | None = None) -> StageRankings:
-        """The k best documents after each stage. The result is empty where no retriever has anything to say.
+    def rank(
+        self, asked: Sequence[AskedQuery], k: int, left_out: Sequence[Collection[str]], deadline: float | None = None
+    ) -> list[StageRankings]:
+        """The k best documents of each query after each stage. A result is empty where no retriever has anything to say.
 
         Args:
-            asked: the query.
+            asked: the queries.
             k: documents of each ranking.
-            left_out: documents that must not be among them.
+            left_out: for each query, documents that must not be among them.
             deadline: by `time.monotonic`, until when the reranker may take; none: it takes as long as it needs.
         """
-        rerank = self.rerank if self.rerank and self.rerank.card.answers(asked.kind) and asked.kind == "text" else None
-        depth = max(k, rerank.card.candidates) if rerank else k
-        rankings, scale = self.first_stage(asked, depth, left_out)
-        result, reranked = next(reversed(rankings.values()), []), None
-        if rerank and result:
-            result, reranked = rerank.rank(asked.query.text, result, scale, deadline)
-            rankings[RERANK] = result
-        return StageRankings({stage: ranking[:k] for stage, ranking in rankings.items()}, result[:k], reranked)
+        ranked: list[StageRankings] = []
+        for start in range(0, len(asked), RERANKED_TOGETHER):
+            part = slice(start, start + RERANKED_TOGETHER)
+            ranked += self._rank_together(asked[part], k, left_out[part], deadline)
+        return ranked
+
+    def _rank_together(
+        self, asked: Sequence[AskedQuery], k: int, left_out: Sequence[Collection[str]], deadline: float | None
+    ) -> list[StageRankings]:
+        rerank = self.rerank if self.rerank and self.rerank.card.answers("text") else None
+        with_reranker = [rerank is not None and query.kind == "text" for query in asked]
+        depths = [max(k, rerank.card.candidates) if rerank and wanted else k for wanted in with_reranker]
+        stages = [self.first_stage(*query) for query in zip(asked, depths, left_out, strict=True)]
+        results = [next(reversed(rankings.values()), []) for rankings, _ in stages]
+        counts: dict[int, Reranked] = {}
+        numbers = [number for number, wanted in enumerate(with_reranker) if wanted and results[number]]
+        if rerank and numbers:
+            firsts = [FirstStage(asked[number].query.text, results[number], stages[number][1]) for number in numbers]
+            for number, (result, counted) in zip(numbers, rerank.rank_together(firsts, deadline), strict=True):
+                results[number], counts[number] = result, counted
+                stages[number][0][RERANK] = result
+        return [
+            StageRankings({stage: ranking[:k] for stage, ranking in rankings.items()}, result[:k], counts.get(number))
+            for number, ((rankings, _), result) in enumerate(zip(stages, results, strict=True))
+        ]
 
     def first_stage(self, asked: AskedQuery, depth: int, left_out: Collection[str]) -> tuple[dict[str, Ranking], float]:
         """The rankings of all stages before the reranker, in their order.

@@ -67,27 +67,33 @@ class SharedReranker:
     _computing: threading.Lock = field(default_factory=threading.Lock)
 
     def scores(self, query: str, documents: Sequence[str], deadline: float | None = None) -> Scores:
-        """The scores of the first documents, float32: of all, or of as many as can be scored before the deadline.
+        """The scores of one search, see `scores_together`."""
+        return self.scores_together([(query, documents)], deadline)[0]
+
+    def scores_together(self, searches: Sequence[tuple[str, Sequence[str]]], deadline: float | None = None) -> list[Scores]:
+        """For each search the scores of its first documents, float32: of all, or of as many as fit before the deadline.
 
         Args:
-            query: a text.
-            documents: texts, the best candidate first.
+            searches: a text each, with the texts of its documents, the best candidate first.
             deadline: by `time.monotonic`; none: all are scored.
         """
-        search = _Search(self.reranker.tokens(query, documents), deadline)
+        own = [_Search(self.reranker.tokens(query, documents), deadline) for query, documents in searches]
         with self._queue:
-            self._waiting.append(search)
+            self._waiting.extend(own)
         with self._computing:
-            if not search.done:
+            if not all(search.done for search in own):
                 with self._queue:
-                    searches, self._waiting = self._waiting, []
-                self._compute(searches)
+                    waiting, self._waiting = self._waiting, []
+                self._compute(waiting)
+        return [self._scores_of(search) for search in own]
+
+    def _scores_of(self, search: _Search) -> Scores:
         if search.error is not None:
             raise search.error
         assert search.scores is not None
         with self._queue:
             self.searches += 1
-            self.late += len(search.scores) < len(documents)
+            self.late += len(search.scores) < len(search.pairs)
         return search.scores
 
     def _compute(self, searches: Sequence[_Search]) -> None:
@@ -142,6 +148,17 @@ def _prefix(pairs: Sequence[Tokens], tokens: float) -> int:
 
 
 @dataclass(frozen=True)
+class FirstStage:
+    """What the stages before the reranker said of a query."""
+
+    text: str
+    ranking: Ranking
+    """At least the candidates."""
+    scale: float
+    """What its scores are divided by, so that they mean the same for every query."""
+
+
+@dataclass(frozen=True)
 class Rerank:
     """The stage, loaded."""
 
@@ -150,21 +167,26 @@ class Rerank:
     texts: Mapping[str, str]
     """Documents' texts by their ids."""
 
-    def rank(self, query: str, ranking: Ranking, scale: float, deadline: float | None) -> tuple[Ranking, Reranked]:
-        """The ranking with its candidates ordered anew, ties in their first order.
+    def rank_together(self, firsts: Sequence[FirstStage], deadline: float | None) -> list[tuple[Ranking, Reranked]]:
+        """Each ranking with its candidates ordered anew, ties in their first order; all are scored together.
 
         Args:
-            query: a text.
-            ranking: of the stages before, at least the candidates.
-            scale: what its scores are divided by, so that they mean the same for every query.
+            firsts: what the stages before said of each query.
             deadline: by `time.monotonic`; none: all candidates are scored.
         """
-        candidates = [document for document, _ in ranking[: self.card.candidates]]
-        scores = self.shared.scores(query, [self.texts[document] for document in candidates], deadline)
-        count = len(scores)
+        candidates = [[document for document, _ in first.ranking[: self.card.candidates]] for first in firsts]
+        searches = [
+            (first.text, [self.texts[document] for document in documents])
+            for first, documents in zip(firsts, candidates, strict=True)
+        ]
+        scored = self.shared.scores_together(searches, deadline)
+        return [self._joined(*search) for search in zip(firsts, candidates, scored, strict=True)]
+
+    def _joined(self, before: FirstStage, candidates: list[str], scores: Scores) -> tuple[Ranking, Reranked]:
+        ranking, count = before.ranking, len(scores)
         if not count:
             return ranking, Reranked(len(candidates), 0)
-        first = self.card.first_stage * np.array([score for _, score in ranking], np.float64) / scale
+        first = self.card.first_stage * np.array([score for _, score in ranking], np.float64) / before.scale
         joint = first[:count] + self.card.weight * scores
         order = np.argsort(-joint, kind="stable")
         reranked = [(candidates[row], float(joint[row])) for row in order]

@@ -1,0 +1,250 @@
+"""How searches are answered: those of a moment together, each from one release, written down before it is answered."""
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from images.serve.errors import NotFound
+from images.serve.exposure_log import ExposureLog
+from images.serve.watcher import State
+from pipelines.corpus.documents import Document
+from pipelines.corpus.exposure import Exposure, Policy, ShownDocument
+from pipelines.corpus.text_rules import LONGEST_HISTORY, document_id, one_line
+from pipelines.errors import InputError, TryAgain
+from pipelines.masking import masked
+from pipelines.retrieval.release import Release, query_of
+from pipelines.retrieval.stages.fusion import CANDIDATES
+from pipelines.retrieval.stages.ranker import StageRankings
+
+SEGMENT = re.compile(r"[\w.-]{1,40}=[^=\x00-\x1f]{1,80}")
+MOST_SEGMENTS = 8
+Answer = dict[str, Any]
+
+
+def _history(ids: list[str]) -> list[str]:
+    if len(ids) > LONGEST_HISTORY:
+        raise ValueError(f"at most {LONGEST_HISTORY} ids")
+    return ids
+
+
+def _segment(fields: list[str]) -> list[str]:
+    if len(fields) > MOST_SEGMENTS or not all(SEGMENT.fullmatch(field) for field in fields):
+        raise ValueError(f"at most {MOST_SEGMENTS} of NAME=VALUE, such as country=DE")
+    return fields
+
+
+class SearchRequest(BaseModel):
+    """The parameters of a search: a query text, or ids of documents to find similar ones for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    q: Annotated[str, AfterValidator(one_line)] | None = None
+    like: Annotated[list[Annotated[str, AfterValidator(document_id)]], AfterValidator(_history)] = []
+    k: int = Field(10, ge=1, le=100)
+    user: str = Field("", max_length=128)
+    release: Policy = "champion"
+    segment: Annotated[list[str], AfterValidator(_segment)] = []
+    experiment: str = Field("", max_length=60)
+    variant: str = Field("", max_length=60)
+    explain: bool = False
+    """Whether each result has its place and score after each stage of the release."""
+
+
+def check_query_or_like(parameters: SearchRequest) -> None:
+    """Check what one parameter alone can't show.
+
+    Raises:
+        InputError: both q and like, or neither; experiment without variant; a segment that names the user.
+    """
+    if bool(parameters.q) == bool(parameters.like):
+        given = "q and like together" if parameters.q else "q nothing, like nothing"
+        raise InputError(given, "either a query (q) or ids of documents (like)", "correct it and ask again")
+    if bool(parameters.experiment) != bool(parameters.variant):
+        raise InputError("one of experiment and variant", "both, or neither", "send the other, too")
+    if parameters.user and any(field.partition("=")[2] == parameters.user for field in parameters.segment):
+        raise InputError(
+            "a segment that is the user", "what many users share, such as a country", "leave it out: the log keeps no ids"
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that waits for its answer."""
+
+    parameters: SearchRequest
+    user: str
+    """A pseudonym."""
+    caller: str
+    since: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(frozen=True)
+class _Routed:
+    """A search with the release that answers it, and the documents of its `like` that this release has."""
+
+    search: Search
+    release: Release
+    history: list[str]
+
+    @property
+    def depth(self) -> int:
+        """How many documents each stage ranks."""
+        k = self.search.parameters.k
+        return max(k, CANDIDATES) if self.search.parameters.explain else k
+
+
+class Answerer:
+    """Answers searches. Used by several threads.
+
+    Args:
+        state: gives what serves now.
+        exposure_log: where each search is written down before it is answered.
+        rerank_s: seconds of a search after which nothing more is reranked; 0: all candidates are, however long it takes.
+    """
+
+    def __init__(self, state: Callable[[], State], exposure_log: ExposureLog, rerank_s: float = 0.0) -> None:
+        self._state, self._exposure_log, self._rerank_s = state, exposure_log, rerank_s
+
+    def answer_all(self, searches: Sequence[Search]) -> list[Answer | Exception]:
+        """The answer to each search, or why it has none. All are ranked by what serves at one moment.
+
+        An answer does not depend on the other searches: those that are ranked together have the same release and depth.
+        """
+        state = self._state()
+        answers: dict[int, Answer | Exception] = {}
+        alike: dict[tuple[str, int], dict[int, _Routed]] = {}
+        for number, search in enumerate(searches):
+            try:
+                routed = _routed(state, search)
+            except Exception as error:  # noqa: BLE001  # raised to who asked
+                answers[number] = error
+            else:
+                alike.setdefault((routed.release.id, routed.depth), {})[number] = routed
+        for group in alike.values():
+            answers |= zip(group, self._answer_alike(state, list(group.values())), strict=True)
+        return [answers[number] for number in range(len(searches))]
+
+    def _answer_alike(self, state: State, group: Sequence[_Routed]) -> Sequence[Answer | Exception]:
+        """Rank and write down searches of one release and depth. One that can't be ranked does not spoil the others."""
+        try:
+            ranked = self._ranked(group)
+            exposures = [_exposure(state, *pair) for pair in zip(group, ranked, strict=True)]
+        except Exception as error:  # noqa: BLE001  # raised to who asked
+            return [error] if len(group) == 1 else [self._answer_alike(state, [routed])[0] for routed in group]
+        try:
+            self._exposure_log.log_exposures(exposures)
+        except TryAgain as error:
+            return [error] * len(group)
+        return [_answer(*parts) for parts in zip(group, ranked, exposures, strict=True)]
+
+    def _ranked(self, group: Sequence[_Routed]) -> list[StageRankings]:
+        deadline = time.monotonic() + self._rerank_s if self._rerank_s else None
+        queries = [query_of(routed.search.parameters.q or "", routed.history) for routed in group]
+        return group[0].release.rank_stages(queries, group[0].depth, {}, deadline=deadline)
+
+
+def _routed(state: State, search: Search) -> _Routed:
+    release = _routed_release(state, search.parameters.release)
+    return _Routed(search, release, _known_ids(release, search.parameters.like))
+
+
+def _exposure(state: State, routed: _Routed, ranked: StageRankings) -> Exposure:
+    search, parameters = routed.search, routed.search.parameters
+    return Exposure(
+        request_id=uuid.uuid4().hex,
+        at=datetime.now(UTC),
+        user=search.user,
+        query=masked(parameters.q or ""),
+        history=tuple(routed.history),
+        release=routed.release.id,
+        policy=parameters.release,
+        entry=state.entry,
+        results=tuple(_shown(ranked.result[: parameters.k])),
+        latency_ms=round(1000 * (time.perf_counter() - search.since), 3),
+        segment={masked(name): masked(value) for name, _, value in (part.partition("=") for part in parameters.segment)},
+        experiment=masked(parameters.experiment),
+        variant=masked(parameters.variant),
+        caller=search.caller,
+        reranked=ranked.reranked.scored if ranked.reranked else None,
+    )
+
+
+def _answer(routed: _Routed, ranked: StageRankings, exposure: Exposure) -> Answer:
+    release, parameters = routed.release, routed.search.parameters
+    results = [_result(release, shown) for shown in exposure.results]
+    answer: Answer = {
+        "request_id": exposure.request_id,
+        "release": release.id,
+        "query": parameters.q or "",
+        "like": [{"id": document_id, "title": _title(release.documents[document_id])} for document_id in routed.history],
+        "results": results,
+    }
+    if ranked.reranked:
+        answer["reranked"] = dict(asdict(ranked.reranked), late=ranked.reranked.late)
+    if parameters.explain:
+        places = {stage: _places(ranking) for stage, ranking in ranked.stages.items()}
+        for result in results:
+            result["stages"] = {stage: of_stage.get(result["id"]) for stage, of_stage in places.items()}
+        answer["stages"] = [card.model_dump(exclude_none=True) for card in release.card.stages]
+    return answer
+
+
+def _places(ranking: list[tuple[str, float]]) -> dict[str, dict[str, float]]:
+    """By document: its position in a stage's ranking, from 1, and its score there."""
+    return {document: {"position": position, "score": score} for position, (document, score) in enumerate(ranking, 1)}
+
+
+def _known_ids(release: Release, ids: list[str]) -> list[str]:
+    """The ids that the release has, the latest last; others were removed from the corpus, or never in it.
+
+    Raises:
+        NotFound: there are ids, and the release has none of them.
+    """
+    known = release.known(ids)
+    if ids and not known:
+        raise NotFound(
+            f"like {', '.join(ids)[:80]!r}", f"a document of release {release.id[:8]}", "take an id from a search's results"
+        )
+    return known
+
+
+def _routed_release(state: State, policy: Policy) -> Release:
+    if state.champion is None:
+        short = state.problem.short if state.problem else "loading"
+        raise TryAgain(f"a search ({short})", "a champion to answer it", "ask again later; /readyz tells more with the key")
+    if policy == "champion":
+        return state.champion
+    if state.challenger is None:
+        raise NotFound("release=challenger", "a challenger beside the champion", "leave it out, or promote a release")
+    return state.challenger
+
+
+def _shown(ranking: list[tuple[str, float]]) -> list[ShownDocument]:
+    """The ranking as the exposure log records it. The ranking is deterministic, so each propensity is 1."""
+    return [
+        ShownDocument(document=document, position=position, score=score, propensity=1.0)
+        for position, (document, score) in enumerate(ranking, 1)
+    ]
+
+
+def _result(release: Release, shown: ShownDocument) -> dict[str, Any]:
+    document = release.documents[shown.document]
+    return {
+        "id": document.id,
+        "title": _title(document),
+        "segment": document.segment,
+        "score": shown.score,
+        "position": shown.position,
+        "picture": f"/v1/pictures/{release.id}/{quote(document.id, safe='')}" if document.picture else "",
+    }
+
+
+def _title(document: Document) -> str:
+    return document.title or document.text

@@ -1,0 +1,207 @@
+"""Many requests at once: answered together as if alone, up to a bound; none that was accepted is lost when the server ends."""
+
+import asyncio
+import itertools
+import json
+import signal
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pytest
+
+from images.serve.batching import Batcher
+from images.serve.errors import NotFound, Overloaded
+from images.serve.exposure_log import ExposureLog, append_line
+from images.serve.search import Answerer, Search, SearchRequest
+from images.serve.watcher import State
+from pipelines.corpus.documents import queries
+from pipelines.corpus.exposure import Exposure
+from pipelines.retrieval.release import load_release
+from pipelines.store.artifacts import load_exactly
+from pipelines.store.objects import open_store
+from tests.images.serve.conftest import route
+from tests.images.serve.server import RunningServer, running_server
+from tests.images.serve.test_interface import refusal
+
+
+def search_for(q, **parameters):
+    return Search(SearchRequest(q=q, **parameters), "", "a test")
+
+
+def texts_of(trained, count):
+    return [query.text for query in queries(load_exactly(open_store(), "corpus", trained.corpus), "test")][:count]
+
+
+def shown(answer):
+    return [(result["id"], result["position"]) for result in answer["results"]], [
+        result["score"] for result in answer["results"]
+    ]
+
+
+@pytest.mark.parametrize("fixture", ["trained", "served"])
+def test_searches_are_answered_together_as_if_each_were_alone(fixture, request, tmp_path):
+    trained = request.getfixturevalue(fixture)
+    release = load_release(open_store(), trained.release, 1)
+    answerer = Answerer(lambda: State(1, release), ExposureLog(tmp_path))
+    mixed = [search_for(text, k=5 + number % 3, explain=number % 5 == 0) for number, text in enumerate(texts_of(trained, 64))]
+    mixed.append(Search(SearchRequest(like=["house"]), "", "a test"))
+    alone = [answerer.answer_all([search])[0] for search in mixed]
+    passes = release.encoder.forward_passes
+    together = answerer.answer_all(mixed)
+    assert release.encoder.forward_passes - passes < 40, "no texts were encoded together"
+    for one, other in zip(alone, together, strict=True):
+        assert shown(one)[0] == shown(other)[0]
+        np.testing.assert_allclose(shown(one)[1], shown(other)[1], atol=1e-5)
+        assert {**one, "request_id": "", "results": []} == {**other, "request_id": "", "results": []}
+    written = [Exposure.model_validate_json(line) for line in (tmp_path / "exposures.jsonl").open()]
+    assert [exposure.request_id for exposure in written[65:]] != []
+    assert {exposure.request_id for exposure in written} == {answer["request_id"] for answer in alone + together}
+
+
+def test_a_search_that_fails_spoils_no_other(trained, tmp_path):
+    release = load_release(open_store(), trained.release, 1)
+
+    class Failing:
+        def encode(self, texts, role, batch_tokens):
+            if "spoilt" in texts:
+                raise MemoryError
+            return release.encoder.encode(texts, role, batch_tokens)
+
+    answerer = Answerer(lambda: State(1, replace(release, encoder=Failing())), ExposureLog(tmp_path))
+    searches = [search_for("beach"), search_for("spoilt"), search_for("moon"), search_for("sun", release="challenger")]
+    beach, spoilt, moon, challenger = answerer.answer_all(searches)
+    assert isinstance(spoilt, MemoryError)
+    assert isinstance(challenger, NotFound)
+    assert (beach["query"], moon["query"]) == ("beach", "moon")
+    assert len((tmp_path / "exposures.jsonl").read_text().splitlines()) == 2
+
+
+def test_who_waits_is_taken_together_and_one_more_than_may_wait_is_refused():
+    batches, go = [], threading.Event()
+
+    def work(items):
+        batches.append(list(items))
+        go.wait(10)
+        return [ValueError(item) if item == 3 else 2 * item for item in items]
+
+    async def ask():
+        with ThreadPoolExecutor(1) as pool:
+            batcher = Batcher(work, pool, workers=1, most_waiting=4, most_together=3, patience_s=5)
+            asked = []
+            for number in range(5):
+                asked.append(asyncio.create_task(batcher.answer(number)))
+                await asyncio.sleep(0.01)
+            with pytest.raises(Overloaded, match="at most 4 waiting") as refused:
+                await batcher.answer(5)
+            assert refused.value.wait_s >= 1
+            asked[1].cancel()
+            go.set()
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, second, third, fourth, fifth = asyncio.run(ask())
+    assert batches == [[0], [2, 3], [4]], "the first alone; then those that waited, without the one that has gone"
+    assert (first, third, fifth) == (0, 4, 8)
+    assert isinstance(second, asyncio.CancelledError)
+    assert isinstance(fourth, ValueError)
+
+
+def test_who_waits_too_long_is_told_to_come_back():
+    async def ask():
+        with ThreadPoolExecutor(1) as pool:
+            batcher = Batcher(lambda _: threading.Event().wait(0.3), pool, 1, 4, 4, patience_s=0.05)
+            with pytest.raises(Overloaded, match=r"within 0\.05 s"):
+                await batcher.answer(1)
+
+    asyncio.run(ask())
+
+
+def asked_at_once(server: RunningServer, texts: list[str], threads: int) -> list[httpx.Response]:
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(server.search, texts))
+
+
+def logged(folder) -> Counter[str]:
+    return Counter(json.loads(line)["request_id"] for line in (folder / "exposures.jsonl").open())
+
+
+def test_beyond_its_bound_the_server_says_when_to_come_back_and_loses_nothing(trained, tmp_path):
+    route(trained.release)
+    with running_server(trained.home, RATCHET_QUEUE="1", RATCHET_EVENTS=str(tmp_path)) as server:
+        server.wait(lambda status: status["ready"])
+        answers = asked_at_once(server, texts_of(trained, 400), 32)
+        statuses = Counter(answer.status_code for answer in answers)
+        assert set(statuses) == {200, 429}, statuses
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert "at most 1 waiting" in refusal(refused, 429)
+        assert int(refused.headers["retry-after"]) >= 1
+        accepted = {answer.json()["request_id"] for answer in answers if answer.status_code == 200}
+        assert logged(tmp_path) == Counter(accepted)
+        assert server.search("beach").status_code == 200, "it goes on"
+
+
+def under_load(server: RunningServer, texts: list[str]) -> list[tuple[int, str, str]]:
+    """Status, request id and `connection` header of each answer, until one says that the connection closes, or none comes."""
+    answers = []
+    key = {"Authorization": f"Bearer {server.key}"}
+    with httpx.Client(base_url=server.url, headers=key, timeout=30) as client, suppress(httpx.TransportError):
+        for text in itertools.cycle(texts):
+            answer = client.get("/v1/search", params={"q": text})
+            answers.append((answer.status_code, answer.json()["request_id"], answer.headers.get("connection", "")))
+            if answers[-1][2] == "close":
+                return answers
+    return [*answers, (0, "", "lost")]
+
+
+def test_on_sigterm_it_says_so_and_answers_until_nobody_asks(trained, tmp_path):
+    route(trained.release)
+    with running_server(trained.home, RATCHET_DRAIN_S="2", RATCHET_EVENTS=str(tmp_path)) as server:
+        server.wait(lambda status: status["ready"])
+        texts = texts_of(trained, 50)
+        with ThreadPoolExecutor(8) as pool:
+            loads = [pool.submit(under_load, server, texts) for _ in range(8)]
+            server.process.send_signal(signal.SIGTERM)
+            status = server.wait(lambda status: status["problem"], 2)
+            answers = [answer for load in loads for answer in load.result()]
+        assert (status["ready"], status["champion"]) == (False, trained.release)
+        assert status["problem"].startswith("draining")
+        assert server.process.wait(10) == -signal.SIGTERM, "uvicorn ends by the signal that it was sent"
+    assert {status for status, _, _ in answers} == {200}, "an accepted request was lost, or a connection was cut"
+    assert logged(tmp_path) == Counter(request_id for _, request_id, _ in answers)
+
+
+def test_kill_9_loses_no_answered_search(trained, tmp_path):
+    route(trained.release)
+    with running_server(trained.home, RATCHET_EVENTS=str(tmp_path)) as server:
+        server.wait(lambda status: status["ready"])
+        texts = texts_of(trained, 50)
+        with ThreadPoolExecutor(8) as pool:
+            loads = [pool.submit(under_load, server, texts) for _ in range(8)]
+            while not (tmp_path / "exposures.jsonl").exists() or len((tmp_path / "exposures.jsonl").read_bytes()) < 200_000:
+                assert server.process.poll() is None
+            server.process.kill()
+            answered = {request_id for load in loads for status, request_id, _ in load.result() if status == 200}
+    lines = (tmp_path / "exposures.jsonl").read_bytes().splitlines()
+    assert len(answered) > 50
+    assert answered <= {json.loads(line)["request_id"] for line in lines if line.endswith(b"}")}
+
+
+def test_lines_that_cannot_all_be_written_are_not_written_at_all(tmp_path):
+    import resource
+
+    log = tmp_path / "log"
+    log.write_bytes(b"{}\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        with pytest.raises(OSError, match="only a part"):
+            append_line(log, b'{"a": 1}\n{"b": 2}')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert log.read_bytes() == b"{}\n"
