@@ -14,7 +14,7 @@ WORKERS ?= auto
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  Settings: PYTHON=python3.12  TORCH_WHEELS=FOLDER_OR_URL  AIRFLOW_PORT=8080  MLFLOW_PORT=5000  SERVER_PORT=8089  RATCHET_HOME=FOLDER"
+	@echo "  Settings: PYTHON=python3.12  TORCH_WHEELS=FOLDER_OR_URL  AIRFLOW_PORT=8080  MLFLOW_PORT=5000  SERVER_PORT=8089  PROMETHEUS_PORT=9090  RATCHET_HOME=FOLDER"
 	@echo "  Your own data: make demo DATA=FILE_OR_FOLDER OPTIONS='--column id=sku --grades 0..3'  (python -m pipelines ingest --help)"
 
 install:
@@ -29,8 +29,8 @@ demo: install ## Install, start everything, take a real corpus through to a serv
 demo-break: install ## Plant three harms; each is refused, with its sentence
 	@$(RUN) -m demo.harms
 
-up: install ## Start Airflow, MLflow and the search server in the background
-	@$(RUN) -m demo.services up
+up: install ## Start Airflow, MLflow and the search server in the background; OBSERVE=1 adds Prometheus with the alert rules
+	@$(RUN) -m demo.services up $(if $(OBSERVE),airflow mlflow server prometheus)
 
 down: ## Stop what `make up` or `make demo` started
 	@if [ -x $(RUN) ]; then $(RUN) -m demo.services down; else echo "nothing runs: there is no .venv"; fi

@@ -1,6 +1,8 @@
 """Airflow, MLflow and the search server as background processes of this machine: `python -m demo.services up|down`.
 
-Ports: the default one if it is free, otherwise any; AIRFLOW_PORT, MLFLOW_PORT and SERVER_PORT require a certain one.
+`up NAME …` starts these alone; `prometheus`, which reads the server's metrics, starts only by its name.
+
+Ports: the default one if it is free, otherwise any; AIRFLOW_PORT and so on require a certain one.
 """
 
 import fcntl
@@ -13,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,13 +25,23 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
+from pipelines.access.keys import KeyLog, find
 from pipelines.errors import InputError, StepError, TryAgain
 from pipelines.settings import PROJECT, Settings, settings
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 
 HOST = "127.0.0.1"
-PORTS = {"airflow": 8080, "mlflow": 5000, "server": 8089}
+PORTS = {"airflow": 8080, "mlflow": 5000, "server": 8089, "prometheus": 9090}
+PLATFORM = ("airflow", "mlflow", "server")
+CHECKS = {
+    "server": "/healthz",
+    "mlflow": "/health",
+    "airflow": "/api/v2/monitor/health",
+    "prometheus": "/-/ready",
+}
+OBSERVE = PROJECT / "images" / "observe"
+KEY_DAYS = 400
 HEALTH_TIMEOUT_S = 180
 
 
@@ -81,19 +93,21 @@ class Services:
             self._read_file()
             yield
 
-    def up(self, report: Callable[[str], None] = print) -> dict[str, Service]:
-        """Start the services that do not run and wait until all are healthy.
+    def up(self, report: Callable[[str], None] = print, names: Sequence[str] = PLATFORM) -> dict[str, Service]:
+        """Start those of the named services that do not run and wait until all of them are healthy.
 
         Raises:
-            InputError: a required port is taken.
+            InputError: a required port is taken, or there is no Prometheus to start.
             TryAgain: a service is not healthy in time; the message names its log.
         """
         with self._locked(report):
             started = time.monotonic()
-            for name in self._assign_urls():
+            for name in self._assign_urls(names):
                 self._start(name)
-            for name, check in (("server", "/healthz"), ("mlflow", "/health"), ("airflow", "/api/v2/monitor/health")):
-                self._wait(name, check)
+            if "prometheus" in self.running:
+                self._write_targets()
+            for name in [name for name in CHECKS if name in names]:
+                self._wait(name, CHECKS[name])
                 service = self.running[name]
                 report(f"  {name:<8} {service.url}  ({time.monotonic() - started:.0f} s)  log {service.log}")
             self._write_environment()
@@ -110,15 +124,15 @@ class Services:
         if not self.running:
             report(f"  nothing was running in {self.home}")
 
-    def _assign_urls(self) -> list[str]:
-        """Set the URL of each service that must start, before any starts, since each gets the URLs of the others; their names.
+    def _assign_urls(self, names: Sequence[str] = PLATFORM) -> list[str]:
+        """Set the URL of each of these that must start, before any starts, since each gets the URLs of the others; their names.
 
         Airflow got the URLs when it started, so it is restarted if one of them has changed.
         """
         before = dict(self.urls)
-        missing = [name for name in PORTS if name not in self.running]
+        missing = [name for name in names if name not in self.running]
         self.urls |= {name: f"http://{HOST}:{_free_port(name, self.urls.get(name, ''))}" for name in missing}
-        moved = any(self.urls[name] != before.get(name) for name in missing)
+        moved = any(self.urls[name] != before.get(name) for name in missing if name in PLATFORM)
         if moved and "airflow" in self.running:
             _stop_group(self.running.pop("airflow"))
             missing.append("airflow")
@@ -220,6 +234,43 @@ class Services:
             "PYTHONWARNINGS": "ignore",
         }
 
+    def _prometheus(self, port: int | None) -> tuple[list[str], dict[str, str]]:
+        """Prometheus with the project's settings and rules, from PATH or Debian's package, with a key of its own."""
+        answer = subprocess.run(
+            [str(OBSERVE / "install.sh"), str(PROJECT / "build" / "prometheus")], capture_output=True, text=True, check=False
+        )
+        if answer.returncode:
+            given, _, action = answer.stderr.strip().removeprefix("given ").partition("; next: ")
+            raise InputError(given.partition("; ")[0], "Debian's package prometheus", action or "install Prometheus")
+        folder = self._prometheus_folder
+        for name in ("prometheus.yaml", "rules.yaml"):
+            (folder / name).write_bytes((OBSERVE / name).read_bytes())
+        self._write_targets()
+        self._write_metrics_key()
+        program = f"{answer.stdout.strip()}/prometheus"
+        options = [f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/data"]
+        return [program, *options, f"--web.listen-address={HOST}:{port}"], {}
+
+    @property
+    def _prometheus_folder(self) -> Path:
+        folder = self.home / "prometheus"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _write_targets(self) -> None:
+        """Where the server is; Prometheus sees a change of this file by itself."""
+        url = self.urls.get("server") or self.settings.server_url or f"http://{HOST}:{PORTS['server']}"
+        (self._prometheus_folder / "targets.json").write_text(json.dumps([{"targets": [urlsplit(url).netloc]}]))
+
+    def _write_metrics_key(self) -> None:
+        """A key that may read metrics and nothing else, unless there is one that is valid."""
+        keys = KeyLog(open_store(self.settings))
+        path = self._prometheus_folder / "metrics.key"
+        key = find(keys.keys, path.read_text()) if path.exists() else None
+        if key is None or key.problem(time.time()):
+            path.touch(mode=0o600)
+            path.write_text(keys.make("prometheus", ("metrics",), KEY_DAYS, "monitoring of this machine")[1])
+
     def _secret(self, name: str) -> Path:
         """A file that only this account may read; created with a random value."""
         path = self.home / "secrets" / name
@@ -320,22 +371,29 @@ def _stop_group(service: Service) -> None:
     psutil.wait_procs(alive, timeout=5)
 
 
-def main(command: str) -> None:
-    """Run the command `up` or `down`; `up` prints where everything is."""
+def main(command: str, *names: str) -> None:
+    """Run the command `up` or `down`; `up` prints where everything is.
+
+    Raises:
+        InputError: there is no service of a name.
+    """
+    if unknown := sorted(set(names) - set(PORTS)):
+        raise InputError(f"service {unknown[0]!r}", f"some of {', '.join(PORTS)}", "name these, or none for the platform")
     if command == "down":
         for home in (settings().home, *sorted((settings().home / "collections").glob("*"))):
             Services(settings().model_copy(update={"home": home})).down()
         return
     services = Services()
     Journal(open_store())
-    services.up()
-    print(f"  Airflow's account is admin, its password is in {services.password_file}")
+    services.up(names=names or PLATFORM)
+    if "airflow" in services.running:
+        print(f"  Airflow's account is admin, its password is in {services.password_file}")
     print(f"  for the command line: {services.shell}")
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1])
+        main(*sys.argv[1:])
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

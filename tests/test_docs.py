@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from tests.conftest import PROJECT
+from tests.services import prometheus_here
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ARCHITECTURE = (PROJECT / "docs/architecture.md").read_text()
@@ -40,6 +41,8 @@ def test_commands_of_a_document(name, kept, request, tmp_path):
         served = request.getfixturevalue("_served_once")[0] / "store"
         shutil.copytree(served / part, tmp_path / "store" / part, copy_function=os.link)
     script = "set -euo pipefail\n" + "\n".join(blocks(name))
+    if "services up prometheus" in script:
+        prometheus_here()
     given = {**os.environ, **({"RATCHET_STORE": f"file://{tmp_path}/store"} if kept else {})}
     command = ["bash", "-c", script]
     answer = subprocess.run(command, cwd=PROJECT, env=given, capture_output=True, text=True, timeout=280, check=False)

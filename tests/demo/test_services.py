@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -11,12 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from demo.services import Service, Services, _free_port, _stop_group, _without_log_servers
+from pipelines.access.keys import KeyLog, find
 from pipelines.errors import InputError
+from pipelines.store.objects import open_store
 from tests.conftest import PROJECT
+from tests.services import prometheus_here
 
 
 @pytest.fixture
@@ -55,6 +60,46 @@ def test_secrets_are_for_this_account_alone(home):
     path = Services().password_file
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Services().password_file.read_text() == path.read_text()
+
+
+def test_a_service_that_there_is_not(home):
+    command = [sys.executable, "-m", "demo.services", "up", "grafana"]
+    answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 2
+    assert "given service 'grafana'; expected some of airflow, mlflow, server, prometheus; next: name these" in answer.stderr
+    assert not home.exists()
+
+
+def test_prometheus_alone_reads_the_server_with_a_key_that_may_read_metrics(home):
+    prometheus_here()
+    services = Services()
+    try:
+        (service,) = services.up(lambda _: None, ["prometheus"]).values()
+        path = home / "prometheus/metrics.key"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        key = find(KeyLog(open_store()).keys, path.read_text())
+        assert key is not None
+        assert key.scopes == {"metrics"}
+        until = time.monotonic() + 60
+        while not (targets := httpx.get(f"{service.url}/api/v1/targets").json()["data"]["activeTargets"]):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        assert [target["labels"]["instance"] for target in targets] == ["127.0.0.1:8089"]
+        services.up(lambda _: None, ["prometheus"])
+        assert len(KeyLog(open_store()).keys) == 1, "a key that is valid is kept"
+    finally:
+        services.down(lambda _: None)
+    assert not service.process
+
+
+def test_without_a_prometheus_it_is_said_what_to_do(home, monkeypatch, tmp_path):
+    monkeypatch.setattr("demo.services.PROJECT", tmp_path)
+    for tool in ("dirname", "mkdir", "mktemp", "rm", "sh"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"given no prometheus on PATH, and no apt-get; expected .*; next: install Prometheus"):
+        Services().up(lambda _: None, ["prometheus"])
+    assert not (home / "services.json").exists()
 
 
 def test_stopping_leaves_no_child():
