@@ -49,7 +49,7 @@ PAIRS = (
 class Counts:
     """How much is tried in each of the two settings."""
 
-    points: int = 15
+    points: int = 10
     questions: int = 60
     drills: int = 3
 
@@ -404,7 +404,7 @@ def proof(counts: Counts) -> dict[str, Any]:
         backend = stack.enter_context(postgres(folder / "postgres"))
         account = {**s3.environment, "MLFLOW_S3_ENDPOINT_URL": s3.endpoint}
         for name in ("disk", "s3"):
-            (folder / name).mkdir()
+            (folder / f"run-{name}").mkdir()
             store, history = (f"file://{folder}/{part}" for part in ("home/store", "history"))
             if name == "s3":
                 os.environ |= s3.environment
@@ -418,7 +418,7 @@ def proof(counts: Counts) -> dict[str, Any]:
             )
             with server as uri:
                 os.environ["RATCHET_MLFLOW_URI"] = uri
-                found.append(measured(folder / name, releases, counts))
+                found.append(measured(folder / f"run-{name}", releases, counts))
                 os.environ["RATCHET_MLFLOW_URI"] = ""
             os.environ["RATCHET_STORE"] = history
             found[-1] |= journal_figures(counts)
