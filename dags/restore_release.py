@@ -6,7 +6,7 @@ release of which a part was taken away is refused: the message names each part a
 ## When it is red
 
 - `restore`, a part is gone: run the steps that the message names, in its order; the ids are the same again. Then clear it.
-- `restore`, an erasure was since: that release may hold what was erased. Build a new one by `refresh_embeddings`.
+- `restore`, the release held what was erased since: it stays away. Restore a later time, or start `refresh_embeddings`.
 - `restore`, the server does not follow: the entry stays. Read the server's log and `/readyz`, then clear the task.
 - `reconcile`: only MLflow lags behind. Clear it once MLflow answers.
 - Never copy files back under `blobs/` to make an erased person's release whole: the erasure was asked for.

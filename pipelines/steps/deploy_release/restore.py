@@ -8,7 +8,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
-from pipelines.store.journal import Entry, Journal, moment
+from pipelines.store.journal import Journal, moment
 from pipelines.store.objects import open_store
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def restore(params: RestoreParams) -> RestoreResult:
     if entry is None:
         if release == journal.routing.champion:
             raise NothingToDo(f"release {release}, which served at {params.at}, serves now")
-        _check_erasures(journal, then, release)
+        _check_erasures(journal, release)
         _check_whole(journal, release)
         entry = go_back(journal, release, params.why or f"restored: what served at {params.at}", params.who)
     try:
@@ -72,14 +72,15 @@ def _champion(then: Journal, at: str) -> str:
     return then.routing.champion
 
 
-def _check_erasures(journal: Journal, then: Journal, release: str) -> None:
-    """Refuse a release of a time before somebody was erased: it may hold what was erased."""
-    later: list[Entry] = [entry for entry in journal.entries[len(then.entries) :] if entry.action == "erase"]
-    if later:
+def _check_erasures(journal: Journal, release: str) -> None:
+    """Refuse a release that held what was erased since: it is gone for good, whatever its recipes say."""
+    if release in journal.erased_releases:
+        erasure = journal.latest("erase", to=release)
+        assert erasure is not None
         raise InputError(
-            f"release {release} of a time before entry {later[0].n}, an erasure by {later[0].who}",
+            f"release {release}, which entry {erasure.n} by {erasure.who} took away: {erasure.why}",
             "a release that holds nothing which was erased since",
-            "build a release from today's corpus, or roll back to a champion since then",
+            "restore a later time, or build a release from today's corpus",
         )
 
 

@@ -62,6 +62,7 @@ def test_an_entry_by_a_clock_that_is_behind_follows_by_its_number(past, clock, c
     assert call("history", at="2025-12-31").champion == "", "not before all others"
     assert call("history", at="2026-01-03T09:59").champion == past.b
     assert call("history", at="2026-01-03T10:00").champion == past.b, "together with the entry before"
+    assert main(["history"]) == 0
     assert "the clock of a writer was behind" in capsys.readouterr().err
 
 
@@ -92,10 +93,13 @@ def test_gone_parts_are_named_with_their_recipes(past, capsys):
     assert call("restore", at="2026-01-01T10:00").release == past.a
 
 
-def test_a_time_before_an_erasure_is_refused(past):
-    Journal(open_store()).append("erase", "subject", "asked to be forgotten", who="dpo")
-    with pytest.raises(InputError, match="a time before entry 7, an erasure by dpo"):
+def test_a_release_that_held_what_was_erased_stays_away_and_others_come_back(past):
+    journal = Journal(open_store())
+    journal.append("erase", "user:5a.00", "asked to be forgotten", who="dpo")
+    journal.append("erase", past.a, "it held what entry 7 erased", who="dpo")
+    with pytest.raises(InputError, match="which entry 8 by dpo took away: it held what entry 7 erased"):
         call("restore", at="2026-01-01T10:00")
+    assert call("restore", at="2026-01-02T10:00").release == past.b
 
 
 def test_a_retry_of_a_dag_run_writes_no_second_entry(past, monkeypatch):
