@@ -84,15 +84,16 @@ def serve(config: Settings) -> None:
             "set it, or RATCHET_SERVER_KEY_FILE=FILE, and start again",
         )
     store = open_store(config)
-    watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, config.served_release or store.bundled)
+    exposure_log = ExposureLog(config.events or config.home / "events")
+    pinned = config.served_release or store.bundled
+    watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, pinned, exposure_log.latest_queries)
     keys, tokens = KeyLog(store, read=False), tokens_of(config)
     user_keys = UserKeys(config.user_keys_file) if config.user_keys_file else None
     credentials = Credentials(keys, tokens, user_keys, config.poll_s)
     limiter, proxies = Limiter(config), checked_proxies(config.proxies)
-    exposure_log = ExposureLog(config.events or config.home / "events")
     auth = Auth(config.key, keys, tokens, user_keys)
     workers, rerank_s = os.cpu_count() or 1, config.rerank_ms / 1000
-    app = build_app(watcher, exposure_log, auth, workers, limiter, credentials, rerank_s, config.queue)
+    app = build_app(watcher, exposure_log, auth, workers, limiter, credentials, rerank_s, config.queue, config.cache)
 
     class Http(BoundedHttp):
         request_s = config.request_s

@@ -130,14 +130,17 @@ def build_app(
     credentials: Credentials | None = None,
     rerank_s: float = 0.0,
     queue: int = MOST_WAITING,
+    cache: int = 0,
 ) -> FastAPI:
     """The application. The caller runs the watcher and follows the credentials; `workers` threads search and write logs.
 
-    `rerank_s`: see `Answerer`; `queue`: searches that may wait.
+    `rerank_s`: see `Answerer`; `queue`: searches that may wait; `cache`: rankings that are kept.
     """
     app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
     pool = ThreadPoolExecutor(workers, "search")
-    app.state.dependencies = Dependencies(watcher, exposure_log, auth, pool, limiter, credentials, rerank_s, workers, queue)
+    app.state.dependencies = Dependencies(
+        watcher, exposure_log, auth, pool, limiter, credentials, rerank_s, workers, queue, cache
+    )
     app.include_router(router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=pages.PAGE / "static"))

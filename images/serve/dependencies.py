@@ -34,7 +34,7 @@ WORK_S = 20.0
 class Dependencies:
     """The objects that routes use; `pool` runs what would block the event loop, searches on `workers` of its threads at once.
 
-    `rerank_s` is the time to rerank in, 0: any; `queue` the searches that may wait.
+    `rerank_s` is the time to rerank in, 0: any; `queue` the searches that may wait; `cache` the rankings kept.
     """
 
     watcher: Watcher
@@ -46,6 +46,7 @@ class Dependencies:
     rerank_s: float = 0.0
     workers: int = 1
     queue: int = MOST_WAITING
+    cache: int = 0
     draining: bool = False
     """Whether this server is about to end: it is not ready, and yet answers what arrives."""
     audit_log: AuditLog = field(init=False)
@@ -56,7 +57,7 @@ class Dependencies:
     def __post_init__(self) -> None:
         self.audit_log = AuditLog(self.exposure_log.folder)
         self.metrics = Metrics(lambda: self.watcher.state)
-        answerer = Answerer(lambda: self.watcher.state, self.exposure_log, self.rerank_s)
+        answerer = Answerer(lambda: self.watcher.state, self.exposure_log, self.rerank_s, self.cache)
         self.searches = Batcher(answerer.answer_all, self.pool, self.workers, self.queue, MOST_TOGETHER, WORK_S)
 
     async def run(self, function: Callable[..., Answer], *args: Any) -> Answer:

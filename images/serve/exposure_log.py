@@ -7,12 +7,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from pipelines.corpus.exposure import Click, Exposure
 from pipelines.errors import InputError, StepError, TryAgain
 
 MAX_RECENT = 10_000
+TAIL = 262_144
+"""Bytes at the end of the log in which its latest queries are looked for."""
 
 
 class UnknownExposure(InputError):
@@ -40,6 +42,16 @@ class ExposureLog:
             while len(self._recent) > self._max_recent:
                 self._recent.popitem(last=False)
 
+    def latest_queries(self, most: int) -> list[str]:
+        """The texts of the last searches that were written down, each once, the latest first; none where there is no log."""
+        try:
+            with (self.folder / "exposures.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+                lines = file.read().splitlines()
+        except OSError:
+            return []
+        return list(dict.fromkeys(query for line in reversed(lines) if (query := _query_of(line))))[:most]
+
     def log_click(self, click: Click) -> None:
         """Append a click.
 
@@ -61,6 +73,14 @@ class ExposureLog:
                 "send both as the search answered them",
             )
         append_events(self.folder / "clicks.jsonl", [click])
+
+
+def _query_of(line: bytes) -> str:
+    """The query of a line; empty where it has none, or is cut off."""
+    try:
+        return Exposure.model_validate_json(line).query
+    except ValidationError:
+        return ""
 
 
 def append_events(path: Path, events: Sequence[BaseModel]) -> None:

@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from images.serve.cache import RankingCache
 from images.serve.errors import NotFound
 from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import State
@@ -99,6 +100,11 @@ class _Routed:
         k = self.search.parameters.k
         return max(k, CANDIDATES) if self.search.parameters.explain else k
 
+    @property
+    def key(self) -> Hashable:
+        """What the ranking follows from."""
+        return self.release.id, self.depth, self.search.parameters.q or "", tuple(self.history)
+
 
 class Answerer:
     """Answers searches. Used by several threads.
@@ -107,10 +113,12 @@ class Answerer:
         state: gives what serves now.
         exposure_log: where each search is written down before it is answered.
         rerank_s: seconds of a search after which nothing more is reranked; 0: all candidates are, however long it takes.
+        cache: how many rankings are kept, to answer with them again.
     """
 
-    def __init__(self, state: Callable[[], State], exposure_log: ExposureLog, rerank_s: float = 0.0) -> None:
+    def __init__(self, state: Callable[[], State], exposure_log: ExposureLog, rerank_s: float = 0.0, cache: int = 0) -> None:
         self._state, self._exposure_log, self._rerank_s = state, exposure_log, rerank_s
+        self._cache = RankingCache(cache)
 
     def answer_all(self, searches: Sequence[Search]) -> list[Answer | Exception]:
         """The answer to each search, or why it has none. All are ranked by what serves at one moment.
@@ -145,9 +153,17 @@ class Answerer:
         return [_answer(*parts) for parts in zip(group, ranked, exposures, strict=True)]
 
     def _ranked(self, group: Sequence[_Routed]) -> list[StageRankings]:
+        """The rankings of a group; equal searches are ranked once."""
+        different = {routed.key: routed for routed in group}
+        found = {key: kept for key in different if (kept := self._cache.get(key))}
+        missing = [routed for key, routed in different.items() if key not in found]
         deadline = time.monotonic() + self._rerank_s if self._rerank_s else None
-        queries = [query_of(routed.search.parameters.q or "", routed.history) for routed in group]
-        return group[0].release.rank_stages(queries, group[0].depth, {}, deadline=deadline)
+        queries = [query_of(routed.search.parameters.q or "", routed.history) for routed in missing]
+        rankings = group[0].release.rank_stages(queries, group[0].depth, {}, deadline=deadline)
+        for routed, ranking in zip(missing, rankings, strict=True):
+            found[routed.key] = ranking
+            self._cache.keep(routed.key, ranking)
+        return [found[routed.key] for routed in group]
 
 
 def _routed(state: State, search: Search) -> _Routed:

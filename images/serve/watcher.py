@@ -14,7 +14,7 @@ from pipelines.retrieval.release import Release, load_release
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store
 
-WARM_QUERIES = 8
+WARM_QUERIES, WARM_S = 32, 2.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 
 
@@ -55,11 +55,20 @@ class Watcher:
         poll_s: seconds between two polls of the journal.
         threads: threads that one search may use; 0: the libraries' default.
         pinned: id of a release to serve in place of the one that the journal routes to; empty: none.
+        latest_queries: gives as many queries as are named, or fewer, that people asked, to answer before a release serves.
     """
 
-    def __init__(self, store: Store, poll_s: float, threads: int = 0, pinned: str = "") -> None:
+    def __init__(
+        self,
+        store: Store,
+        poll_s: float,
+        threads: int = 0,
+        pinned: str = "",
+        latest_queries: Callable[[int], list[str]] = lambda _: [],
+    ) -> None:
         self.state = State()
         self._store, self._poll_s, self._threads = store, poll_s, threads
+        self._latest_queries = latest_queries
         self._journal = PinnedJournal(store, pinned) if pinned else Journal(store, read=False)
         self._head = 0
         self._load_problem: Problem | None = None
@@ -130,7 +139,7 @@ class Watcher:
         if release_id is None or release_id in self.state.warm:
             return None, self.state.warm.get(release_id or "")
         if release_id not in self._loading:
-            self._loading[release_id] = _in_background(lambda: _load_and_warm(self._store, release_id, self._threads))
+            self._loading[release_id] = _in_background(lambda: self._load_and_warm(release_id))
         future = self._loading[release_id]
         while not wait([future], self._poll_s).done:
             read_problem = _problem_of(self._journal.refresh, JOURNAL_UNREADABLE)
@@ -149,9 +158,20 @@ class Watcher:
 
         def load() -> None:
             if release_id is not None:
-                loaded.append(self.state.warm.get(release_id) or _load_and_warm(self._store, release_id, self._threads))
+                loaded.append(self.state.warm.get(release_id) or self._load_and_warm(release_id))
 
         return _problem_of(load, f"the {role} can't be loaded"), next(iter(loaded), None)
+
+    def _load_and_warm(self, release_id: str) -> Release:
+        """Load a release and run its first queries, which are slower than later ones: what people asked last, or its probes."""
+        release = load_release(self._store, release_id, self._threads)
+        probes = [release.documents[probe].text for probe in release.card.probes[:WARM_QUERIES]]
+        until = time.monotonic() + WARM_S
+        for query in self._latest_queries(WARM_QUERIES) or probes:
+            release.search([query], 10)
+            if time.monotonic() > until:
+                break
+        return release
 
     def _publish(self, problem: Problem | None) -> None:
         """Set readiness and problem of `state`; log what serves when it has changed."""
@@ -200,11 +220,3 @@ def _in_background(load: Callable[[], Release]) -> Future[Release]:
 
     threading.Thread(target=contextvars.copy_context().run, args=(run,), name="loader", daemon=True).start()
     return future
-
-
-def _load_and_warm(store: Store, release_id: str, threads: int) -> Release:
-    """Load a release and run its first queries, which are slower than later ones."""
-    release = load_release(store, release_id, threads)
-    for probe in release.card.probes[:WARM_QUERIES]:
-        release.search([release.documents[probe].text], 10)
-    return release

@@ -23,6 +23,7 @@ class ServerSettings(BaseModel):
         200, ge=0, description="Milliseconds of a search in which to rerank; late: fewer candidates, then none; 0: no limit"
     )
     queue: int = Field(256, ge=1, description="Searches that may wait; one more is told to come back, by 429")
+    cache: int = Field(0, ge=0, le=1_000_000, description="Rankings kept to answer equal searches again; 0: none")
     drain_s: float = Field(
         0, ge=0, le=60, description="Seconds after SIGTERM in which the server says that it is not ready, and still answers"
     )

@@ -15,13 +15,16 @@ import numpy as np
 import pytest
 
 from images.serve.batching import Batcher
+from images.serve.cache import RankingCache
 from images.serve.errors import NotFound, Overloaded
 from images.serve.exposure_log import ExposureLog, append_line
 from images.serve.search import Answerer, Search, SearchRequest
-from images.serve.watcher import State
+from images.serve.watcher import State, Watcher
 from pipelines.corpus.documents import queries
 from pipelines.corpus.exposure import Exposure
 from pipelines.retrieval.release import load_release
+from pipelines.retrieval.stages.ranker import StageRankings
+from pipelines.retrieval.stages.rerank import Reranked
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.images.serve.conftest import route
@@ -79,6 +82,59 @@ def test_a_search_that_fails_spoils_no_other(trained, tmp_path):
     assert isinstance(challenger, NotFound)
     assert (beach["query"], moon["query"]) == ("beach", "moon")
     assert len((tmp_path / "exposures.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_equal_search_is_not_ranked_again_and_never_from_another_release(trained, small, tmp_path):
+    release, other = (load_release(open_store(), release_id, 1) for release_id in (trained.release, small))
+    serving = [release]
+    log = ExposureLog(tmp_path)
+    answerer = Answerer(lambda: State(1, serving[0]), log, cache=2)
+
+    def passes(*searches):
+        before = serving[0].encoder.forward_passes
+        answers = answerer.answer_all(searches)
+        assert {answer["release"] for answer in answers} == {serving[0].id}
+        return serving[0].encoder.forward_passes - before, answers
+
+    first, (beach, again) = passes(search_for("beach"), search_for("beach"))
+    assert first == 1, "equal searches of a moment are ranked once"
+    second, (third,) = passes(search_for("beach"))
+    assert second == 0
+    assert beach["results"] == again["results"] == third["results"]
+    assert len({beach["request_id"], again["request_id"], third["request_id"]}) == 3
+    assert passes(search_for("beach", k=3))[0] == 1
+    assert passes(search_for("moon"))[0] == 1
+    assert passes(search_for("beach"))[0] == 1, "more is kept than may be"
+    serving[0] = other
+    assert passes(search_for("beach"))[0] == 1, "the ranking of another release was used"
+    assert len((tmp_path / "exposures.jsonl").read_text().splitlines()) == 7, "an answer was not written down"
+    assert log.latest_queries(5) == ["beach", "moon"]
+
+
+def test_what_was_reranked_late_is_not_kept():
+    cache = RankingCache(2)
+    cache.keep("late", StageRankings({}, [("a", 1.0)], Reranked(20, 3)))
+    cache.keep("whole", StageRankings({}, [("a", 1.0)], Reranked(20, 20)))
+    assert cache.get("late") is None
+    assert cache.get("whole") is not None
+
+
+def test_a_release_is_warmed_by_what_people_asked(trained, tmp_path, monkeypatch):
+    log = ExposureLog(tmp_path)
+    assert log.latest_queries(2) == []
+    release = load_release(open_store(), trained.release, 1)
+    Answerer(lambda: State(1, release), log).answer_all([search_for(text) for text in ("sun", "moon", "sun", "beach")])
+    append_line(tmp_path / "exposures.jsonl", b'{"query": "cut')
+    assert log.latest_queries(2) == ["beach", "sun"]
+    asked = []
+    monkeypatch.setattr(type(release), "search", lambda _, texts, k: asked.extend(texts))
+    route(trained.release)
+    for queries_, expected in ((log.latest_queries, ["beach", "sun", "moon"]), (lambda _: [], None)):
+        watcher = Watcher(open_store(), 0.1, 1, latest_queries=queries_)
+        watcher.poll()
+        assert asked == (expected or [release.documents[probe].text for probe in release.card.probes])
+        assert watcher.state.ready
+        asked.clear()
 
 
 def test_who_waits_is_taken_together_and_one_more_than_may_wait_is_refused():

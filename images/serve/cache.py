@@ -1,0 +1,33 @@
+"""Rankings of searches that were asked before. A key names the release, so that no ranking outlives what serves."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+
+from pipelines.retrieval.stages.ranker import StageRankings
+
+
+class RankingCache:
+    """The rankings that were used last, `most` at most. Used by several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._rankings: OrderedDict[Hashable, StageRankings] = OrderedDict()
+
+    def get(self, key: Hashable) -> StageRankings | None:
+        """The ranking by its key; None: it was never kept, or it is long ago."""
+        with self._lock:
+            ranked = self._rankings.get(key)
+            if ranked is not None:
+                self._rankings.move_to_end(key)
+            return ranked
+
+    def keep(self, key: Hashable, ranked: StageRankings) -> None:
+        """Keep a ranking, unless its reranker had too little time: the next search may have more."""
+        if ranked.reranked and ranked.reranked.late:
+            return
+        with self._lock:
+            self._rankings[key] = ranked
+            self._rankings.move_to_end(key)
+            while len(self._rankings) > self._most:
+                self._rankings.popitem(last=False)
