@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-drift bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
+.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-drift bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ demo: install ## Install, start everything, take a real corpus through to a serv
 
 demo-break: install ## Plant three harms; each is refused, with its sentence
 	@$(RUN) -m demo.harms
+
+demo-better: ## Train a better encoder in Airflow; it passes the gate, serves, and is shown beside the one before
+	@demo/install.sh $(DEMO),train
+	@$(RUN) -m demo.better
 
 up: install ## Start Airflow, MLflow and the search server in the background; OBSERVE=1 adds Prometheus with the alert rules
 	@$(RUN) -m demo.services up $(if $(OBSERVE),airflow mlflow server prometheus)

@@ -3,13 +3,13 @@
 Trains a cross-encoder on the train queries of the champion's corpus over the champion's own ranking, takes the fastest
 variant that ranks as fp32 does, and puts it behind the champion's stages as a **release**, which is measured beside the
 champion. A pass starts `promote_release`. A reranker that adds nothing on dev queries ends the run early. Runs weekly, by
-hand, or when somebody posts an event of the asset `judgments`.
+hand, or when a champion with other judgments is deployed.
 
 ## When it is red
 
 - Red is never a bad reranker: that is a green run that ends early, or one with the note REJECTED.
-- `train_reranker`: no champion, no judged train queries, or a champion tuned on them: name an untuned `release`. Clear it
-  where it was killed: it goes on from its checkpoint.
+- `train_reranker`: no champion, no judged train queries, or only champions that were tuned on them: name an untuned release
+  in `candidates_from`. Clear it where it was killed: it goes on from its checkpoint.
 - `quantize_reranker`, `choose_reranker`: the library of a variant is missing, or an export differs from its weights.
 - `assemble`, `evaluate`, `gate`: as in `evaluate_release`; if the champion changed meanwhile, clear the last two.
 - Clearing is safe: what was done before is found. Never widen `margin` or lower `confidence` to turn a verdict.

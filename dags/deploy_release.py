@@ -2,6 +2,7 @@
 
 Waits until the server has the challenger in memory, makes it **champion** with one journal entry and watches the server
 follow. If it does not follow in time, the champion before it is put back. No restart: the champion before stays warm.
+Where people have judged other pairs since the champion before, `build_encoder` and `build_reranker` start (**judgments**).
 
 ## When it is red
 
@@ -14,7 +15,7 @@ follow. If it does not follow in time, the champion before it is put back. No re
 """
 
 from airflow.sdk import DAG
-from operators.assets import CHALLENGER, CHAMPION
+from operators.assets import CHALLENGER, CHAMPION, JUDGMENTS
 from operators.form import answer_or_event, answers, form
 from operators.step import StepOperator
 
@@ -37,5 +38,6 @@ with DAG(
         outlets=[CHAMPION],
         emits="release",
         only_if="changed",
+        also={"judgments": JUDGMENTS},
     )
     deployed >> StepOperator(step=reconcile)

@@ -195,8 +195,8 @@ def print_measures(evaluation: Artifact) -> None:
         print(f"  {name:<9} {release['mean']:.3f}  95 % interval {release['low']:.3f} to {release['high']:.3f}  {beside}")
 
 
-def wait_until_served(services: Services, champion: str, timeout_s: float = 60) -> None:
-    """Wait until the server serves `champion`.
+def wait_until_served(services: Services, release: str, timeout_s: float = 60, role: str = "champion") -> None:
+    """Wait until the server has the release in this role: champion, challenger, or previous.
 
     Raises:
         TryAgain: it does not within `timeout_s` seconds.
@@ -204,10 +204,10 @@ def wait_until_served(services: Services, champion: str, timeout_s: float = 60) 
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         answer = httpx.get(f"{services.running['server'].url}/readyz", timeout=5).json()
-        if answer["champion"] == champion:
+        if answer[role] == release:
             return
         time.sleep(0.2)
-    raise TryAgain(f"a server that serves {answer}", champion, f"read {services.running['server'].log}")
+    raise TryAgain(f"a server that serves {answer}", f"{role} {release}", f"read {services.running['server'].log}")
 
 
 def print_results(services: Services, store: Store, champion: str) -> None:

@@ -42,7 +42,7 @@ def refusal(step: str, **values: Any) -> str:
 
 def swapped_tokenizer(store: Store, scratch: Path) -> str:
     """Assemble the champion's embeddings and index with an encoder whose tokenizer has other token ids; returns the refusal."""
-    champion = _champion(store)
+    champion = champion_of(store)
     encoder = load_exactly(store, "encoder", champion.inputs["encoder"])
     tokenizer = encoder.json("tokenizer.json")
     vocabulary = tokenizer["model"]["vocab"]
@@ -56,7 +56,7 @@ def swapped_tokenizer(store: Store, scratch: Path) -> str:
 
 def lost_vectors(store: Store, scratch: Path) -> str:
     """Commit a shard that lacks 1 % of its vectors, for a corpus with one more icon; returns the refusal."""
-    champion = _champion(store)
+    champion = champion_of(store)
     corpus = run_quietly("ingest", folder=str(_one_more_icon(scratch))).corpus
     planned = run_quietly("plan", corpus=corpus, encoder=champion.inputs["encoder"], mode="full")
     parts = {"corpus": corpus, "encoder": planned.encoder}
@@ -121,10 +121,15 @@ def _text_param(store: Store, release: str) -> str:
     return str(load_exactly(store, "corpus", corpus).facts["text"])
 
 
-def _champion(store: Store) -> Artifact:
+def champion_of(store: Store) -> Artifact:
+    """The release that serves the default traffic.
+
+    Raises:
+        InputError: there is none.
+    """
     champion = Journal(store).routing.champion
     if champion is None:
-        raise InputError("a store without a champion", "one to harm", "run `make demo` first")
+        raise InputError("a store without a champion", "one that serves", "run `make demo` first")
     return load_exactly(store, "release", champion)
 
 
@@ -147,7 +152,7 @@ def _link(source: str, target: str) -> None:
 def main() -> None:
     """Plant the three harms and print how each was refused."""
     services = Services()
-    _champion(open_store(services.settings))
+    champion_of(open_store(services.settings))
     services.up(report=lambda _: None)
     environment = dict(os.environ)
     store = open_store(services.settings)
@@ -162,7 +167,7 @@ def main() -> None:
     print("\nHarm 3: a challenger that ranks worse goes through the DAGs", flush=True)
     sentence = worse_ranking(lambda conf: run_chain(services, conf), store)
     print(f"  REFUSED by gate: {sentence}")
-    print(f"\n3 harms planted, 3 refused; {_champion(store).id} still serves.")
+    print(f"\n3 harms planted, 3 refused; {champion_of(store).id} still serves.")
     print(f"  report    file://{save_report(services.home, refused_verdict(store))}")
 
 

@@ -58,6 +58,7 @@ async def readyz(request: Request, dependencies: Deps) -> Response:
         "entry": state.entry,
         "champion": id_of(state.champion),
         "challenger": id_of(state.challenger),
+        "previous": id_of(state.previous),
         "warm": list(state.warm),
         "problem": state.problem and (state.problem.sentence if is_admin else state.problem.short),
     }

@@ -237,6 +237,10 @@ def _routed_release(state: State, policy: Policy) -> Release:
         raise TryAgain(f"a search ({short})", "a champion to answer it", "ask again later; /readyz tells more with the key")
     if policy == "champion":
         return state.champion
+    if policy == "previous":
+        if state.previous is None:
+            raise NotFound("release=previous", "a champion before the present one", "leave it out, or deploy another release")
+        return state.previous
     if state.challenger is None:
         raise NotFound("release=challenger", "a challenger beside the champion", "leave it out, or promote a release")
     return state.challenger

@@ -42,6 +42,8 @@ class State:
     entry: int = 0
     champion: Release | None = None
     challenger: Release | None = None
+    previous: Release | None = None
+    """The champion before, once it is in memory: a rollback returns to it."""
     warm: Mapping[str, Release] = field(default_factory=dict)
     ready: bool = False
     problem: Problem | None = NOT_READ_YET
@@ -111,8 +113,8 @@ class Watcher:
         warm = {release_id: release for release_id, release in self.state.warm.items() if release_id in needed}
         warm |= {champion.id: champion} if champion else {}
         self._loading = {release_id: future for release_id, future in self._loading.items() if release_id in needed}
-        challenger = warm.get(routing.challenger or "")
-        self.state = State(self._head, champion, challenger, warm, champion is not None, None)
+        challenger, before = warm.get(routing.challenger or ""), warm.get(previous or "")
+        self.state = State(self._head, champion, challenger, before, warm, champion is not None, None)
         return self._load_challenger(routing.challenger) or self._load_previous(previous)
 
     def _report_loading(self, champion: str | None) -> None:
@@ -128,7 +130,9 @@ class Watcher:
 
     def _load_previous(self, release_id: str | None) -> Problem | None:
         """Keep the previous champion in memory, also after a restart, so that a rollback is one journal entry."""
-        problem, _ = self._load_while_polling("previous champion", release_id)
+        problem, previous = self._load_while_polling("previous champion", release_id)
+        if previous and self._journal.previous_champion() == previous.id and len(self._journal.entries) == self._head:
+            self.state = replace(self.state, previous=previous)
         return problem and replace(problem, sentence=f"a rollback would fail: {problem.sentence}")
 
     def _load_while_polling(self, role: str, release_id: str | None) -> tuple[Problem | None, Release | None]:

@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-Policy = Literal["champion", "challenger"]
+Policy = Literal["champion", "challenger", "previous"]
+"""The role of a release; previous: the champion before, which a rollback returns to."""
 
 
 class _Event(BaseModel):

@@ -1,6 +1,6 @@
 """A reranker from a release and its corpus: lists from the first stage, training, and weights fitted on dev queries."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from pipelines.models.training.trainer import Curve, Precision, Schedule
 from pipelines.retrieval.release import load_release
 from pipelines.retrieval.run import Ranking
 from pipelines.store.artifacts import Artifact, load_exactly
+from pipelines.store.journal import Journal
+from pipelines.store.releases import champion_release, is_tuned, last_untuned, resolve
 from pipelines.wording import signed, value
 
 
@@ -55,13 +57,44 @@ class TrainingOptions:
         )
 
 
+def first_stages(journal: Journal, named: str, candidates_from: str) -> tuple[Artifact, Artifact]:
+    """The release that is reranked, and the one that finds what is learned from, which has not seen the train queries.
+
+    Args:
+        journal: with the champions.
+        named: the release to rerank; empty: the champion.
+        candidates_from: the other one; empty: the same, or, where its encoder was tuned, the last champion whose was not.
+
+    Raises:
+        InputError: there is no such release, or the other one's encoder was tuned, too.
+    """
+    release = resolve(journal, named) if named else champion_release(journal)
+    if release is None:
+        raise InputError("no release and no champion", "a release to rerank", "pass --release, or deploy one")
+    if candidates_from:
+        unseen: Artifact | None = resolve(journal, candidates_from)
+    else:
+        unseen = last_untuned(journal) if is_tuned(release) else release
+    if unseen is None or is_tuned(unseen):
+        raise InputError(
+            f"release {(unseen or release).id}, whose encoder was tuned on the train queries",
+            "one that has not seen them to find what is learned from: this one finds nearly all that is relevant for them, and "
+            "little for new queries",
+            "pass --candidates-from with a release of the encoder that tuning began from",
+        )
+    if unseen.id != release.id:
+        log().info("candidates of training queries", by=unseen.id, of=release.id)
+    return release, unseen
+
+
 def make_reranker(
-    release: Artifact, options: TrainingOptions, checkpoints: TrainingCheckpoints, folder: Path
+    release: Artifact, unseen: Artifact, options: TrainingOptions, checkpoints: TrainingCheckpoints, folder: Path
 ) -> tuple[RerankerCard, dict[str, Any]]:
     """Train a cross-encoder and write its files; gives its card and the facts of its manifest.
 
     Args:
-        release: whose ranking is the first stage.
+        release: whose ranking is the first stage; dev queries are asked of it.
+        unseen: the same, or, where its encoder was tuned on the training queries, another that finds their candidates.
         options: of the training.
         checkpoints: of this training.
         folder: where the model's files go, in a folder of their own.
@@ -72,10 +105,10 @@ def make_reranker(
     corpus = load_exactly(release.store, "corpus", release.inputs["corpus"])
     data = training_data(corpus, most_dev=options.dev_queries)
     loaded = load_release(release.store, release.id, options.threads)
-    asked = {query.id: query.text for query in data.training} | {query.id: query.text for query in data.dev}
-    found = first_stage(loaded, asked, options.candidates)
-    lists = _lists(data, found, options)
-    candidates = Candidates(data, {query.id: found[query.id] for query in data.dev})
+    by = loaded if unseen.id == release.id else load_release(unseen.store, unseen.id, options.threads)
+    found = first_stage(by, {query.id: query.text for query in data.training}, options.candidates)
+    lists = _lists(data, _within(data.texts, found), options)
+    candidates = Candidates(data, first_stage(loaded, {query.id: query.text for query in data.dev}, options.candidates))
     model = CrossEncoder(options.folder, options.tokens)
     even = Fusion(first_stage_weight=0.5, reranker_weight=0.5, scale=options.scale)
     curve = model.train(
@@ -90,6 +123,11 @@ def make_reranker(
     fitted = fit_fusion(candidates, candidates.scored(model), options.scale)
     model.save(folder / MODEL)
     return _card(options, curve, fitted), _facts(data, lists, curve, fitted)
+
+
+def _within(texts: Collection[str], found: Mapping[str, Ranking]) -> dict[str, Ranking]:
+    """The rankings without documents that the corpus does not have, which another release of another day may find."""
+    return {name: [row for row in ranking if row[0] in texts] for name, ranking in found.items()}
 
 
 def _lists(data: TrainingData, found: Mapping[str, Ranking], options: TrainingOptions) -> list[RankedList]:

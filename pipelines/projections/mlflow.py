@@ -44,9 +44,35 @@ def shown(journal: Journal) -> bool:
         return False
 
 
+def connected() -> Any:
+    """A client of the tracking server that the settings name.
+
+    Raises:
+        InputError: the setting is no HTTP address.
+    """
+    bound_mlflow()
+    from mlflow.tracking import MlflowClient
+
+    uri = settings().mlflow_uri
+    if not uri.startswith(("http://", "https://")):
+        raise InputError(f"RATCHET_MLFLOW_URI={uri}", "an address such as http://127.0.0.1:5000", "correct it")
+    return MlflowClient(uri)
+
+
+def experiment_id(client: Any) -> str:
+    """The id of the experiment that holds all runs; it is made where there is none."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    return str(experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT))
+
+
 @contextmanager
 def translated_errors(uri: str) -> Iterator[None]:
-    """Errors of MLflow's client as step errors."""
+    """Errors of MLflow as ours, for a block that talks to it.
+
+    Raises:
+        TryAgain: MLflow does not answer.
+        InputError: it refuses what was asked.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -72,13 +98,8 @@ class Registry:
     """
 
     def __init__(self, store: Store, card: Callable[[Artifact, Artifact | None], Artifact] | None = None) -> None:
-        bound_mlflow()
-        from mlflow.tracking import MlflowClient
-
         self.store, self.uri, self.model, self.card = store, settings().mlflow_uri, settings().mlflow_model, card
-        if not self.uri.startswith(("http://", "https://")):
-            raise InputError(f"RATCHET_MLFLOW_URI={self.uri}", "an address such as http://127.0.0.1:5000", "correct it")
-        self.client: Any = MlflowClient(self.uri)
+        self.client = connected()
 
     def align(self, journal: Journal, repair: bool = True) -> list[str]:
         """Compare versions and aliases with the journal and log each difference; `repair` corrects it.
@@ -174,9 +195,7 @@ class Registry:
 
     def _run(self, entry: Entry) -> str:
         """A finished MLflow run with all that is known of a release, and the model of a version; its id."""
-        experiment = self.client.get_experiment_by_name(EXPERIMENT)
-        place = experiment.experiment_id if experiment else self.client.create_experiment(EXPERIMENT)
-        run = str(self.client.create_run(place, run_name=f"release {entry.to}").info.run_id)
+        run = str(self.client.create_run(experiment_id(self.client), run_name=f"release {entry.to}").info.run_id)
         release, verdict = find(self.store, "release", entry.to), self._verdict(entry)
         if release:
             if self.card:

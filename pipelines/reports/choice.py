@@ -1,9 +1,10 @@
 """The report of `choose_encoder`: the measurements of each variant, which was chosen and why the others were not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.reports import charts
 from pipelines.reports.frame import Report, ReportTable, write_report
 
 if TYPE_CHECKING:
@@ -16,6 +17,18 @@ COLUMNS: list[tuple[str, Any]] = [
     ("variant", "text"), ("documents a second", "text"), ("fidelity", "text"), ("at least", "text"), ("same top ten", "text"),
     ("nDCG@10 kept, 95 % interval", "text"), ("change by the batch", "text"), ("peak memory, MB", "text"), ("", "text"),
 ]  # fmt: skip
+
+
+def speed_against_fidelity(facts: Mapping[str, Any], least: float, unit: str) -> str:
+    """The measured variants of a choice as SVG: further right is faster, higher is nearer to fp32's order.
+
+    Args:
+        facts: of the report of `choose_encoder` or `choose_reranker`.
+        least: fidelity that a variant must reach at its lower bound.
+        unit: what is encoded or scored, in the plural.
+    """
+    points = [(row["variant"], row["docs_per_s"], row["fidelity_low"]) for row in facts["table"] if row["docs_per_s"]]
+    return charts.tradeoff(points, facts["chosen"]["variant"], least, (f"{unit} a second", "fidelity, lower bound"))
 
 
 def choice_sentence(best: "VariantMeasurement", size: str, speedup: float) -> str:

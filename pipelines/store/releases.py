@@ -42,6 +42,24 @@ def champion_release(journal: Journal, *, missing_ok: bool = False) -> Artifact 
     return (find if missing_ok else load_exactly)(journal.store, "release", champion)
 
 
+def is_tuned(release: Artifact) -> bool:
+    """Whether the release's encoder was tuned on train queries, for which it finds more than for any others.
+
+    Raises:
+        InputError: the encoder is no longer in the store.
+    """
+    return load_exactly(release.store, "encoder", release.inputs["encoder"]).manifest.recipe.step == "tune_encoder"
+
+
+def last_untuned(journal: Journal) -> Artifact | None:
+    """The last champion whose parts are in the store and whose encoder was not tuned on train queries; None: there is none."""
+    for name in reversed(journal.champions()):
+        release = find(journal.store, "release", name)
+        if release and find(journal.store, "encoder", release.inputs["encoder"]) and not is_tuned(release):
+            return release
+    return None
+
+
 def anchor_id(journal: Journal) -> str:
     """The anchor: the last standing champion that was better than the one before it beyond chance, else the first.
 

@@ -51,6 +51,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
             result is also an XCom of its own: `plan.output["corpus"]`.
         emits: The field of the result that holds the id for the events of `outlets`.
         only_if: A field of the result that must be true for these events.
+        also: More assets, each by the field of the result that holds its id; no event where that is empty.
         ends_if: A field of the result that, if true, ends the dag run here: all tasks that follow are skipped, whatever
             their trigger rule.
         in_environment: The environment whose store is meant; may be a template. Empty: the settings' own.
@@ -73,6 +74,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         returns: str = "",
         emits: str = "",
         only_if: str = "",
+        also: dict[str, Asset] | None = None,
         ends_if: str = "",
         in_environment: str = "",
         profile: str = "cpu",
@@ -84,9 +86,10 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
     ) -> None:
         config = settings()
         declaration = _declaration(step)
-        result_fields = [field for field in (returns, emits, only_if, ends_if) if field]
+        result_fields = [field for field in (returns, emits, only_if, ends_if, *(also or ())) if field]
         check_values(declaration, _with_mapped_value(step_params, over, None), result_fields)
         aliases = [AssetAlias(f"{asset.name}-if-{only_if}") if only_if else asset for asset in outlets or []]
+        self.also = {field: (AssetAlias(f"{asset.name}-if-{field}"), asset) for field, asset in (also or {}).items()}
         defaults = {
             "retry_policy": StepRetryPolicy(),
             "name": declaration.name.replace("_", "-"),
@@ -102,7 +105,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         }
         super().__init__(
             task_id=task_id or declaration.name,
-            outlets=aliases,
+            outlets=[*aliases, *(alias for alias, _ in self.also.values())],
             retries=retries,
             retry_delay=retry_delay,
             **{**defaults, **arguments},
@@ -228,12 +231,15 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
             self.artifact_page = f"/ratchet/{'reports' if KINDS[kind].has_report else 'artifacts'}/{kind}/{result[kind]}"
         if self.emits and (not self.only_if or result[self.only_if]):
             self._emit(context, {"id": result[self.emits]})
+        for field, (alias, asset) in self.also.items():
+            if result[field]:
+                context["outlet_events"][alias].add(asset, extra={"id": result[field]})
         if self.ends_if and result[self.ends_if]:
             self.skip(context["ti"], self.get_flat_relatives(upstream=False))
         return result[self.returns] if self.returns else result
 
     def _emit(self, context: Context, extra: dict[str, Any]) -> None:
-        for outlet, asset in zip(self.outlets, self.event_assets, strict=True):
+        for outlet, asset in zip(self.outlets, self.event_assets, strict=False):  # those of `also` follow
             if self.only_if:  # the outlet is an alias: an asset as outlet would get its event in any case
                 context["outlet_events"][outlet].add(asset, extra=extra)
             else:

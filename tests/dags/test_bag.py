@@ -109,6 +109,7 @@ def test_the_assets_chain_the_dags(bag):
         "verdict": ["build_recommender", "build_reranker", "evaluate_release"],
         "challenger": ["promote_release"],
         "champion": ["deploy_release", "restore_release", "rollback_release"],
+        "judgments": ["deploy_release"],
         "rebuild": ["check_degradation", "report_drift"],
         "rollback": ["check_degradation", "report_drift"],
     }

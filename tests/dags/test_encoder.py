@@ -1,10 +1,14 @@
 """The DAG build_encoder: judgments, a tuned encoder, embeddings and an index beside the champion's."""
 
+from pipelines.corpus.documents import Document
 from pipelines.settings import settings
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
-from tests.pipelines.models.training.conftest import base, corpus, release  # noqa: F401  # fixtures
+from tests.conftest import embedded_release
+from tests.corpora import write_corpus
+from tests.encoders import static_encoder
+from tests.pipelines.models.training.conftest import base, corpus, documents, release, topics  # noqa: F401  # fixtures
 
 FAST = {"learning_rate": 3e-3, "batch_size": 4, "epochs": 2, "threads": 1}
 
@@ -24,6 +28,21 @@ def test_a_tuned_encoder_becomes_an_index(run_dag, base, release, corpus):  # no
     embedded = load(open_store(), "embeddings", built.results["commit_embeddings"]["embeddings"])
     assert embedded.inputs["encoder"] == tuned["encoder"]
     assert Journal(open_store()).routing.champion == release, "nothing is released here"
+
+
+def test_other_judgments_start_the_trainings(run_dag, release, corpus, home):  # noqa: F811
+    """The first deployment has nothing before it, and one with the same judgments has nothing new to learn from."""
+    asked, judged = topics()
+    judged = [*judged[:-1], judged[-1].replace("-blue", "-red")]
+    one_more = Document(id="one-more", text="one more", title="one")
+    corpora = [write_corpus(documents(), asked, judged), write_corpus([*documents(), one_more], asked, judged)]
+    rejudged, grown = (embedded_release(home, name, static_encoder()).release for name in corpora)
+    expected = {release: "", rejudged: corpora[0], grown: ""}
+    for deployed, judgments in expected.items():
+        routing = Journal(open_store()).routing.model_copy(update={"challenger": deployed})
+        Journal(open_store()).append("promote", deployed, "test", routing)
+        events = run_dag("deploy_release", release=deployed).events
+        assert events == [("champion", {"id": deployed}), *([("judgments", {"id": judgments})] if judgments else [])]
 
 
 def test_training_asks_for_the_profile_of_the_setting(bag, monkeypatch):

@@ -75,9 +75,10 @@ def tune_encoder(params: TuneEncoderParams, tuning: TuneEncoderTuning) -> TuneEn
     """Fine-tune an encoder on judged train queries; dev queries choose the epoch, test queries are never read."""
     from pipelines.evaluation.encoder_tuning import make_tuned_encoder
     from pipelines.models.folder import layers_digest, read_folder
-    from pipelines.models.sources import check_tokenizer, model_folder
+    from pipelines.models.sources import check_tokenizer, licence_of, model_folder
     from pipelines.models.training.checkpoints import TrainingCheckpoints
     from pipelines.models.training.trainer import check_installed
+    from pipelines.projections.mlflow_training import show_training
 
     check_installed()
     read = read_folder(model_folder(params.model))
@@ -98,6 +99,7 @@ def tune_encoder(params: TuneEncoderParams, tuning: TuneEncoderTuning) -> TuneEn
 
     encoder = produce(store, recipe, build, tuning.model_dump())
     checkpoints.remove()
+    show_training(encoder, encoder.facts["curve"], licence_of(read.model))
     facts = {name: value for name, value in encoder.facts.items() if name in TuneEncoderResult.model_fields}
     log().info("tuned", sentence=facts["sentence"])
     given = {"no_gain": facts["ndcg10"] <= facts["base_ndcg10"], "note": facts["sentence"]}

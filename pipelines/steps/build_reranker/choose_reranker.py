@@ -67,6 +67,8 @@ def choose_reranker(params: ChooseRerankerParams, tuning: ChooseRerankerTuning) 
     """Measure every variant of a reranker that can run here and choose the fastest that ranks as fp32 does."""
     from pipelines.evaluation.variant_rule import machine
     from pipelines.models.reranker import KIND
+    from pipelines.projections.mlflow_training import show_choice
+    from pipelines.reports.choice import speed_against_fidelity
     from pipelines.retrieval.champion_variants import default_variants
     from pipelines.retrieval.release import parts_of_index
 
@@ -81,6 +83,7 @@ def choose_reranker(params: ChooseRerankerParams, tuning: ChooseRerankerTuning) 
         return _choose(variants, parts, params, query_variant, tuning.latency_s, folder)
 
     report = produce(store, recipe, build, tuning.model_dump())
+    show_choice(report, lambda: speed_against_fidelity(report.facts, params.fidelity, "pairs"))
     return ChooseRerankerResult(reranker_variants=variants.id, report=report.id, found=report.found, **report.facts["chosen"])
 
 

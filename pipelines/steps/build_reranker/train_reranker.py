@@ -7,20 +7,25 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pipelines.contract import Params, Result, Tuning
-from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.models.sources import MINILM
-from pipelines.store.artifacts import Artifact, load_exactly, produce
+from pipelines.store.artifacts import Artifact, produce
 from pipelines.store.journal import Journal
-from pipelines.store.objects import Store, open_store
+from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe, digest_file
-from pipelines.store.releases import champion_release, resolve
 
 VERSION = 1
+INPUTS = {"release", "candidates_from", "base"}
+"""Params that enter the recipe by what they name."""
 
 
 class TrainRerankerParams(Params):
     release: str = Field("", description="Release whose ranking is the first stage; empty: the champion")
+    candidates_from: str = Field(
+        "",
+        description="Release that finds the documents to learn from; empty: the same, or, where its encoder was tuned on train "
+        "queries, the last champion whose was not",
+    )
     base: str = Field(MINILM, description="Model to start from: folder, installed package, hub id (org/name) or MLflow URI")
     max_length: int = Field(64, ge=8, le=512, description="Tokens kept of a query and a document together")
     candidates: int = Field(50, ge=2, le=1000, description="Documents of the first stage that are reranked")
@@ -68,19 +73,22 @@ class TrainRerankerResult(Result):
 
 def train_reranker(params: TrainRerankerParams, tuning: TrainRerankerTuning) -> TrainRerankerResult:
     """Train on what the release's first stage finds for train queries; the epoch and the weights are chosen by dev queries."""
+    from pipelines.evaluation.reranker_training import first_stages
     from pipelines.models.folder import read_folder
     from pipelines.models.reranker_card import card_of
     from pipelines.models.sources import model_folder
     from pipelines.models.training.checkpoints import TrainingCheckpoints
     from pipelines.models.training.cross_encoder import check_base
     from pipelines.models.training.trainer import check_installed
+    from pipelines.projections.mlflow_training import show_training
 
     check_installed()
     base = read_folder(model_folder(params.base)).model
     check_base(base, params.base)
     store = open_store()
-    release = _first_stage(store, params.release)
+    release, unseen = first_stages(Journal(store), params.release, params.candidates_from)
     inputs = {"release": release.id, "corpus": release.inputs["corpus"]}
+    inputs |= {"candidates_from": unseen.id} if unseen.id != release.id else {}
     names = {"weights": "model.safetensors", "tokenizer": "tokenizer.json", "config": "config.json"}
     inputs |= {name: digest_file(base / file) for name, file in names.items()}
     recipe = Recipe(
@@ -88,45 +96,40 @@ def train_reranker(params: TrainRerankerParams, tuning: TrainRerankerTuning) -> 
         step="train_reranker",
         version=VERSION,
         inputs=inputs,
-        params=params.recipe_params({"release", "base"}),
+        params=params.recipe_params(INPUTS),
     )
     checkpoints = TrainingCheckpoints(store, recipe.id)
     reranker = produce(
-        store, recipe, lambda folder: _train(release, base, params, tuning, checkpoints, folder), tuning.model_dump()
+        store, recipe, lambda folder: _train(release, unseen, base, params, tuning, checkpoints, folder), tuning.model_dump()
     )
     checkpoints.remove()
+    card = card_of(reranker)
+    show_training(reranker, card.scores, card.licence)
     facts = {name: value for name, value in reranker.facts.items() if name in TrainRerankerResult.model_fields}
     log().info("reranker", sentence=facts["sentence"])
-    unused = card_of(reranker).fusion.reranker_weight == 0
+    unused = card.fusion.reranker_weight == 0
     given = {"release": release.id, "index": release.inputs["index"], "no_gain": unused, "note": facts["sentence"]}
     return TrainRerankerResult(reranker=reranker.id, found=reranker.found, **given, **facts)
 
 
-def _first_stage(store: Store, release: str) -> Artifact:
-    """The release that is reranked; its encoder must not have learned from the train queries."""
-    journal = Journal(store)
-    taken = resolve(journal, release) if release else champion_release(journal)
-    if taken is None:
-        raise InputError("no release and no champion", "a release to rerank", "pass --release, or deploy one")
-    encoder = load_exactly(store, "encoder", taken.inputs["encoder"])
-    if encoder.manifest.recipe.step == "tune_encoder":
-        raise InputError(
-            f"release {taken.id}, whose encoder was tuned on the train queries",
-            "a first stage that has not seen them: it finds nearly all that is relevant for them, and little for new queries",
-            "pass --release with a release of the encoder that tuning began from",
-        )
-    return taken
-
-
 def _train(
-    release: Artifact, base: Path, params: TrainRerankerParams, tuning: TrainRerankerTuning, checkpoints: Any, folder: Path
+    release: Artifact,
+    unseen: Artifact,
+    base: Path,
+    params: TrainRerankerParams,
+    tuning: TrainRerankerTuning,
+    checkpoints: Any,
+    folder: Path,
 ) -> dict[str, Any]:
     from pipelines.evaluation.reranker_training import TrainingOptions, make_reranker
     from pipelines.models.reranker_card import CARD
 
     options = TrainingOptions(
-        **params.model_dump(exclude={"release", "base"}), **tuning.model_dump(), base=params.base, folder=base
+        **params.model_dump(exclude={"release", "candidates_from", "base"}),
+        **tuning.model_dump(),
+        base=params.base,
+        folder=base,
     )
-    card, facts = make_reranker(release, options, checkpoints, folder)
+    card, facts = make_reranker(release, unseen, options, checkpoints, folder)
     (folder / CARD).write_text(json.dumps(card.model_dump(), indent=1), encoding="utf-8")
     return facts

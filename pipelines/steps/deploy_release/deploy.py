@@ -7,9 +7,9 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, TryAgain
 from pipelines.logs import log
-from pipelines.store.artifacts import load
+from pipelines.store.artifacts import find, load
 from pipelines.store.journal import Entry, Journal, Routing
-from pipelines.store.objects import open_store
+from pipelines.store.objects import Store, open_store
 
 if TYPE_CHECKING:
     from pipelines.deployment.resume import Case
@@ -30,6 +30,8 @@ class DeployResult(Result):
     changed: bool
     outcome: Literal["deployed", "unchanged"]
     waited_s: float
+    judgments: str
+    """The corpus of the release, if its judgments are others than those of the champion before: models can learn from it."""
 
 
 def deploy(params: DeployParams) -> DeployResult:
@@ -54,7 +56,18 @@ def deploy(params: DeployParams) -> DeployResult:
         changed=case != "in effect",
         outcome="deployed" if case == "new" else "unchanged",
         waited_s=warmed_s + waited_s,
+        judgments="" if case == "in effect" else _new_judgments(store, entry),
     )
+
+
+def _new_judgments(store: Store, entry: Entry) -> str:
+    """The corpus of the entry's release, where its judgments are others than those of the champion before; else empty."""
+    releases = [find(store, "release", name) for name in (entry.from_, entry.to) if name]
+    corpora = [find(store, "corpus", release.inputs["corpus"]) for release in releases if release]
+    before, now = corpora if len(corpora) == 2 else (None, None)
+    if before is None or now is None or not now.facts["judgments"]:
+        return ""
+    return now.id if now.manifest.files["qrels.txt"] != before.manifest.files["qrels.txt"] else ""
 
 
 def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[Entry, float]:

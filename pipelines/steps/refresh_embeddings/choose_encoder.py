@@ -69,6 +69,8 @@ class ChooseEncoderResult(Result):
 def choose_encoder(params: ChooseEncoderParams, tuning: ChooseEncoderTuning) -> ChooseEncoderResult:
     """Measure every variant that can run here and choose the fastest that ranks as fp32 does."""
     from pipelines.evaluation.variant_rule import machine
+    from pipelines.projections.mlflow_training import show_choice
+    from pipelines.reports.choice import speed_against_fidelity
     from pipelines.retrieval.champion_variants import default_variants
 
     store = open_store()
@@ -82,6 +84,7 @@ def choose_encoder(params: ChooseEncoderParams, tuning: ChooseEncoderTuning) -> 
         return _choose(encoder, corpus, params, query_variant, tuning.memory, folder)
 
     report = produce(store, recipe, build, tuning.model_dump())
+    show_choice(report, lambda: speed_against_fidelity(report.facts, params.fidelity, "documents"))
     return ChooseEncoderResult(encoder=encoder.id, report=report.id, found=report.found, **report.facts["chosen"])
 
 

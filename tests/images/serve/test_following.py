@@ -38,7 +38,7 @@ def test_no_champion_then_one(trained):
         entry = route(trained.release)
         status = server.wait(lambda status: status["ready"])
         assert status == {
-            "ready": True, "entry": entry, "champion": trained.release, "challenger": None,
+            "ready": True, "entry": entry, "champion": trained.release, "challenger": None, "previous": None,
             "warm": [trained.release], "problem": None, "limits": "memory", "credentials": {},
         }  # fmt: skip
         answer = server.search("beach", k=5).json()
@@ -96,6 +96,16 @@ def test_previous_champion_is_loaded_after_a_restart(trained, small):
         status = server.wait(lambda status: len(status["warm"]) == 2)
         assert status["champion"] == trained.release
         assert small in status["warm"]
+        assert server.wait(lambda status: status["previous"])["previous"] == small
+        answer = server.search("beach", k=5, release="previous").json()
+        assert answer["release"] == small
+        ranked = load_release(open_store(), small).search(["beach"], 5)[0]
+        assert [result["id"] for result in answer["results"]] == [document for document, _ in ranked]
+        entry = route(small, action="rollback")
+        server.wait(lambda status: status["entry"] == entry)
+        answer = server.search("beach", release="previous")
+        assert answer.status_code == 404
+        assert "a champion before the present one" in answer.json()["detail"]
 
 
 def spoilt_vectors(store: Store, release: str) -> None:
@@ -187,7 +197,7 @@ def test_strangers_learn_no_place_of_the_store(trained, authorization):
         assert str(trained.home) in server.wait(lambda status: "0" * 20 in status["problem"])["problem"]
         answer = httpx.get(f"{server.url}/readyz", headers={"Authorization": authorization})
         assert answer.status_code == 503
-        assert set(answer.json()) == {"ready", "entry", "champion", "challenger", "warm", "problem"}
+        assert set(answer.json()) == {"ready", "entry", "champion", "challenger", "previous", "warm", "problem"}
         assert answer.json()["problem"] == "the champion can't be loaded"
         assert str(trained.home) not in answer.text
 

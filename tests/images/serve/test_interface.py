@@ -80,7 +80,7 @@ def test_who_may_ask(server):
         ({"q": "a", "k": "NaN"}, "valid integer"),
         ({"q": "a", "k": "1e3"}, "valid integer"),
         ({"q": "a", "k": "9" * 5000}, "integer"),
-        ({"q": "a", "release": "previous"}, "'champion' or 'challenger'"),
+        ({"q": "a", "release": "last"}, "'champion', 'challenger' or 'previous'"),
         ({"q": "a", "user": "u" * 129}, "at most 128"),
         ({"q": "a", "kk": "1"}, "no parameter of this name"),
     ],

@@ -125,6 +125,39 @@ def test_champion_beside_challenger_and_a_swap(open_page, server, trained, small
     until(page, f"document.querySelector('.champion .title').textContent === {shown['challenger'][0]['title']!r}")
 
 
+def test_champion_beside_the_one_before(open_page, server, trained, small):
+    page = open_page()
+    ask(page, "beach")
+    assert page.locator("#beside").is_hidden()
+    route(small)
+    page.get_by_text("journal entry 2").wait_for()
+    until(page, "document.querySelectorAll('.column').length === 1")
+    page.get_by_label("beside the champion before").check()
+    page.locator(".column.previous .result").first.wait_for()
+    before, now = (server.search("beach", release=role).json()["results"] for role in ("previous", "champion"))
+    assert titles(page, "column.previous") == [row["title"] for row in before]
+    assert titles(page, "column.champion") == [row["title"] for row in now]
+    left, right = page.locator(".column.previous").bounding_box(), page.locator(".column.champion").bounding_box()
+    assert left["x"] + left["width"] <= right["x"]
+    new = {row["id"] for row in now} - {row["id"] for row in before}
+    marked = "rows => rows.map(row => row.dataset.document)"
+    assert set(page.locator('.champion .result[data-move="added"]').evaluate_all(marked)) == new != set()
+    page.reload()
+    page.locator(".column.previous .result").first.wait_for()
+    page.get_by_label("beside the champion before").uncheck()
+    until(page, "document.querySelectorAll('.column').length === 1")
+
+
+def test_a_link_may_name_what_it_shows(browser, server, small):
+    route(small)
+    server.wait(lambda status: status["previous"])
+    page = browser.new_page()
+    page.goto(server.link() + "#q=beach&beside=previous")
+    page.get_by_text("results for “beach”").wait_for()
+    assert page.locator(".column").count() == 2
+    page.close()
+
+
 def test_problem_is_shown(open_page, server, trained):
     page = open_page()
     route("0" * 20)

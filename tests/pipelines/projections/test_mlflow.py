@@ -4,14 +4,23 @@ import contextlib
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from pipelines.__main__ import main
 from pipelines.errors import InputError
+from pipelines.models.encoder import load_encoder
 from pipelines.settings import bound_mlflow, settings
+from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
 from tests.conftest import call
+from tests.pipelines.models.training.conftest import base, corpus, release, train, tune
+from tests.rerankers import _reranking_once, reranking
 from tests.services import free_ports, mlflow, postgres, seaweedfs
+
+__all__ = ["_reranking_once", "base", "corpus", "release", "reranking"]
 
 
 @pytest.fixture(scope="session", params=["sqlite+files", "postgres+s3"])
@@ -187,7 +196,6 @@ def judged(served, client):
 
 def test_the_champion_in_mlflow_ranks_as_the_store_does(judged, client, monkeypatch):
     import mlflow
-    import pandas as pd
 
     from pipelines.retrieval.release import load_release
 
@@ -254,3 +262,72 @@ def test_the_release_card_says_what_is_stated_and_what_is_not(served, tmp_path, 
     told = capsys.readouterr().err
     assert "intended_use, not_intended_for" in told
     assert "Traceback" not in told
+
+
+def runs_of(client, artifact):
+    experiment = client.get_experiment_by_name("ratchet")
+    return client.search_runs([experiment.experiment_id], f"tags.artifact = '{artifact}'")
+
+
+def curve(client, run, name):
+    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+
+
+def test_a_training_is_a_run_with_params_curves_and_a_model_that_loads(client, base, corpus, home):
+    options = {"corpus": corpus, "learning_rate": 3e-3, "batch_size": 4, "epochs": 2}
+    tuned = tune(base, **options)
+    assert tune(base, **options).found
+    (run,) = runs_of(client, tuned.encoder)
+    assert {"epochs": "2", "learning_rate": "0.003", "tuning.threads": "1"}.items() <= run.data.params.items()
+    facts = load(open_store(), "encoder", tuned.encoder).facts
+    steps = facts["loss"][-1][0]
+    assert curve(client, run, "loss") == [(step, loss) for step, loss in facts["loss"]]
+    assert curve(client, run, "dev_ndcg10") == [(round(steps * epoch / 2), value) for epoch, value in facts["curve"]]
+    assert run.data.tags["corpus"] == corpus
+    texts = ["used lamp", "old chair"]
+    vectors = loaded_from(client, run, "apache-2.0", ["text"]).predict(pd.DataFrame({"text": texts}))
+    expected = load_encoder(load(open_store(), "encoder", tuned.encoder), "onnx-fp32").encode(texts, "query")
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+
+
+def test_a_trained_reranker_is_a_run_with_its_model(client, base, release):
+    trained = train(base, release=release, learning_rate=3e-3, batch_size=4, epochs=2, patience=2)
+    (run,) = runs_of(client, trained.reranker)
+    card = load(open_store(), "reranker", trained.reranker).json("reranker.json")
+    assert [value for _, value in curve(client, run, "dev_ndcg10")] == [value for _, value in card["scores"]]
+    frame = pd.DataFrame({"query": ["used lamp"] * 2, "document": ["blue lamp", "red chair"]})
+    scores = loaded_from(client, run, "apache-2.0", ["query", "document"]).predict(frame)
+    assert np.isfinite(scores).all()
+    assert scores[0] != scores[1]
+
+
+def loaded_from(client, run, licence, columns):
+    """The run's model, as anybody loads it; its licence and its signature are as they should be."""
+    import mlflow
+
+    (output,) = run.outputs.model_outputs
+    model = client.get_logged_model(output.model_id)
+    assert (str(model.status), model.tags["licence"]) == ("READY", licence)
+    mlflow.set_tracking_uri(client.tracking_uri)
+    loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+    assert loaded.metadata.signature.inputs.input_names() == columns
+    assert loaded.metadata.metadata["licence"] == licence
+    return loaded
+
+
+def test_a_choice_is_a_run_with_speed_against_fidelity(client, reranking, tmp_path):
+    chosen = call("choose_reranker", reranker_variants=reranking.variants, index=reranking.index, queries=10, latency_s=0)
+    (run,) = runs_of(client, chosen.report)
+    assert run.data.metrics["onnx-fp32/fidelity_low"] == 1
+    assert run.data.metrics["speedup"] == pytest.approx(chosen.speedup)
+    assert run.data.tags["sentence"] == chosen.sentence
+    picture = Path(client.download_artifacts(run.info.run_id, "speed_against_fidelity.svg", str(tmp_path))).read_text()
+    assert picture.startswith("<svg")
+    assert chosen.variant in picture
+
+
+def test_without_mlflow_a_training_is_made_all_the_same(base, corpus, monkeypatch, capsys):
+    monkeypatch.setenv("RATCHET_MLFLOW_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert tune(base, corpus=corpus).encoder
+    assert "MLflow does not show this run" in capsys.readouterr().err

@@ -1,11 +1,12 @@
 "use strict";
-// The search page: searches as you type, or for documents like a result; shows champion beside challenger; logs clicks.
+// The search page: searches as you type, or for documents like a result; shows champion beside challenger, or beside
+// the champion before; logs clicks.
 // Text of a document is set as text content or as an image's URL, never as markup.
 
 const K = 10, PAUSE_MS = 150, POLL_MS = 2000, SHORT = 8;
 const byId = (id) => document.getElementById(id);
 const input = byId("q"), columns = byId("columns");
-const page = { routing: null, request: null, timer: 0, like: "", follow: false };
+const page = { routing: null, request: null, timer: 0, like: "", follow: false, status: null, roles: null };
 
 async function fetchJson(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
@@ -38,20 +39,29 @@ function showRouting(status) {
   entry.className = "entry";
   entry.textContent = status.entry ? `journal entry ${status.entry}` : "the journal is empty";
   byId("routing").replaceChildren(...chips, entry);
-  byId("sideways").hidden = !status.challenger;
+  byId("beside-label").hidden = Boolean(status.challenger) || !status.previous;
   showProblem(status.problem);
+}
+
+// The releases that answer, the older one first: what moves is told by it.
+function chooseRoles() {
+  if (!page.status) return;
+  const { challenger, previous } = page.status;
+  page.roles = challenger ? ["champion", "challenger"] : previous && byId("beside").checked ? ["previous", "champion"] : ["champion"];
+  byId("sideways").hidden = page.roles.length === 1;
 }
 
 async function pollRouting() {
   try {
     const answer = await fetch("/readyz");
     const status = await answer.json();
-    const key = JSON.stringify([status.entry, status.champion, status.challenger, status.problem]);
+    const key = JSON.stringify([status.entry, status.champion, status.challenger, status.previous, status.problem]);
     if (key !== page.routing) {
       const first = page.routing === null;
       page.routing = key;
+      page.status = status;
       showRouting(status);
-      page.roles = status.challenger ? ["champion", "challenger"] : ["champion"];
+      chooseRoles();
       if (!first || input.value || page.like) search();
     }
   } catch {
@@ -62,11 +72,11 @@ async function pollRouting() {
 
 // --- results
 
-function movement(position, before) {
-  if (before === undefined) return ["added", "new", "not among the champion's results"];
+function movement(position, before, role) {
+  if (before === undefined) return ["added", "new", `not among the ${role}'s results`];
   const gain = before - position;
   if (gain === 0) return ["", "", ""];
-  return gain > 0 ? ["up", `▲ ${gain}`, `${gain} higher than the champion's`] : ["down", `▼ ${-gain}`, `${-gain} lower than the champion's`];
+  return gain > 0 ? ["up", `▲ ${gain}`, `${gain} higher than the ${role}'s`] : ["down", `▼ ${-gain}`, `${-gain} lower than the ${role}'s`];
 }
 
 function stagesText(stages) {
@@ -94,7 +104,7 @@ function resultRow(result, answer, move) {
   button.dataset.move = kind;
   if (result.picture.startsWith("/v1/pictures/")) picture.src = result.picture;
   else picture.remove();
-  like.href = `#${new URLSearchParams({ like: result.id })}`;
+  like.href = fragmentOf({ like: result.id });
   like.title = `More like this: ${result.title}`;
   like.setAttribute("aria-label", like.title);
   picture.addEventListener("error", () => picture.remove());
@@ -102,40 +112,40 @@ function resultRow(result, answer, move) {
   return row;
 }
 
-function columnOf(role, answer, champion) {
+function columnOf(role, answer, first) {
   const column = byId("column").content.cloneNode(true).firstElementChild;
   column.classList.add(role);
   column.setAttribute("aria-label", `${role}'s results`);
   column.querySelector(".role").textContent = role;
   column.querySelector(".release").textContent = answer.missing ? "does not have it" : answer.release.slice(0, SHORT);
-  const before = new Map(champion.results.map((result) => [result.id, result.position]));
-  const moveOf = (result) => (role === "champion" ? ["", "", ""] : movement(result.position, before.get(result.id)));
+  const before = new Map(first.results.map((result) => [result.id, result.position]));
+  const moveOf = (result) => (answer === first ? ["", "", ""] : movement(result.position, before.get(result.id), page.roles[0]));
   column.querySelector("ol").replaceChildren(...answer.results.map((result) => resultRow(result, answer, moveOf(result))));
   return column;
 }
 
-function markRemoved(champion, challenger) {
-  const kept = new Set(challenger.results.map((result) => result.id));
-  for (const button of columns.querySelectorAll(".champion .result")) {
+function markRemoved(second) {
+  const kept = new Set(second.results.map((result) => result.id));
+  for (const button of columns.querySelectorAll(`.${page.roles[0]} .result`)) {
     if (kept.has(button.dataset.document)) continue;
     const move = button.querySelector(".move");
-    [move.className, move.textContent, move.title] = ["move gone", "gone", "not among the challenger's results"];
+    [move.className, move.textContent, move.title] = ["move gone", "gone", `not among the ${page.roles[1]}'s results`];
     button.dataset.move = "gone";
   }
 }
 
 function show(answers) {
-  const [champion, challenger] = answers;
-  columns.replaceChildren(...answers.map((answer, number) => columnOf(page.roles[number], answer, champion)));
+  const [first, second] = answers;
+  columns.replaceChildren(...answers.map((answer, number) => columnOf(page.roles[number], answer, first)));
   columns.classList.toggle("two", answers.length > 1);
   byId("welcome").hidden = true;
   byId("explain-label").hidden = false;
   const { query, like, results } = answers.find((answer) => !answer.missing);
   let status = `${results.length} results ${query ? `for “${query}”` : `like “${like.map((document) => document.title).join(", ")}”`}`;
-  if (challenger && !champion.missing && !challenger.missing) {
-    markRemoved(champion, challenger);
-    const moved = columns.querySelectorAll('.challenger .result:not([data-move=""])').length;
-    status += moved ? ` · the challenger moves ${moved} of them` : " · both rank them alike";
+  if (second && !first.missing && !second.missing) {
+    markRemoved(second);
+    const moved = columns.querySelectorAll(`.${page.roles[1]} .result:not([data-move=""])`).length;
+    status += moved ? ` · the ${page.roles[1]} moves ${moved} of them` : " · both rank them alike";
   }
   byId("status").textContent = status;
   if (page.follow) columns.querySelector(".result")?.focus(); // the link that had the focus is gone
@@ -154,7 +164,7 @@ async function search() {
   const request = (page.request = new AbortController());
   const query = input.value.trim(), text = page.like || query;
   const parameters = page.like ? { like: page.like } : { q: query };
-  history.replaceState(null, "", text ? `#${new URLSearchParams(parameters)}` : location.pathname);
+  history.replaceState(null, "", text ? fragmentOf(parameters) : location.pathname);
   if (!text || !page.roles) return text || clear();
   const searchIn = (role) =>
     fetchJson(`/v1/search?${new URLSearchParams({ ...parameters, k: K, release: role, explain: byId("explain").checked })}`, { signal: request.signal }).catch((error) => {
@@ -228,6 +238,10 @@ document.addEventListener("keydown", (event) => {
 });
 
 byId("explain").addEventListener("change", () => search());
+byId("beside").addEventListener("change", () => {
+  chooseRoles();
+  search();
+});
 
 input.addEventListener("input", () => {
   clearTimeout(page.timer);
@@ -240,16 +254,22 @@ byId("query").addEventListener("submit", (event) => {
   search();
 });
 
-// --- the URL's fragment: a query or a document, so that links, Back and Reload work
+// --- the URL's fragment: a query or a document, and what stands beside, so that links, Back and Reload work
+
+function fragmentOf(parameters) {
+  return `#${new URLSearchParams(byId("beside").checked ? { ...parameters, beside: "previous" } : parameters)}`;
+}
 
 function readFragment() {
   const parameters = new URLSearchParams(location.hash.slice(1));
   input.value = parameters.get("q") || "";
   page.like = parameters.get("like") || "";
+  byId("beside").checked = parameters.get("beside") === "previous";
 }
 
 addEventListener("hashchange", () => {
   readFragment();
+  chooseRoles();
   page.follow = page.like !== "";
   search();
 });

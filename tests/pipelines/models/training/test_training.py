@@ -11,11 +11,13 @@ from safetensors.numpy import load_file, save_file
 
 from pipelines.corpus.documents import Query
 from pipelines.errors import InputError, TryAgain
+from pipelines.evaluation.reranker_training import _within
 from pipelines.evaluation.training_queries import training_data
 from pipelines.models.encoder import load_encoder
 from pipelines.models.sources import model_folder
 from pipelines.models.training.examples import TrainingQuery, compatible_batches, pairs, ranked_lists
 from pipelines.store.artifacts import committed, load
+from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import digest
 from tests.conftest import call, embedded_release
@@ -44,6 +46,8 @@ def test_a_tuned_encoder_ranks_better_and_is_an_encoder_like_any_other(base, cor
     release = embedded_release(home, corpus, tuned.encoder).release
     with pytest.raises(InputError, match="whose encoder was tuned on the train queries"):
         train(base, release=release)
+    with pytest.raises(InputError, match="whose encoder was tuned on the train queries"):
+        train(base, release=release, candidates_from=release)
 
 
 def with_configuration(folder):
@@ -98,6 +102,25 @@ def test_a_trained_reranker_corrects_the_first_stage(base, release, corpus):
     assert json.loads(reranker.text("model/config.json"))["architectures"] == ["BertForSequenceClassification"]
     assert [epoch for epoch, _ in card["scores"]] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert card["scores"][0][1] == pytest.approx(trained.first_stage_ndcg10), "training begins at the first stage's order"
+
+
+def test_over_a_tuned_champion_the_champion_before_finds_what_is_learned_from(base, release, corpus, home):
+    """A weekly training needs no release named: it learns from what an encoder finds that has not seen the queries."""
+    journal = Journal(open_store())
+    journal.append("deploy", release, "test", Routing(champion=release))
+    alone = train(base, **FAST)
+    tuned = embedded_release(home, corpus, tune(base, corpus=corpus, **FAST, epochs=2).encoder).release
+    journal.append("deploy", tuned, "test", Routing(champion=tuned))
+    trained = train(base, **FAST)
+    assert trained.release == tuned
+    assert load(open_store(), "reranker", trained.reranker).inputs["candidates_from"] == release
+    assert (trained.lists, trained.missed) == (alone.lists, alone.missed), "of the untuned encoder's ranking"
+    assert trained.first_stage_ndcg10 > alone.first_stage_ndcg10 + 0.1, "dev queries are asked of the champion"
+    assert train(base, **FAST, candidates_from=release).found
+
+
+def test_documents_that_the_corpus_has_no_more_are_not_learned_from():
+    assert _within({"a", "c"}, {"q": [("a", 0.9), ("b", 0.8), ("c", 0.7)]}) == {"q": [("a", 0.9), ("c", 0.7)]}
 
 
 def queries(count, of=20, seed=0):
