@@ -9,8 +9,16 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.conftest import PROJECT
+from pipelines.corpus.documents import Query
+from pipelines.store.artifacts import load
+from pipelines.store.journal import Journal, Routing
+from pipelines.store.objects import open_store
+from tests.conftest import PROJECT, embedded_release
+from tests.corpora import write_corpus
+from tests.encoders import static_encoder
+from tests.pipelines.models.training.conftest import THINGS, documents, topics
 from tests.services import prometheus_here
+from tests.tiny_models import tiny_bert
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ARCHITECTURE = (PROJECT / "docs/architecture.md").read_text()
@@ -23,6 +31,15 @@ def blocks(name):
     return BLOCK.findall((PROJECT / name).read_text())
 
 
+def runbook():
+    """The blocks of the runbook that need a champion, and the others; both begin with the first, which defines what all use."""
+    page = (PROJECT / "docs/runbook.md").read_text()
+    first, *_ = BLOCK.findall(page)
+    before, models, rest = re.split("^## (?=Introduce|Keys)", page, flags=re.MULTILINE)
+    assert BLOCK.findall(before) == [first]
+    return [first, *BLOCK.findall(models)], [first, *BLOCK.findall(rest)]
+
+
 @pytest.mark.parametrize(
     ("name", "kept"),
     [
@@ -31,7 +48,6 @@ def blocks(name):
         ("docs/recommendation.md", ("blobs", "encoder")),
         ("docs/batch-scoring.md", (".",)),
         ("docs/promotion.md", ("blobs", "encoder")),
-        ("docs/runbook.md", ()),
         ("docs/ci.md", ()),
     ],
 )
@@ -40,14 +56,60 @@ def test_commands_of_a_document(name, kept, request, tmp_path):
     for part in kept:
         served = request.getfixturevalue("_served_once")[0] / "store"
         shutil.copytree(served / part, tmp_path / "store" / part, copy_function=os.link)
-    script = "set -euo pipefail\n" + "\n".join(blocks(name))
+    run_commands(blocks(name), {"RATCHET_STORE": f"file://{tmp_path}/store"} if kept else {})
+
+
+def run_commands(shown, variables):
+    """Run blocks of a document as one script; returns what it printed."""
+    script = "set -euo pipefail\n" + "\n".join(shown)
     if "services up prometheus" in script:
         prometheus_here()
-    given = {**os.environ, **({"RATCHET_STORE": f"file://{tmp_path}/store"} if kept else {})}
     command = ["bash", "-c", script]
+    given = {**os.environ, **variables}
     answer = subprocess.run(command, cwd=PROJECT, env=given, capture_output=True, text=True, timeout=280, check=False)
     assert answer.returncode == 0, answer.stderr[-2000:]
     assert "Traceback" not in answer.stderr
+    return answer.stdout
+
+
+def test_commands_of_the_runbook():
+    run_commands(runbook()[1], {})
+
+
+def test_commands_of_the_runbook_about_models(home, tmp_path):
+    """On a small store with a champion that both a reranker and a tuned encoder can beat."""
+    first = champion_to_beat(home)
+    base, short = tiny_bert(tmp_path / "base"), "--learning-rate 3e-3 --batch-size 4 --epochs 4 --patience 4 --threads 1"
+    printed = run_commands(
+        runbook()[0],
+        {
+            "RATCHET_STORE": f"file://{home}/store",
+            "RERANKER_OPTIONS": f"--base {base} --candidates 8 {short}",
+            "ENCODER_OPTIONS": f"--model {base} {short}",
+            "VARIANT_OPTIONS": "--variants onnx-int8-weights --queries 8",
+            "CHOICE_OPTIONS": "--queries 20 --latency-s 0 --threads 1",
+        },
+    )
+    assert [line.split(":")[0] for line in printed.splitlines() if "against champion" in line and line[0] != "{"] == [
+        "passed"
+    ] * 2
+    entries = Journal(open_store()).entries
+    assert [entry.action for entry in entries[:6]] == ["deploy", "promote", "deploy", "rollback", "promote", "deploy"]
+    assert entries[3].to == first
+    reranked = load(open_store(), "release", entries[2].to).json("release.json")
+    assert [stage["stage"] for stage in reranked["stages"]] == ["dense", "rerank"]
+
+
+def champion_to_beat(home):
+    """A release that finds nothing of what the train queries could teach; its id."""
+    asked, judged = topics()
+    others = ["old", "new", "light", "heavy"]
+    tests = [Query(id=f"{word}-{thing}", text=f"{word} {thing}", split="test") for thing in THINGS for word in others]
+    judged += [f"{query.id} 0 {query.text.split()[1]}-blue 1" for query in tests]
+    corpus = write_corpus(documents(), [*asked, *tests], judged)
+    release = embedded_release(home, corpus, static_encoder()).release
+    Journal(open_store()).append("deploy", release, "test", Routing(champion=release))
+    return release
 
 
 def test_readme_commands_are_what_ci_runs():
