@@ -74,6 +74,11 @@ class Batcher(Generic[Item, Answer]):
         except TimeoutError:
             raise Overloaded(f"answers within {self._patience_s:g} s", self._wait_s()) from None
 
+    @property
+    def waiting(self) -> int:
+        """Items that wait now."""
+        return len(self._queue)
+
     def _wait_s(self) -> float:
         """Expected seconds until all that wait now are answered."""
         return len(self._queue) * self._item_s

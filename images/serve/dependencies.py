@@ -1,7 +1,7 @@
 """FastAPI dependencies of the routes: the objects they use, and the scope that each requires of its caller."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -56,9 +56,14 @@ class Dependencies:
 
     def __post_init__(self) -> None:
         self.audit_log = AuditLog(self.exposure_log.folder)
-        self.metrics = Metrics(lambda: self.watcher.state)
+        self.metrics = Metrics(lambda: self.watcher.state, lambda: self.searches.waiting)
         answerer = Answerer(lambda: self.watcher.state, self.exposure_log, self.rerank_s, self.cache)
-        self.searches = Batcher(answerer.answer_all, self.pool, self.workers, self.queue, MOST_TOGETHER, WORK_S)
+
+        def answer_all(searches: Sequence[Search]) -> Sequence[Found | Exception]:
+            with self.metrics.batch([search.since for search in searches]):
+                return answerer.answer_all(searches)
+
+        self.searches = Batcher(answer_all, self.pool, self.workers, self.queue, MOST_TOGETHER, WORK_S)
 
     async def run(self, function: Callable[..., Answer], *args: Any) -> Answer:
         """Run `function` on a thread of the pool.

@@ -7,7 +7,8 @@ Requests that end before their head was read (408, 431, too many connections) ar
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +20,11 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from images.serve.watcher import State
+from pipelines.retrieval.stages.timing import timed
 from pipelines.statistics.concentration import gini
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
 METHODS = ("GET", "HEAD", "POST")
 MOST_RELEASES = 4
 """Releases whose searches are counted: those of the longest ago are forgotten."""
@@ -48,10 +51,11 @@ class Metrics(Collector):
 
     Args:
         state: gives what serves now.
+        waiting: gives how many searches wait now.
     """
 
-    def __init__(self, state: Callable[[], State]) -> None:
-        self._state, self._lock = state, threading.Lock()
+    def __init__(self, state: Callable[[], State], waiting: Callable[[], int]) -> None:
+        self._state, self._waiting, self._lock = state, waiting, threading.Lock()
         self._tallies: OrderedDict[str, _Tally] = OrderedDict()
         self._recent: OrderedDict[str, str] = OrderedDict()
         self._registry = prometheus.CollectorRegistry()
@@ -59,6 +63,11 @@ class Metrics(Collector):
             "ratchet_requests", "Requests by route, method and status", ["route", "method", "status"], registry=self._registry
         )
         self._request_s = self._histogram("ratchet_request_seconds", "From a request's head to the end of its answer", "route")
+        self._queue_s = self._histogram("ratchet_queue_seconds", "From a search's arrival until a thread takes it")
+        self._stage_s = self._histogram("ratchet_stage_seconds", "Time of a stage, for all searches of a batch", "stage")
+        self._batch = prometheus.Histogram(
+            "ratchet_batch_searches", "Searches that were answered together", buckets=BATCHES, registry=self._registry
+        )
         prometheus.ProcessCollector(registry=self._registry)
         self._registry.register(self)
 
@@ -74,6 +83,18 @@ class Metrics(Collector):
         named = method if method in METHODS else "other"
         self._requests.labels(route, named, str(status or "none")).inc()
         self._request_s.labels(route).observe(seconds)
+
+    @contextmanager
+    def batch(self, arrived: Sequence[float]) -> Iterator[None]:
+        """Measure searches that are answered together within the block; `arrived` is by `time.perf_counter`."""
+        now = time.perf_counter()
+        self._batch.observe(len(arrived))
+        for moment in arrived:
+            self._queue_s.observe(now - moment)
+        with timed() as seconds:
+            yield
+        for stage, spent in seconds.items():
+            self._stage_s.labels(stage).observe(spent)
 
     def searched(self, answer: dict[str, Any]) -> None:
         """Count a search by its answer, as `/v1/search` gives it."""
@@ -104,6 +125,7 @@ class Metrics(Collector):
         state = self._state()
         yield _gauge("ratchet_ready", "1: the journal's champion serves", int(state.ready))
         yield _gauge("ratchet_journal_entry", "Number of the journal's entry that is followed", state.entry)
+        yield _gauge("ratchet_waiting_searches", "Searches that wait for a thread", self._waiting())
         releases = GaugeMetricFamily("ratchet_release_info", "Releases in memory", labels=["release", "role"])
         roles = {release.id: role for role in ("challenger", "champion") if (release := getattr(state, role))}
         for release_id in state.warm:

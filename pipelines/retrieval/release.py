@@ -21,6 +21,7 @@ from pipelines.retrieval.stages.card import RERANK, StageCard
 from pipelines.retrieval.stages.ranker import Ranker, StageRankings
 from pipelines.retrieval.stages.rerank import Rerank, SharedReranker
 from pipelines.retrieval.stages.table import DENSE, check_stages, load_retrievers, stage_artifacts
+from pipelines.retrieval.stages.timing import ENCODE, stage_time
 from pipelines.store.artifacts import Artifact, load, load_exactly
 from pipelines.store.objects import Store
 
@@ -202,7 +203,8 @@ class Release:
             for number, (query, history) in enumerate(zip(queries, histories, strict=True))
             if not history and query.text and ranker.uses_vectors("text")
         }
-        encoded = self.encoder.encode(list(texts.values()), "query", batch_tokens) if texts else ()
+        with stage_time(ENCODE):
+            encoded = self.encoder.encode(list(texts.values()), "query", batch_tokens) if texts else ()
         vectors = dict(zip(texts, encoded, strict=True))
         with_mean = ranker.uses_vectors("history")
         return [
@@ -224,12 +226,17 @@ class Release:
         results: list[list[tuple[str, float]]] = [[] for _ in queries]
         for batch in _history_batches([number for number, history in enumerate(histories) if history]):
             means = np.stack([mean_direction(self.index.vectors(histories[number])) for number in batch])
-            for number, ranking in zip(batch, self.index.search(means, k, [excluded[one] for one in batch]), strict=True):
+            with stage_time(DENSE):
+                found = self.index.search(means, k, [excluded[one] for one in batch])
+            for number, ranking in zip(batch, found, strict=True):
                 results[number] = ranking
         by_text = [number for number, query in enumerate(queries) if not histories[number] and query.text]
         if by_text:
-            vectors = self.encoder.encode([queries[number].text for number in by_text], "query", batch_tokens)
-            for number, ranking in zip(by_text, self.index.search(vectors, k, [excluded[one] for one in by_text]), strict=True):
+            with stage_time(ENCODE):
+                vectors = self.encoder.encode([queries[number].text for number in by_text], "query", batch_tokens)
+            with stage_time(DENSE):
+                found = self.index.search(vectors, k, [excluded[one] for one in by_text])
+            for number, ranking in zip(by_text, found, strict=True):
                 results[number] = ranking
         return results
 

@@ -9,6 +9,7 @@ from pipelines.retrieval.stages.card import FUSION, RERANK, QueryKind, StageCard
 from pipelines.retrieval.stages.fusion import CANDIDATES, Ranked, fuse
 from pipelines.retrieval.stages.rerank import FirstStage, Rerank, Reranked
 from pipelines.retrieval.stages.table import answered
+from pipelines.retrieval.stages.timing import stage_time
 
 RERANKED_TOGETHER = 64
 """Queries whose candidates are scored together: more would fill no batch better, and their tokens take memory."""
@@ -69,7 +70,9 @@ class Ranker:
         numbers = [number for number, wanted in enumerate(with_reranker) if wanted and results[number]]
         if rerank and numbers:
             firsts = [FirstStage(asked[number].query.text, results[number], stages[number][1]) for number in numbers]
-            for number, (result, counted) in zip(numbers, rerank.rank_together(firsts, deadline), strict=True):
+            with stage_time(RERANK):
+                reranked = rerank.rank_together(firsts, deadline)
+            for number, (result, counted) in zip(numbers, reranked, strict=True):
                 results[number], counts[number] = result, counted
                 stages[number][0][RERANK] = result
         return [
@@ -85,13 +88,15 @@ class Ranker:
         """
         ranked: dict[str, Ranked] = {}
         for card in self.retriever_cards(asked.kind):
-            found = ranked_by(self.retrievers[card.stage], card.weight, asked, max(depth, CANDIDATES), left_out)
+            with stage_time(card.stage):
+                found = ranked_by(self.retrievers[card.stage], card.weight, asked, max(depth, CANDIDATES), left_out)
             if found is not None:
                 ranked[card.stage] = found
         rankings = {stage: found.ranking[:depth] for stage, found in ranked.items()}
         fusion = next((card.method for card in self.cards if card.stage == FUSION and card.answers(asked.kind)), None)
         if fusion and len(self.retriever_cards(asked.kind)) > 1:
-            rankings[FUSION] = fuse(fusion, ranked, depth)
+            with stage_time(FUSION):
+                rankings[FUSION] = fuse(fusion, ranked, depth)
         scale = 1.0 if FUSION in rankings or not ranked else next(iter(ranked.values())).scale
         return rankings, scale
 

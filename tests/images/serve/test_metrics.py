@@ -70,6 +70,11 @@ def test_a_server_tells_what_it_answered(server, trained, small):
     assert after["ratchet_searches_total", ("release", small)] == 1
     assert after["ratchet_searches_clicked_total", ("release", trained.release)] == 1, "two clicks on one search"
     assert after["ratchet_searches_without_results_total", ("release", trained.release)] == 0
+    assert after["ratchet_batch_searches_sum",] == after["ratchet_queue_seconds_count",] == 3
+    assert 0 < after["ratchet_queue_seconds_sum",] < 60
+    stages = {labels[1][1]: value for labels, value in after.items() if labels[0] == "ratchet_stage_seconds_count"}
+    assert stages == {"encode": 3, "dense": 3}
+    assert after["ratchet_waiting_searches",] == 0
     assert 0.98 < after["ratchet_exposure_gini", ("release", trained.release)] < 1, "20 shown of 1,900"
     assert after["process_resident_memory_bytes",] > 2**20
     words = server.client.get("/metrics").text
@@ -85,13 +90,14 @@ def metrics():
     class Loaded:
         documents: ClassVar = dict.fromkeys("abcd")
 
-    return Metrics(lambda: State(warm={"r": Loaded()}))
+    return Metrics(lambda: State(warm={"r": Loaded()}), lambda: 3)
 
 
 def test_what_a_reranker_had_no_time_for_and_searches_without_results(metrics):
     metrics.searched(answer_of("r", "1", "a", reranked={"candidates": 50, "scored": 20, "late": True}))
     metrics.searched(answer_of("r", "2", reranked={"candidates": 50, "scored": 50, "late": False}))
     told = parsed(metrics.page().decode())
+    assert told["ratchet_waiting_searches",] == 3
     expected = {"rerank_candidates": 100, "rerank_scored": 70, "rerank_late": 1, "searches_without_results": 1, "searches": 2}
     assert {name: told[f"ratchet_{name}_total", ("release", "r")] for name in expected} == expected
 

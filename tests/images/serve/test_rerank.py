@@ -1,6 +1,7 @@
 """A release with a reranker in the real server: what its answers say, within its time and beyond it."""
 
 import json
+import re
 
 import pytest
 
@@ -19,6 +20,9 @@ def test_a_search_is_reranked_within_its_time_and_says_so(reranking, home, tmp_p
     with running_server(home, RATCHET_RERANK_MS=budget_ms, RATCHET_EVENTS=str(tmp_path)) as server:
         server.wait(lambda status: status["ready"])
         answer = server.search("red chair", k=5, explain=True).json()
+        told = server.client.get("/metrics").text
+    assert set(re.findall(r'ratchet_stage_seconds_count{stage="(\w+)"} 1.0', told)) == {"encode", "dense", "rerank"}
+    assert f'ratchet_rerank_scored_total{{release="{release}"}} {scored}.0' in told
     assert answer["reranked"] == {"candidates": 20, "scored": scored, "late": scored < 20}
     assert answer["stages"][-1]["artifact"] == reranking.variants
     assert answer["stages"][-1]["variant"] == "onnx-fp32"
