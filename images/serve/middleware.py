@@ -3,6 +3,10 @@
 Health checks have no limit, unless they come with a key: otherwise keys could be guessed there as fast as the server answers.
 """
 
+import re
+import uuid
+
+import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,6 +16,8 @@ from images.serve.limits import Limiter, caller_address
 from pipelines.logs import log
 
 BODY_LIMIT = 16_384
+TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+"""The header of W3C's Trace Context."""
 LONGEST_LENGTH = 20
 """Digits of a length that is read: Python refuses to convert thousands of them, leading zeros included."""
 HEADERS = {
@@ -58,13 +64,14 @@ class SecurityHeaders:
             return
         # Files are small, and Starlette answers a range that can't be with plain text: whoever asks for a part gets the whole.
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range"]
-        try:
-            refused = await self._refusal(scope)
-            await (refused or self.app)(scope, receive, send_with_headers)
-        except Exception as error:  # noqa: BLE001  # a server that raised would print it as it is
-            if not started:
-                log().error("request failed", path=scope.get("path", ""), exc_info=error)
-                await problem(500, DEFECT)(scope, receive, send_with_headers)
+        with structlog.contextvars.bound_contextvars(**ids_of(scope)):
+            try:
+                refused = await self._refusal(scope)
+                await (refused or self.app)(scope, receive, send_with_headers)
+            except Exception as error:  # noqa: BLE001  # a server that raised would print it as it is
+                if not started:
+                    log().error("request failed", path=scope.get("path", ""), exc_info=error)
+                    await problem(500, DEFECT)(scope, receive, send_with_headers)
 
     async def _refusal(self, scope: Scope) -> ASGIApp | None:
         """The answer to a request that is refused before anything of it is read; None: it is not."""
@@ -77,6 +84,13 @@ class SecurityHeaders:
             if wait_s:
                 return problem(429, str(TooManyRequests("address", wait_s)), {"retry-after": str(wait_s)})
         return None
+
+
+def ids_of(scope: Scope) -> dict[str, str]:
+    """What each line of the log about a request has: an id of its own, and its trace's: `traceparent` or random."""
+    named = TRACEPARENT.fullmatch(dict(scope["headers"]).get(b"traceparent", b""))
+    trace = named[1].decode() if named and named[1].strip(b"0") else uuid.uuid4().hex
+    return {"request": uuid.uuid4().hex[:16], "trace_id": trace}
 
 
 def _has_small_body(scope: Scope) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from images.serve.auth import Auth
 from images.serve.dependencies import Dependencies
 from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Windows
-from images.serve.middleware import BODY_LIMIT, SecurityHeaders
+from images.serve.middleware import BODY_LIMIT, SecurityHeaders, ids_of
 from images.serve.protocol import HEAD_LIMIT, BoundedHttp
 from images.serve.watcher import Watcher
 from pipelines.access.keys import KeyLog
@@ -386,14 +387,29 @@ def test_what_fails_within_is_one_problem_and_one_line_of_the_log(home, capsys):
 
     async def ask():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(SecurityHeaders(app)), base_url="http://x") as client:
-            return await client.get("/v1/defect")
+            return await client.get("/v1/defect", headers={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
 
     answer = asyncio.run(ask())
     assert "this is a defect" in refusal(answer, 500)
     assert answer.headers["x-frame-options"] == "DENY"
     logged = capsys.readouterr().err
     assert logged.count("request failed") == 1
+    (line,) = [json.loads(line) for line in logged.splitlines() if "request failed" in line]
+    assert line["trace_id"] == "ab" * 16
+    assert re.fullmatch("[0-9a-f]{16}", line["request"])
     assert "ann@example.org" not in logged
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, b"", b"00-" + b"0" * 32 + b"-" + b"1" * 16 + b"-01", b"00-ann@example.org-1-01", b"00-" + b"a" * 33, b"\xff" * 55],
+)
+def test_a_trace_that_is_none_gets_a_random_id(header):
+    scope = {"headers": [] if header is None else [(b"traceparent", header)]}
+    first, second = ids_of(scope), ids_of(scope)
+    assert re.fullmatch("[0-9a-f]{32}", first["trace_id"])
+    assert first["trace_id"] != second["trace_id"]
+    assert first["request"] != second["request"]
 
 
 def test_more_work_than_can_wait_is_refused_and_slow_work_is_given_up(home, monkeypatch):
