@@ -8,7 +8,7 @@ of rows, or a relative change, beyond what the baseline's days show on average.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,8 +85,8 @@ def _of_column(table: str, name: str, days: Sequence[Sketch], baseline: Mask) ->
         by_value = [day.outcomes.get(name, {}).get(number, {}) for day in days]
         totals, _ = aligned([{value: pair[0] for value, pair in one.items()} for one in by_value], values)
         seen, _ = aligned([{value: pair[1] for value, pair in one.items()} for one in by_value], values)
-        if number in SHARES and (seen.max() >= LEAST_EXPECTED) and len(values) > 1:
-            yield _rate_by_value(f"{number} by {name}", totals, seen, baseline)
+        if number in SHARES and (seen.min(0) >= LEAST_EXPECTED).any() and len(values) > 1:
+            yield _rate_by_value(f"{number} by {name}", totals, seen, values, baseline)
 
 
 def aligned(given: Sequence[Mapping[str, float]], values: Sequence[str] = ()) -> tuple[Floats, list[str]]:
@@ -162,43 +162,62 @@ def _appeared(label: str, area: Area, counts: Floats, baseline: Mask) -> Signal:
 
 
 def _shifted(label: str, area: Area, counts: Floats, values: Sequence[str], baseline: Mask) -> Signal:
-    """The value whose share is furthest from its own of the baseline's days, in their spread: a value that vanished, above all.
-
-    Each day is studentized by the other days alone, so that a day of the baseline is as far off as one more day would be. The
-    p-value of Student's t, times the number of values, is given as a quantile of the normal distribution.
-    """
-    from scipy.special import ndtri, stdtr
-
+    """The value whose share is furthest from its own of the baseline's days: a value that vanished, above all."""
     rows = counts.sum(1, keepdims=True)
-    angles = _angle(counts / rows)
-    others = np.where(baseline, baseline.sum() - 1, baseline.sum())[:, None]
-    mean = pool(angles, baseline) / others
-    variance = (pool(angles**2, baseline) - others * mean**2) / (others - 1)
-    least = 1 / (4 * rows)
-    spread = np.sqrt(np.maximum(np.where(others > 1, variance, 0.0), least) * (1 + 1 / others))
     frequent = counts[baseline].mean(0) >= LEAST_EXPECTED
     if not frequent.any():
         frequent[counts[baseline].mean(0).argmax()] = True
-    apart = np.where(frequent, np.abs(angles - mean) / spread, 0.0)
-    apart = np.nan_to_num(apart, posinf=0.0)
-    each, place = np.arange(len(counts)), apart.argmax(1)
-    usual = np.sin(mean[each, place]) ** 2
-    shares = (counts / rows)[each, place]
-    shown = np.where(each == len(each) - 1, shares, usual[-1])
-    name, value = f"one value of {label}", values[int(place[-1])]
-    pvalues = 2 * stdtr(np.where(others > 2, others - 1, 1e6)[:, 0], -apart[each, place]) * frequent.sum()
-    scores = -ndtri(np.clip(pvalues, 1e-99, 0.99))
-    return Signal(name, area, scores, np.abs(shares - usual), 0.3, False, shown, "share of rows", detail=value)
+    shares = counts / rows
+    furthest = _furthest(_angle(shares), 1 / (4 * rows), frequent, baseline)
+    return _of_value(f"one value of {label}", area, furthest, shares, values)
 
 
-def _rate_by_value(label: str, totals: Floats, seen: Floats, baseline: Mask) -> Signal:
-    rate = totals / np.maximum(seen, 1)
-    usual = pool(totals, baseline) / np.maximum(pool(seen, baseline), 1)
-    enough = (seen >= LEAST_EXPECTED) & (pool(seen, baseline) >= LEAST_EXPECTED)
-    apart = np.where(enough, np.abs(_angle(rate) - _angle(usual)) * 2 * np.sqrt(seen), 0.0)
-    place, each = apart.argmax(1), np.arange(len(seen))
-    size = np.abs(rate - usual)[each, place]
-    return Signal(label, "segments", apart[each, place], size, 0.5, False, size, "difference of shares")
+def _rate_by_value(label: str, totals: Floats, seen: Floats, values: Sequence[str], baseline: Mask) -> Signal:
+    """The value in which a rate, such as that of clicks, is furthest from its own of the baseline's days."""
+    frequent = seen.min(0) >= LEAST_EXPECTED
+    rates = totals / np.maximum(seen, 1)
+    furthest = _furthest(_angle(rates), 1 / (4 * np.maximum(seen, 1)), frequent, baseline)
+    return _of_value(label, "segments", furthest, rates, values)
+
+
+class _Furthest(NamedTuple):
+    """Of each day the place of the value that is furthest off, how far, and what is usual for it."""
+
+    places: NDArray[np.int64]
+    scores: Floats
+    usual: Floats
+
+
+def _furthest(angles: Floats, least: Floats, frequent: Mask, baseline: Mask) -> _Furthest:
+    """The value that is furthest from its own of other days, in their spread.
+
+    Each day is studentized by the other days alone, so that a day of the baseline is as far off as one more day would be. The
+    p-value of Student's t, times the number of values, is given as a quantile of the normal distribution.
+
+    Args:
+        angles: of a share of each value, (days, values).
+        least: the variance that it has by chance of its rows, (days, values) or (days, 1).
+        frequent: the values that are looked at, (values,), at least one.
+        baseline: (days,).
+    """
+    from scipy.special import ndtri, stdtr
+
+    others = np.where(baseline, baseline.sum() - 1, baseline.sum())[:, None]
+    mean = pool(angles, baseline) / others
+    variance = (pool(angles**2, baseline) - others * mean**2) / (others - 1)
+    spread = np.sqrt(np.maximum(np.where(others > 1, variance, 0.0), least) * (1 + 1 / others))
+    apart = np.nan_to_num(np.where(frequent, np.abs(angles - mean) / spread, 0.0), posinf=0.0)
+    each, places = np.arange(len(angles)), apart.argmax(1)
+    pvalues = 2 * stdtr(np.where(others > 2, others - 1, 1e6)[:, 0], -apart[each, places]) * frequent.sum()
+    return _Furthest(places, -ndtri(np.clip(pvalues, 1e-99, 0.99)), np.sin(mean[each, places]) ** 2)
+
+
+def _of_value(name: str, area: Area, furthest: _Furthest, shares: Floats, values: Sequence[str]) -> Signal:
+    each = np.arange(len(shares))
+    own = shares[each, furthest.places]
+    shown = np.where(each == len(each) - 1, own, furthest.usual[-1])  # of today's value alone
+    sizes, value = np.abs(own - furthest.usual), values[int(furthest.places[-1])]
+    return Signal(name, area, furthest.scores, sizes, 0.3, False, shown, "share of rows", detail=value)
 
 
 def _number(label: str, name: str, sums: Floats, baseline: Mask) -> Signal:
