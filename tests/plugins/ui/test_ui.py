@@ -16,7 +16,10 @@ from tests.images.serve.browser import browser
 
 __all__ = ["browser"]
 HOSTILE = '<script>alert("x")</script>'
-PATHS = ["/ratchet/releases", "/ratchet/reports/verdict/0123", "/ratchet/artifacts/release/0123", "/ratchet/none"]
+PATHS = [
+    "/ratchet/releases", "/ratchet/reports/verdict/0123", "/ratchet/artifacts/release/0123",
+    "/ratchet/reports/drift/0123/evidently.html", "/ratchet/none",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def api():
         yield client, {"Authorization": f"Bearer {token}"}
 
 
-@pytest.mark.parametrize("path", PATHS[:3])
+@pytest.mark.parametrize("path", PATHS[:-1])
 def test_anonymous_is_refused(api, home, path):
     client, _ = api
     assert client.get(path).status_code == 401
@@ -95,6 +98,22 @@ def test_a_report_is_served_as_it_was_written(api, home):
     assert page.text == "<!doctype html><h1>the report</h1>"
     assert "script-src" not in page.headers["content-security-policy"]
     assert page.headers["x-content-type-options"] == "nosniff"
+
+
+def test_evidentlys_page_runs_its_scripts_in_a_sandbox_alone(api, home):
+    client, viewer = api
+
+    def build(folder):
+        (folder / "evidently.html").write_text("<!doctype html><script>1</script>")
+        return {}
+
+    made = produce(open_store(), Recipe(kind="drift", step="judge_drift", version=1, inputs={}, params={}), build)
+    page = client.get(f"/ratchet/reports/drift/{made.id}/evidently.html", headers=viewer)
+    assert (page.status_code, page.text) == (200, "<!doctype html><script>1</script>")
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none';")
+    assert "allow-same-origin" not in policy, "its scripts are of no origin, so they have no cookie and no storage of this site"
+    assert "connect-src" not in policy, "they fetch nothing"
 
 
 def test_a_strangers_journal_entry_is_told_not_shown(api, home):
