@@ -3,7 +3,7 @@
 Icons 6.0.0 → 6.6.0 from the package registry; electronics up to 2019 → 2020 (../shared/data/chorus, or ELECTRONICS=FOLDER); the
 two policies and the campaigns of the logs of the wheel obp 0.4.1 (OBP=FOLDER or wheel); MovieLens by quarter (MOVIELENS=FOLDER
 with ml-100k's atomic files). What is not there is left out, and said. Reports go to build/drift/reports, figures to
-build/drift/reports.json.
+build/drift/reports.json and into build/proof/drift.json, where that is.
 """
 
 import csv
@@ -133,6 +133,9 @@ def main() -> None:
                 print(name, judged.sentence, flush=True)
     figures |= {"reports": len(figures), "largest_report_mb": round(max(sizes), 2)}
     (PROJECT / "build/drift/reports.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False))
+    proof = PROJECT / "build/proof/drift.json"
+    if proof.exists():  # a proof that was made before: its figures stay
+        proof.write_text(json.dumps({**json.loads(proof.read_text()), **figures}, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ OUTCOMES = ("clicked",)
 """Numbers that are looked at for each value of a column, too."""
 LEAST_ROWS = 50
 """Rows of a table below which a day is not compared."""
+PERMUTED = "by permutation: "
+"""How the null begins that knows nothing of days."""
 Samples = Callable[[str], tuple[Rows, Rows]]
 """Gives the rows of the reference's and the current sample of a table."""
 
@@ -168,9 +170,12 @@ def _between_days(table: str, today: Sketch, past: Sequence[Snapshot], policy: D
 
 def _permuted(table: str, samples: Samples, days: int) -> _Tested:
     reference, current = samples(table)
+    users = min(len(np.unique(side.units)) for side in (reference, current))
+    if users < LEAST_ROWS:
+        return _untested(f"{table} with {counted(users, 'user')} of {LEAST_ROWS}, and {days} of {LEAST_DAYS} past days")
     made, mask = permuted_signals(table, reference, current, OUTCOMES)
     null = (
-        f"by permutation: {days} of {LEAST_DAYS} past days, so users are dealt anew to reference and current {PERMUTATIONS}"
+        f"{PERMUTED}{days} of {LEAST_DAYS} past days, so users are dealt anew to reference and current {PERMUTATIONS}"
         " times; it does not know how days differ"
     )
     return _Tested(findings_of(made, mask), mask, null)
@@ -222,7 +227,9 @@ def _area(
         return AreaChange(area=area, outcome="not compared", sentence=f"not compared: {lacking}", null=null)
     if not alarms:
         largest = min(own, key=lambda change: change.pvalue)
-        sentence = f"nothing beyond quiet days in {counted(len(own), 'test')}; least p {largest.pvalue:.2g} ({largest.name})"
+        sentence = (
+            f"nothing beyond {_beyond(null)} in {counted(len(own), 'test')}; least p {largest.pvalue:.2g} ({largest.name})"
+        )
         return AreaChange(area=area, outcome="quiet", sentence=sentence, null=null)
     acting = alarms[0].effect >= rule.act
     return AreaChange(
@@ -234,16 +241,20 @@ def _area(
     )
 
 
+def _beyond(null: str) -> str:
+    return "chance" if null.startswith(PERMUTED) else "quiet days"
+
+
 def said(change: SignalChange) -> str:
-    """A change as a sentence."""
+    """A change as a sentence. Without a trend, what was to be expected is by permutation."""
     when = "" if change.kind == "sudden" else f" over {change.days} days"
-    size = f"{100 * change.effect:.1f} %"
+    usually, beyond = ("usually", "quiet days") if change.trend else ("expected", "chance")
     if change.unit == "mean":
-        return f"{change.name} {change.today:.3g}, usually {change.usual:.3g}{when}"
+        return f"{change.name} {change.today:.3g}, {usually} {change.usual:.3g}{when}"
     if change.unit == "share of rows":
         name = f"{change.name.removeprefix('one value of ')}, {change.detail}" if change.detail else change.name
-        return f"{name}: {100 * change.today:.1f} % of rows, usually {100 * change.usual:.1f} %{when}"
-    return f"{change.name} moved by {size} beyond quiet days{when}"
+        return f"{name}: {100 * change.today:.1f} % of rows, {usually} {100 * change.usual:.1f} %{when}"
+    return f"{change.name} moved by {100 * change.effect:.1f} % beyond {beyond}{when}"
 
 
 def _drift(
@@ -253,7 +264,8 @@ def _drift(
     told = [area for area in areas if area.outcome == worst] if worst in ("act", "watch") else []
     silent = [area.area for area in areas if area.outcome == "not compared"]
     parts = [f"{area.area}: {area.sentence}" for area in told] or [
-        "nothing beyond quiet days" if worst == "quiet" else areas[0].sentence.removeprefix("not compared: ")
+        next((f"nothing beyond {_beyond(area.null)}" for area in areas if area.outcome == "quiet"), "")
+        or areas[0].sentence.removeprefix("not compared: ")
     ]
     if silent and worst != "not compared":
         parts.append(f"not compared: {', '.join(silent)}")

@@ -101,7 +101,11 @@ def aligned(given: Sequence[Mapping[str, float]], values: Sequence[str] = ()) ->
 
 
 def pool(days: Floats, baseline: Mask) -> Floats:
-    """For each day the sum of the baseline's days without it, (days, …)."""
+    """For each day the sum of the baseline's days without it, (days, …).
+
+    >>> pool(np.array([[1.0], [2.0], [4.0]]), np.array([True, True, False])).ravel()
+    array([2., 1., 3.])
+    """
     return np.asarray(days[baseline].sum(0) - np.where(baseline[:, None], days, 0.0))
 
 

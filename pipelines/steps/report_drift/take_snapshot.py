@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipelines.drift.snapshot import Table
 
 VERSION = 1
+SEARCHES = 10
+"""Searches in the sample for each document in it: they are not encoded, and those of a user are alike."""
 
 
 class TakeSnapshotParams(Params):
@@ -120,7 +122,7 @@ def _build(
         embedded = measuring.embeddings_of(corpus, encoder.id, variant) if encoder else None
         tables["documents"] = measuring.document_table(corpus, loaded, embedded, *asked, tuning.batch_tokens)
     if opened:
-        tables["searches"] = search_table(opened, *asked)
+        tables["searches"] = search_table(opened, SEARCHES * params.sample, params.seed)
         texts = queries_of(opened, *asked)
         tables["queries"] = measuring.text_table(texts.rows, texts, loaded, tuning.batch_tokens) if texts.rows else None
     if corpus and not tables.get("queries"):

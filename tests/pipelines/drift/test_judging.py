@@ -61,10 +61,11 @@ def test_a_change_that_is_sure_but_tiny_is_no_alarm():
     random = np.random.default_rng(3)
     past = [day(rows(random), f"2026-01-{number:02d}") for number in range(1, 29)]
     for one in past:  # the same share of clicks on every day, to the row
-        one.sketches[TABLE].numbers["clicked"] = (10_000.0, 10_000.0, 20_000.0)
+        one.sketches[TABLE].numbers["clicked"] = (500_000.0, 500_000.0, 1e6)
     now = day(rows(random), "2026-02-01")
-    now.sketches[TABLE].numbers["clicked"] = (10_199.0, 10_199.0, 20_000.0)
+    now.sketches[TABLE].numbers["clicked"] = (509_000.0, 509_000.0, 1e6)
     tiny = next(change for change in judged(now, past).signals if change.name == "clicked of documents")
+    assert tiny.pvalue < POLICY.level / 100
     assert (tiny.effect < POLICY.areas["quality"].watch, tiny.alarm) == (True, False)
 
 
@@ -89,11 +90,11 @@ def users(random, count, each, rate):
 
 
 def test_with_few_days_users_are_permuted_not_rows():
-    """40 users with 50 rows each: as rows, their differences would be called drift in most of ten pairs."""
+    """60 users with 40 rows each: as rows, their differences would be called drift in most of ten pairs."""
     by_user = by_row = 0
     for seed in range(10):
         random = np.random.default_rng(seed)
-        then, now = users(random, 40, 50, 0.2), users(random, 40, 50, 0.2)
+        then, now = users(random, 60, 40, 0.2), users(random, 60, 40, 0.2)
         before, after = day(then, "2026-01-01"), day(now, "2026-01-02")
         drift = judged(after, [], before, lambda table, pair=(then, now): pair)
         assert "by permutation: 0 of 14 past days" in drift.areas[-1].null
@@ -104,6 +105,13 @@ def test_with_few_days_users_are_permuted_not_rows():
         by_row += judged(after, [], before, lambda table, pair=alone: pair).outcome != "quiet"
     assert by_user <= 1
     assert by_row >= 4
+
+
+def test_few_users_are_too_few_however_many_rows_they_have():
+    random = np.random.default_rng(11)
+    then, now = users(random, 30, 100, 0.2), users(random, 30, 100, 0.6)
+    drift = judged(day(now, "2026-01-02"), [], day(then, "2026-01-01"), lambda table: (then, now))
+    assert drift.sentence == "not compared: documents with 30 users of 50, and 0 of 14 past days"
 
 
 def test_a_pair_that_differs_is_told_apart_by_permutation():

@@ -102,12 +102,14 @@ def test_the_servers_own_searches_are_those_of_the_day(home, tmp_path):
 
 
 def test_days_that_are_twice_there_or_missing_are_named(home, tmp_path):
+    made = []
     for day, rate in (("2026-01-01", 0.1), ("2026-01-01", 0.2), ("2026-01-02", 0.3), ("2026-01-05", 0.4)):
         log = write_log(tmp_path / "log.csv", rate=rate)
-        last = call("take_snapshot", log=log, day=day, series="daily").snapshot
+        made.append(artifact("snapshot", call("take_snapshot", log=log, day=day, series="daily").snapshot))
     past = past_of(open_store(), "daily", "2026-01-06", 60)
     assert [one.facts["day"] for one in past.snapshots] == ["2026-01-01", "2026-01-02", "2026-01-05"]
-    assert past.snapshots[-1].id == last
+    youngest = max(made[:2], key=lambda one: (one.manifest.provenance["at"], one.id))
+    assert [one.id for one in past.snapshots] == [youngest.id, made[2].id, made[3].id]
     assert "several snapshots, of which the youngest counts: 2026-01-01" in past.notes[0]
     assert "Days without a snapshot since 2026-01-01: 2" in past.notes[1]
     assert past_of(open_store(), "", "2026-01-06", 60).snapshots == [], "a snapshot without a series stands alone"
