@@ -90,11 +90,11 @@ def users(random, count, each, rate):
 
 
 def test_with_few_days_users_are_permuted_not_rows():
-    """60 users with 40 rows each: as rows, their differences would be called drift in most of ten pairs."""
+    """60 users with 200 rows each: as rows, their differences would be called drift in most of ten pairs."""
     by_user = by_row = 0
     for seed in range(10):
         random = np.random.default_rng(seed)
-        then, now = users(random, 60, 40, 0.2), users(random, 60, 40, 0.2)
+        then, now = users(random, 60, 200, 0.2), users(random, 60, 200, 0.2)
         before, after = day(then, "2026-01-01"), day(now, "2026-01-02")
         drift = judged(after, [], before, lambda table, pair=(then, now): pair)
         assert "by permutation: 0 of 14 past days" in drift.areas[-1].null
