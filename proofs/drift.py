@@ -46,7 +46,11 @@ GOALS = {
 
 def judged(day: Snapshot, past: list[Snapshot], policy: DriftPolicy, since: str = "") -> Drift:
     """A day beside the days before it, without a reference."""
-    return judge_drift(day, past[-WARM:], None, lambda table: (_ for _ in ()).throw(AssertionError(table)), policy, since)
+
+    def no_samples(table: str) -> Any:
+        raise AssertionError(f"{table} by permutation, with {len(past)} days before it")
+
+    return judge_drift(day, past[-WARM:], None, no_samples, policy, since)
 
 
 def quiet_days(base: Base, count: int, path: Path) -> list[Snapshot]:
