@@ -116,7 +116,8 @@ def erase(asked: Erasure) -> Outcome:
     _check_experiments(asked)
     if asked.dry_run:
         return Outcome(0, f"would erase this {asked.subject.kind} from {_places(found)}", found=found)
-    continued = _continued(journal, search)
+    made_before = entry is not None and journal.routing.champion is None  # what serves keeps its corpus, and so tells it again
+    continued = None if made_before else _continued(journal, search)
     following = successor(continued, _erased(asked)).id if continued is not None else ""
     if entry is None:
         entry = journal.append("erase", asked.name, asked.why, who=asked.who)

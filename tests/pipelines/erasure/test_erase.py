@@ -15,7 +15,7 @@ from pipelines.erasure import rules
 from pipelines.erasure.places import PLACES
 from pipelines.errors import InputError, NothingToDo
 from pipelines.store import recipes
-from pipelines.store.artifacts import find, load_exactly, produce
+from pipelines.store.artifacts import committed, find, load_exactly, produce
 from pipelines.store.erasures import CERTIFICATE, Erasures
 from pipelines.store.gc import garbage
 from pipelines.store.journal import Journal, Routing
@@ -293,6 +293,7 @@ def test_killed_at_any_write_it_goes_on_and_the_certificate_tells_all(home, tmp_
         told = certificate(done.certificate)
         told = {key: told[key] for key in ("found", "left", "retired", "state")}
         assert told["found"].pop("trash"), "what a kill leaves there is found, too"
+        told["corpora"] = committed(open_store(), "corpus")
         whole = whole or told
         assert told == whole, f"killed before operation {point}, {seen[-1]}"
         assert everywhere(home, WORDS["document"]) == [], f"killed before operation {point}, {seen[-1]}"
