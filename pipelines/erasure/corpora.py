@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,14 +90,8 @@ def _moved(files: Path, facts: dict[str, object]) -> Callable[[Path], dict[str, 
     return build
 
 
-def subjects_of(store: Store, erasures: Erasures, corpora: Iterable[str] | None = None) -> set[tuple[SubjectKind, str]]:
-    """Erased users and documents that a corpus has again, or still, by their ids, which the journal does not tell.
-
-    Args:
-        store: that has the corpora.
-        erasures: of its journal.
-        corpora: ids; none: all of the store.
-    """
+def subjects_of(store: Store, erasures: Erasures) -> set[tuple[SubjectKind, str]]:
+    """Erased users and documents that a corpus has again, or still, by their ids, which the journal does not tell."""
     found: set[tuple[SubjectKind, str]] = set()
 
     def erased(kind: SubjectKind, name: str) -> bool:
@@ -105,8 +99,7 @@ def subjects_of(store: Store, erasures: Erasures, corpora: Iterable[str] | None 
             found.add((kind, name))
         return False
 
-    looked_at = committed(store, "corpus") if corpora is None else corpora
-    for name in looked_at if erasures.subjects else ():
+    for name in committed(store, "corpus") if erasures.subjects else ():
         with TemporaryDirectory(prefix="ratchet-erase-") as scratch:
             _without(load_exactly(store, "corpus", name), Path(scratch), erased)
     return found

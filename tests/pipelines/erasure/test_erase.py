@@ -1,13 +1,17 @@
 """A person or a document that is planted everywhere is found nowhere afterwards, whoever is killed in between."""
 
+import fcntl
 import json
 import shutil
+import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
+from images.serve.exposure_log import append_line
 from pipelines.access.pseudonyms import pseudonym
 from pipelines.corpus.documents import Document, documents, interactions, queries
 from pipelines.embeddings import layout
@@ -135,6 +139,20 @@ def test_positions_and_scores_of_others_stay_in_the_log(planted, home):
     clicks = [json.loads(line)["request_id"] for line in (home / "events/clicks.jsonl").read_text().splitlines()[:-1]]
     assert (users, set(clicks)) == (["somebody"], {"r1"})
     assert ((home / "events/exposures.jsonl").stat().st_mode & 0o777) == 0o600
+
+
+def test_a_line_that_waits_while_the_log_is_replaced_is_not_lost(tmp_path):
+    path = tmp_path / "exposures.jsonl"
+    path.write_text("old\n")
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        writer = threading.Thread(target=append_line, args=(path, b"late"))
+        writer.start()
+        time.sleep(0.2)  # by then it waits for the lock
+        (tmp_path / "new").write_text("kept\n")
+        (tmp_path / "new").replace(path)
+    writer.join(10)
+    assert path.read_text() == "kept\nlate\n"
 
 
 def test_a_subject_that_is_nowhere(planted):
