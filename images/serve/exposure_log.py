@@ -47,7 +47,7 @@ class ExposureLog:
         try:
             with (self.folder / "exposures.jsonl").open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-                lines = file.read().splitlines()
+                lines = file.read(TAIL).splitlines()
         except OSError:
             return []
         return list(dict.fromkeys(query for line in reversed(lines) if (query := _query_of(line))))[:most]

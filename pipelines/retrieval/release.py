@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.corpus.documents import Document, Query, documents
+from pipelines.corpus.document_file import DocumentFile, Texts
+from pipelines.corpus.documents import Document, Query
 from pipelines.embeddings import layout
 from pipelines.errors import InputError
 from pipelines.index.vector_index import Index, load_index, mean_direction
@@ -112,8 +113,8 @@ class Release:
     card: ReleaseCard
     encoder: Encoder
     index: Index
-    documents: dict[str, Document]
-    """By id, sorted."""
+    documents: Mapping[str, Document]
+    """By id, sorted; a document is read when it is asked for."""
     ranker: Ranker | None = None
     """The stages; none: encoder and index alone."""
 
@@ -263,7 +264,7 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
     parts = _parts(store, card)
     encoder = load_encoder(parts.encoder, card.query_variant, threads)
     index = load_index(parts.index)
-    by_id = {document.id: document for document in documents(parts.corpus)}
+    by_id = DocumentFile(parts.corpus)
     check_probes(
         f"release {artifact.id}",
         encoder,
@@ -293,7 +294,7 @@ def load_rerank(
         return None
     reranker = load_reranker(artifacts[RERANK], card.variant)
     check_reranker(f"reranker {card.artifact}", reranker)
-    return Rerank(card, SharedReranker(reranker), {document.id: document.text for document in documents_.values()})
+    return Rerank(card, SharedReranker(reranker), Texts(documents_))
 
 
 def _parts(store: Store, card: ReleaseCard) -> Parts:

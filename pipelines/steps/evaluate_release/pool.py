@@ -1,5 +1,6 @@
 """pool: documents that people are asked to judge, as a CSV that `ingest --qrels` reads back."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,7 @@ def _one_corpus(store: Store, releases: list[Artifact]) -> Artifact:
 
 def _pools(
     store: Store, releases: list[Artifact], texts: dict[str, str], depth: int
-) -> "tuple[dict[str, Document], dict[str, list[str]]]":
+) -> "tuple[Mapping[str, Document], dict[str, list[str]]]":
     from pipelines.gates.pool import pool_documents
     from pipelines.retrieval.lexical import bm25_run
     from pipelines.retrieval.release import load_release
