@@ -64,6 +64,11 @@ def edit_entry(store: Store, n: int, **changes: Any) -> None:
     overwrite(store, path, json.dumps(json.loads(store.read(path)) | changes).encode())
 
 
+def edit_last_entry(store: Store, **changes: Any) -> None:
+    """The entry that no other holds by its sha256."""
+    edit_entry(store, len(Journal(store).entries), **changes)
+
+
 def swapped_run(store: Store, release: str) -> None:
     """The first and the last document of every query change places."""
     evaluation = evidence(store, release, "evaluation")
@@ -159,6 +164,14 @@ TAMPERED: dict[str, Callable[[Store, str], None]] = {
     "ids of the index, in line with the manifest": reversed_index,
     "vectors, in line with the manifest": other_vectors,
     "a reason in the journal": lambda s, r: edit_entry(s, 1, why="somebody else's"),
+    "where the last entry comes from": lambda s, r: edit_last_entry(s, **{"from": "0" * 20}),
+    "the verdict of the last entry": lambda s, r: edit_last_entry(s, verdict="0" * 20),
+    "the release of the last entry": lambda s, r: edit_last_entry(s, to="0" * 20),
+    "the routes of the last entry": lambda s, r: edit_last_entry(s, routing={"champion": "0" * 20, "challenger": None}),
+    "release and routes of the last entry": lambda s, r: edit_last_entry(
+        s, to="0" * 20, routing={"champion": "0" * 20, "challenger": None}
+    ),
+    "the action of the last entry": lambda s, r: edit_last_entry(s, action="rollback"),
     "an entry of the journal removed": lambda s, r: removed(s, "journal/00000001.json"),
 }
 """By what is changed; each function gets the store and the release."""

@@ -55,7 +55,12 @@ def write_verification_report(folder: Path, release: str, passed: "Sequence[Chec
     table = ReportTable(
         "Checks", [("what is checked", "text"), ("holds", "text"), ("what was seen", "text")], _rows(passed, problem)
     )
-    method = ["Everything is derived again from the stored files; nothing is believed that can be computed."]
+    method = [
+        "Everything is derived again from the stored files; nothing is believed that can be computed.",
+        "Each entry of the journal is held by the one behind it, the last one by the releases and the verdict that it names.",
+        "Another time, name or reason of the last entry, and entries cut off behind it, are seen against an audit that is kept"
+        " elsewhere, and against nothing else (`--audit FILE`).",
+    ]
     report = Report(
         "verification",
         f"release {release[:8]}, verified",

@@ -7,15 +7,20 @@ and of a file that was sealed anew. From lines with pseudonyms the entries' own 
 import json
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
 from pipelines.masking import masked
+from pipelines.store.artifacts import Artifact, committed, load_exactly
 from pipelines.store.journal import GENESIS, Journal
+from pipelines.store.objects import Store
 from pipelines.store.recipes import canonical, digest
 
 FIELDS = ("n", "at", "who", "why", "action", "from", "to", "verdict", "routing", "dag", "dag_run", "parent", "sha256", "seal")
 ENDING = ("entries", "pseudonyms", "seal")
+FILE = "audit.jsonl"
+"""Of the report that `audit` stores."""
 
 
 def export(journal: Journal, hashes: list[str], rename: Callable[[str], str] | None = None) -> str:
@@ -129,3 +134,40 @@ def check_extends(hashes: list[str], earlier: list[dict[str, Any]], name: str) -
 def stored_hashes(journal: Journal) -> list[str]:
     """The sha256 of each stored entry: each names that of the one before it, and the last one's is the tip."""
     return [*(entry.parent for entry in journal.entries[1:]), *([journal.tip] if journal.entries else [])]
+
+
+def stored_exports(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """The entries of every export that `audit` stored, oldest first, by what messages call it.
+
+    Raises:
+        InputError: an export was changed.
+    """
+    reports = (load_exactly(store, "report", name) for name in committed(store, "report"))
+    audits = sorted((report for report in reports if report.manifest.recipe.step == "audit"), key=_age)
+    names = {f"audit {audit.id} of {audit.manifest.provenance['at']}": audit for audit in audits}
+    return {name: read_export(audit.text(FILE), name) for name, audit in names.items()}
+
+
+def _age(audit: Artifact) -> tuple[str, str]:
+    return str(audit.manifest.provenance["at"]), audit.id
+
+
+def read_export_file(option: str, file: str, seal: str = "") -> tuple[list[dict[str, Any]], str]:
+    """The entries of an export that a user names, and its seal.
+
+    Args:
+        option: by which it is named, for the message.
+        file: its path.
+        seal: that `audit` told when it was exported; empty: a file that was sealed anew is not found.
+
+    Raises:
+        InputError: it can't be read, it was changed, or it has another seal.
+    """
+    try:
+        text = Path(file).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{option} {file}", f"a file that `audit` wrote ({error})", "correct the path") from None
+    entries, sealed = read_export(text, file), seal_of(text)
+    if seal not in ("", sealed):
+        raise InputError(f"{file} with the seal {sealed}", f"--seal {seal}", "ask for the file as it was exported")
+    return entries, sealed

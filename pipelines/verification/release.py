@@ -18,6 +18,7 @@ from pipelines.store.erasures import Erasures
 from pipelines.store.journal import Journal
 from pipelines.store.recipes import blob_path
 from pipelines.verification.answers import check_answers
+from pipelines.verification.chain import Exports, check_chain
 from pipelines.verification.scores import check_scores
 from pipelines.verification.verdict import check_verdict
 
@@ -46,7 +47,7 @@ class Subject:
     """Ids of artifacts that are missing because somebody was erased, as a certificate says."""
 
 
-def check_release(journal: Journal, release: str, verdict: str, answers: int) -> Iterator[Check]:
+def check_release(journal: Journal, release: str, verdict: str, answers: int, exports: Exports) -> Iterator[Check]:
     """The checks of a release, one by one as they pass.
 
     Args:
@@ -54,11 +55,12 @@ def check_release(journal: Journal, release: str, verdict: str, answers: int) ->
         release: the id of what is checked.
         verdict: the id of that which it was promoted on, else of its newest; empty: there is none.
         answers: how many stored answers the release has to give again; 0: it is not loaded.
+        exports: of the journal, which it must begin with.
 
     Raises:
         InputError: something is not as it says; the message names it.
     """
-    yield Check("journal", check_journal(journal, release))
+    yield Check("journal", check_chain(journal, release, exports))
     subject = gathered(journal, release, verdict)
     checks: dict[str, Callable[[Subject], str]] = {
         "recipes": check_recipes,
@@ -70,19 +72,6 @@ def check_release(journal: Journal, release: str, verdict: str, answers: int) ->
     for name, check in checks.items():
         yield Check(name, check(subject))
     yield Check("answers", _check_answers(subject, answers))
-
-
-def check_journal(journal: Journal, release: str) -> str:
-    """Whether each entry has the sha256 of the one before, none is missing, and what the journal says of the release."""
-    there = [name for name in journal.store.names("journal/") if name.endswith(".json")]
-    if len(there) != len(journal.entries):
-        raise CorruptArtifact(
-            f"{len(there)} entries in {journal.store.uri}/journal, of which {len(journal.entries)} follow each other",
-            "one for each number",
-            "find who removed entries, or restore them",
-        )
-    of_release = [f"{entry.action} in entry {entry.n} by {entry.who}" for entry in journal.entries if entry.to == release]
-    return f"{len(there)} entries, each with the sha256 of the one before; {', '.join(of_release) or 'none is of this release'}"
 
 
 def gathered(journal: Journal, release: str, verdict: str) -> Subject:

@@ -10,13 +10,12 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.settings import settings
-from pipelines.store.artifacts import Artifact, committed, load_exactly, produce
+from pipelines.store.artifacts import produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
 
 VERSION = 1
-FILE = "audit.jsonl"
 
 
 class AuditParams(Params):
@@ -39,7 +38,7 @@ class AuditResult(Result):
 
 def audit(params: AuditParams) -> AuditResult:
     """Export the journal, and find entries that were removed or altered since an earlier export."""
-    from pipelines.store.audit import seal_of, stored_hashes
+    from pipelines.store.audit import FILE, seal_of, stored_hashes
 
     store = open_store()
     journal = Journal(store)
@@ -63,23 +62,14 @@ def _check_earlier(store: Store, hashes: list[str], against: str) -> int:
     Raises:
         InputError: an entry was altered or removed since, or an export can't be read.
     """
-    from pipelines.store.audit import check_extends, read_export
+    from pipelines.store.audit import check_extends, read_export_file, stored_exports
 
-    reports = (load_exactly(store, "report", name) for name in committed(store, "report"))
-    audits = [report for report in reports if report.manifest.recipe.step == "audit"]
-    texts = {f"audit {audit.id} of {audit.manifest.provenance['at']}": audit.text(FILE) for audit in _oldest_first(audits)}
+    exports = stored_exports(store)
     if against:
-        try:
-            texts[f"--against {against}"] = Path(against).expanduser().read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise InputError(f"--against {against}", f"a file that `audit` wrote ({error})", "correct the path") from None
-    for name, text in texts.items():
-        check_extends(hashes, read_export(text, name), name)
-    return len(texts)
-
-
-def _oldest_first(audits: list[Artifact]) -> list[Artifact]:
-    return sorted(audits, key=lambda audit: (str(audit.manifest.provenance["at"]), audit.id))
+        exports[f"--against {against}"] = read_export_file("--against", against)[0]
+    for name, earlier in exports.items():
+        check_extends(hashes, earlier, name)
+    return len(exports)
 
 
 def _renaming() -> tuple[str, Callable[[str], str]]:
@@ -101,7 +91,7 @@ def _write(
     journal: Journal, hashes: list[str], rename: Callable[[str], str] | None, audits: int, folder: Path
 ) -> dict[str, Any]:
     from pipelines.reports.audit import write_audit_report
-    from pipelines.store.audit import export, read_export
+    from pipelines.store.audit import FILE, export, read_export
 
     text = export(journal, hashes, rename)
     (folder / FILE).write_text(text, encoding="utf-8")

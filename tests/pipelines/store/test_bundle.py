@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.__main__ import main
 from pipelines.errors import CorruptArtifact, InputError, NewerVersion
 from pipelines.store.artifacts import find
 from pipelines.store.bundle import read_card
@@ -51,6 +52,16 @@ def test_it_verifies_and_serves_without_the_store(elsewhere, planted, home):
         server.wait(lambda status: status["ready"])
         found = server.search("oak chair", k=3).json()
     assert (found["release"], len(found["results"])) == (planted.release, 3)
+
+
+def test_a_bundle_is_held_to_an_audit_that_is_newer(bundle, planted, home, tmp_path, monkeypatch):
+    Journal(open_store()).append("waive", "rule main", "written after the export of the bundle")
+    kept = str(tmp_path / "kept.jsonl")
+    call("audit", to=kept)
+    shutil.rmtree(home)
+    monkeypatch.setenv("RATCHET_STORE", f"bundle://{bundle}")
+    told = call("verify", release="champion", answers=0, audit=kept).checks[0]
+    assert "the first 2 are as in 1 export(s) of `audit`, with 1 more: this bundle is older" in told
 
 
 def test_a_release_that_is_not_the_champion_is_served_from_its_bundle(planted, home, tmp_path):
@@ -106,6 +117,21 @@ def test_a_byte_that_was_changed(elsewhere, monkeypatch):
     with pytest.raises(InputError):
         call("import_release", file=str(elsewhere))
     assert list(open_store().listed("")) == []
+
+
+@pytest.mark.parametrize("change", [{"layout": 2}, {"signature": "x"}])
+def test_a_bundle_of_a_newer_version_is_refused_before_anything_is_taken(bundle, change, tmp_path, monkeypatch, capsys):
+    newer = rewritten(bundle, lambda card: card.update(change))
+    monkeypatch.setenv("RATCHET_HOME", str(tmp_path / "other"))
+    assert main(["import_release", "--file", str(newer)]) == 2
+    assert list(open_store().listed("")) == []
+    monkeypatch.setenv("RATCHET_STORE", f"bundle://{newer}")
+    assert main(["verify", "champion"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("written by a newer version") == 2
+    assert "upgrade" in told
+    assert "Traceback" not in told
+    assert list((tmp_path / "other").rglob("*.json")) == []
 
 
 def test_bundles_of_others(bundle, tmp_path):

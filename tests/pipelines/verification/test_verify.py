@@ -1,6 +1,7 @@
 """`verify` holds what is stored to what can be derived, and finds whatever was changed behind its back."""
 
 import json
+import shutil
 
 import pytest
 
@@ -9,7 +10,7 @@ from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
-from tests.tampering import TAMPERED
+from tests.tampering import TAMPERED, edit_last_entry, removed
 
 
 def test_a_release_is_what_it_says(planted, tmp_path):
@@ -19,6 +20,7 @@ def test_a_release_is_what_it_says(planted, tmp_path):
     assert names == ["journal", "recipes", "files", "parts", "measures", "verdict", "answers"]
     told = dict(check.split(": ", 1) for check in answer.checks)
     assert told["journal"].startswith("2 entries, ")
+    assert "not seen without an audit of it (--audit FILE): another time, name or reason of the last one" in told["journal"]
     assert told["verdict"].startswith("3 rules of gate file default decide again: passed")
     assert told["answers"] == "5 of 61 evaluated queries answered again as they were judged"
     page = json.loads((tmp_path / "page/report.json").read_text())
@@ -60,3 +62,56 @@ def test_a_page_that_cannot_be_written(planted, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--page"):
         call("verify", release="champion", answers=0, page=str(tmp_path / "file"))
+
+
+UNHELD = {
+    "its time": lambda store: edit_last_entry(store, at="2026-01-01T00:00:00Z"),
+    "its name": lambda store: edit_last_entry(store, who="somebody else"),
+    "its reason": lambda store: edit_last_entry(store, why="another reason"),
+    "itself": lambda store: removed(store, "journal/00000002.json"),
+}
+"""What of the last entry follows from nothing that is stored."""
+
+
+@pytest.mark.parametrize("what", UNHELD)
+def test_the_last_entry_is_held_by_an_audit_that_is_kept_elsewhere(what, planted, home, tmp_path):
+    kept = str(tmp_path / "kept.jsonl")
+    audited = call("audit", to=kept)
+    held = {"audit": kept, "seal": audited.seal}
+    assert "the first 2 are as in 2 export(s) of `audit`, which end here" in journal_of(planted, **held)
+    shutil.rmtree(home / "store/report" / audited.report)
+    UNHELD[what](open_store())
+    assert "not seen without an audit" in journal_of(planted), "and so it is not seen"
+    with pytest.raises(InputError, match=r"journal entry 2 \(deploy to .*by --audit ") as raised:
+        journal_of(planted, **held)
+    assert raised.value.exit_code == 2
+
+
+def journal_of(world, **how):
+    return call("verify", release=world.release, answers=0, **how).checks[0]
+
+
+def test_a_stored_audit_holds_the_last_entry_too_and_what_follows_is_newer(planted):
+    call("audit")
+    journal = Journal(open_store())
+    journal.append("waive", "rule main", "for a test")
+    assert "the first 2 are as in 1 export(s) of `audit`; the routes and" in journal_of(planted)
+    removed(open_store(), "journal/00000003.json")
+    edit_last_entry(open_store(), why="another reason")
+    with pytest.raises(InputError, match=r"journal entry 2 .* is another now, by audit "):
+        journal_of(planted)
+
+
+def test_audits_that_can_not_be_used(planted, tmp_path):
+    kept = tmp_path / "kept.jsonl"
+    call("audit", to=str(kept))
+    for how, message in (
+        ({"audit": str(kept), "seal": "0" * 64}, "--seal 0000"),
+        ({"seal": "0" * 64}, "pass --audit FILE"),
+        ({"audit": str(tmp_path / "nowhere")}, "correct the path"),
+    ):
+        with pytest.raises(InputError, match=message):
+            journal_of(planted, **how)
+    kept.write_text(kept.read_text().replace("tester", "nobody", 1))
+    with pytest.raises(InputError, match="whose line 1 does not have the seal"):
+        journal_of(planted, audit=str(kept))
