@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipelines.erasure.subject import Subject, readable
+from pipelines.errors import TryAgain
 
 ERASED = "erased"
 """What stands in a log in place of a document: positions and scores stay, so that the log can be analyzed."""
 RUNNING = timedelta(days=1)
 """An experiment whose last exposure is younger is running."""
+LOCKED_WITHIN_S, LOOK_S = 30.0, 0.02
+"""How long a lock is waited for, and how often it is tried."""
 Change = Callable[[dict[str, Any]], dict[str, Any] | None]
 """What is left of a line; None: nothing."""
 
@@ -107,9 +111,33 @@ def _left(line: bytes, change: Change) -> bytes:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
+    """The file, locked; the one that has the name by then, since another erasure may have replaced it meanwhile.
+
+    Raises:
+        TryAgain: somebody else holds the lock, which a server does for as long as it writes a line.
+    """
+    until = time.monotonic() + LOCKED_WITHIN_S
+    while True:
+        with path.open("rb") as file:
+            if _own(file, path):
+                yield file
+                return
+        if time.monotonic() > until:
+            raise TryAgain(
+                f"{path}, which somebody has locked for {LOCKED_WITHIN_S:g} s",
+                "a server that writes a line, and lets go",
+                "find who has it open, then run the erasure again: it goes on where it was",
+            )
+        time.sleep(LOOK_S)
+
+
+def _own(file: IO[bytes], path: Path) -> bool:
+    """Whether the file could be locked, and still has its name."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -15,9 +15,9 @@ from images.serve.exposure_log import append_line
 from pipelines.access.pseudonyms import pseudonym
 from pipelines.corpus.documents import Document, documents, interactions, queries
 from pipelines.embeddings import layout
-from pipelines.erasure import rules
+from pipelines.erasure import logs, rules
 from pipelines.erasure.places import PLACES
-from pipelines.errors import InputError, NothingToDo
+from pipelines.errors import InputError, NothingToDo, TryAgain
 from pipelines.store import recipes
 from pipelines.store.artifacts import committed, find, load_exactly, produce
 from pipelines.store.erasures import CERTIFICATE, Erasures
@@ -87,6 +87,8 @@ def test_who_is_planted_everywhere_is_found_nowhere_afterwards(kind, planted, ho
     assert find(open_store(), "release", planted.release) is None
     assert call("verify", release=release, answers=2).release == release
     assert Journal(open_store()).previous_champion() is None, "nobody rolls back to what held it"
+    with pytest.raises(NothingToDo, match=f"release {release}, in place of release {planted.release}, .*, serves now"):
+        call("restore", at=planted.journal.entries[1].at)
     assert last.certificate not in {one.id for one in garbage(open_store(), 10**12, -(10**12)).artifacts}
     ids = {document.id for document in documents(corpus)}
     assert (DOCUMENT in ids, len(ids)) == (kind == "user", 40 if kind == "document" else 41)
@@ -153,6 +155,36 @@ def test_a_line_that_waits_while_the_log_is_replaced_is_not_lost(tmp_path):
         (tmp_path / "new").replace(path)
     writer.join(10)
     assert path.read_text() == "kept\nlate\n"
+
+
+def test_a_log_that_is_locked_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    path = tmp_path / "exposures.jsonl"
+    path.write_text('{"user": "ann"}\n')
+    monkeypatch.setattr(logs, "LOCKED_WITHIN_S", 0.1)
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(TryAgain, match=r"locked for 0\.1 s"):
+            logs.rewrite(path, lambda _row: None)
+    assert path.read_text() == '{"user": "ann"}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_two_erasures_at_once_the_second_changes_what_the_first_left(tmp_path):
+    path = tmp_path / "exposures.jsonl"
+    path.write_text('{"user": "ann"}\n{"user": "bob"}\n{"user": "eve"}\n')
+
+    def without(name):
+        return lambda row: None if row["user"] == name else row
+
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        second = threading.Thread(target=logs.rewrite, args=(path, without("bob")))
+        second.start()
+        time.sleep(0.2)  # by then it waits for the lock
+        (tmp_path / "kept").write_text('{"user": "bob"}\n{"user": "eve"}\n')
+        (tmp_path / "kept").replace(path)
+    second.join(10)
+    assert path.read_text() == '{"user": "eve"}\n'
 
 
 def test_a_subject_that_is_nowhere(planted):
