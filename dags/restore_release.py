@@ -1,12 +1,13 @@
 """Let the release serve again that served at a time.
 
 The form takes the time, such as `2026-11-23T14:05`. Writes one journal entry, as a rollback does, and waits for the server. A
-release of which a part was taken away is refused: the message names each part and the step that makes it again.
+release of which a part was taken away is refused: the message names each part and the step that makes it again. In place of one
+that held what was erased since comes the release that took its place for the erasure.
 
 ## When it is red
 
 - `restore`, a part is gone: run the steps that the message names, in its order; the ids are the same again. Then clear it.
-- `restore`, the release held what was erased since: it stays away. Restore a later time, or start `refresh_embeddings`.
+- `restore`, the release held what was erased since, and none took its place: start `erase_subject`, or restore a later time.
 - `restore`, the server does not follow: the entry stays. Read the server's log and `/readyz`, then clear the task.
 - `reconcile`: only MLflow lags behind. Clear it once MLflow answers.
 - Never copy files back under `blobs/` to make an erased person's release whole: the erasure was asked for.

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal, get_args
 
 from pipelines.store.artifacts import Artifact, find
-from pipelines.store.journal import Journal
+from pipelines.store.journal import ROUTES, Entry, Journal
 from pipelines.store.recipes import digest
 
 SubjectKind = Literal["user", "document"]
@@ -53,3 +53,27 @@ class Erasures:
     def retired(self) -> set[str]:
         """The ids of all artifacts that certificates say are gone."""
         return {name for certificate in self.certificates() for name in certificate.json(CERTIFICATE)["retired"]}
+
+    def successor(self, release: str) -> str:
+        """The release that serves in place of one that is gone; the release itself where it is not gone, empty: there is none.
+
+        That is the one whose deployment ended it while its erasure waited for that. A successor may be gone by now, too, and
+        have one of its own.
+        """
+        since = 0
+        while release and release in self.journal.erased_releases:
+            taken_over = self._taken_over(release, since)
+            release, since = (taken_over.to, taken_over.n) if taken_over else ("", since)
+        return release
+
+    def _taken_over(self, release: str, since: int) -> Entry | None:
+        """The entry after `since` by which a release that is gone left the traffic, if an erasure waited for that."""
+        gone = self.journal.latest("erase", to=release)
+        assert gone is not None
+        entries = self.journal.entries[since : gone.n - 1]
+        moves = (entry for entry in reversed(entries) if ROUTES[entry.action] == "champion" and entry.from_ == release)
+        left = next(moves, None)
+        if left is None or left.action != "deploy":
+            return None
+        asked = {entry.to: not entry.verdict for entry in self.journal.entries[: left.n] if entry.to in self.subjects}
+        return left if any(asked.values()) else None

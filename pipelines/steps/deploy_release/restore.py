@@ -33,7 +33,7 @@ class RestoreResult(Result):
 
 
 def restore(params: RestoreParams) -> RestoreResult:
-    """Make the champion of a time champion again; refuse where a part is gone, with the recipes that make it again."""
+    """Make the champion of a time, or its successor after an erasure, champion again; name what is gone, and how it is made."""
     from pipelines.deployment.going_back import go_back, wait_for_server, warn_superseded
     from pipelines.deployment.resume import rollback_start
     from pipelines.projections.mlflow import project
@@ -41,14 +41,15 @@ def restore(params: RestoreParams) -> RestoreResult:
     started = time.monotonic()
     journal = Journal(open_store())
     then = journal.at(moment("--at", params.at))
-    release = _champion(then, params.at)
+    served = _champion(then, params.at)
+    release, told = _standing(journal, served, params.at)
     case, entry = rollback_start(journal, release)
     if entry is None:
         if release == journal.routing.champion:
-            raise NothingToDo(f"release {release}, which served at {params.at}, serves now")
-        _check_erasures(journal, release)
+            raise NothingToDo(f"{told}, serves now")
         _check_whole(journal, release)
-        entry = go_back(journal, release, params.why or f"restored: what served at {params.at}", params.who)
+        why = params.why or f"restored: what served at {params.at}"
+        entry = go_back(journal, release, why if release == served else f"{why} ({told})", params.who)
     try:
         if case == "superseded":
             warn_superseded(journal, entry)
@@ -61,7 +62,7 @@ def restore(params: RestoreParams) -> RestoreResult:
         entry=entry.n,
         left=entry.from_ or "",
         waited_s=round(time.monotonic() - started, 3),
-        note=f"RESTORED: release {entry.to}, which served at {params.at}",
+        note=f"RESTORED: {told}",
     )
 
 
@@ -72,16 +73,28 @@ def _champion(then: Journal, at: str) -> str:
     return then.routing.champion
 
 
-def _check_erasures(journal: Journal, release: str) -> None:
-    """Refuse a release that held what was erased since: it is gone for good, whatever its recipes say."""
-    if release in journal.erased_releases:
-        erasure = journal.latest("erase", to=release)
-        assert erasure is not None
-        raise InputError(
-            f"release {release}, which entry {erasure.n} by {erasure.who} took away: {erasure.why}",
-            "a release that holds nothing which was erased since",
-            "restore a later time, or build a release from today's corpus",
-        )
+def _standing(journal: Journal, served: str, at: str) -> tuple[str, str]:
+    """The release to restore, and what it is in words: what served, or the successor of it where an erasure took it away.
+
+    Raises:
+        InputError: it held what was erased since, and none took its place. It is gone for good, whatever its recipes say.
+    """
+    from pipelines.store.erasures import Erasures
+
+    release = Erasures(journal).successor(served)
+    if release == served:
+        return release, f"release {release}, which served at {at}"
+    erasure = journal.latest("erase", to=served)
+    assert erasure is not None
+    taken = f"which entry {erasure.n} by {erasure.who} took away"
+    if release:
+        place = f"in place of release {served}, which served at {at} and {taken} ({erasure.why})"
+        return release, f"release {release}, {place}"
+    raise InputError(
+        f"release {served}, {taken}: {erasure.why}",
+        "a release that holds nothing which was erased since, or a successor that took its place",
+        "replay erasures with `python -m pipelines erase`, and release the corpus that it leaves; or restore a later time",
+    )
 
 
 def _check_whole(journal: Journal, release: str) -> None:

@@ -94,12 +94,73 @@ def test_gone_parts_are_named_with_their_recipes(past, capsys):
 
 
 def test_a_release_that_held_what_was_erased_stays_away_and_others_come_back(past):
+    """It had left the traffic before: no release took its place because of the erasure."""
     journal = Journal(open_store())
     journal.append("erase", "user:5a.00", "asked to be forgotten", who="dpo")
     journal.append("erase", past.a, "it held what entry 7 erased", who="dpo")
-    with pytest.raises(InputError, match="which entry 8 by dpo took away: it held what entry 7 erased"):
+    with pytest.raises(InputError, match="which entry 8 by dpo took away: it held what entry 7 erased") as raised:
         call("restore", at="2026-01-01T10:00")
+    assert "replay erasures with `python -m pipelines erase`" in str(raised.value)
+    assert len(past.journal.entries) == 8
     assert call("restore", at="2026-01-02T10:00").release == past.b
+
+
+@pytest.fixture
+def erased(releases, clock):
+    """a served on the first day and held somebody, of whom b, since the second day, has nothing; c serves since the third."""
+    clock("2026-01-01T10:00:00Z")
+    releases.deployed(releases.a)
+    asked_for("5a.00")
+    clock("2026-01-02T10:00:00Z")
+    releases.deployed(releases.b)
+    taken_away(releases.a, "5a.00")
+    clock("2026-01-03T10:00:00Z")
+    return releases
+
+
+def asked_for(user):
+    Journal(open_store()).append("erase", f"user:{user}", "ticket", who="dpo")
+
+
+def taken_away(release, user):
+    journal = Journal(open_store())
+    asked = journal.latest("erase", to=f"user:{user}")
+    journal.append("erase", release, f"it held what entry {asked.n} erased", who="dpo")
+    journal.append("erase", f"user:{user}", f"erased; certificate of entry {asked.n}", verdict="0" * 20, who="dpo")
+
+
+@pytest.mark.parametrize(("why", "reason"), [("", "restored: what served at 2026-01-01T10:00"), ("ticket 12", "ticket 12")])
+def test_the_successor_after_an_erasure_comes_back_in_its_place(erased, why, reason):
+    erased.deployed(erased.c)
+    result = call("restore", at="2026-01-01T10:00", why=why)
+    told = (
+        f"release {erased.b}, in place of release {erased.a}, which served at 2026-01-01T10:00 "
+        "and which entry 6 by dpo took away (it held what entry 3 erased)"
+    )
+    assert (result.release, result.note) == (erased.b, f"RESTORED: {told}")
+    entry = erased.journal.entries[-1]
+    assert (entry.action, entry.to, entry.why) == ("rollback", erased.b, f"{reason} ({told})")
+    assert call("restore", at="2026-01-01T10:00").entry == entry.n, "which is in effect"
+
+
+def test_the_successor_of_a_successor_serves_in_place_of_both(erased):
+    asked_for("5a.11")
+    erased.deployed(erased.c)
+    taken_away(erased.b, "5a.11")
+    for day in (1, 2):
+        with pytest.raises(NothingToDo, match=f"release {erased.c}, in place of release .*, serves now"):
+            call("restore", at=f"2026-01-0{day}T10:00")
+
+
+def test_what_replaced_a_release_before_anybody_was_erased_is_no_successor(erased):
+    """b had taken the place of a for an erasure; c took that of b by itself, and later b was found to hold somebody."""
+    erased.deployed(erased.c)
+    asked_for("5a.11")
+    taken_away(erased.b, "5a.11")
+    for day, release in ((1, erased.a), (2, erased.b)):
+        with pytest.raises(InputError, match=f"release {release}, which entry .* by dpo took away") as raised:
+            call("restore", at=f"2026-01-0{day}T10:00")
+        assert raised.value.exit_code == 2
 
 
 def test_a_retry_of_a_dag_run_writes_no_second_entry(past, monkeypatch):
