@@ -22,7 +22,8 @@ from tests.sharing import free_ports
 __all__ = ["S3", "answers", "free_ports", "mlflow", "postgres", "prometheus", "running", "seaweedfs", "valkey"]
 BIN = Path(sys.executable).parent
 PROJECT = Path(__file__).resolve().parents[1]
-START_WITHIN_S = 60.0
+START_WITHIN_S = 200.0
+"""Imports alone took MLflow more than 60 s on 2 cores that others used; a child that ends is told at once all the same."""
 
 
 def answers(url: str) -> bool:

@@ -16,6 +16,10 @@ PAUSE_S = 0.2
 """How long `DAG.test` waits before it looks for tasks again, in place of a second."""
 
 
+IDLE_S = 120
+"""How long a dag run may sleep in all: retries of these tests wait for 30 s at most, and nobody answers a question."""
+
+
 @dataclass(frozen=True)
 class DagRun:
     """How a dag run ended: its state, its tasks' states (a list for a mapped task) and their results."""
@@ -64,10 +68,54 @@ def run_dag(_dags_written_once: None) -> Callable[..., DagRun]:
         dag = DagBag(str(PROJECT / "dags" / f"{dag_id}.py")).dags[dag_id]
         edit(dag)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, PAUSE_S)))
+            patch.setattr(time, "sleep", bounded_sleep(dag_id, time.sleep, IDLE_S))
             return _seen(dag.test(run_conf=answers))
 
     return run
+
+
+def bounded_sleep(dag_id: str, sleep: Callable[[float], None], idle_s: float) -> Callable[[float], None]:
+    """A sleep that is short, and an error once it was idle for too long.
+
+    `DAG.test` sleeps for ever while a task waits for a person, or where one has no end, as one that pytest interrupted after
+    its timeout: Airflow takes that for an error of the task, and pytest interrupts once.
+    """
+    left = idle_s
+
+    def bounded(seconds: float) -> None:
+        nonlocal left
+        left -= min(seconds, PAUSE_S)
+        if left < 0:
+            raise TimeoutError(f"dag run of {dag_id}, which slept for {idle_s} s: {_unfinished(dag_id)}")
+        sleep(min(seconds, PAUSE_S))
+
+    return bounded
+
+
+def _unfinished(dag_id: str) -> str:
+    """The tasks of a DAG that have not ended, with their states."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import State
+    from sqlalchemy import select
+
+    with create_session() as session:
+        tasks = session.scalars(select(TaskInstance).where(TaskInstance.dag_id == dag_id))
+        return ", ".join(f"{task.task_id} {task.state}" for task in tasks if task.state not in State.finished)
+
+
+def answered(yes: bool) -> Callable[[Any], None]:
+    """Replaces the question by its answer: `dag.test` has nobody who could give it."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    def edit(dag: Any) -> None:
+        def execute(context: Any) -> None:
+            if not yes:
+                raise AirflowSkipException("rejected")
+
+        object.__setattr__(dag.get_task("ask"), "execute", execute)
+
+    return edit
 
 
 def _seen(dag_run: Any) -> DagRun:

@@ -9,6 +9,7 @@ from pipelines.store.artifacts import committed, find
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
+from tests.dags.conftest import answered
 
 MONTH_S = 40 * 86_400
 
@@ -30,20 +31,6 @@ def old_shard(trained):
         blob.write_bytes(body)
         os.utime(blob, (time.time() - MONTH_S,) * 2)
     return shard.id
-
-
-def answered(yes):
-    """Replaces the question by its answer: `dag.test` has nobody who could give it."""
-    from airflow.sdk.exceptions import AirflowSkipException
-
-    def edit(dag):
-        def execute(context):
-            if not yes:
-                raise AirflowSkipException("rejected")
-
-        object.__setattr__(dag.get_task("ask"), "execute", execute)
-
-    return edit
 
 
 def test_a_yes_takes_away_what_was_listed(run_dag, old_shard, capsys):

@@ -7,7 +7,7 @@ from tests.conftest import call
 from tests.planted import DOCUMENT, TITLE, everywhere, released
 from tests.services import mlflow
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]  # the server may take half of it to start on a busy machine
 
 
 def test_mlflow_forgets_too(planted, home, tmp_path, monkeypatch):
