@@ -1,6 +1,8 @@
 """Settings of environments: stores that releases pass through one after another, such as staging and prod."""
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from pipelines.errors import InputError
 
 
 class Environment(BaseModel):
@@ -16,11 +18,16 @@ class Environment(BaseModel):
     approval: bool = True
     """Whether a person is asked before a release is promoted here."""
 
-    @field_validator("server_url")
+    @field_validator("store", "server_url")
     @classmethod
-    def _without_password(cls, address: str) -> str:
-        if "@" in address:
-            raise ValueError("an address without a user name or password")
+    def _without_password(cls, address: str, info: ValidationInfo) -> str:
+        """Addresses go into manifests, messages and logs; a folder's path may have an @."""
+        if "@" in address and not address.startswith("file:"):
+            raise InputError(
+                f"RATCHET_ENVIRONMENTS with a {info.field_name} that has an @ in it, not shown here",
+                "an address without a user name or password",
+                "take it out; credentials are set by AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and RATCHET_SERVER_KEY",
+            )
         return address
 
 
