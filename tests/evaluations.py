@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.contract import load_step
 from pipelines.corpus.documents import Document, Query
 from pipelines.evaluation.measures import CONDENSED, MEASURES
 from pipelines.evaluation.qrels import Topics, trec_qrels
@@ -85,7 +86,7 @@ def stored_evaluation(
     recipe = Recipe(
         kind="evaluation",
         step="evaluate",
-        version=1,
+        version=load_step("evaluate").version,
         inputs={"release": release, "corpus": corpus},
         params={"content": content},
     )

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from pipelines.contract import load_step
 from pipelines.corpus.icons import installed_icons
 from pipelines.evaluation.measures import CONDENSED, MEASURES
+from pipelines.gates.gate_file import read_gate_file
 from pipelines.store.artifacts import find, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
@@ -33,8 +35,8 @@ class Releases:
     def journal(self) -> Journal:
         return Journal(open_store())
 
-    def verdict(self, release: str, champion: str = "", outcome: str = "passed", **said: Any) -> str:
-        """A verdict artifact as the gate writes it."""
+    def verdict(self, release: str, champion: str = "", outcome: str = "passed", gate_file: str = "", **said: Any) -> str:
+        """A verdict artifact as the gate writes it, by a gate file or as before there were any."""
         sentence = said.pop("sentence", f"{outcome}: nDCG@10 +0.010 [+0.002, +0.018]")
         facts = {"outcome": outcome, "sentence": sentence, "release": release, "champion": champion, **said}
         found = find(open_store(), "release", release)
@@ -56,13 +58,16 @@ class Releases:
             return facts
 
         inputs = {"release": release, "evaluation": self.evaluation(release)}
-        recipe = Recipe(kind="verdict", step="gate", version=1, inputs=inputs, params=body)
-        return produce(open_store(), recipe, build).id
+        rules = {"rules": read_gate_file(gate_file).digest} if gate_file else {}
+        version = load_step("gate").version
+        recipe = Recipe(kind="verdict", step="gate", version=version, inputs=inputs, params=body | rules)
+        return produce(open_store(), recipe, build, {"gate_file": gate_file} if gate_file else None).id
 
     def evaluation(self, release: str) -> str:
         """An evaluation artifact with every measure's name, as far as the registry reads it."""
         facts = {"measures": {name: {"mean": 0.5} for name in (*MEASURES, CONDENSED)} | {"empty": {"mean": None}}}
-        recipe = Recipe(kind="evaluation", step="evaluate", version=1, inputs={"release": release}, params={})
+        version = load_step("evaluate").version
+        recipe = Recipe(kind="evaluation", step="evaluate", version=version, inputs={"release": release}, params={})
         return produce(open_store(), recipe, lambda folder: facts).id
 
     def promoted(self, release: str, **how: Any) -> str:

@@ -45,6 +45,8 @@ LARGEST = 1_000_000
 """Bytes of a gate file at most."""
 GATE_FILE = "gate_file.json"
 """The file of a verdict that keeps its rules, so that it can be decided again."""
+OPTIONS = {"measure": "measure", "margin": "margin", "confidence": "level"}
+"""Options of the step `gate` that are older than gate files, and the key of the main rule that each replaces."""
 NEXT_ACTION = "correct it; docs/evaluation.md has the format"
 
 
@@ -242,3 +244,14 @@ def _gate_file_error(source: str, content: dict[str, Any], error: ValidationErro
     }.get(first["type"], expectation(first["msg"]))
     given = ": ".join(part for part in (printable(key), given) if part)
     return InputError(f"{where}{', ' if given else ''}{given}", expected, NEXT_ACTION)
+
+
+def rules_with_options(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> GateFile:
+    """The gate file with the options of the step `gate` that differ from their defaults instead of what it says.
+
+    Raises:
+        InputError: see `read_gate_file` and `GateFile.overridden`.
+    """
+    passed = {option for option in (*OPTIONS, "power") if values[option] != defaults[option]}
+    options = {OPTIONS[option]: values[option] for option in passed & OPTIONS.keys()}
+    return read_gate_file(name).overridden(options, values["power"] if "power" in passed else None)

@@ -90,13 +90,14 @@ def _of_entry(entry: Entry) -> ActiveWaiver | None:
     return ActiveWaiver(entry.n, entry.to, entry.who, f"{parts[3]} ({parts[1]})", until)
 
 
-def read_allowed(artifact: Artifact, waiver: Waiver | None, waived_before: bool = False) -> VerdictSummary:
+def read_allowed(artifact: Artifact, waiver: Waiver | None, waived_before: bool = False, stale: bool = False) -> VerdictSummary:
     """The summary of a verdict that allows a promotion: it passed, or it could not decide and is waived.
 
     Args:
         artifact: the verdict.
         waiver: of whoever promotes.
         waived_before: whether a waiver of this verdict is in the journal and holds.
+        stale: whether it rests on rules or code of before, so that a waiver may be of a pass, too.
 
     Raises:
         InputError: it did not pass and can't be waived, or the waiver lacks a name or a reason.
@@ -104,7 +105,8 @@ def read_allowed(artifact: Artifact, waiver: Waiver | None, waived_before: bool 
     """
     verdict = read_summary(artifact)
     if waiver:
-        check_waivable(artifact.id, verdict)
+        if not (stale and verdict.outcome == "passed"):
+            check_waivable(artifact.id, verdict)
         check_signed(waiver)
     elif verdict.outcome != "passed" and not (waived_before and is_waivable(verdict)):
         improve = "improve the release, judge it again"

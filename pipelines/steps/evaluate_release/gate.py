@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pipelines.gates.gate_file import GateFile
 
 VERSION = 3
-OPTIONS = {"measure": "measure", "margin": "margin", "confidence": "level"}
-"""Options that are older than gate files, and the key of the main rule that each replaces."""
 EVIDENCE = ("latency", "off_policy")
 """Options that name what was measured besides the ranking; each is a kind of artifact."""
 ROBUSTNESS = ("robustness", "other_robustness")
@@ -95,7 +93,8 @@ def gate(params: GateParams) -> GateResult:
         ruled |= {"waivers": [waiver.entry for waiver in evidence.waivers]} if evidence.waivers else {}
         inputs |= {"anchor": anchor.id} if anchor else {}
         recipe = Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params=semantic | ruled)
-        verdict = produce(store, recipe, lambda folder: _judge(gate_file, evidence, folder))
+        told = {"gate_file": params.gate_file}  # where the rules were read, so that `promote` finds those of its day
+        verdict = produce(store, recipe, lambda folder: _judge(gate_file, evidence, folder), told)
     return _result(verdict)
 
 
@@ -116,12 +115,10 @@ def _result(verdict: Artifact) -> GateResult:
 
 def _gate_file(params: GateParams) -> "GateFile":
     """The gate file with the options that differ from their defaults instead of what it says."""
-    from pipelines.gates.gate_file import read_gate_file
+    from pipelines.gates.gate_file import rules_with_options
 
     defaults = {name: field.default for name, field in GateParams.model_fields.items()}
-    passed = {name for name in (*OPTIONS, "power") if getattr(params, name) != defaults[name]}
-    options = {OPTIONS[name]: getattr(params, name) for name in passed & OPTIONS.keys()}
-    return read_gate_file(params.gate_file).overridden(options, params.power if "power" in passed else None)
+    return rules_with_options(params.gate_file, params.model_dump(), defaults)
 
 
 def _earlier(store: Store, inputs: dict[str, str], semantic: dict[str, Any], params: GateParams) -> Artifact | None:

@@ -23,8 +23,14 @@ class PromoteParams(Params):
     why: str = Field("", description="Reason for the journal; empty: the verdict's sentence")
     who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
     again: bool = Field(False, description="Promote a release although it was rolled back before")
-    waive: bool = Field(False, description="Promote although the rules could not decide; needs who and why")
+    waive: bool = Field(
+        False,
+        description="Promote although the rules could not decide, or the verdict is stale by rules or code; needs who and why",
+    )
     until: str = Field("", description="Last day of a waiver, such as 2026-12-31; empty: 30 days from today")
+    gate_file: str = Field(
+        "", description="Rules of today, by name or path, which the verdict must rest on; empty: the file that it was judged by"
+    )
 
 
 class PromoteResult(Result):
@@ -40,6 +46,7 @@ class PromoteResult(Result):
 def promote(params: PromoteParams) -> PromoteResult:
     """Make a release the challenger, if its verdict passed against the champion of today."""
     from pipelines.deployment.resume import promotion_start
+    from pipelines.gates.staleness import why_stale
     from pipelines.gates.verdict import check_queries
     from pipelines.gates.waivers import PROMOTED, Waiver, last_day, read_allowed, timed, waivers_in_force
     from pipelines.projections.mlflow import project
@@ -50,17 +57,23 @@ def promote(params: PromoteParams) -> PromoteResult:
     artifact = load(store, "verdict", params.verdict)
     journal = Journal(store)
     waived = any(journal.entries[waiver.entry - 1].verdict == artifact.id for waiver in waivers_in_force(journal))
-    verdict = read_allowed(artifact, Waiver(params.who or settings().user, params.why) if params.waive else None, waived)
+    waiver = Waiver(params.who or settings().user, params.why) if params.waive else None
+    stale, command = why_stale(artifact, params.gate_file)
+    verdict = read_allowed(artifact, waiver, waived, bool(stale))
     case, entry = promotion_start(journal, verdict.release, artifact.id)
     if entry is None:
         _check_champion(journal, verdict, artifact.id)
         _check_not_rolled_back(journal, verdict.release, params.again)
+        if stale and not waiver:
+            given, waive = f"verdict {artifact.id} by {stale}", "or pass --waive true with --who and --why"
+            raise InputError(given, "one by the rules and the code of today", f"{command}, {waive}")
         check_queries(verdict, artifact.id, stored_parts(store, verdict.release).corpus.id)
         described_release(load_exactly(store, "release", verdict.release), artifact.id)
         routing = Routing(champion=journal.routing.champion, challenger=verdict.release)
         why = params.why or verdict.sentence
         if params.waive:
-            why = timed(PROMOTED + verdict.sentence, last_day(params.until), params.why)
+            told = f"stale ({stale}): " if stale else ""
+            why = timed(PROMOTED + told + verdict.sentence, last_day(params.until), params.why)
         entry = journal.append("promote", verdict.release, why, routing, artifact.id, params.who)
         log().info("promoted", release=verdict.release, entry=entry.n, why=why)
     project(store, journal)

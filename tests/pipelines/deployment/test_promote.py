@@ -4,12 +4,17 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.errors import CorruptArtifact, InputError, NothingToDo, TryAgain
+from pipelines.gates import gate_file as gate_files
+from pipelines.gates.staleness import why_stale
+from pipelines.steps.evaluate_release import evaluate, gate
 from pipelines.steps.promote_release import promote as step
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import blob_path
 from tests.conftest import call
+
+GATE_VERSION = gate.VERSION
 
 
 def test_a_passed_release_becomes_challenger_with_the_verdicts_sentence(releases):
@@ -55,6 +60,90 @@ def test_a_stale_verdict_is_refused(releases):
     with pytest.raises(InputError, match=f"against champion none; expected one against {releases.a}"):
         call("promote", verdict=stale)
     assert len(releases.journal.entries) == 2
+
+
+RULES = """
+name: shop
+description: What a release of the shop must pass.
+rules:
+  - {name: quality, measure: nDCG@10, comparison: champion, margin: MARGIN}
+"""
+
+
+def test_a_verdict_by_code_of_before_is_refused_with_the_command_that_judges_again(releases, monkeypatch, capsys):
+    verdict = releases.verdict(releases.a)
+    with monkeypatch.context() as later:
+        later.setattr(gate, "VERSION", 99)
+        assert main(["promote", "--verdict", verdict]) == 2
+        told = capsys.readouterr().err
+        assert f"by gate {GATE_VERSION}, today's is 99" in told
+        assert f"run `python -m pipelines gate --evaluation {releases.evaluation(releases.a)}`, or pass --waive true" in told
+    with monkeypatch.context() as later:
+        later.setattr(evaluate, "VERSION", 98)
+        assert main(["promote", "--verdict", verdict]) == 2
+        told = capsys.readouterr().err
+        assert "today's is 98" in told
+        assert f"run `python -m pipelines evaluate --release {releases.a}`, and `gate` with what it gives" in told
+    assert "Traceback" not in told
+    assert releases.journal.entries == []
+    assert call("promote", verdict=verdict).entry == 1
+
+
+def test_a_verdict_by_rules_of_before_is_refused(releases, tmp_path):
+    file = tmp_path / "shop.yaml"
+    file.write_text(RULES.replace("MARGIN", "0.02"))
+    verdict = releases.verdict(releases.a, gate_file=str(file))
+    file.write_text("# a comment decides nothing" + RULES.replace("MARGIN", "0.02"))
+    assert why_stale(load(open_store(), "verdict", verdict)) == ("", "")
+    file.write_text(RULES.replace("MARGIN", "0.01"))
+    with pytest.raises(InputError, match=f"by gate file {file}, whose rules are others today; .* --gate-file {file}`"):
+        call("promote", verdict=verdict)
+    with pytest.raises(InputError, match="by gate file full, whose rules are others today"):
+        call("promote", verdict=verdict, gate_file="full")
+    with pytest.raises(InputError, match="no-such"):
+        call("promote", verdict=verdict, gate_file="no-such")
+    assert releases.journal.entries == []
+    (tmp_path / "moved.yaml").write_text(RULES.replace("MARGIN", "0.02"))
+    assert call("promote", verdict=verdict, gate_file=str(tmp_path / "moved.yaml")).entry == 1
+
+
+def test_rules_that_are_not_here_are_not_compared_and_a_shipped_file_is(releases, tmp_path, monkeypatch):
+    file = tmp_path / "shop.yaml"
+    file.write_text(RULES.replace("MARGIN", "0.02"))
+    elsewhere, shipped = (releases.verdict(releases.a, gate_file=name) for name in (str(file), "default"))
+    file.unlink()
+    assert why_stale(load(open_store(), "verdict", elsewhere)) == ("", ""), "a pod has no file of another machine"
+    assert why_stale(load(open_store(), "verdict", shipped)) == ("", "")
+    monkeypatch.setattr(gate_files, "FOLDER", tmp_path)
+    (tmp_path / "default.yaml").write_text(RULES.replace("MARGIN", "0.02"))
+    told, command = why_stale(load(open_store(), "verdict", shipped))
+    assert told == "gate file default, whose rules are others today"
+    assert command.endswith("--gate-file default`")
+
+
+def test_a_stale_pass_can_be_waived_by_name_and_a_rejection_cannot(releases, monkeypatch):
+    passed, rejected = releases.verdict(releases.a), releases.verdict(releases.b, outcome="rejected")
+    with pytest.raises(InputError, match="a verdict that could not decide"):
+        call("promote", verdict=passed, waive=True, who="ada", why="it is urgent")
+    monkeypatch.setattr(gate, "VERSION", 99)
+    with pytest.raises(InputError, match="both, for the journal"):
+        call("promote", verdict=passed, waive=True, who="ada")
+    with pytest.raises(InputError, match="a verdict that could not decide"):
+        call("promote", verdict=rejected, waive=True, who="ada", why="it is urgent")
+    call("promote", verdict=passed, waive=True, who="ada", why="it is urgent", until="")
+    (entry,) = releases.journal.entries
+    assert entry.who == "ada"
+    assert entry.why.startswith(f"waived, stale (gate {GATE_VERSION}, today's is 99): passed: ")
+    assert entry.why.endswith("]: it is urgent")
+    assert call("promote", verdict=passed, waive=True, who="ada", why="again").changed is False
+
+
+def test_what_is_promoted_already_stays_so_when_the_code_moves(releases, monkeypatch):
+    verdict = releases.verdict(releases.a)
+    call("promote", verdict=verdict)
+    monkeypatch.setattr(gate, "VERSION", 99)
+    assert call("promote", verdict=verdict).changed is False
+    assert len(releases.journal.entries) == 1
 
 
 def test_a_verdict_that_speaks_of_another_release_is_refused(releases):
