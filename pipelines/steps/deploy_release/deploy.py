@@ -74,9 +74,10 @@ def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[
     """Make the challenger champion as soon as the server has it in memory; the entry, and the seconds that it took.
 
     Raises:
-        InputError: there is no challenger, or `release` is not the challenger.
+        InputError: there is no challenger, `release` is not the challenger, or a part of it is gone.
     """
     from pipelines.deployment.readiness import wait_until_warm
+    from pipelines.retrieval.release import stored_parts
 
     release = release or journal.routing.challenger or ""
     if not release:
@@ -84,6 +85,7 @@ def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[
     promotion = journal.latest("promote", to=release)
     if release != journal.routing.challenger or promotion is None:
         raise _not_challenger(journal, release)
+    stored_parts(journal.store, release)
     waited_s = wait_until_warm(release, params.wait_s)
     why, verdict = params.why or promotion.why, promotion.verdict
     entry = journal.append("deploy", release, why, Routing(champion=release), verdict, params.who)

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from pipelines.__main__ import main
 from pipelines.errors import InputError, TryAgain
 from pipelines.steps.deploy_release.deploy import DeployResult
+from pipelines.store import journal as journal_module
+from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
@@ -185,6 +188,19 @@ def test_rollback_to_a_damaged_release_is_refused(releases):
     assert releases.journal.routing.champion == releases.b
 
 
+@pytest.mark.parametrize("kind", ["release", "index", "corpus"])
+def test_a_challenger_that_was_deleted_since_its_promotion_is_not_deployed(releases, capsys, kind):
+    releases.deployed(releases.a)
+    releases.promoted(releases.b)
+    name = releases.b if kind == "release" else load(open_store(), "release", releases.b).inputs[kind]
+    (open_store().local / kind / name / "manifest.json").unlink()
+    assert main(["deploy"]) == 2
+    told = capsys.readouterr().err
+    assert f"given {kind} {name}" in told
+    assert "Traceback" not in told
+    assert releases.journal.routing == Routing(champion=releases.a, challenger=releases.b)
+
+
 def test_a_retried_rollback_goes_back_once(releases, monkeypatch):
     for release in (releases.a, releases.b, releases.c):
         releases.deployed(release)
@@ -209,7 +225,8 @@ def test_rollback_does_not_ask_the_server_for_permission(releases, server, monke
 
 def test_history_says_who_served_when(releases, capsys, monkeypatch):
     times = iter(["2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z", "2026-01-02T10:00:00Z", "2026-01-02T11:00:00Z"])
-    monkeypatch.setattr(time, "strftime", lambda *_: next(times, "2026-01-03T00:00:00Z"))
+    clock = SimpleNamespace(strftime=lambda *_: next(times, "2026-01-03T00:00:00Z"), gmtime=time.gmtime)
+    monkeypatch.setattr(journal_module, "time", clock)  # of entries alone: artifacts have times, too
     for release in (releases.a, releases.b):
         verdict = releases.verdict(release, releases.journal.routing.champion or "")
         times = iter(["2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z"] if release == releases.a else ["2026-01-02T10:00:00Z"])

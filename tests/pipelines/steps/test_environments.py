@@ -71,6 +71,25 @@ def test_what_did_not_pass_or_is_not_whole_goes_nowhere(releases, staging, capsy
     assert artifacts(open_store(settings("staging"))) == {}
 
 
+def test_an_environment_without_the_corpus_promotes_nothing_until_it_is_copied_again(releases, staging):  # noqa: F811
+    releases.deployed(releases.a)
+    result = call("copy_release", to="staging")
+    corpus = load_exactly(open_store(), "release", releases.a).inputs["corpus"]
+    there = open_store(settings("staging"))
+    (there.local / "corpus" / corpus / "manifest.json").unlink()
+    with pytest.MonkeyPatch.context() as acting:
+        acting.setenv("RATCHET_ENVIRONMENT", "staging")
+        with pytest.raises(InputError, match=f"given corpus .?{corpus}"):
+            call("evaluate", release=releases.a)
+        with pytest.raises(InputError, match=f"given corpus .?{corpus}"):
+            call("promote", verdict=result.verdict)
+        assert Journal(there).entries == []
+    assert call("copy_release", to="staging").added == 1
+    with pytest.MonkeyPatch.context() as acting:
+        acting.setenv("RATCHET_ENVIRONMENT", "staging")
+        assert call("promote", verdict=result.verdict).release == releases.a
+
+
 @pytest.mark.parametrize(
     ("environments", "told"),
     [
@@ -79,6 +98,7 @@ def test_what_did_not_pass_or_is_not_whole_goes_nowhere(releases, staging, capsy
         ('{"staging": {"store": "ftp://x"}}', "RATCHET_ENVIRONMENTS"),
         ('{"staging": {"stores": "file:///x"}}', "RATCHET_ENVIRONMENTS"),
         ('{"staging": {"store": "file:///x", "server_url": "http://ann:hush-hush@x"}}', "without a user name or password"),
+        ('{"staging": {"store": "s3://ann:hush-hush@bucket/x"}}', "a store that has an @ in it"),
         ("[", "JSON"),
     ],
 )
@@ -87,6 +107,7 @@ def test_environments_that_are_none_are_told(home, monkeypatch, capsys, environm
     assert main(["copy_release", "--to", "staging"]) == 2
     said = capsys.readouterr().err
     assert told in said
+    assert "hush-hush" not in said
     assert "Traceback" not in said
 
 
