@@ -13,7 +13,7 @@ the same. The release is judged anew, by that environment's gate file and agains
 """
 
 from airflow.sdk import DAG
-from operators.approval import AskBefore
+from operators.approval import AskBefore, answered_by
 from operators.form import answers, form
 from operators.step import StepOperator
 
@@ -40,5 +40,6 @@ with DAG(
     judged = StepOperator(step=gate, step_params={**compared, "gate_file": copied.output["gate_file"]}, **there)
     only_if, asks = judged.output["passed"], copied.output["approval"]
     asked = AskBefore(subject="May this release be promoted there?", told=judged, only_if=only_if, asks=asks)
-    promoted = StepOperator(step=promote, step_params={"verdict": judged.output["verdict"]}, **there)
+    by_whom = {"verdict": judged.output["verdict"], "who": answered_by(asked)}
+    promoted = StepOperator(step=promote, step_params=by_whom, **there)
     asked >> promoted >> StepOperator(step=reconcile, **there)

@@ -1,8 +1,9 @@
 """Let the release serve again that served at a time.
 
-The form takes the time, such as `2026-11-23T14:05`. Writes one journal entry, as a rollback does, and waits for the server. A
-release of which a part was taken away is refused: the message names each part and the step that makes it again. In place of one
-that held what was erased since comes the release that took its place for the erasure.
+The form takes the time, such as `2026-11-23T14:05`, and the environment, by default this store. Writes one journal entry, as a
+rollback does, and waits for the server. A release of which a part was taken away is refused: the message names each part and
+the step that makes it again. In place of one that held what was erased since comes the release that took its place for the
+erasure.
 
 ## When it is red
 
@@ -15,7 +16,7 @@ that held what was erased since comes the release that took its place for the er
 
 from airflow.sdk import DAG
 from operators.assets import CHAMPION
-from operators.form import answers, form
+from operators.form import ENVIRONMENT, answers, environment_field, form
 from operators.step import StepOperator
 
 from pipelines.steps.deploy_release.restore import RestoreParams, restore
@@ -28,10 +29,14 @@ with DAG(
     max_active_runs=1,
     tags=["release", "journal"],
     default_args={"owner": "search"},
-    params=form(RestoreParams, omit=("who",)),
+    params=form(RestoreParams, omit=("who",)) | environment_field(),
     doc_md=__doc__,
 ):
     restored = StepOperator(
-        step=restore, step_params=answers(RestoreParams, omit=("who",)), outlets=[CHAMPION], emits="release"
+        step=restore,
+        step_params=answers(RestoreParams, omit=("who",)),
+        outlets=[CHAMPION],
+        emits="release",
+        in_environment=ENVIRONMENT,
     )
-    restored >> StepOperator(step=reconcile)
+    restored >> StepOperator(step=reconcile, in_environment=ENVIRONMENT)

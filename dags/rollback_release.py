@@ -1,7 +1,8 @@
 """Let the previous champion serve again.
 
-One journal entry, timed until the server follows. Started by hand: the form may name another earlier champion, and asks
-why, which the journal keeps. A degraded champion starts it, too, where the policy of `check_degradation` says so.
+One journal entry, timed until the server follows. Started by hand: the form may name another earlier champion and an
+environment (by default this store), and asks why, which the journal keeps. A degraded champion starts it, too, where the policy
+of `check_degradation` says so.
 
 ## When it is red
 
@@ -15,7 +16,7 @@ why, which the journal keeps. A degraded champion starts it, too, where the poli
 
 from airflow.sdk import DAG
 from operators.assets import CHAMPION, ROLLBACK
-from operators.form import answer_or_event, answers, form
+from operators.form import ENVIRONMENT, answer_or_event, answers, environment_field, form
 from operators.step import StepOperator
 
 from pipelines.steps.deploy_release.rollback import RollbackParams, rollback
@@ -28,7 +29,7 @@ with DAG(
     max_active_runs=1,
     tags=["release", "journal"],
     default_args={"owner": "search"},
-    params=form(RollbackParams, omit=("who",)),
+    params=form(RollbackParams, omit=("who",)) | environment_field(),
     doc_md=__doc__,
 ):
     rolled_back = StepOperator(
@@ -36,5 +37,6 @@ with DAG(
         step_params={**answers(RollbackParams, omit=("who",)), "why": answer_or_event("why")},
         outlets=[CHAMPION],
         emits="release",
+        in_environment=ENVIRONMENT,
     )
-    rolled_back >> StepOperator(step=reconcile)
+    rolled_back >> StepOperator(step=reconcile, in_environment=ENVIRONMENT)

@@ -63,10 +63,14 @@ class AskWhereUndecided(ApprovalOperator):  # type: ignore[misc]
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Pass on who answered, and why."""
         answer = super().execute_complete(context, event)
-        user = answer["responded_by_user"] or {}
-        context["ti"].xcom_push("who", user.get("name") or user.get("id") or "airflow")
+        context["ti"].xcom_push("who", _name_of(answer))
         context["ti"].xcom_push("why", (answer["params_input"] or {}).get("why") or "approved in Airflow")
         return answer
+
+
+def _name_of(answer: Any) -> str:
+    user = answer["responded_by_user"] or {}
+    return str(user.get("name") or user.get("id") or "airflow")
 
 
 class AskBefore(ApprovalOperator):  # type: ignore[misc]
@@ -74,21 +78,31 @@ class AskBefore(ApprovalOperator):  # type: ignore[misc]
 
     Args:
         subject: The question.
-        told: The task whose result's `note` says what would be done.
-        asks: Whether a person is asked at all; false: it may be done.
+        told: The task whose result's `note` says what would be done; none: `body` says it.
+        body: What would be done, in Markdown; may be a template.
+        asks: Whether a person is asked at all; false: it may be done. A template that may say no gives an empty text for it.
         only_if: Whether there is something to ask about; false: what comes next is skipped.
     """
 
     template_fields = (*ApprovalOperator.template_fields, "asks", "only_if")
 
     def __init__(
-        self, *, subject: str, told: StepOperator, asks: Any = True, only_if: Any = True, task_id: str = "ask", **arguments: Any
+        self,
+        *,
+        subject: str,
+        told: StepOperator | None = None,
+        body: str = "",
+        asks: Any = True,
+        only_if: Any = True,
+        task_id: str = "ask",
+        **arguments: Any,
     ) -> None:
-        body = f"{{{{ ti.xcom_pull(task_ids='{told.task_id}', key='note') }}}}"
+        body = f"{{{{ ti.xcom_pull(task_ids='{told.task_id}', key='note') }}}}" if told else body
         defaults = {"retries": 2, "retry_policy": StepRetryPolicy()}
         super().__init__(**{**defaults, "task_id": task_id, "subject": subject, "body": body, **arguments})
         self.asks, self.only_if = asks, only_if
-        told >> self
+        if told:
+            told >> self
 
     def execute(self, context: Context) -> Any:
         """Wait for a person, where one is asked.
@@ -99,3 +113,14 @@ class AskBefore(ApprovalOperator):  # type: ignore[misc]
         if not self.only_if:
             raise AirflowSkipException("there is nothing to ask about")
         return super().execute(context) if self.asks else None
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Pass on who answered, for the journal: `answered_by` gives it to the step that acts."""
+        answer = super().execute_complete(context, event)
+        context["ti"].xcom_push("who", _name_of(answer))
+        return answer
+
+
+def answered_by(asked: AskBefore) -> str:
+    """A template for the name of whoever answered; empty where nobody was asked."""
+    return f"{{{{ ti.xcom_pull(task_ids='{asked.task_id}', key='who') or '' }}}}"

@@ -5,8 +5,11 @@ from typing import Any, get_origin
 from airflow.sdk import Param
 
 from pipelines.contract import Params, Tuning
+from pipelines.settings import settings
 
 Model = type[Params] | type[Tuning]
+ENVIRONMENT = "{{ params.environment or '' }}"
+"""A template for the form's environment, which `environment_field` asks for."""
 BY_TASKS = (
     *("release", "evaluation", "anchor", "robustness", "other_robustness", "latency"),
     *("lexical", "known_queries", "recommender", "stages"),
@@ -26,6 +29,12 @@ def form(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, Param]:
     """
     fields = {name: schema for model in models for name, schema in model.model_json_schema()["properties"].items()}
     return {name: _param(schema) for name, schema in fields.items() if name not in omit}
+
+
+def environment_field() -> dict[str, Param]:
+    """The field of a form that chooses one of RATCHET_ENVIRONMENTS; empty: this store."""
+    told = "Environment whose store, server and MLflow model are meant, one of RATCHET_ENVIRONMENTS; empty: this store"
+    return {"environment": Param("", type="string", enum=["", *settings().environments], title="Environment", description=told)}
 
 
 def _param(schema: dict[str, Any]) -> Param:

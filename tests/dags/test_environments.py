@@ -1,12 +1,14 @@
 """The DAG promote_environment: copied, judged there by that environment's rules, asked about where it asks, promoted there."""
 
 import json
+import time
 
 import pytest
 
 from pipelines.settings import settings
-from pipelines.store.journal import Journal
+from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
+from tests.conftest import call
 
 STRICT = """
 name: strict
@@ -48,3 +50,32 @@ def test_the_environments_own_rules_decide(run_dag, served, staging, tmp_path):
     assert (run.tasks["gate"], run.tasks["ask"], run.tasks["promote"]) == (["success"], ["skipped"], ["skipped"])
     assert run.note.startswith("REJECTED")
     assert journal.refresh() is False
+
+
+def test_rollback_and_restore_act_on_the_environment_of_the_form(run_dag, served, staging):
+    journal, later = staging(), "b" * 20
+    call("copy_release", to="staging")
+    first = journal.append("deploy", served.release, "for a test", Routing(champion=served.release))
+    time.sleep(1.1)  # a time of the journal is a second
+    journal.append("deploy", later, "for a test", Routing(champion=later))
+    here = len(Journal(open_store()).entries)
+    rolled_back = run_dag("rollback_release", environment="staging", why="it was worse there")
+    assert rolled_back.tasks == {"rollback": ["success"], "reconcile": ["skipped"]}
+    journal.refresh()
+    journal.append("deploy", later, "for a test", Routing(champion=later))
+    restored = run_dag("restore_release", environment="staging", at=first.at)
+    assert restored.tasks == {"restore": ["success"], "reconcile": ["skipped"]}
+    journal.refresh()
+    told = [(entry.action, entry.to) for entry in journal.entries]
+    assert told == [("deploy", served.release), ("deploy", later), ("rollback", served.release), *told[1:3]]
+    assert len(Journal(open_store()).entries) == here, "this store's champion stays"
+
+
+def test_the_form_offers_the_environments_and_no_other(staging, monkeypatch):
+    from operators.form import environment_field
+
+    staging()
+    assert environment_field()["environment"].schema["enum"] == ["", "staging"]
+    assert environment_field()["environment"].value == ""
+    monkeypatch.setenv("RATCHET_ENVIRONMENTS", "")
+    assert environment_field()["environment"].schema["enum"] == [""]

@@ -96,7 +96,7 @@ def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained, icons_folder)
     assert first.events == [("verdict", {"id": verdict})]
 
     promoted = run_dag("promote_release", verdict=verdict, who="somebody else")
-    assert promoted.tasks == {"promote": ["success"], "reconcile": ["skipped"]}  # no MLflow is set here
+    assert promoted.tasks == {"ask": ["success"], "promote": ["success"], "reconcile": ["skipped"]}  # no MLflow is set here
     release = first.results["assemble"]["release"]
     assert promoted.events == [("challenger", {"id": release})]
     assert Journal(open_store()).entries[-1].who == "dag_test", "who acts is told by Airflow, not by the form"
@@ -122,4 +122,4 @@ def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained, icons_folder)
 def test_an_error_is_the_steps_one_sentence_and_not_retried(run_dag, home):
     failed = run_dag("promote_release", verdict="abcdef")
     assert failed.state == "failed"
-    assert failed.tasks == {"promote": ["failed"], "reconcile": ["upstream_failed"]}
+    assert failed.tasks == {"ask": ["success"], "promote": ["failed"], "reconcile": ["upstream_failed"]}

@@ -60,3 +60,17 @@ def test_who_answered_and_why_is_passed_on(task, user, why, pushed):
     answer = {"chosen_options": ["Approve"], "params_input": {"why": why}, "responded_at": datetime.now(UTC)}
     task.execute_complete({"ti": ti, "task": task}, {**answer, "responded_by_user": user})
     assert ti.pushed == pushed
+
+
+def test_who_answered_a_question_before_is_passed_on():
+    from airflow.sdk import DAG
+    from operators.approval import AskBefore, answered_by
+
+    with DAG("asking_before", schedule=None, params={"approval": False}):
+        asked = AskBefore(subject="May it?", body="[Report](/x)")
+    ti = TaskInstance()
+    answer = {"chosen_options": ["Approve"], "params_input": {}, "responded_at": datetime.now(UTC)}
+    asked.execute_complete({"ti": ti, "task": asked}, {**answer, "responded_by_user": {"id": "7", "name": "ursula"}})
+    assert ti.pushed == {"who": "ursula"}
+    assert answered_by(asked) == "{{ ti.xcom_pull(task_ids='ask', key='who') or '' }}"
+    assert (asked.body, list(asked.serialized_params)) == ("[Report](/x)", []), "the DAG's form is not asked again"
