@@ -73,7 +73,7 @@ def _base(base: str, folder: Path) -> str:
     if not REPOSITORY.fullmatch(base):
         raise InputError(
             f"--base {'with an @ in it, not shown here' if '@' in base else base}",
-            "a folder, or a repository's address without a password, such as https://host/team/ratchet//images/k8s?ref=v1",
+            "a folder, or a repository's address without a password, such as git@host:team/ratchet//images/k8s?ref=v1",
             "correct --base",
         )
     return base

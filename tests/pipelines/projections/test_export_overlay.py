@@ -102,12 +102,15 @@ def test_an_environments_champion_is_named(releases, tmp_path, monkeypatch):  # 
         releases.deployed(releases.a)
     releases.deployed(releases.b)
     call(
-        "export_overlay", folder=str(tmp_path / "o"), environment="staging", base="https://host/team/ratchet//images/k8s?ref=v1"
+        "export_overlay",
+        folder=str(tmp_path / "o"),
+        environment="staging",
+        base="https://x/team/ratchet//images/k8s?ref=v1",
     )
     content = yaml.safe_load((tmp_path / "o" / FILE).read_text())
     annotations = yaml.safe_load(content["patches"][0]["patch"])["metadata"]["annotations"]
     assert (annotations["ratchet/release"], annotations["ratchet/environment"]) == (releases.a, "staging")
-    assert content["resources"] == ["https://host/team/ratchet//images/k8s?ref=v1"]
+    assert content["resources"] == ["https://x/team/ratchet//images/k8s?ref=v1"]
 
 
 def test_what_is_no_overlays_place_is_refused_and_left(releases, tmp_path, capsys, monkeypatch):  # noqa: F811
