@@ -118,7 +118,7 @@ def torn(store: Store) -> int:
 
 def _differs(store: Store, entry: dict[str, Any]) -> bool:
     path = f"blobs/{entry['sha256']}"
-    return store.size(path) != entry["bytes"] or store._digest(path) != entry["sha256"]
+    return store.size(path) != entry["bytes"] or store.digest(path) != entry["sha256"]
 
 
 @contextlib.contextmanager

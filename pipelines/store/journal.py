@@ -188,15 +188,14 @@ class Journal:
         """
         line: list[str] = []
         for entry in self._of("champion"):
-            if entry.to in self.erased_releases:
-                continue
             if entry.action == "rollback":
                 del line[-1:]
             if entry.to in line:
                 place = line.index(entry.to)
                 del line[place : None if entry.action == "rollback" else place + 1]
             line.append(entry.to)
-        return line
+        erased = self.erased_releases
+        return [release for release in line if release not in erased]
 
     @property
     def erased_releases(self) -> set[str]:

@@ -25,7 +25,7 @@ def test_round_trip():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"policy": "previous"}, {"entry": 0}, {"at": "2026-11-23T14:00:00"}, {"query": ""}, {"history": ["d"]}, {"release": ""},
+        {"policy": "latest"}, {"entry": 0}, {"at": "2026-11-23T14:00:00"}, {"query": ""}, {"history": ["d"]}, {"release": ""},
         {"more": 1},
         {"results": [{**SHOWN, "propensity": 0}]}, {"results": [{**SHOWN, "propensity": 1.01}]},
         {"results": [{**SHOWN, "score": math.nan}]}, {"results": [{**SHOWN, "position": 0}]},

@@ -131,7 +131,7 @@ def test_a_lost_answer_is_no_lost_race(store, monkeypatch):
 def test_a_store_that_is_none_is_refused(monkeypatch, capsys, uri):
     monkeypatch.setenv("RATCHET_STORE", uri)
     assert main(["history"]) == 2
-    assert "file:///folder or s3://bucket/prefix" in capsys.readouterr().err
+    assert "file:///folder, s3://bucket/prefix or bundle:///file" in capsys.readouterr().err
 
 
 @pytest.fixture
