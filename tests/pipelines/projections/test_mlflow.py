@@ -144,6 +144,31 @@ def test_what_happened_while_mlflow_was_down_is_made_up_for(releases, client, mo
     assert shown(client) == {"challenger": releases.a}
 
 
+def test_an_mlflow_that_goes_down_midway_stops_no_promotion(releases, client, monkeypatch, capsys):
+    import requests
+
+    releases.deployed(releases.a)
+    verdict = releases.verdict(releases.b, releases.a)
+    send, answered = requests.Session.send, iter(range(3))
+
+    def cut_off(session, *arguments, **options):
+        if next(answered, None) is None:
+            raise requests.ConnectionError("cut off")
+        return send(session, *arguments, **options)
+
+    with monkeypatch.context() as down:
+        down.setattr(requests.Session, "send", cut_off)
+        assert main(["promote", "--verdict", verdict]) == 0
+    assert next(answered, None) is None, "it answered a few times before"
+    told = capsys.readouterr().err
+    assert "`reconcile` will mend it" in told
+    assert "Traceback" not in told
+    assert releases.journal.routing.challenger == releases.b
+    assert shown(client) == {"champion": releases.a}
+    call("reconcile")
+    assert shown(client) == {"champion": releases.a, "challenger": releases.b}
+
+
 def test_a_registered_model_of_somebody_else_is_left_alone(releases, client, monkeypatch, capsys):
     client.create_registered_model("release")
     theirs = client.create_model_version("release", "s3://team-x/model", await_creation_for=0)
