@@ -1,5 +1,6 @@
 """The DAG promote_release: a person is asked where the form says so, and the journal names who said yes."""
 
+import logging
 from datetime import UTC, datetime
 
 import pytest
@@ -21,6 +22,8 @@ def answered(monkeypatch):
             return self.execute_complete(context, {**event, "responded_by_user": {"id": "7", "name": name}})
 
         monkeypatch.setattr(HITLOperator, "execute", execute)
+        # Steps that ran in this process have set structlog's loggers, which cannot tell their level as Airflow's can.
+        monkeypatch.setattr(HITLOperator, "log", logging.getLogger("ask"))
         return asked
 
     return by
