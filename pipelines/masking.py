@@ -27,7 +27,10 @@ LEAST = re.compile(r"@|%40|\d(?:[^\dA-Za-z]{0,3}\d){7}|[A-Za-z]{2}\d\d")
 """What a text must match to be looked at; most match nothing."""
 EMAIL = re.compile(r"[\w.!#$%'*+^~-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63})+")
 IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d\d(?:[ -]?[A-Za-z0-9]){11,30}", re.ASCII)
-DIGITS = re.compile(r"(?<![\w-])(?<!\d\.)\(?\+?\d(?:(?!\.\d{9})[ ./()+\u2010-\u2015\u00a0-]{0,3}\d){8,60}(?!\w)")
+_COUNTRY = "".join(rf"(?<!{sign}[1-9]{rest})" for sign in (r"\+", r"\b00") for rest in ("", r"\d", r"\d\d"))
+_DECIMALS = rf"(?:{_COUNTRY}\.\d{{9}}|\.\d{{15}})"
+"""Of a number; after a country's code up to 14 digits are the rest of a phone number, as in `+1.5551234567` (RFC 5733)."""
+DIGITS = re.compile(rf"(?<![\w-])(?<!\d\.)\(?\+?\d(?:(?!{_DECIMALS})[ ./()+\u2010-\u2015\u00a0-]{{0,3}}\d){{8,60}}(?!\w)")
 """Digits with what people write between them; not within a word or a number with nine decimals or more."""
 GROUP = re.compile(r"\+?\d+")
 DIALLED = re.compile(r"\+[1-9]|0{1,2}[1-9]")
