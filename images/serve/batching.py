@@ -68,7 +68,7 @@ class Batcher(Generic[Item, Answer]):
         if len(self._tasks) < self._workers:
             task = asyncio.create_task(self._answer_all(), context=contextvars.Context())  # of no request in particular
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._tasks.discard)  # for one that is cancelled before it begins
         try:
             return await asyncio.wait_for(waiting.answer, self._patience_s)
         except TimeoutError:
@@ -85,24 +85,30 @@ class Batcher(Generic[Item, Answer]):
 
     async def _answer_all(self) -> None:
         """Take what waits, again and again, until nothing does. Who has gone meanwhile is not worked for."""
-        loop = asyncio.get_running_loop()
-        while self._queue:
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._most_together))]
-            batch = [waiting for waiting in batch if not waiting.answer.done()]
-            if not batch:
+        try:
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._most_together))]
+                batch = [waiting for waiting in batch if not waiting.answer.done()]
+                if batch:
+                    await self._answer_batch(batch)
+        finally:  # not in a callback, a moment later: who comes in between would start no task, and wait in vain
+            if task := asyncio.current_task():
+                self._tasks.discard(task)
+
+    async def _answer_batch(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
+        started = time.monotonic()
+        answers: Sequence[Answer | Exception]
+        try:
+            items = [waiting.item for waiting in batch]
+            answers = await asyncio.get_running_loop().run_in_executor(self._pool, self._work, items)
+        except Exception as error:  # noqa: BLE001  # whoever waits raises it
+            answers = [error] * len(batch)
+        item_s = (time.monotonic() - started) / len(batch) / self._workers
+        self._item_s = (1 - SMOOTHING) * self._item_s + SMOOTHING * item_s if self._item_s else item_s
+        for waiting, answer in zip(batch, answers, strict=True):
+            if waiting.answer.done():
                 continue
-            started = time.monotonic()
-            answers: Sequence[Answer | Exception]
-            try:
-                answers = await loop.run_in_executor(self._pool, self._work, [waiting.item for waiting in batch])
-            except Exception as error:  # noqa: BLE001  # whoever waits raises it
-                answers = [error] * len(batch)
-            item_s = (time.monotonic() - started) / len(batch) / self._workers
-            self._item_s = (1 - SMOOTHING) * self._item_s + SMOOTHING * item_s if self._item_s else item_s
-            for waiting, answer in zip(batch, answers, strict=True):
-                if waiting.answer.done():
-                    continue
-                if isinstance(answer, Exception):
-                    waiting.answer.set_exception(answer)
-                else:
-                    waiting.answer.set_result(answer)
+            if isinstance(answer, Exception):
+                waiting.answer.set_exception(answer)
+            else:
+                waiting.answer.set_result(answer)

@@ -39,7 +39,7 @@ HSTS = "max-age=31536000"
 class SecurityHeaders:
     """Plain ASGI middleware, since it runs for every search: headers, 413 to large bodies, 429 beyond the address's limit.
 
-    It is the outermost: what fails within is answered here, so that no traceback reaches the process's own log.
+    Only `Measured` is around it: what fails within is answered here, so that no traceback reaches the process's own log.
     """
 
     def __init__(self, app: ASGIApp, limiter: Limiter | None = None) -> None:

@@ -101,6 +101,11 @@ class _Routed:
         return max(k, CANDIDATES) if self.search.parameters.explain else k
 
     @property
+    def group(self) -> Hashable:
+        """What searches that are ranked together have in common: a search of an index is as deep as its longest history."""
+        return self.release.id, self.depth, len(self.history)
+
+    @property
     def key(self) -> Hashable:
         """What the ranking follows from."""
         return self.release.id, self.depth, self.search.parameters.q or "", tuple(self.history)
@@ -123,24 +128,25 @@ class Answerer:
     def answer_all(self, searches: Sequence[Search]) -> list[Answer | Exception]:
         """The answer to each search, or why it has none. All are ranked by what serves at one moment.
 
-        An answer does not depend on the other searches: those that are ranked together have the same release and depth.
+        An answer does not depend on the other searches: those that are ranked together have the same release and depth,
+        and histories of one length, since an approximate index finds others when it searches deeper.
         """
         state = self._state()
         answers: dict[int, Answer | Exception] = {}
-        alike: dict[tuple[str, int], dict[int, _Routed]] = {}
+        alike: dict[Hashable, dict[int, _Routed]] = {}
         for number, search in enumerate(searches):
             try:
                 routed = _routed(state, search)
             except Exception as error:  # noqa: BLE001  # raised to who asked
                 answers[number] = error
             else:
-                alike.setdefault((routed.release.id, routed.depth), {})[number] = routed
+                alike.setdefault(routed.group, {})[number] = routed
         for group in alike.values():
             answers |= zip(group, self._answer_alike(state, list(group.values())), strict=True)
         return [answers[number] for number in range(len(searches))]
 
     def _answer_alike(self, state: State, group: Sequence[_Routed]) -> Sequence[Answer | Exception]:
-        """Rank and write down searches of one release and depth. One that can't be ranked does not spoil the others."""
+        """Rank and write down the searches of one group. One that can't be ranked does not spoil the others."""
         try:
             ranked = self._ranked(group)
             exposures = [_exposure(state, *pair) for pair in zip(group, ranked, strict=True)]

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -22,6 +22,7 @@ from images.serve.search import Answerer, Search, SearchRequest
 from images.serve.watcher import State, Watcher
 from pipelines.corpus.documents import queries
 from pipelines.corpus.exposure import Exposure
+from pipelines.index.vector_index import Index
 from pipelines.retrieval.release import load_release
 from pipelines.retrieval.stages.ranker import StageRankings
 from pipelines.retrieval.stages.rerank import Reranked
@@ -64,6 +65,27 @@ def test_searches_are_answered_together_as_if_each_were_alone(fixture, request, 
     written = [Exposure.model_validate_json(line) for line in (tmp_path / "exposures.jsonl").open()]
     assert [exposure.request_id for exposure in written[65:]] != []
     assert {exposure.request_id for exposure in written} == {answer["request_id"] for answer in alone + together}
+
+
+def test_histories_of_other_lengths_change_no_answer_of_an_approximate_index(trained, tmp_path):
+    """It looks into one list, into all where that has too few, and 50 documents that are left out are more than a list has."""
+    import faiss
+
+    release = load_release(open_store(), trained.release, 1)
+    ids = release.index.ids.tolist()
+    vectors = release.index.vectors(ids)
+    lists = faiss.IndexIVFFlat(faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    lists.train(vectors)
+    lists.add(vectors)
+    searches = [Search(SearchRequest(like=like), "", "a test") for like in (*([name] for name in ids[:20]), ids[-50:])]
+
+    def ranked(index, *groups):
+        answerer = Answerer(lambda: State(1, replace(release, index=index)), ExposureLog(tmp_path))
+        return [shown(answer)[0] for group in groups for answer in answerer.answer_all(group)]
+
+    alone = ranked(Index(lists, ids), *([search] for search in searches))
+    assert alone != ranked(release.index, searches), "one list has what all have"
+    assert ranked(Index(lists, ids), searches) == alone
 
 
 def test_a_search_that_fails_spoils_no_other(trained, tmp_path):
@@ -176,6 +198,30 @@ def test_who_waits_too_long_is_told_to_come_back():
     asyncio.run(ask())
 
 
+def test_who_comes_as_the_last_worker_ends_is_answered_too():
+    """Two rounds of the loop after an answer, the queue was seen empty, and callbacks of the worker's end may wait yet."""
+
+    class Inline(ThreadPoolExecutor):
+        def submit(self, work, *values):
+            done = Future()
+            done.set_result(work(*values))
+            return done
+
+    async def ask():
+        loop, late = asyncio.get_running_loop(), []
+
+        def work(items):
+            if items == [1]:
+                loop.call_soon(loop.call_soon, lambda: late.append(loop.create_task(batcher.answer(2))))
+            return items
+
+        batcher = Batcher(work, Inline(1), workers=1, most_waiting=4, most_together=4, patience_s=0.5)
+        assert await batcher.answer(1) == 1
+        return await late[0]
+
+    assert asyncio.run(ask()) == 2
+
+
 def asked_at_once(server: RunningServer, texts: list[str], threads: int) -> list[httpx.Response]:
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(server.search, texts))
@@ -200,7 +246,9 @@ def test_beyond_its_bound_the_server_says_when_to_come_back_and_loses_nothing(tr
         assert server.search("beach").status_code == 200, "it goes on"
 
 
-def under_load(server: RunningServer, texts: list[str]) -> list[tuple[int, str, str]]:
+def under_load(
+    server: RunningServer, texts: list[str], answered: threading.Semaphore | None = None
+) -> list[tuple[int, str, str]]:
     """Status, request id and `connection` header of each answer, until one says that the connection closes, or none comes."""
     answers = []
     key = {"Authorization": f"Bearer {server.key}"}
@@ -208,6 +256,8 @@ def under_load(server: RunningServer, texts: list[str]) -> list[tuple[int, str, 
         for text in itertools.cycle(texts):
             answer = client.get("/v1/search", params={"q": text})
             answers.append((answer.status_code, answer.json()["request_id"], answer.headers.get("connection", "")))
+            if answered and len(answers) == 1:
+                answered.release()
             if answers[-1][2] == "close":
                 return answers
     return [*answers, (0, "", "lost")]
@@ -215,13 +265,15 @@ def under_load(server: RunningServer, texts: list[str]) -> list[tuple[int, str, 
 
 def test_on_sigterm_it_says_so_and_answers_until_nobody_asks(trained, tmp_path):
     route(trained.release)
-    with running_server(trained.home, RATCHET_DRAIN_S="2", RATCHET_EVENTS=str(tmp_path)) as server:
+    with running_server(trained.home, RATCHET_DRAIN_S="5", RATCHET_EVENTS=str(tmp_path)) as server:
         server.wait(lambda status: status["ready"])
         texts = texts_of(trained, 50)
+        answered = threading.Semaphore(0)
         with ThreadPoolExecutor(8) as pool:
-            loads = [pool.submit(under_load, server, texts) for _ in range(8)]
+            loads = [pool.submit(under_load, server, texts, answered) for _ in range(8)]
+            assert all(answered.acquire(timeout=30) for _ in loads), "a load got no answer"
             server.process.send_signal(signal.SIGTERM)
-            status = server.wait(lambda status: status["problem"], 2)
+            status = server.wait(lambda status: status["problem"], 5)
             answers = [answer for load in loads for answer in load.result()]
         assert (status["ready"], status["champion"]) == (False, trained.release)
         assert status["problem"].startswith("draining")
