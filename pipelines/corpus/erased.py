@@ -7,6 +7,7 @@ and interactions, its place in histories, and synthetic queries, which were made
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -83,22 +84,31 @@ class _Rows:
 
     def _query(self, row: dict[str, Any], line: str) -> str:
         history = row.get("history", [])
-        kept = [document for document in history if not self.erased("document", document)]
+        kept = self._kept(history)
         made_of_it = row.get("synthetic") and self.made_of.get(row["id"])
         if made_of_it or (history and (not kept or self.erased("user", row["id"]))):
             self.gone.add(row["id"])
             return ""
         if len(kept) == len(history):
             return line
-        text = " · ".join(self._titles(kept[-HISTORY_TITLES:]))
+        text = " · ".join(self._names.get(document, document) for document in kept[-HISTORY_TITLES:])
         return Query(**{**row, "history": kept, "text": text}).model_dump_json(exclude_defaults=True) + "\n"
 
-    def _titles(self, ids: list[str]) -> Iterator[str]:
-        """How documents are named; those of a history are few, and read again."""
-        wanted, found = set(ids), {}
-        with (self.folder / "documents.jsonl").open(encoding="utf-8") as file:
-            for line in file:
-                row = json.loads(line)
-                if row["id"] in wanted:
-                    found[row["id"]] = named(row.get("title", ""), row["text"]) or row["id"]
-        return (found.get(document, document) for document in ids)
+    def _kept(self, history: list[str]) -> list[str]:
+        return [document for document in history if not self.erased("document", document)]
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """How the documents are named that name a history which changes. Read once, since all histories may change."""
+        wanted: set[str] = set()
+        for row in self._read("queries.jsonl"):
+            history = row.get("history", [])
+            kept = self._kept(history)
+            if len(kept) < len(history):
+                wanted.update(kept[-HISTORY_TITLES:])
+        rows = (row for row in self._read("documents.jsonl") if row["id"] in wanted)
+        return {row["id"]: named(row.get("title", ""), row["text"]) or row["id"] for row in rows}
+
+    def _read(self, name: str) -> Iterator[dict[str, Any]]:
+        with (self.folder / name).open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
