@@ -1,8 +1,8 @@
 """The search server's own logs as a log of an experiment: exposures joined with their clicks, one row for each search.
 
 The variant is the one that the exposure names, where it belongs to the experiment; without an experiment it is the role of
-the release that answered, champion or challenger. Clicks give the ranking measures of a search: reciprocal rank of the first
-click, and nDCG with a clicked document as relevant.
+the release that answered, champion or challenger, and searches of the champion before are left out. Clicks give the ranking
+measures of a search: reciprocal rank of the first click, and nDCG with a clicked document as relevant.
 """
 
 from pathlib import Path
@@ -93,7 +93,7 @@ def _belongs(db: "DuckDBPyConnection", exposures: Path, name: str) -> bool:
 
 def _join(db: "DuckDBPyConnection", exposures: Path, clicks: Path, name: str, target: Path) -> None:
     relation = _read(exposures, EXPOSURE)
-    kept = f"experiment = {literal(name)}" if name else "true"
+    kept = f"experiment = {literal(name)}" if name else "policy IN ('champion', 'challenger')"
     variant = "variant" if name else "policy"
     db.execute(
         f"CREATE TABLE searches AS SELECT * EXCLUDE (variant), {variant} AS variant FROM {relation} WHERE request_id IS NOT"

@@ -204,9 +204,10 @@ class Release:
             for number, (query, history) in enumerate(zip(queries, histories, strict=True))
             if not history and query.text and ranker.uses_vectors("text")
         }
-        with stage_time(ENCODE):
-            encoded = self.encoder.encode(list(texts.values()), "query", batch_tokens) if texts else ()
-        vectors = dict(zip(texts, encoded, strict=True))
+        vectors: dict[int, Vectors] = {}
+        if texts:
+            with stage_time(ENCODE):
+                vectors = dict(zip(texts, self.encoder.encode(list(texts.values()), "query", batch_tokens), strict=True))
         with_mean = ranker.uses_vectors("history")
         return [
             AskedQuery(query, "history", history, mean_direction(self.index.vectors(history)) if with_mean else None)

@@ -82,6 +82,18 @@ def test_without_an_experiment_roles_are_compared(home):
     assert any("latency_ms above p95" in effect["metric"] for effect in analysis["effects"])
 
 
+def test_what_the_champion_before_answered_is_no_arm(home):
+    folder = log(home, experiment="")
+    lines = (folder / "exposures.jsonl").read_text().splitlines()
+    of_before = [
+        json.dumps({**json.loads(line), "request_id": f"before-{number}", "user": f"b{number}", "policy": "previous"})
+        for number, line in enumerate(lines[:300])
+    ]
+    (folder / "exposures.jsonl").write_text("\n".join([*of_before, *lines]))
+    result = call("analyze", log="server", on="2026-04-01")
+    assert (result.verdict, result.treatment, result.units) == ("ship", "challenger", 600)
+
+
 def test_no_log_is_said(home):
     with pytest.raises(InputError, match="set RATCHET_EVENTS"):
         call("analyze", log="server")

@@ -16,13 +16,14 @@ from pipelines.errors import InputError
 from pipelines.evaluation import stage_choice
 from pipelines.evaluation.measures import per_query
 from pipelines.retrieval.lexical import bm25_run
-from pipelines.retrieval.release import load_release, stored_parts
+from pipelines.retrieval.release import load_release, query_of, stored_parts
 from pipelines.retrieval.stages.answers import AskedQuery, DocumentScorer
 from pipelines.retrieval.stages.card import StageCard
 from pipelines.retrieval.stages.fusion import Ranked, fuse
 from pipelines.retrieval.stages.known_queries import load_known_queries
 from pipelines.retrieval.stages.lexical import analysis_for, build_lexical
 from pipelines.retrieval.stages.table import check_stages
+from pipelines.retrieval.stages.timing import ENCODE, timed
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
@@ -138,6 +139,18 @@ def test_the_best_stages_are_taken_and_beat_what_was(home):
     report = load(open_store(), "report", chosen.stages)
     assert "Candidates, best first" in report.text("report.html")
     assert sum(not row["reason"] for row in report.facts["table"]) == 1
+
+
+def test_where_nothing_is_encoded_no_time_of_it_is_told(home):
+    _, index = shop()
+    lexical = call("index_lexical", index=index).lexical
+    release = load_release(open_store(), release_of(index, take="dense=0.5+lexical=0.5", lexical=lexical)[1])
+    with timed() as seconds:
+        release.rank_stages([], 5, {})
+        release.rank_stages([query_of(history=["red-chair"])], 5, {})
+        assert ENCODE not in seconds
+        release.rank_stages([query_of("red chair")], 5, {})
+    assert ENCODE in seconds
 
 
 def test_figures_of_the_choice_are_those_of_ir_measures(home):
