@@ -371,12 +371,16 @@ def _stop_group(service: Service) -> None:
     psutil.wait_procs(alive, timeout=5)
 
 
-def main(command: str, *names: str) -> None:
+def main(command: str = "", *names: str) -> None:
     """Run the command `up` or `down`; `up` prints where everything is.
 
     Raises:
-        InputError: there is no service of a name.
+        InputError: it is no such command, `down` gets names, or there is no service of a name.
     """
+    if command not in ("up", "down"):
+        raise InputError(f"command {command!r}", "up or down", "name one of them; services come after it")
+    if command == "down" and names:
+        raise InputError(f"down with service {names[0]!r}", "down alone, which stops all of them", "leave the names out")
     if unknown := sorted(set(names) - set(PORTS)):
         raise InputError(f"service {unknown[0]!r}", f"some of {', '.join(PORTS)}", "name these, or none for the platform")
     if command == "down":
@@ -385,7 +389,7 @@ def main(command: str, *names: str) -> None:
         return
     services = Services()
     Journal(open_store())
-    services.up(names=names or PLATFORM)
+    services.up(names=tuple(dict.fromkeys(names)) or PLATFORM)
     if "airflow" in services.running:
         print(f"  Airflow's account is admin, its password is in {services.password_file}")
     print(f"  for the command line: {services.shell}")

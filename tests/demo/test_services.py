@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -16,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from demo.services import Service, Services, _free_port, _stop_group, _without_log_servers
+from demo.services import Service, Services, _free_port, _stop_group, _without_log_servers, main
 from pipelines.access.keys import KeyLog, find
 from pipelines.errors import InputError
 from pipelines.store.objects import open_store
@@ -68,6 +69,36 @@ def test_a_service_that_there_is_not(home):
     assert answer.returncode == 2
     assert "given service 'grafana'; expected some of airflow, mlflow, server, prometheus; next: name these" in answer.stderr
     assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "given command ''; expected up or down"),
+        (("prometheus",), "given command 'prometheus'; expected up or down"),
+        (("--help",), "given command '--help'; expected up or down"),
+        (("down", "server"), "given down with service 'server'; expected down alone, which stops all of them"),
+    ],
+)
+def test_a_command_that_there_is_not_starts_and_stops_nothing(home, monkeypatch, words, message):
+    for name in ("up", "down"):
+        monkeypatch.setattr(Services, name, lambda *_, **__: pytest.fail("it was run"))
+    with pytest.raises(InputError, match=re.escape(message)):
+        main(*words)
+    assert not home.exists()
+
+
+def test_a_service_that_is_named_twice_starts_once(home, monkeypatch):
+    started = []
+
+    def start(services, name):
+        services.running[name] = Service(0, 0.0, services.urls[name], "")
+        started.append(name)
+
+    monkeypatch.setattr(Services, "_start", start)
+    monkeypatch.setattr(Services, "_wait", lambda *_: None)
+    main("up", "mlflow", "server", "mlflow")
+    assert started == ["mlflow", "server"]
 
 
 def test_prometheus_alone_reads_the_server_with_a_key_that_may_read_metrics(home):
