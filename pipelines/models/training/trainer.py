@@ -201,6 +201,11 @@ def _check_loss(loss: float, step: int) -> None:
         )
 
 
+def _within_epoch(state: Any) -> bool:
+    """Whether the epoch of the trainer's last step goes on after it."""
+    return not float(state.epoch).is_integer()
+
+
 def _callbacks(patience: int, folder: Path, checkpoints: TrainingCheckpoints, stop_requested: Callable[[], bool]) -> list[Any]:
     from transformers import EarlyStoppingCallback, TrainerCallback
 
@@ -216,7 +221,12 @@ def _callbacks(patience: int, folder: Path, checkpoints: TrainingCheckpoints, st
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
             next(self.steps)
             if stop_requested():
-                control.should_save = control.should_training_stop = True
+                control.should_training_stop = True
+                control.should_save = _within_epoch(state)  # at its end the trainer measures, then saves
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+            if _within_epoch(state) and stop_requested():  # saved already; measured now, it would count as an epoch
+                control.should_evaluate = control.should_save = False
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:  # noqa: ARG002
             _check_loss(float(logs.get("loss", 0.0)), state.global_step)

@@ -1,15 +1,21 @@
 """A training that was killed goes on from its last checkpoint, and a full disk leaves nothing half-written."""
 
 import json
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from itertools import count
 
 import pytest
+from structlog.testing import capture_logs
 
+from pipelines.errors import TryAgain
+from pipelines.models.training import trainer
 from pipelines.models.training.checkpoints import TrainingCheckpoints
 from pipelines.models.training.cross_encoder import CrossEncoder
 from pipelines.settings import environment
@@ -70,6 +76,47 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(base, release,
     whole = train(base, release=release, **SLOW)
     assert resumed == weights(whole.reranker)
     assert scores == load(open_store(), "reranker", whole.reranker).json("reranker.json")["scores"]
+
+
+@pytest.mark.parametrize(("epochs", "more_steps"), [(1, 2), (2, 0)], ids=["within an epoch", "at an epoch's last step"])
+def test_a_training_told_to_stop_while_it_gets_better_goes_on(base, release, home, tmp_path, monkeypatch, epochs, more_steps):
+    """What is measured of an unfinished epoch would count as the best, and the best whole one would go."""
+    untouched = home.parent / "untouched"
+    shutil.copytree(home, untouched, copy_function=os.link)
+    options = {**SLOW, "epochs": 3, "release": release}
+    with monkeypatch.context() as patch:
+        patch.setenv("RATCHET_HOME", str(untouched))
+        measure_ever_better(patch)
+        whole = load(open_store(), "reranker", train(base, **options).reranker)
+    steps = math.ceil(whole.facts["lists"] / SLOW["batch_size"])
+    assert steps > 2
+    stop = epochs * steps + more_steps
+    measure_ever_better(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "defer_sigterm", lambda: told_to_stop(stop))
+        with pytest.raises(TryAgain, match=f"at step {stop} of {3 * steps}"):
+            train(base, **options)
+    (unfinished,) = open_store().names("checkpoints/")
+    latest = TrainingCheckpoints(open_store(), unfinished).restore(tmp_path / "restored")
+    assert latest == str(tmp_path / f"restored/checkpoint-{stop}")
+    with capture_logs() as logs:
+        resumed = load(open_store(), "reranker", train(base, **options).reranker)
+    assert {"event": "training goes on", "log_level": "info", "checkpoint": f"checkpoint-{stop}"} in logs
+    assert resumed.json("reranker.json") == whole.json("reranker.json")
+    assert resumed.manifest.files == whole.manifest.files
+
+
+def measure_ever_better(patch):
+    """Every measure of the dev queries while a model learns is better than the one before, also after a stop."""
+    measured, evaluator = count(1), trainer._evaluator
+    patch.setattr(trainer, "_evaluator", lambda _: evaluator(lambda: next(measured) / 100))
+
+
+@contextmanager
+def told_to_stop(step):
+    """As `defer_sigterm`, which is asked after each step: SIGTERM arrives in this one."""
+    steps = count(1)
+    yield lambda: next(steps) >= step
 
 
 def test_a_torn_checkpoint_is_passed_over(base, release):
