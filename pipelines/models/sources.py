@@ -125,7 +125,7 @@ def _from_mlflow(model: str) -> Path:
         folder = Path(download_artifacts(artifact_uri=model))
     except (MlflowException, OSError) as error:
         reason = str(error).partition("\n")[0][:200]
-        refused = isinstance(error, MlflowException) and "failed with exception" not in reason
+        refused = isinstance(error, MlflowException) and not re.search("failed with (timeout )?exception", str(error))
         silent = not (refused or isinstance(error, FileNotFoundError))
         raise (TryAgain if silent else InputError)(
             f"model {model!r}: {reason}",

@@ -1,7 +1,9 @@
 """Training of encoders and rerankers: what is learned, from what, what is refused, and that a killed training goes on."""
 
+import contextlib
 import json
 import shutil
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -318,6 +320,30 @@ def test_an_mlflow_that_does_not_answer_is_asked_again(home, monkeypatch, model)
     monkeypatch.setenv("RATCHET_MLFLOW_URI", "http://127.0.0.1:1")
     with pytest.raises(TryAgain, match="try again once MLflow answers"):
         model_folder(model)
+
+
+def test_an_mlflow_with_a_long_url_that_does_not_answer_is_asked_again(home, monkeypatch):
+    """The message tells only the beginning of what MLflow's client says; why it failed stands behind the URL."""
+    monkeypatch.setenv("RATCHET_MLFLOW_URI", f"http://127.0.0.1:1/{'a' * 300}")
+    with pytest.raises(TryAgain, match="try again once MLflow answers"):
+        model_folder("models:/encoder/1")
+
+
+def test_an_mlflow_that_takes_no_connection_in_time_is_asked_again(home, monkeypatch):
+    """As many wait to be taken as the listener lets wait, so that one more is not answered at all."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        monkeypatch.setenv("RATCHET_MLFLOW_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(TryAgain, match=r"failed with timeout exception.*; next: try again once MLflow answers"):
+            model_folder("models:/encoder/1")
 
 
 @pytest.mark.parametrize("model", ["models:/encoder/1", "models:/"])
