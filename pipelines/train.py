@@ -103,16 +103,16 @@ def _evidence(evaluated: Any, release: str, gate_file: str) -> dict[str, str]:
               help="Loss of nDCG@10 that counts as none")  # fmt: skip
 @click.option("--waive", default="", metavar="REASON", help="Promote what the rules can not decide on, for this reason")
 @click.option("--gate", default="", metavar="FILE", help="Judge by this gate file and serve nothing; exit code 3: not passed")
-@click.option(
-    "--corpus", default="", metavar="ID", help="Release this corpus of the store, by the champion's encoder; ingest none"
-)
+@click.option("--corpus", metavar="ID", help="Release this corpus of the store, by the champion's encoder; ingest none")
 @click.option("--verdict-file", type=click.Path(dir_okay=False, path_type=Path), default=Path("verdict.md"), show_default=True,
               help="Of --gate: the verdict in Markdown, for a pull request")  # fmt: skip
 @click.argument("ingest", nargs=-1, type=click.UNPROCESSED, metavar="[SOURCE] [OPTIONS OF INGEST]")
-def command(margin: float, waive: str, gate: str, corpus: str, verdict_file: Path, ingest: tuple[str, ...]) -> None:
+def command(margin: float, waive: str, gate: str, corpus: str | None, verdict_file: Path, ingest: tuple[str, ...]) -> None:
     """Run the chain and print the verdict."""
     if gate and waive:
         raise click.UsageError("--gate together with --waive")
+    if corpus == "":
+        raise click.UsageError("--corpus without an id")
     if corpus and ingest:
         raise click.UsageError(f"--corpus together with {ingest[0]!r}, an option of ingest")
     if gate and not verdict_file.parent.is_dir():
@@ -122,7 +122,7 @@ def command(margin: float, waive: str, gate: str, corpus: str, verdict_file: Pat
         values = parse_values("ingest", bare)
     except click.UsageError as error:
         raise click.UsageError(error.format_message()) from None  # of this command
-    answer = train(margin, waive, gate, corpus, **values)
+    answer = train(margin, waive, gate, corpus or "", **values)
     click.echo(answer["sentence"])
     if gate:
         verdict_file.write_text(load_exactly(open_store(), "verdict", answer["verdict"]).text("verdict.md"), encoding="utf-8")

@@ -171,7 +171,13 @@ def test_odd_settings(arguments, environment, words):
 
 @pytest.mark.parametrize(
     ("arguments", "help_of"),
-    [(["--margin", "5"], "train"), (["--margin", "0"], "train"), (["--text", "svg"], " ingest"), (["--no-such"], "train")],
+    [
+        (["--margin", "5"], "train"),
+        (["--margin", "0"], "train"),
+        (["--text", "svg"], " ingest"),
+        (["--no-such"], "train"),
+        (["--corpus", ""], "train"),  # of a variable that is not set: the icons must not be released in its place
+    ],
 )
 def test_train_refuses_before_the_first_step(arguments, help_of, home):
     command = [sys.executable, "-m", "pipelines.train", *arguments]
