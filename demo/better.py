@@ -46,20 +46,25 @@ def better() -> None:
         if champion.id == before.id:
             raise InputError(
                 f"a tuned encoder, after which release {before.id} still serves",
-                "a release that the gate passes",
-                "read the notes of the DAG runs above; reports are on the page Reports of Airflow",
+                "a release that the gate passes and that no rollback has left",
+                "read the notes of the DAG runs above; one that was rolled back serves again by "
+                "`python -m pipelines rollback --to RELEASE`",
             )
     journal = Journal(store)
-    deployment = journal.deployment()
+    deployment, promotion = journal.deployment(), journal.latest("promote", to=champion.id)
     assert deployment is not None
-    verdict = load_exactly(store, "verdict", str(deployment.verdict))
+    assert promotion is not None
+    verdict = load_exactly(store, "verdict", str(promotion.verdict))
     print(f"\nRelease {champion.id} serves, by journal entry {deployment.n}")
     print(f"  verdict   {verdict.facts['sentence']}\n            file://{save_report(services.home, verdict)}")
     wait_until_served(services, champion.id)
-    wait_until_served(services, str(journal.previous_champion()), role="previous")
-    show_both(services, store, champion.id)
-    back = 'python -m pipelines rollback --why "the demo is over"'
-    print(f"\nDone in {time.monotonic() - started:.0f} s. Back to the release before: {services.shell}, then {back}")
+    if previous := journal.previous_champion():
+        wait_until_served(services, previous, role="previous")
+        show_both(services, store, champion.id)
+        back = 'python -m pipelines rollback --why "the demo is over"'
+        print(f"\nDone in {time.monotonic() - started:.0f} s. Back to the release before: {services.shell}, then {back}")
+    else:
+        print("\nIt serves again by a rollback, so no release stands before it that could be shown beside it.")
 
 
 def train(services: Services) -> None:
