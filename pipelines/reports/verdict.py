@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.corpus.documents import Document
 from pipelines.evaluation.measures import label
 from pipelines.reports import charts
-from pipelines.reports.frame import Picture, Report, ReportTable, Section, pictured, write_report
+from pipelines.reports.frame import Picture, Report, ReportTable, Section, bounds, pictured, write_report
 from pipelines.wording import clipped, signed, value
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def markdown(verdict: "Verdict", measures: Rows) -> str:
         lines += ["| measure | champion | challenger | difference |", "|---|---:|---:|---:|"]
         lines += [
             f"| {label(row['measure'])} | {value(row['champion'])} | {value(row['challenger'])} "
-            f"| {signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}] |"
+            f"| {signed(row['difference'])} {bounds((row['low'], row['high']), 'signed interval')} |"
             for row in measures
         ]
         lines.append("")

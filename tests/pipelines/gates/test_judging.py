@@ -231,6 +231,12 @@ def test_the_name_of_a_segment_is_a_text_in_a_pull_request():
     assert markdown(said, []).startswith("**rejected: worst segment &lt;b&gt; &#64;all, nDCG@10 −0.100**\n")
 
 
+def test_an_interval_of_a_single_query_is_a_dash_in_a_pull_request():
+    verdict = judged(stored_evaluation("a" * 20, BASE), QUALITY)
+    row = {"measure": "nDCG@10", "champion": 0.5, "challenger": 0.6, "difference": 0.1, "low": None, "high": None}
+    assert "\n| nDCG@10 | 0.500 | 0.600 | +0.100 – |\n" in markdown(verdict, [row])
+
+
 def test_any_measure_is_computed_from_the_stored_runs():
     rule = QUALITY.model_copy(update={"measure": "P@2"})
     one, two = stored_evaluation("a" * 20, BASE), stored_evaluation("b" * 20, BASE)
