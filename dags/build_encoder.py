@@ -1,8 +1,9 @@
 """Fine-tune an encoder on the judgments, and bring embeddings and index up to it, beside those that serve.
 
-Trains on the train queries of the champion's corpus (dev queries choose the epoch, test queries are never read), encodes every
-document with the tuned **encoder**, and leaves an **index**, which starts `evaluate_release`: the gate decides. An encoder that
-is not better on dev queries ends the run early. Runs weekly, by hand, or when a champion with other judgments is deployed.
+Trains on the train queries of the champion's corpus (dev queries choose the epoch, judgments of test queries are never read),
+encodes every document with the tuned **encoder**, and leaves an **index**, which starts `evaluate_release`: the gate decides.
+An encoder that is not better on dev queries ends the run early. Runs weekly, by hand, or when a champion with other judgments
+is deployed.
 
 ## When it is red
 

@@ -118,6 +118,11 @@ def test_readme_commands_are_what_ci_runs():
     assert {"demo", "demo-break", "test"} <= targets <= ci
 
 
+def test_readme_counts_the_dags():
+    (number,) = re.findall(r"(\d+) DAGs", (PROJECT / "README.md").read_text())
+    assert int(number) == len(list((PROJECT / "dags").glob("*.py")))
+
+
 @pytest.mark.parametrize("path", sorted((PROJECT / "docs/adr").glob("*.md")), ids=lambda path: path.stem)
 def test_decision_is_a_page_and_says_what_violates_it(path):
     text = path.read_text()

@@ -72,7 +72,7 @@ class TuneEncoderResult(Result):
 
 
 def tune_encoder(params: TuneEncoderParams, tuning: TuneEncoderTuning) -> TuneEncoderResult:
-    """Fine-tune an encoder on judged train queries; dev queries choose the epoch, test queries are never read."""
+    """Fine-tune an encoder on judged train queries; dev queries choose the epoch, judgments of test queries are never read."""
     from pipelines.evaluation.encoder_tuning import make_tuned_encoder
     from pipelines.models.folder import layers_digest, read_folder
     from pipelines.models.sources import check_tokenizer, licence_of, model_folder
