@@ -8,6 +8,7 @@ the times of every drill so far. It is skipped while a challenger waits, which a
 - `drill`, late or not reached: a rollback in an emergency would be, too. Its report says what was late; read the server's log.
 - `drill`, the champion does not answer again: look at the page Releases; if the last entry is a rollback, clear the task.
 - `drill`, the server does not answer with the champion: nothing was tried. `/readyz` says why.
+- `drill`, interrupted: its try was told to stop, and the champion is back. Trigger the DAG again: cleared, it says the same.
 - Clearing is safe: a cleared `drill` finds its own entry and brings the champion back. A red drill pages.
 - Never pause this DAG because it is red: it is the only proof that a rollback works today.
 """
@@ -21,6 +22,7 @@ from operators.step import StepOperator
 from pipelines.steps.deploy_release.drill import DrillParams, drill
 
 OMITTED = ("who", "triggered")
+TRIGGERED = "{{ (dag_run.start_date or dag_run.run_after).isoformat() }}"  # a run that is late or cleared starts anew
 
 with DAG(
     "drill_rollback",
@@ -34,6 +36,6 @@ with DAG(
 ):
     StepOperator(
         step=drill,
-        step_params={**answers(DrillParams, omit=OMITTED), "triggered": "{{ dag_run.run_after.isoformat() }}"},
+        step_params={**answers(DrillParams, omit=OMITTED), "triggered": TRIGGERED},
         on_failure_callback=pager(),
     )

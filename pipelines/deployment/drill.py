@@ -1,7 +1,7 @@
 """A rollback drill: the champion before serves for a moment, timed, and the champion comes back.
 
-It is a real rollback: two journal entries, `rollback` and `deploy`, say so. A try that was interrupted between them is finished
-by the next one of its dag run: it finds its own entry and brings the champion back.
+It is a real rollback: two journal entries, `rollback` and `deploy`, say so. A try that is told to stop between them brings the
+champion back first. One that is killed there is finished by the next one of its dag run, which finds its own entry.
 """
 
 import time
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from pipelines.deployment.going_back import go_back
 from pipelines.deployment.live import answering_release, seconds_until_served
-from pipelines.errors import InputError, NothingToDo, StepError
+from pipelines.errors import InputError, NothingToDo, StepError, TryAgain
 from pipelines.settings import settings
 from pipelines.store.journal import Entry, Journal, Routing
 
@@ -78,36 +78,50 @@ def drill(
         check_possible(journal, query)
         entry = go_back(journal, "", f"{WHY}: {why}" if why else WHY, who)
     serving, problem = None, ""
-    back: Entry | None
     if journal.deployment() == entry:
         written = time.time()
         try:
             serving = seconds_until_served(entry.to, query, wait_s)
         except StepError as error:
             problem = str(error)
+        finally:  # also where this process is told to stop
+            bring_back(journal, entry, who)
         rollback_s = round(written - triggered + serving, 3) if serving is not None else None
-        back = bring_back(journal, entry, who)
     else:
-        rollback_s, problem, back = None, "interrupted before its times were taken", journal.deployment()
-    back_s, projections = None, None
+        rollback_s, problem = None, "interrupted before its times were taken"
+    back, back_s, projections = journal.deployment(), None, None
     if back is not None and back.to == entry.from_:
         began = time.time()
-        back_s = seconds_until_served(back.to, query, wait_s)
+        try:
+            back_s = seconds_until_served(back.to, query, wait_s)
+        except StepError as error:
+            problem = problem or str(error)
         projections = round(time.time() - began, 3) if settings().mlflow_uri and shown(journal) else None
+    elif back is not None:
+        problem = problem or f"{back.who} made {back.to} champion meanwhile, by entry {back.n}"
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     times = {"serving_s": serving, "rollback_s": rollback_s, "projections_s": projections}
     problem = problem or _late(times, back_s)
     return Drill(at, entry.from_ or "", entry.to, entry.n, serving, rollback_s, back_s, projections, problem)
 
 
-def bring_back(journal: Journal, entry: Entry, who: str) -> Entry:
-    """Make the release that a drill left champion again."""
+def bring_back(journal: Journal, entry: Entry, who: str) -> None:
+    """Make the release that a drill left champion again, whatever others write meanwhile, unless they made one champion.
+
+    Raises:
+        TryAgain: the store does not answer.
+    """
     assert entry.from_ is not None
     promotion = journal.latest("promote", to=entry.from_)
     verdict = promotion.verdict if promotion else None
-    return journal.append(
-        "deploy", entry.from_, f"drill of entry {entry.n} is over", Routing(champion=entry.from_), verdict, who
-    )
+    while journal.deployment() == entry:
+        challenger = journal.routing.challenger  # of a promotion since the drill's entry, which had none
+        routing = Routing(champion=entry.from_, challenger=challenger if challenger != entry.from_ else None)
+        try:
+            journal.append("deploy", entry.from_, f"drill of entry {entry.n} is over", routing, verdict, who)
+        except TryAgain:
+            if not journal.refresh():
+                raise
 
 
 def _late(times: dict[str, float | None], back_s: float | None) -> str:

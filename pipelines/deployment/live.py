@@ -7,6 +7,7 @@ from pipelines.errors import InputError, TryAgain
 from pipelines.settings import settings
 
 POLL_INTERVAL_S = 0.05
+TOO_MANY = 429
 ANSWERS = 5
 """So many answers one after another must come from the release: a load balancer asks several servers."""
 
@@ -16,7 +17,7 @@ def answering_release(query: str) -> str:
 
     Raises:
         InputError: RATCHET_SERVER_URL is not set, or what answers is no search server.
-        TryAgain: nothing answers, or the server serves no release yet.
+        TryAgain: nothing answers, the server has too much to do, or it serves no release yet.
     """
     import httpx
 
@@ -26,13 +27,15 @@ def answering_release(query: str) -> str:
     marked = {"q": query, "k": "1", "experiment": "drill", "variant": "rollback"}
     try:
         answer = httpx.get(f"{url.rstrip('/')}/v1/search", params=marked, headers=authorization(), timeout=REQUEST_TIMEOUT_S)
-        if answer.status_code >= 500:
+        if answer.status_code >= 500 or answer.status_code == TOO_MANY:
             raise TryAgain(
                 f"server {url}: status {answer.status_code}", "a search that is answered", "look at the server's log"
             )
         return str(answer.json()["release"])
     except httpx.RequestError as error:
         raise TryAgain(f"server {url}: {error or type(error).__name__}", "an answer", "start the server") from None
+    except httpx.InvalidURL as error:
+        raise InputError(f"server {url}: {error}", "an address", "correct RATCHET_SERVER_URL") from None
     except (ValueError, KeyError, TypeError):
         given = f"server {url}: status {answer.status_code} without a release"
         raise InputError(given, "an answer of a search server", "correct RATCHET_SERVER_URL, or RATCHET_SERVER_KEY") from None

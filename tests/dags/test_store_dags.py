@@ -1,7 +1,10 @@
 """DAGs by the clock: collect_garbage asks a person, a drill that fails pages, audit, reconcile and restore run."""
 
+import copy
 import os
 import time
+from datetime import UTC, datetime
+from types import SimpleNamespace as Record
 
 import pytest
 
@@ -82,6 +85,16 @@ def test_a_drill_that_fails_is_red_and_pages(run_dag, served, capsys, monkeypatc
     told = capsys.readouterr()
     assert "PAGE: given no search server" in told.out + told.err
     assert journal.refresh() is False, "nothing was tried"
+
+
+def test_a_drills_seconds_count_from_the_start_of_its_dag_run(bag):
+    """Which is anew where it is cleared; `run_after` is when it should have been."""
+    due, start = datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
+    for began, expected in ((start, start), (None, due)):
+        dag = bag.dags["drill_rollback"]
+        task = copy.copy(dag.get_task("drill"))
+        task.render_template_fields({"params": dag.params.dump(), "dag_run": Record(run_after=due, start_date=began)})
+        assert datetime.fromisoformat(task.step_params["triggered"]) == expected
 
 
 def test_audit_reconcile_and_restore_run_as_dags(run_dag, served, monkeypatch):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from pipelines.contract import Params, Result
-from pipelines.errors import InputError
+from pipelines.errors import CorruptArtifact, InputError
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact, committed, find, load_exactly, produce
+from pipelines.store.artifacts import Artifact, find, produce
 from pipelines.store.journal import Journal, moment
-from pipelines.store.objects import Store, open_store
+from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def drill(params: DrillParams) -> DrillResult:
     report = find(journal.store, "report", _recipe(own.from_ or "", own.to, own.n).id) if own else None
     if report is None:
         seen = run_drill(journal, params.query, params.why, params.who, params.wait_s, asked, shown)
-        earlier = _earlier(journal.store)
+        earlier = _earlier(journal)
         recipe = _recipe(seen.release, seen.previous, seen.entry)
         report = produce(journal.store, recipe, lambda folder: _write(seen, earlier, folder))
     return _result(report)
@@ -89,13 +89,21 @@ def _result(report: Artifact) -> DrillResult:
     return DrillResult(report=report.id, **named, **times, note=note)
 
 
-def _earlier(store: Store) -> list[dict[str, Any]]:
-    """The drills so far, oldest first: each report holds those before it."""
-    reports = (load_exactly(store, "report", name) for name in committed(store, "report"))
-    drills = [report for report in reports if report.manifest.recipe.step == "drill"]
-    newest = max(drills, key=lambda report: int(report.manifest.recipe.params["entry"]), default=None)
-    seen: list[dict[str, Any]] = newest.json(FILE) if newest else []
-    return seen
+def _earlier(journal: Journal) -> list[dict[str, Any]]:
+    """The drills so far, oldest first: by the newest report of one that is whole, since each holds those before it."""
+    from pipelines.deployment.drill import WHY
+
+    for entry in reversed(journal.entries):
+        if entry.action != "rollback" or not entry.why.startswith(WHY):
+            continue
+        try:
+            report = find(journal.store, "report", _recipe(entry.from_ or "", entry.to, entry.n).id)
+            if report:
+                seen: list[dict[str, Any]] = report.json(FILE)
+                return seen
+        except CorruptArtifact as error:
+            log().warning("the report of an earlier drill is damaged and left out", entry=entry.n, problem=str(error))
+    return []
 
 
 def _write(seen: "Drill", earlier: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
