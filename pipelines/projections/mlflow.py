@@ -104,7 +104,7 @@ class Registry:
     def align(self, journal: Journal, repair: bool = True) -> list[str]:
         """Compare versions and aliases with the journal and log each difference; `repair` corrects it.
 
-        A difference that the journal's last entry explains is logged as information, any other as a warning.
+        A difference that the journal's last entry or an erasure explains is logged as information, any other as a warning.
 
         Raises:
             TryAgain: MLflow does not answer.
@@ -122,7 +122,7 @@ class Registry:
         """The release of each version. After a race one release has several versions; aliases point at the oldest."""
         versions = self.client.search_model_versions(f"name='{self.model}'")
         promoted = {entry.to for entry in journal.entries}
-        others = [int(one.version) for one in versions if not _is_own(one.tags, journal.identity, promoted)]
+        others = [int(one.version) for one in versions if not is_own(one.tags, journal.identity, promoted)]
         if others:
             raise InputError(
                 f"MLflow's registered model {self.model}, of which {len(others)} of {len(versions)} versions "
@@ -143,6 +143,7 @@ class Registry:
     ) -> Iterator[tuple[str, bool]]:
         last = journal.last_routing()
         now, before = aliased(journal), aliased(journal.until(last.n - 1 if last else 0))
+        erased = journal.erased_releases
         shown = self._aliases()
         for alias, release in now.items():
             pointed = named.get(shown[alias], "") if alias in shown else None
@@ -150,7 +151,7 @@ class Registry:
                 continue
             if repair:
                 self._point(alias, versions.get(release) if release else None)
-            expected = pointed == before[alias]
+            expected = pointed == before[alias] or pointed in erased
             where = f"at release {pointed or 'unknown'} (version {shown[alias]})" if alias in shown else "nowhere"
             yield (
                 f"alias {alias} pointed {where}, journal says {release or 'none'}{'' if expected else ': moved by hand?'}",
@@ -231,6 +232,6 @@ def aliased(journal: Journal) -> dict[str, str | None]:
     return {**journal.routing.model_dump(), "previous": journal.previous_champion()}
 
 
-def _is_own(tags: Mapping[str, str], identity: str, promoted: Collection[str]) -> bool:
+def is_own(tags: Mapping[str, str], identity: str, promoted: Collection[str]) -> bool:
     """Whether a version is this store's: by its tag, or, where it is older than the tag, by its release."""
     return tags["store"] == identity if "store" in tags else tags.get("release", "") in promoted
