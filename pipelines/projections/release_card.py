@@ -23,6 +23,8 @@ from pipelines.store.recipes import Recipe
 
 VERSION = 1
 LARGEST = 100_000
+BAD_VALUES = (ValueError, OverflowError, LookupError, AttributeError, RecursionError)
+"""What PyYAML raises besides its own errors: for bytes that are no UTF-8, days that no month has, tags without their value."""
 
 
 class Stated(BaseModel):
@@ -58,14 +60,14 @@ def read_stated() -> Stated:
         return Stated.model_validate(content)
     except OSError as error:
         raise InputError(given, f"a file that can be read ({error.strerror})", "correct it, or unset it") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise InputError(given, f"YAML with some of {fields}", "correct the file") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise InputError(
             f"{given} with {place}", f"{expectation(first['msg'])}; the fields are {fields}", "correct it"
         ) from None
+    except (yaml.YAMLError, *BAD_VALUES):
+        raise InputError(given, f"YAML with some of {fields}", "correct the file") from None
 
 
 def card_recipe(release: str, verdict: str, stated: Stated) -> Recipe:

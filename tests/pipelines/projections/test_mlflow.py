@@ -118,6 +118,17 @@ def test_a_hand_moved_alias_is_reported_and_mended(releases, client, capsys):
     assert call("reconcile").repaired == 0
 
 
+def test_an_alias_at_a_release_that_was_erased_was_moved_by_nobody(releases, client, capsys):
+    for deployed in (releases.a, releases.b, releases.c):
+        releases.deployed(deployed)
+    assert shown(client)["previous"] == releases.b
+    releases.journal.append("erase", releases.b, "it held what was erased")
+    (told,) = call("reconcile").differences
+    assert told.startswith(f"alias previous pointed at release {releases.b}")
+    assert told.endswith(f"journal says {releases.a}")
+    assert shown(client) == {"champion": releases.c, "previous": releases.a}
+
+
 def test_an_alias_where_the_journal_has_none_is_removed(releases, client):
     releases.deployed(releases.a)
     number = client.get_model_version_by_alias("release", "champion").version
@@ -279,7 +290,16 @@ def test_the_release_card_says_what_is_stated_and_what_is_not(served, tmp_path, 
     assert "| intended use | finding icons |" in stated.text("card.md")
     assert "<script>" not in stated.text("report.html")
     assert call("describe").found
-    for body in ("purpose: x", "- a", "a: [", "intended_use: 7", "\x00"):
+    for body in (
+        "purpose: x",
+        "- a",
+        "a: [",
+        "intended_use: 7",
+        "\x00",
+        "limits: 2026-02-30",
+        "limits: !!int ''",
+        "a: !!timestamp x",
+    ):
         file.write_text(body)
         assert main(["describe"]) == 2, body
     monkeypatch.setenv("RATCHET_RELEASE_CARD", str(tmp_path))
@@ -287,6 +307,15 @@ def test_the_release_card_says_what_is_stated_and_what_is_not(served, tmp_path, 
     told = capsys.readouterr().err
     assert "intended_use, not_intended_for" in told
     assert "Traceback" not in told
+
+
+def test_a_card_by_the_verdict_of_another_release_is_refused(releases):
+    verdict = releases.verdict(releases.b)
+    with pytest.raises(
+        InputError, match=f"verdict {verdict}, which judged release {releases.b}.*a verdict of release {releases.a}"
+    ):
+        call("describe", release=releases.a, verdict=verdict)
+    assert call("describe", release=releases.b, verdict=verdict).verdict == verdict
 
 
 def runs_of(client, artifact):
