@@ -169,8 +169,9 @@ def pod_environment(settings: Settings, profile: Profile, task_variables: dict[s
         "RATCHET_USER": settings.who,
         "RATCHET_LOG_LEVEL": settings.log_level,
         "RATCHET_MLFLOW_URI": settings.mlflow_uri,
-        "RATCHET_MLFLOW_MODEL": settings.mlflow_model if settings.mlflow_uri else "",
+        "RATCHET_MLFLOW_MODEL": Settings().mlflow_model if settings.mlflow_uri else "",  # the pod adds the environment to it
         "RATCHET_SERVER_URL": settings.server_url,
+        "RATCHET_ENVIRONMENT": settings.environment,
         "RATCHET_ENVIRONMENTS": _as_json(settings) if settings.environments else "",
         "RATCHET_GIT_SHA": settings.git_sha,
         "RATCHET_GPUS": profile.limits.get(GPU, ""),

@@ -4,6 +4,7 @@ After a wanted change write the files again, `PYTHONPATH=.:plugins python -m tes
 their diff.
 """
 
+import json
 import traceback
 from pathlib import Path
 from types import SimpleNamespace as Record
@@ -83,6 +84,29 @@ def test_confined_and_without_secrets(cluster, monkeypatch, name):
     assert spec["automountServiceAccountToken"] is False
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert len(spec["containers"]) == 1
+
+
+@pytest.mark.parametrize("chosen", ["", "prod"])
+def test_a_pod_acts_on_the_environment_of_airflow_or_on_that_of_its_task(cluster, monkeypatch, chosen):
+    """Its settings are those that the same step has as a process: the model's name has one environment behind it."""
+    from operators.step import StepOperator
+
+    from pipelines.steps.ingest_corpus.ingest import ingest
+
+    stores = {name: {"store": f"s3://ratchet/{name}"} for name in ("staging", "prod")}
+    given = {"MLFLOW_URI": "http://mlflow:5000", "ENVIRONMENTS": json.dumps(stores), "ENVIRONMENT": "staging"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"RATCHET_{name}", value)
+    container = pod_of(StepOperator(step=ingest, in_environment=chosen), -1)["spec"]["containers"][0]
+    with pytest.MonkeyPatch.context() as pod:
+        for name in given:
+            pod.delenv(f"RATCHET_{name}")
+        for variable in container["env"]:
+            if "value" in variable:
+                pod.setenv(variable["name"], variable["value"])
+        inside = settings()
+    name = chosen or "staging"
+    assert (inside.environment, inside.store, inside.mlflow_model) == (name, f"s3://ratchet/{name}", f"release-{name}")
 
 
 @pytest.mark.parametrize("name", ["RATCHET_MLFLOW_URI", "RATCHET_SERVER_URL", "RATCHET_S3_ENDPOINT"])
