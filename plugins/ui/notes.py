@@ -12,7 +12,7 @@ LONGEST = 1000
 
 @hookimpl  # type: ignore[untyped-decorator]  # Airflow's
 def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ARG001  # Airflow's signature
-    """Write the note. This runs inside the scheduler, so an error is logged and not raised."""
+    """Write the note. An error is logged and not raised: it would keep other plugins' listeners from being called."""
     try:
         note = last_note(_notes(dag_run))
         if note:

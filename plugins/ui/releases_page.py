@@ -4,8 +4,8 @@ from fastapi.responses import HTMLResponse
 
 from pipelines.errors import StepError
 from pipelines.gates.verdict import read_verdicts
-from pipelines.store.journal import Journal
-from pipelines.store.objects import open_store
+from pipelines.store.journal import Entry, Journal
+from pipelines.store.objects import Store, open_store
 from ui.rendering import rendered
 
 
@@ -19,8 +19,15 @@ def releases_page() -> HTMLResponse:
         store = open_store()
         journal = Journal(store)
         verdicts, damaged = read_verdicts(store)
+        by_id = {verdict.id: verdict for verdict in verdicts}
+        entries = [(entry, by_id.get(entry.verdict or ""), _cause(store, entry)) for entry in reversed(journal.entries)]
     except StepError as error:
         return rendered("problem.html", 500, message=str(error))
-    by_id = {verdict.id: verdict for verdict in verdicts}
-    entries = [(entry, by_id.get(entry.verdict or "")) for entry in reversed(journal.entries)]
     return rendered("releases.html", routing=journal.routing, entries=entries, verdicts=verdicts, damaged=damaged)
+
+
+def _cause(store: Store, entry: Entry) -> str:
+    """The kind of artifact that called for a repair: `drift` or `degradation`; empty where the entry is none."""
+    if entry.action != "repair" or not entry.verdict:
+        return ""
+    return "degradation" if store.size(f"drift/{entry.verdict}/manifest.json") is None else "drift"

@@ -153,6 +153,18 @@ def test_what_is_no_release_is_not_linked_as_one(api, home):
         assert f"<td>{subject}</td>" in page
 
 
+def test_a_repair_links_what_called_for_it(api, home):
+    client, viewer = api
+    drift = produce(open_store(), Recipe(kind="drift", step="judge_drift", version=1, inputs={}, params={}), lambda folder: {})
+    journal = Journal(open_store())
+    journal.append("repair", "re-embed", "why", verdict=drift.id)
+    journal.append("repair", "rebuild", "why", verdict="dcba")
+    page = client.get("/ratchet/releases", headers=viewer).text
+    assert f'<a href="/ratchet/reports/drift/{drift.id}">drifted</a>' in page
+    assert '<a href="/ratchet/reports/degradation/dcba">degraded</a>' in page
+    assert f"degradation/{drift.id}" not in page
+
+
 def test_a_damaged_verdict_is_named_and_hides_no_other(api, home):
     client, viewer = api
     sound, torn = judged("a sound one"), judged("a torn one")
