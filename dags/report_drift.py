@@ -1,8 +1,9 @@
-"""Say what of the day's data is beyond what quiet days show, and what is to be done about it, once a day.
+"""Say what of a day's data is beyond what quiet days show, and what is to be done about it, once a day.
 
-Takes a snapshot of today's documents (the newest state of the champion's collection), queries and searches, and judges it
-beside those of the days before: **quiet**, watch or act, for embeddings, tokens, segments and quality. `act` starts what the
-policy says, at most once in a cool-down: a page to a person, `refresh_embeddings` on today's corpus, `rollback_release`.
+Takes a snapshot of the documents (the newest state of the champion's collection) and of the searches of the day before the
+dag run, which is over, and judges it beside the days before that: **quiet**, watch or act, for embeddings, tokens, segments
+and quality. `act` starts what the policy says, at most once in a cool-down: a page to a person, `refresh_embeddings` on the
+newest corpus, `rollback_release`.
 
 ## When it is red
 
@@ -37,7 +38,9 @@ with DAG(
     params=form(JudgeDriftParams, TakeSnapshotParams, FindReferenceParams, omit=("current", "reference", *OWN[:3], "series")),
     doc_md=__doc__,
 ):
-    found = StepOperator(step=find_reference, step_params=answers(FindReferenceParams))
+    # The last day that is over when the run begins: so a cleared run keeps its day.
+    day = "{{ params.day or (dag_run.run_after - macros.timedelta(days=1)).strftime('%Y-%m-%d') }}"
+    found = StepOperator(step=find_reference, step_params={**answers(FindReferenceParams), "day": day})
     own = {"release": found.output["release"], "sample": "{{ params.sample }}", "seed": "{{ params.seed }}"}
     then = {**own, "corpus": found.output["reference"], "day": found.output["promoted"]}
     before = StepOperator(step=take_snapshot, task_id="reference_snapshot", step_params=then)

@@ -73,9 +73,8 @@ def sudden(signal: Signal, baseline: Mask) -> Finding:
     usual = signal.values[baseline]
     spread = max(_spread(usual), signal.floor)
     statistic = (signal.values[-1] - usual.mean()) / (spread * math.sqrt(1 + 1 / len(usual)))
-    return Finding(
-        signal, "sudden", tail(statistic, len(usual) - 1, signal.two_sided), signal.effect(slice(-1, None), baseline), 1
-    )
+    pvalue = max(tail(statistic, len(usual) - 1, signal.two_sided), signal.least_pvalue)
+    return Finding(signal, "sudden", pvalue, signal.effect(slice(-1, None), baseline), 1)
 
 
 def gradual(signal: Signal, baseline: Mask, since: int = 0) -> Finding | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, committed, load_exactly
@@ -19,7 +19,7 @@ class Past:
 
 
 def day_of(given: str) -> str:
-    """The day, today where none is given.
+    """The day; where none is given yesterday (UTC), the last day that is over: today's searches are not all there yet.
 
     >>> day_of("2026-01-31")
     '2026-01-31'
@@ -28,9 +28,10 @@ def day_of(given: str) -> str:
         InputError: it is no day.
     """
     try:
-        return date.fromisoformat(given).isoformat() if given else datetime.now(UTC).date().isoformat()
+        day = date.fromisoformat(given) if given else datetime.now(UTC).date() - timedelta(days=1)
     except ValueError:
-        raise InputError(f"--day {given}", "a day such as 2026-01-31", "correct it, or leave it out for today") from None
+        raise InputError(f"--day {given}", "a day such as 2026-01-31", "correct it, or leave it out for yesterday") from None
+    return day.isoformat()
 
 
 def past_of(store: Store, series: str, day: str, most: int) -> Past:

@@ -14,7 +14,7 @@ from pipelines.logs import log
 from pipelines.settings import bound_evidently
 from pipelines.store.artifacts import Artifact
 
-TABLES = ("documents", "queries", "searches")
+TABLES = ("documents", "queries", "log_queries", "searches")
 COMPONENTS = 16
 ROWS = 500
 """Rows of each sample that go in."""

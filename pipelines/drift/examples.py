@@ -52,13 +52,17 @@ class Examples:
 
 
 def examples(
-    before: tuple[Sequence[Shown], Vectors | None], now: tuple[Sequence[Shown], Vectors | None], alike: bool
+    before: tuple[Sequence[Shown], Vectors | None],
+    now: tuple[Sequence[Shown], Vectors | None],
+    alike: bool,
+    same_rows: bool = True,
 ) -> Examples:
     """Compare two samples.
 
     Args:
         before, now: the texts of each sample, and the vectors if there are any.
         alike: whether the vectors are of one encoder; others are not compared.
+        same_rows: whether rows of one id are the same row on both sides; ids of searches are users.
     """
     terms = changed_terms([row["text"] for row in before[0]], [row["text"] for row in now[0]])
     if not alike or before[1] is None or now[1] is None or min(len(before[1]), len(now[1])) < 10 * FOLDS:
@@ -67,13 +71,13 @@ def examples(
     means = [side.mean(0) for side in (first, second)]
     cosine = float(means[0] @ means[1] / (np.linalg.norm(means[0]) * np.linalg.norm(means[1])))
     place = {row["id"]: number for number, row in enumerate(before[0])}
-    pairs = [(place[row["id"]], number) for number, row in enumerate(now[0]) if row["id"] in place]
+    pairs = [(place[row["id"]], number) for number, row in enumerate(now[0]) if same_rows and row["id"] in place]
     groups = [*(row["id"] for row in before[0]), *(row["id"] for row in now[0])]
     return Examples(
         domain_auc(first, second, groups),
         max(0.0, 1 - cosine),
         kept_neighbours(first, second, pairs),
-        _moved(first, second, pairs, now[0]),
+        _moved(first, second, pairs, now[0], same_rows),
         changed_clusters(first, second, [*before[0], *now[0]]),
         terms,
     )
@@ -114,12 +118,16 @@ def kept_neighbours(before: Floats, now: Floats, pairs: Sequence[tuple[int, int]
     return float(np.mean(kept)) / NEIGHBOURS
 
 
-def _moved(before: Floats, now: Floats, pairs: Sequence[tuple[int, int]], rows: Sequence[Shown]) -> list[tuple[Shown, float]]:
+def _moved(
+    before: Floats, now: Floats, pairs: Sequence[tuple[int, int]], rows: Sequence[Shown], same_rows: bool
+) -> list[tuple[Shown, float]]:
     cosines = [(float(before[first] @ now[second]), second) for first, second in pairs]
     moved = sorted((cosine, row) for cosine, row in cosines if cosine < 1 - 1e-4)
     if not moved:
         known = {second for _, second in pairs}
         moved = sorted((float((before @ now[row]).max()), row) for row in range(len(now)) if row not in known)
+    if not same_rows:  # a query is asked by many users: each text once
+        moved = list({rows[row]["text"]: (cosine, row) for cosine, row in reversed(moved)}.values())[::-1]
     return [(rows[row], cosine) for cosine, row in moved[:SHOWN]]
 
 

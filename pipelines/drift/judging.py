@@ -10,7 +10,7 @@ from pipelines.drift.alarms import LEAST_DAYS, RECENT, Finding, baseline_of, fin
 from pipelines.drift.permutation import PERMUTATIONS, permuted_signals
 from pipelines.drift.policy import AREAS, DriftPolicy
 from pipelines.drift.rows import Rows, Sketch
-from pipelines.drift.signals import Area, Mask, signals
+from pipelines.drift.signals import Area, Mask, Part, parts_of, signals, with_parts
 from pipelines.drift.snapshot import Snapshot
 from pipelines.gates.policy import REPAIRS, Repair
 from pipelines.statistics.multiplicity import holm
@@ -103,16 +103,16 @@ def judge_drift(
         policy: the areas, the rate of false alarms, the sizes that count.
         quiet_since: the day of the last alarm of gradual drift; only later days count for the next.
     """
-    found: list[tuple[Finding, Mask]] = []
+    found: list[tuple[Finding, _Tested]] = []
     nulls: dict[Area, list[str]] = {area: [] for area in AREAS}
     for table in current.sketches:
         for areas, tested in _tested(table, current, past, reference, samples, policy, quiet_since):
             kept = [test for test in tested.findings if test.signal.area in areas and test.signal.area in policy.areas]
-            found += [(test, tested.baseline) for test in kept]
+            found += [(test, tested) for test in kept]
             for area in {test.signal.area for test in kept} if tested.findings else areas:
                 nulls[area] += [tested.null] if tested.null not in nulls[area] else []
     adjusted, _ = holm([test.pvalue for test, _ in found], policy.level)
-    changes = [_change(test, mask, pvalue, policy) for (test, mask), pvalue in zip(found, adjusted, strict=True)]
+    changes = [_change(test, tested, pvalue, policy) for (test, tested), pvalue in zip(found, adjusted, strict=True)]
     before = reference or (past[-1] if past else current)
     other_encoder = bool(before.encoder and current.encoder and before.encoder != current.encoder)
     areas_said = tuple(_area(area, changes, nulls[area], policy, other_encoder) for area in policy.areas)
@@ -125,6 +125,8 @@ class _Tested(NamedTuple):
     findings: list[Finding]
     baseline: Mask
     null: str
+    between: bool = False
+    """Whether the signals are of days, not of permutations."""
 
 
 def _tested(
@@ -138,7 +140,7 @@ def _tested(
         if current.sketches[table].rows < LEAST_ROWS:
             yield areas, _untested(f"{table} with {counted(current.sketches[table].rows, 'row')} of {LEAST_ROWS}")
         elif len(days) >= LEAST_DAYS:
-            yield areas, _between_days(table, current.sketches[table], days, policy, quiet_since)
+            yield from _between_days(table, current.sketches[table], days, areas, policy, quiet_since)
         elif reference and _alike(table, current, [reference], areas == ENCODED):
             permuted = permuted or _permuted(table, samples, len(days))
             yield areas, permuted
@@ -159,13 +161,44 @@ def _alike(table: str, current: Snapshot, days: Sequence[Snapshot], encoded: boo
     ]
 
 
-def _between_days(table: str, today: Sketch, past: Sequence[Snapshot], policy: DriftPolicy, quiet_since: str) -> _Tested:
-    mask = baseline_of(len(past) + 1, policy.window_days)
-    since = sum(day.day <= quiet_since for day in past)
-    tests = findings_of(list(signals(table, [*(day.sketches[table] for day in past), today], mask)), mask, since)
-    return _Tested(
-        tests, mask, f"between days: today against {counted(int(mask.sum()), 'past day')}, each of them against the others"
-    )
+def _between_days(
+    table: str, today: Sketch, past: Sequence[Snapshot], areas: tuple[Area, ...], policy: DriftPolicy, quiet_since: str
+) -> Iterator[tuple[tuple[Area, ...], _Tested]]:
+    """Today's parts beside the past days that have them: a day that lacks a column is no past day of this column alone."""
+    has = [parts_of(day.sketches[table]).keys() for day in past]
+    own = {part: area for part, area in parts_of(today).items() if area in areas}
+    groups: dict[tuple[int, ...], list[Part]] = {}
+    for part in own:
+        groups.setdefault(tuple(number for number, parts in enumerate(has) if part in parts), []).append(part)
+    for numbers, parts in sorted(groups.items(), key=lambda group: -len(group[0])):
+        named, count = f"{_listed(parts)} of {table}", len(numbers)
+        if count < LEAST_DAYS:
+            for area in dict.fromkeys(own[part] for part in parts):
+                yield (area,), _untested(f"{named} on {count} of {LEAST_DAYS} past days")
+            continue
+        days = [past[number] for number in numbers]
+        mask = baseline_of(count + 1, policy.window_days)
+        since = sum(day.day <= quiet_since for day in days)
+        sketches = [*(day.sketches[table] for day in days), with_parts(today, parts)]
+        if tests := findings_of(list(signals(table, sketches, mask)), mask, since):
+            null = f"between days: today against {counted(int(mask.sum()), 'past day')}, each of them against the others"
+            yield areas, _Tested(tests, mask, null if count == len(past) else f"{named} {null}", between=True)
+
+
+def _listed(parts: Sequence[Part]) -> str:
+    """Some parts by name."""
+    names = [" ".join(filter(None, part)) for part in parts]
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+
+
+def lacking(before: Snapshot, now: Snapshot) -> list[str]:
+    """What a day before had and today lacks, as sentences."""
+    lines = [f"Today has no {table}, unlike {before.day}." for table in before.sketches if table not in now.sketches]
+    for table in [table for table in before.sketches if table in now.sketches]:
+        has = parts_of(now.sketches[table])
+        lacks = [part for part in parts_of(before.sketches[table]) if part not in has and part[0] != "outcome"]
+        lines += [f"Today has no {_listed([part])} of {table}, unlike {before.day}: not compared." for part in lacks]
+    return lines
 
 
 def _permuted(table: str, samples: Samples, days: int) -> _Tested:
@@ -189,10 +222,9 @@ def _why_not(table: str, current: Snapshot, reference: Snapshot | None, days: in
     return f"the reference has no {table}, or fewer than {LEAST_ROWS} rows"
 
 
-def _change(test: Finding, mask: Mask, pvalue: float, policy: DriftPolicy) -> SignalChange:
+def _change(test: Finding, tested: _Tested, pvalue: float, policy: DriftPolicy) -> SignalChange:
     signal = test.signal
     alarm = pvalue <= policy.level and test.effect >= policy.areas[signal.area].watch
-    between = len(mask) != PERMUTATIONS + 1
     return SignalChange(
         name=signal.name,
         area=signal.area,
@@ -201,11 +233,11 @@ def _change(test: Finding, mask: Mask, pvalue: float, policy: DriftPolicy) -> Si
         detail=clipped(signal.detail, 80),
         unit=signal.unit,
         today=_rounded(signal.shown[-1]),
-        usual=_rounded(signal.shown[mask].mean()),
+        usual=_rounded(signal.shown[tested.baseline].mean()),
         effect=_rounded(test.effect),
         pvalue=pvalue,
         alarm=alarm,
-        trend=tuple(_rounded(value) for value in signal.shown) if between else (),
+        trend=tuple(_rounded(value) for value in signal.shown) if tested.between else (),
     )
 
 

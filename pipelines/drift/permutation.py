@@ -1,19 +1,30 @@
 """The null by permutation, where there are too few past days: users are dealt out anew to the two snapshots.
 
-Rows of one user are alike, so users are dealt, not rows; a document is its own. Which users are of the reference alone, of
-both, or of the current snapshot alone is drawn anew, as many of each; a user of both changes sides with all rows half of the
-time. It shows how far apart two samples of the same users would be, and nothing of how days differ, so its p-values are too
-small where days do. The tail beyond the permutations is that of Student's t with their mean and spread.
+Rows of one user are alike, so users are dealt, not rows; a document is its own. A user of both snapshots changes sides with
+all rows half of the time. Which of the others are of the reference and which of the current snapshot is drawn anew, as many of
+each, where LEAST_ALONE are of each side alone. Where there are fewer, as of documents of which none was removed, it is drawn
+for all users who is of one side and who is of both: a user of one side that is dealt to both has the same rows on both and adds
+nothing to the spread, which is then somewhat too narrow. It shows how far apart two samples of the same users would be, and
+nothing of how days differ, so its p-values are too small where days do.
+
+The tail beyond the permutations is that of Student's t with their mean and spread. Where the permutations hardly vary, as the
+share of a value that few rows have, that tail says nothing; the p-value is then at least the part of the permutations, the
+snapshots themselves among them, that are as far off (B. Phipson, G. K. Smyth, "Permutation p-values should never be zero",
+SAGMB 9, 2010). This is at least 1/101, which is above 1/120: such a signal alone is no alarm.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.drift.rows import Numbers, Rows, column_of, sketch
+from pipelines.drift.rows import Floats, Numbers, Rows, column_of, sketch
 from pipelines.drift.signals import Mask, Signal, signals
 
 PERMUTATIONS = 100
+LEAST_ALONE = 50
+"""Users of one side alone, on each, from which on only these are dealt anew."""
+MOST_ALIKE = 0.5
+"""The part of the permutations that may have the same value, beyond which no tail is fitted to them."""
 
 
 def permuted_signals(
@@ -47,13 +58,33 @@ def _stacked(pairs: Sequence[Signal]) -> Signal:
     """The second days of pairs as one signal."""
     real = pairs[-1]
     values, sizes, shown = (np.array([getattr(pair, name)[1] for pair in pairs]) for name in ("values", "sizes", "shown"))
-    return Signal(real.name, real.area, values, sizes, 1e-9, real.two_sided, shown, real.unit, real.root, real.detail)
+    least = least_pvalue(values, real.two_sided)
+    return Signal(real.name, real.area, values, sizes, 1e-9, real.two_sided, shown, real.unit, real.root, real.detail, least)
+
+
+def least_pvalue(values: Floats, two_sided: bool) -> float:
+    """The p-value by the number of permutations, where they hardly vary; else 0: Student's tail is taken.
+
+    Args:
+        values: of the permutations, and last that of the snapshots themselves.
+        two_sided: whether less is as far off as more.
+
+    >>> least_pvalue(np.array([0.0] * 97 + [1.0] * 4), two_sided=False)
+    0.03960396039603961
+    >>> least_pvalue(np.arange(101.0), two_sided=False)
+    0.0
+    """
+    rounded = np.round(values, 12)
+    if np.unique(rounded[:-1], return_counts=True)[1].max() <= MOST_ALIKE * (len(values) - 1):
+        return 0.0
+    apart = np.abs(rounded - rounded[:-1].mean()) if two_sided else rounded
+    return float((apart >= apart[-1]).mean())
 
 
 def dealt(units: Numbers, now: Mask, random: np.random.Generator) -> tuple[Mask, Mask]:
     """Which rows are of the reference, and which of the current snapshot, once the users are dealt anew.
 
-    A user who has rows of one side alone and is dealt to both has them on both.
+    A user who has rows of one side alone and is dealt to both, which happens where few have, has them on both.
 
     Args:
         units: of each row, (rows,).
@@ -63,9 +94,14 @@ def dealt(units: Numbers, now: Mask, random: np.random.Generator) -> tuple[Mask,
     names, user = np.unique(units, return_inverse=True)
     had_then, had_now = np.zeros(len(names), bool), np.zeros(len(names), bool)
     had_then[user[~now]], had_now[user[now]] = True, True
-    order = random.permutation(len(names))
+    both = had_then & had_now
+    anew = np.arange(len(names))
+    if min((had_then & ~both).sum(), (had_now & ~both).sum()) >= LEAST_ALONE:
+        anew = np.flatnonzero(~both)
+    order = np.arange(len(names))
+    order[anew] = random.permutation(anew)
     in_then, in_now = had_then[order], had_now[order]
-    swapped = had_then & had_now & (random.random(len(names)) < 0.5)
+    swapped = both & (random.random(len(names)) < 0.5)
     then_by_now, now_by_now = ~had_then | swapped, had_now & ~swapped
     return in_then[user] & (now == then_by_now[user]), in_now[user] & (now == now_by_now[user])
 

@@ -27,6 +27,7 @@ class Sample(Generic[Row]):
     of: int
     """Rows that there were."""
     strata: int
+    """In proportion to which rows were drawn; 0: all rows of some users were."""
     seed: int
 
     @property
@@ -34,7 +35,9 @@ class Sample(Generic[Row]):
         """How the rows were drawn, for people."""
         if len(self.rows) == self.of:
             return f"all {self.of:,}"
-        return f"{len(self.rows):,} of {self.of:,}, in proportion to {self.strata:,} strata, seed {self.seed}"
+        of_users = "all rows of some users, by the hash of their names"
+        how = f"in proportion to {self.strata:,} strata" if self.strata else of_users
+        return f"{len(self.rows):,} of {self.of:,}, {how}, seed {self.seed}"
 
 
 def stratified(

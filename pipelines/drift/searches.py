@@ -5,7 +5,7 @@ their names and the seed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from pipelines.drift.snapshot import Table
 from pipelines.errors import InputError
 from pipelines.experiments.own_log import SERVER
 from pipelines.experiments.staging import FILE, literal, open_database, quoted, stage_log
+from pipelines.store.recipes import canonical, digest
 from pipelines.wording import counted, printable
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class OpenLog:
     notes: list[str]
 
     def digest(self) -> str:
-        """What the rows are, whatever their order."""
+        """What the rows are, whatever their order, and what their columns are taken for."""
         names = [name for name in self._names() if name]
-        hashed = f"hash({', '.join(map(quoted, names))})"
+        hashed = f"hash({', '.join(map(quoted, names))})" if names else "0"
         row = self.db.execute(f"SELECT count(*), bit_xor({hashed}), sum({hashed}) FROM log").fetchone()  # noqa: S608
-        return "-".join(map(str, row or ()))
+        return "-".join(map(str, (*(row or ()), digest(canonical(asdict(self.reading)))[:16])))
 
     def _names(self) -> Sequence[str]:
         reading = self.reading
@@ -91,15 +92,17 @@ def open_log(source: str, events: Path, day: str, given: Reading, scratch: Path,
     def guessed(names: Sequence[str]) -> str:
         return next((lowered[name] for name in names if name in lowered), "")
 
-    unit, text = given.unit or guessed(UNITS), given.text or guessed(TEXTS)
+    unit, text, notes = given.unit or guessed(UNITS), given.text or guessed(TEXTS), list(staged.notes)
     outcome = given.outcome or guessed(OUTCOMES)
+    if outcome and (reason := _no_outcome(staged.db, outcome)):
+        if given.outcome:
+            raise InputError(f"outcome {printable(outcome)} {reason}", "0 or 1 in each row", "name the column of clicks")
+        notes.append(f"Column {printable(outcome)} {reason}: it is not taken for clicks.")
+        outcome = ""
     rest = [name for name in have if name not in (unit, text, outcome)]
     columns = given.columns or _categories(staged.db, rest, staged.rows)
     left = len(rest) - len(columns)
-    notes = [
-        *staged.notes,
-        f"Columns that are compared: {', '.join(map(printable, columns)) or 'none'}; {left} others are not.",
-    ]
+    notes.append(f"Columns that are compared: {', '.join(map(printable, columns)) or 'none'}; {left} others are not.")
     return OpenLog(staged.db, Reading(unit, text, outcome, tuple(columns)), notes)
 
 
@@ -171,7 +174,6 @@ def search_table(opened: OpenLog, most: int, seed: int) -> Table | None:
             name: {"clicked": _by_value(db, name, reading.outcome)} if reading.outcome else {} for name in reading.columns
         },
     )
-    _check_outcome(counts, reading)
     drawn, sampling = _drawn(db, reading, numbers, rows, most, seed)
     return Table(counts, drawn, [], None, sampling)
 
@@ -186,7 +188,7 @@ def queries_of(opened: OpenLog, most: int, seed: int) -> Sample[tuple[str, str]]
         f"SELECT CAST({unit} AS VARCHAR), CAST({text} AS VARCHAR) FROM log WHERE {text} IS NOT NULL AND"  # noqa: S608
         f" {_taken(unit, most, total, seed)} ORDER BY 1, 2 LIMIT {most}"
     ).fetchall()
-    return Sample([(str(user), str(asked)) for user, asked in rows], total, 1, seed)
+    return Sample([(str(user), str(asked)) for user, asked in rows], total, 0, seed)
 
 
 def _scalar(db: "DuckDBPyConnection", sql: str) -> int:
@@ -204,28 +206,32 @@ def _counts(db: "DuckDBPyConnection", column: str) -> dict[str, int]:
     return {str(value): int(count) for value, count in rows}
 
 
+def _number(column: str) -> str:
+    """A column's value as a number: `true` and `false` are 1 and 0, NULL where it is none."""
+    return f"coalesce(TRY_CAST({quoted(column)} AS DOUBLE), CAST(TRY_CAST({quoted(column)} AS BOOLEAN) AS DOUBLE))"
+
+
 def _sums(db: "DuckDBPyConnection", column: str) -> tuple[float, float, float]:
-    number = f"TRY_CAST({quoted(column)} AS DOUBLE)"
+    number = _number(column)
     row = db.execute(f"SELECT coalesce(sum({number}), 0), coalesce(sum({number} ** 2), 0), count({number}) FROM log").fetchone()  # noqa: S608
     assert row is not None
     return (float(row[0]), float(row[1]), float(row[2]))
 
 
 def _by_value(db: "DuckDBPyConnection", column: str, outcome: str) -> dict[str, tuple[float, float]]:
-    number = f"TRY_CAST({quoted(outcome)} AS DOUBLE)"
+    number = _number(outcome)
     rows = db.execute(
         f"SELECT {_named(column)}, sum({number}), count({number}) FROM log GROUP BY 1 HAVING count({number}) > 0 ORDER BY 1"  # noqa: S608
     ).fetchall()
     return {str(value): (float(total), float(count)) for value, total, count in rows}
 
 
-def _check_outcome(counts: Sketch, reading: Reading) -> None:
-    if not reading.outcome:
-        return
-    total, _, count = counts.numbers["clicked"]
-    if not count or not 0 <= total <= count:
-        given = f"outcome {printable(reading.outcome)} with {counted(int(count), 'number')}, of sum {total:g}"
-        raise InputError(given, "0 or 1 in each row", "name the column of clicks with --outcome")
+def _no_outcome(db: "DuckDBPyConnection", column: str) -> str:
+    """Why a column does not say what was clicked; empty: it does."""
+    number = _number(column)
+    numbers = _scalar(db, f"SELECT count({number}) FROM log")  # noqa: S608
+    others = _scalar(db, f"SELECT count(*) FROM log WHERE {number} NOT IN (0, 1)")  # noqa: S608
+    return "" if numbers and not others else f"with {counted(numbers, 'number')}, {others:,} of which are neither 0 nor 1"
 
 
 def _taken(unit: str, most: int, rows: int, seed: int) -> str:
@@ -241,7 +247,7 @@ def _drawn(
     names = [*(["unit"] if reading.unit else []), *reading.columns, *numbers]
     chosen = [f"CAST({quoted(reading.unit)} AS VARCHAR)"] if reading.unit else []
     chosen += [_named(column) for column in reading.columns]
-    chosen += [f"TRY_CAST({quoted(column)} AS DOUBLE)" for column in numbers.values()]
+    chosen += [_number(column) for column in numbers.values()]
     if reading.unit:
         where = (
             f"WHERE {_taken(quoted(reading.unit), most, rows, seed)} ORDER BY {', '.join(map(str, range(1, len(chosen) + 1)))}"

@@ -6,8 +6,8 @@ of rows, or a relative change, beyond what the baseline's days show on average.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,11 +19,13 @@ Area = Literal["embeddings", "tokens", "segments", "quality"]
 Mask = NDArray[np.bool_]
 LEAST_EXPECTED = 20
 """Rows of a value that a day should have before its absence, or its rate, is looked at."""
+LEAST_PRESENT = 0.9
+"""The part of the baseline's days that should have a row of a value before its rate is looked at."""
 LEAST_SPREAD = 0.05
 """Of the logarithm of a distance between days: below it, days are copies of each other."""
 SHARES = ("unknown", "truncated", "clicked", "without results")
 """Numbers that are shares from 0 to 1. Others are above 0 and compared by their ratio."""
-QUALITY = ("clicked", "without results", "latency_ms", "ndcg", "reciprocal_rank", "score", "gini", "calibration")
+QUALITY = ("clicked", "without results", "latency_ms", "score")
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,54 @@ class Signal:
     root: bool = False
     detail: str = ""
     """The value that the signal is about today."""
+    least_pvalue: float = 0.0
+    """Its p-value is no smaller, whatever the tail of a distribution says."""
 
     def effect(self, days: Any, baseline: Mask) -> float:
         """The mean size of some days beyond that of the baseline's days on average."""
         beyond = max(0.0, float(self.sizes[days].mean() - self.sizes[baseline].mean()))
         return math.sqrt(beyond) if self.root else beyond
+
+
+Part = tuple[Literal["vectors", "words", "column", "number", "outcome"], str]
+"""What a sketch may have or lack: `("column", NAME)`, `("outcome", "NUMBER by COLUMN")`; vectors and words have no name."""
+
+
+def parts_of(sketch: Sketch) -> dict[Part, Area]:
+    """What a sketch has, with the area that it is of."""
+    parts: dict[Part, Area] = {}
+    if sketch.features is not None:
+        parts["vectors", ""] = "embeddings"
+    if sketch.words is not None:
+        parts["words", ""] = "tokens"
+    parts |= {("column", name): _area_of_column(name) for name in sketch.columns}
+    parts |= {("number", name): _area_of_number(name) for name, sums in sketch.numbers.items() if sums[2]}
+    for name, numbered in sketch.outcomes.items():
+        parts |= {("outcome", f"{number} by {name}"): "segments" for number, by_value in numbered.items() if by_value}
+    return parts
+
+
+def with_parts(sketch: Sketch, parts: Collection[Part]) -> Sketch:
+    """A sketch with some of its parts alone."""
+    return replace(
+        sketch,
+        features=sketch.features if ("vectors", "") in parts else None,
+        words=sketch.words if ("words", "") in parts else None,
+        columns={name: counts for name, counts in sketch.columns.items() if ("column", name) in parts},
+        numbers={name: sums for name, sums in sketch.numbers.items() if ("number", name) in parts},
+        outcomes={
+            name: {number: by for number, by in numbered.items() if ("outcome", f"{number} by {name}") in parts}
+            for name, numbered in sketch.outcomes.items()
+        },
+    )
+
+
+def _area_of_column(name: str) -> Area:
+    return "tokens" if name == "language" else "segments"
+
+
+def _area_of_number(name: str) -> Area:
+    return "quality" if name in QUALITY else "tokens"
 
 
 def signals(table: str, days: Sequence[Sketch], baseline: Mask) -> Iterator[Signal]:
@@ -71,32 +116,41 @@ def signals(table: str, days: Sequence[Sketch], baseline: Mask) -> Iterator[Sign
         for name in days[-1].numbers:
             if all(day.numbers.get(name, (0, 0, 0))[2] for day in days):
                 yield _number(f"{name} of {table}", name, np.array([day.numbers[name] for day in days]), baseline)
+        for name, number in [(name, number) for name, numbered in days[-1].outcomes.items() for number in numbered]:
+            yield from _of_outcome(name, number, days, baseline)
 
 
 def _of_column(table: str, name: str, days: Sequence[Sketch], baseline: Mask) -> Iterator[Signal]:
-    area: Area = "tokens" if name == "language" else "segments"
+    area = _area_of_column(name)
     counts, values = aligned([day.columns[name] for day in days])
     if len(values) > 1:
         label = f"{name} of {table}"
         yield _mix(label, area, counts, baseline)
         yield _appeared(label, area, counts, baseline)
         yield _shifted(label, area, counts, values, baseline)
-    for number in days[-1].outcomes.get(name, {}):
-        by_value = [day.outcomes.get(name, {}).get(number, {}) for day in days]
-        totals, _ = aligned([{value: pair[0] for value, pair in one.items()} for one in by_value], values)
-        seen, _ = aligned([{value: pair[1] for value, pair in one.items()} for one in by_value], values)
-        if number in SHARES and (seen.min(0) >= LEAST_EXPECTED).any() and len(values) > 1:
-            yield _rate_by_value(f"{number} by {name}", totals, seen, values, baseline)
 
 
-def aligned(given: Sequence[Mapping[str, float]], values: Sequence[str] = ()) -> tuple[Floats, list[str]]:
+def _of_outcome(name: str, number: str, days: Sequence[Sketch], baseline: Mask) -> Iterator[Signal]:
+    """The rates of the values that have enough rows today and had them on the baseline's days, nearly all of which have one."""
+    by_value = [day.outcomes.get(name, {}).get(number, {}) for day in days]
+    if number not in SHARES or not all(by_value):
+        return
+    totals, values = aligned([{value: pair[0] for value, pair in one.items()} for one in by_value])
+    seen, _ = aligned([{value: pair[1] for value, pair in one.items()} for one in by_value])
+    frequent = (seen[baseline].mean(0) >= LEAST_EXPECTED) & (seen[-1] >= LEAST_EXPECTED)
+    frequent &= (seen[baseline] > 0).mean(0) >= LEAST_PRESENT
+    if frequent.any() and len(values) > 1:
+        yield _rate_by_value(f"{number} by {name}", totals, seen, values, frequent, baseline)
+
+
+def aligned(given: Sequence[Mapping[str, float]]) -> tuple[Floats, list[str]]:
     """Counts by value as an array, (days, values), and the values, sorted.
 
     >>> aligned([{"a": 1}, {"b": 2}])
     (array([[1., 0.],
            [0., 2.]]), ['a', 'b'])
     """
-    named = list(values) or sorted({value for one in given for value in one})
+    named = sorted({value for one in given for value in one})
     return np.array([[one.get(value, 0) for value in named] for one in given], float).reshape(len(given), -1), named
 
 
@@ -176,10 +230,13 @@ def _shifted(label: str, area: Area, counts: Floats, values: Sequence[str], base
     return _of_value(f"one value of {label}", area, furthest, shares, values)
 
 
-def _rate_by_value(label: str, totals: Floats, seen: Floats, values: Sequence[str], baseline: Mask) -> Signal:
-    """The value in which a rate, such as that of clicks, is furthest from its own of the baseline's days."""
-    frequent = seen.min(0) >= LEAST_EXPECTED
-    rates = totals / np.maximum(seen, 1)
+def _rate_by_value(label: str, totals: Floats, seen: Floats, values: Sequence[str], frequent: Mask, baseline: Mask) -> Signal:
+    """The value in which a rate, such as that of clicks, is furthest from its own of the baseline's days.
+
+    Of a day on which a value has no row nothing is known: it has the rate of all of the baseline's days together.
+    """
+    usual = totals[baseline].sum(0) / np.maximum(seen[baseline].sum(0), 1)
+    rates = np.where(seen > 0, totals / np.maximum(seen, 1), usual)
     furthest = _furthest(_angle(rates), 1 / (4 * np.maximum(seen, 1)), frequent, baseline)
     return _of_value(label, "segments", furthest, rates, values)
 
@@ -229,7 +286,7 @@ def _number(label: str, name: str, sums: Floats, baseline: Mask) -> Signal:
     mean = total / count
     others = pool(sums, baseline)
     usual = others[:, 0] / others[:, 2]
-    area: Area = "quality" if name in QUALITY else "tokens"
+    area = _area_of_number(name)
     if name in SHARES:
         floor = 1 / (2 * np.sqrt(count[-1]))
         apart, shares = _angle(mean) - _angle(usual), np.abs(mean - usual)

@@ -105,7 +105,8 @@ def read_sample(artifact: Artifact, table: str) -> tuple[Rows, list[dict[str, st
     numbers = {name.removeprefix("number "): values for name, values in arrays.items() if name.startswith("number ")}
     features = None if vectors is None else random_features(vectors)
     rows = Rows(arrays["units"], columns, numbers, features, arrays.get("words"), arrays.get("ends"))
-    return rows, [json.loads(line) for line in artifact.text(f"{table}.jsonl").splitlines()], vectors
+    lines = artifact.text(f"{table}.jsonl").split("\n")[:-1]  # splitlines would split at U+2028, too
+    return rows, [json.loads(line) for line in lines], vectors
 
 
 def digest_tables(tables: Mapping[str, Table]) -> str:

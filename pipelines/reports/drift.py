@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
 TRENDS = 4
-TEXT_TABLES = ("documents", "queries")
+TEXT_TABLES = ("documents", "queries", "log_queries")
+BY_USER = ("log_queries",)
+"""Tables whose ids are users, so that rows with the same id are not the same row."""
 
 
 def write_drift_report(
@@ -63,7 +65,8 @@ def _shared(reference: "Artifact", current: "Artifact") -> list[str]:
 
 def _examples(reference: "Artifact", current: "Artifact", table: str) -> Examples:
     (_, before, first), (_, now, second) = (read_sample(one, table) for one in (reference, current))
-    return examples((before, first), (now, second), reference.facts["encoder"] == current.facts["encoder"])
+    alike = reference.facts["encoder"] == current.facts["encoder"]
+    return examples((before, first), (now, second), alike, same_rows=table not in BY_USER)
 
 
 def _only_one(sides: "tuple[Snapshot, Snapshot] | None") -> list[str]:
@@ -95,6 +98,8 @@ def _example_tables(found: dict[str, Examples]) -> Iterator[ReportTable]:
             columns: list[tuple[str, Any]] = [("row", "results"), ("text", "text"), ("cosine", "value")]
             rows = [[[_result(row)], row["text"], cosine] for row, cosine in one.moved]
             note = "The cosine to the same row before; of rows that only today has, to the nearest before."
+            if table in BY_USER:
+                note = "The cosine to the nearest text before."
             yield ReportTable(f"What moved most of the {table}", columns, rows, note)
         if one.clusters:
             columns = [("words", "text"), ("before", "share"), ("today", "share"), ("examples", "results")]

@@ -1,6 +1,7 @@
 """The DAG report_drift: a day without drift starts nothing, a planted one starts what the policy says once in a cool-down."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -43,6 +44,21 @@ def test_an_unchanged_collection_is_quiet_and_nothing_follows(run_dag, champion)
     assert run.note.startswith("QUIET: nothing beyond chance; not compared: quality")
     assert run.results["find_reference"]["corpus"] == champion.corpus
     assert run.events == []
+
+
+def test_the_day_is_the_one_that_is_over_when_the_run_begins(run_dag, champion):
+    """The run of midnight: of the day that has just begun there is nothing yet."""
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    assert call("find_reference").day == yesterday
+    shown = [
+        {"request_id": f"r{number}", "at": f"{yesterday}T10:00:00Z", "user": f"u{number}", "query": "flag", "results": []}
+        for number in range(60)
+    ]
+    (champion.home / "events").mkdir(exist_ok=True)
+    (champion.home / "events/exposures.jsonl").write_text("".join(json.dumps(line) + "\n" for line in shown))
+    run = run_dag("report_drift", log="server", evidently=False)
+    assert run.results["find_reference"]["day"] == run.results["take_snapshot"]["day"] == yesterday
+    assert run.results["take_snapshot"]["rows"]["searches"] == 60
 
 
 def test_a_planted_drift_starts_refresh_embeddings_once(run_dag, champion, icons_folder, capsys):

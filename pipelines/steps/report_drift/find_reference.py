@@ -17,7 +17,9 @@ class FindReferenceParams(Params):
     corpus: str = Field(
         "", description="Corpus id of today's documents; empty: the newest that has half of the champion's documents"
     )
-    day: str = Field("", description="The day that is looked at, such as 2026-01-31; empty: today (UTC)")
+    day: str = Field(
+        "", description="The day that is looked at, such as 2026-01-31; empty: yesterday (UTC), the last that is over"
+    )
 
 
 class FindReferenceResult(Result):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.drift.days import Past
     from pipelines.drift.policy import DriftPolicy
 
-VERSION = 1
+VERSION = 2
 EVIDENTLY = "evidently.html"
 
 
@@ -89,13 +89,16 @@ def _judge(
 ) -> dict[str, Any]:  # fmt: skip
     from pipelines.drift.evidently_page import write_evidently
     from pipelines.drift.judging import judge_drift as judge
+    from pipelines.drift.judging import lacking
     from pipelines.drift.snapshot import read_sample, read_snapshot
     from pipelines.reports.drift import write_drift_report
 
     sketches = [read_snapshot(one) for one in past.snapshots]
     before = read_snapshot(reference) if reference else None
+    today = read_snapshot(current)
+    notes = [*past.notes, *(lacking(sketches[-1], today) if sketches else [])]
     drift = judge(
-        read_snapshot(current),
+        today,
         sketches,
         before,
         lambda table: (read_sample(reference or current, table)[0], read_sample(current, table)[0]),
@@ -105,7 +108,7 @@ def _judge(
     content = drift.model_dump(mode="json")
     (folder / "drift.json").write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     page = bool(with_page and reference and write_evidently(folder / EVIDENTLY, reference, current))
-    write_drift_report(folder, drift, policy, current, reference, past.notes, f"{own_id}/{EVIDENTLY}" if page else "")
+    write_drift_report(folder, drift, policy, current, reference, notes, f"{own_id}/{EVIDENTLY}" if page else "")
     kept = {key: content[key] for key in ("outcome", "sentence", "day", "repairs", "gradual")}
     own = {key: current.facts[key] for key in ("release", "corpus", "series")}
     return {**kept, **own, "cool_down_hours": policy.cool_down_hours}

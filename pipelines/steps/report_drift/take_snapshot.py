@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pipelines.drift.searches import OpenLog
     from pipelines.drift.snapshot import Table
 
-VERSION = 1
+VERSION = 2
 SEARCHES = 10
 """Searches in the sample for each document in it: they are not encoded, and those of a user are alike."""
 
 
 class TakeSnapshotParams(Params):
-    corpus: str = Field("", description="Corpus id of the day's documents; its queries count where no log has any")
+    corpus: str = Field("", description="Corpus id of the day's documents; its queries are compared where no log is named")
     release: str = Field("", description="Release whose encoder makes vectors and tokens: champion, or an id; empty: --encoder")
     encoder: str = Field("", description="Encoder id, in place of a release; empty: no vectors, no tokens")
     variant: str = Field("onnx-fp32", description="Variant of this encoder")
@@ -37,7 +37,7 @@ class TakeSnapshotParams(Params):
     text: str = Field("", description="Column of the log with the query's text; empty: guessed by its name")
     outcome: str = Field("", description="Column of the log that is 1 where it was clicked, else 0; empty: guessed by its name")
     column: list[str] = Field([], description="Columns of the log that are compared; empty: those with few different values")
-    day: str = Field("", description="The day, such as 2026-01-31; empty: today (UTC)")
+    day: str = Field("", description="The day, such as 2026-01-31; empty: yesterday (UTC), the last that is over")
     series: str = Field("", description="Name of the days that belong together; empty: this snapshot stands alone")
     sample: int = Field(2000, ge=50, le=50_000, description="Documents, and queries, that are measured")
     seed: int = Field(0, ge=0, description="Of the sample")
@@ -77,7 +77,7 @@ def take_snapshot(params: TakeSnapshotParams, tuning: TakeSnapshotTuning) -> Tak
         inputs = {"corpus": corpus.id if corpus else "", "encoder": encoder.id if encoder else ""}
         inputs |= {"log": opened.digest() if opened else ""}
         semantic = params.model_dump(include={"series", "sample", "seed", "unit", "text", "outcome", "column"})
-        semantic |= {"day": day, "variant": variant}
+        semantic |= {"day": day, "variant": variant, "release": release}
         inputs = {name: value for name, value in inputs.items() if value}
         recipe = Recipe(kind="snapshot", step="take_snapshot", version=VERSION, inputs=inputs, params=semantic)
         facts = {
@@ -124,8 +124,8 @@ def _build(
     if opened:
         tables["searches"] = search_table(opened, SEARCHES * params.sample, params.seed)
         texts = queries_of(opened, *asked)
-        tables["queries"] = measuring.text_table(texts.rows, texts, loaded, tuning.batch_tokens) if texts.rows else None
-    if corpus and not tables.get("queries"):
+        tables["log_queries"] = measuring.text_table(texts.rows, texts, loaded, tuning.batch_tokens) if texts.rows else None
+    elif corpus:  # distinct queries of a corpus and the searches of a day are two populations, which are never one table
         tables["queries"] = measuring.query_table(corpus, loaded, *asked, tuning.batch_tokens)
     made = {name: table for name, table in tables.items() if table}
     write_snapshot(folder, made)

@@ -1,10 +1,13 @@
 """What is called a drift: by past days, by permutation of users, by size; what is not compared, and how it is said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipelines.drift.alarms import LEAST_DAYS
-from pipelines.drift.judging import judge_drift
+from pipelines.drift.judging import judge_drift, lacking
+from pipelines.drift.permutation import concatenated, dealt
 from pipelines.drift.policy import read_drift_policy
 from pipelines.drift.rows import Column, Rows
 from tests.pipelines.drift.days import TABLE, day, days, rows
@@ -12,8 +15,8 @@ from tests.pipelines.drift.days import TABLE, day, days, rows
 POLICY = read_drift_policy("")
 
 
-def judged(current, past=(), reference=None, samples=lambda table: (None, None), since=""):
-    return judge_drift(current, list(past), reference, samples, POLICY, since)
+def judged(current, past=(), reference=None, samples=lambda table: (None, None), since="", policy=POLICY):
+    return judge_drift(current, list(past), reference, samples, policy, since)
 
 
 def outcomes(drift):
@@ -166,3 +169,101 @@ def test_a_column_that_is_null_today_is_called_by_its_name():
     assert "new category of documents: 100.0 % of rows" in next(
         area.sentence for area in drift.areas if area.area == "segments"
     )
+
+
+def without(one, **parts):
+    """A day that lacks something."""
+    return replace(one, sketches={TABLE: replace(one.sketches[TABLE], **parts)})
+
+
+@pytest.mark.parametrize(
+    ("lacks", "planted", "words"),
+    [
+        ({"columns": {}}, {"new": 0.1}, "new category of documents: "),
+        ({"numbers": {}}, {"rate": 0.6}, "clicked of documents: "),
+        ({"features": None}, {"centre": 0.4}, "vectors of documents moved by"),
+    ],
+)
+def test_what_one_past_day_lacks_is_compared_with_the_other_days(lacks, planted, words):
+    random = np.random.default_rng(12)
+    past = days(random, 30)
+    past[3] = without(past[3], **lacks)
+    drift = judged(day(rows(random, **planted), "2026-12-01"), past)
+    assert words in " ".join(area.sentence for area in drift.areas)
+    null = next(area.null for area in drift.areas if words in area.sentence)
+    assert "of documents between days: today against 16 past days" in null, "the other 13 days are looked at for gradual drift"
+
+
+def test_a_hundred_past_days_are_days_and_no_permutations():
+    random = np.random.default_rng(18)
+    drift = judged(day(rows(random), "2026-12-01"), days(random, 100), policy=POLICY.model_copy(update={"window_days": 100}))
+    assert {len(change.trend) for change in drift.signals} == {101}
+
+
+def test_what_too_few_past_days_have_is_named_and_not_compared():
+    random = np.random.default_rng(13)
+    past = [without(one, columns={}, outcomes={}) if number < 20 else one for number, one in enumerate(days(random, 30))]
+    drift = judged(day(rows(random, new=0.1), "2026-12-01"), past)
+    segments = next(area for area in drift.areas if area.area == "segments")
+    assert segments.outcome == "not compared"
+    assert segments.sentence.startswith("not compared: column category, ")
+    assert segments.sentence.endswith(" of documents on 10 of 14 past days")
+
+
+def test_a_value_that_one_past_day_lacks_is_still_looked_at_for_its_rate():
+    random = np.random.default_rng(14)
+    past = days(random, 30, count=1200)
+    by_category = past[5].sketches[TABLE].outcomes["category"]["clicked"]
+    del by_category["c3"]
+    now = day(rows(random, count=1200), "2026-12-01")
+    clicks = now.sketches[TABLE].outcomes["category"]["clicked"]
+    clicks["c3"] = (0.8 * clicks["c3"][1], clicks["c3"][1])
+    change = next(one for one in judged(now, past).signals if one.name == "clicked by category")
+    assert (change.alarm, change.detail) == (True, "c3")
+
+
+def test_what_today_lacks_and_the_day_before_had_is_named():
+    random = np.random.default_rng(15)
+    before = day(rows(random), "2026-01-01")
+    now = without(day(rows(random), "2026-01-02"), columns={}, words=None)
+    assert lacking(before, now) == [
+        "Today has no words of documents, unlike 2026-01-01: not compared.",
+        "Today has no column category of documents, unlike 2026-01-01: not compared.",
+    ]
+    assert lacking(before, replace(now, sketches={})) == ["Today has no documents, unlike 2026-01-01."]
+
+
+def test_a_value_of_few_rows_is_no_alarm_by_permutation():
+    """Five of 800 rows fall on one side by chance in 1 of 32 draws for each side, which no tail of Student's t knows."""
+    letters = np.zeros(800, np.int64)
+    letters[-5:] = 1
+    then, now = (
+        Rows(np.arange(400) + 400 * side, {"letter": Column(letters[400 * side :][:400], ["a", "b"])}) for side in (0, 1)
+    )
+    drift = judged(day(now, "2026-01-02"), [], day(then, "2026-01-01"), lambda table: (then, now))
+    appeared = next(change for change in drift.signals if change.name == "new letter of documents")
+    assert appeared.pvalue > POLICY.level
+    assert drift.outcome == "quiet", drift.sentence
+
+
+def test_dealing_users_anew_spreads_a_rate_as_far_as_samples_of_users_are_apart():
+    """1,000 users on each side, 500 of them on both: their rates differ by the spread of 1,000 against 1,000 rows."""
+    random = np.random.default_rng(16)
+    units = np.concatenate([np.arange(1000), np.arange(500, 1500)])
+    now = np.arange(2000) >= 1000
+    clicked = (random.random(2000) < 0.3).astype(float)
+    apart = []
+    for _ in range(400):
+        first, second = dealt(units, now, random)
+        apart.append(clicked[second].mean() - clicked[first].mean())
+    assert np.std(apart) >= 0.9 * np.sqrt(2 * 0.3 * 0.7 / 1000)
+
+
+def test_documents_that_were_added_and_none_removed_are_still_told_apart():
+    """Nobody is of the reference alone: who is of both is drawn anew, too, else the added ones would be on one side always."""
+    random = np.random.default_rng(17)
+    then = rows(random, count=400)
+    added = replace(rows(random, count=200, centre=0.5), units=np.arange(400, 600))
+    now = concatenated(then, added)
+    drift = judged(day(now, "2026-01-02"), [], day(then, "2026-01-01"), lambda table: (then, now))
+    assert outcomes(drift)["embeddings"] in ("watch", "act")

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.corpus.documents import Document, Query
 from pipelines.drift.days import past_of
+from pipelines.drift.searches import OpenLog, Reading, open_log
 from pipelines.drift.snapshot import read_sample, read_snapshot
 from pipelines.errors import InputError
 from pipelines.store.artifacts import load_exactly
@@ -54,7 +55,7 @@ def artifact(kind, name):
 def test_a_snapshot_has_documents_queries_and_searches_and_is_found_again(home, tmp_path):
     given = {"corpus": corpus(), "encoder": static_encoder(), "log": write_log(tmp_path / "log.csv"), "day": "2026-01-05"}
     made = call("take_snapshot", **given)
-    assert made.rows == {"documents": 120, "queries": 400, "searches": 400}
+    assert made.rows == {"documents": 120, "log_queries": 400, "searches": 400}
     snapshot = read_snapshot(artifact("snapshot", made.snapshot))
     assert {"segment", "price"} <= set(snapshot.sketches["documents"].columns)
     assert snapshot.sketches["searches"].numbers["clicked"][2] == 400
@@ -63,6 +64,42 @@ def test_a_snapshot_has_documents_queries_and_searches_and_is_found_again(home, 
     assert len(rows) == len(texts) == len(vectors) == 120
     assert np.allclose(rows.features.sum(0), snapshot.sketches["documents"].features, atol=1e-3)
     assert call("take_snapshot", **given).found
+
+
+def test_queries_of_a_corpus_and_searches_of_a_log_are_never_compared(home, tmp_path):
+    """Distinct queries and what users search for on a day differ always; that is no drift."""
+    given = {"corpus": corpus(), "encoder": static_encoder()}
+    then = call("take_snapshot", **given, day="2026-01-01")
+    assert then.rows == {"documents": 120, "queries": 80}
+    now = call("take_snapshot", **given, log=write_log(tmp_path / "log.csv"), day="2026-01-05").snapshot
+    judged = call("judge_drift", current=now, reference=then.snapshot, evidently=False)
+    assert judged.outcome == "quiet", judged.sentence
+    signals = json.loads(artifact("drift", judged.drift).text("drift.json"))["signals"]
+    assert signals
+    assert not [change["name"] for change in signals if change["name"].endswith("queries")]
+    method = json.loads(artifact("drift", judged.drift).text("report.json"))["method"]
+    assert {"Today has no queries.", "The reference has no log_queries."} <= set(method)
+
+
+def test_searches_are_not_paired_by_their_users(home, tmp_path):
+    """A user searches for many things: two searches of a user are not the same row before and after."""
+    given = {"corpus": corpus(), "encoder": static_encoder()}
+    logs = [write_log(tmp_path / f"{seed}.csv", seed=seed) for seed in (1, 2)]
+    days = [call("take_snapshot", **given, log=log, sample=100, day=f"2026-01-0{n + 1}").snapshot for n, log in enumerate(logs)]
+    judged = call("judge_drift", current=days[1], reference=days[0], evidently=False)
+    report = json.loads(artifact("drift", judged.drift).text("report.json"))
+    moved = next(table for table in report["tables"] if table["title"] == "What moved most of the log_queries")
+    assert moved["note"] == "The cosine to the nearest text before."
+    texts = [row[1] for row in moved["rows"]]
+    assert len(texts) == len(set(texts))
+    sampling = artifact("snapshot", days[0]).facts["sampling"]["log_queries"]
+    assert sampling.endswith("of 400, all rows of some users, by the hash of their names, seed 0")
+
+
+def test_texts_may_have_the_line_ends_of_unicode(home):
+    text = "red\u2028blue\x85shoe boot"
+    made = call("take_snapshot", corpus=write_corpus([Document(id="d", text=text, segment="shop")], []), day="2026-01-05")
+    assert [row["text"] for row in read_sample(artifact("snapshot", made.snapshot), "documents")[1]] == [text]
 
 
 def test_a_sample_is_stratified_seeded_and_recorded(home):
@@ -75,6 +112,42 @@ def test_a_sample_is_stratified_seeded_and_recorded(home):
     assert [row["id"] for row in read_sample(first, "documents")[1]] != [
         row["id"] for row in read_sample(other, "documents")[1]
     ]
+
+
+def test_a_log_is_of_what_its_columns_are_taken_for_too(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("a,b\n" + "".join(f"{n % 3},{n % 3}\n" for n in range(120)))
+    db = open_log(str(path), tmp_path, "2026-01-05", Reading(), tmp_path / "scratch").db
+    digests = {OpenLog(db, reading, []).digest() for reading in (Reading(columns=("a",)), Reading(columns=("b",)), Reading())}
+    db.close()
+    assert len(digests) == 3, "equal values of other columns, or none, are another log"
+
+
+def test_a_snapshot_that_is_found_again_is_of_the_same_release(trained):
+    given = {"corpus": trained.corpus, "sample": 50, "day": "2026-01-05"}
+    alone = call("take_snapshot", **given, encoder=trained.encoder)
+    made = call("take_snapshot", **given, release=trained.release)
+    assert artifact("snapshot", alone.snapshot).facts["encoder"] == artifact("snapshot", made.snapshot).facts["encoder"]
+    assert artifact("snapshot", made.snapshot).facts["release"] == trained.release
+    assert call("take_snapshot", **given, release=trained.release).found
+
+
+def test_clicks_may_be_true_and_false(home, tmp_path):
+    path = tmp_path / "log.jsonl"
+    rows = [{"user_id": f"u{n}", "device": "desk" if n % 2 else "phone", "click": n % 4 == 0} for n in range(120)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = read_snapshot(artifact("snapshot", call("take_snapshot", log=str(path), day="2026-01-05").snapshot))
+    assert made.sketches["searches"].numbers["clicked"] == (30.0, 30.0, 120.0)
+    assert made.sketches["searches"].outcomes["device"]["clicked"] == {"desk": (0.0, 60.0), "phone": (30.0, 60.0)}
+
+
+def test_a_column_that_is_only_called_like_clicks_is_not_taken_for_them(home, tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,device,click\n" + "".join(f"u{n},{'desk' if n % 2 else 'phone'},0.4\n" for n in range(60)))
+    made = artifact("snapshot", call("take_snapshot", log=str(path), day="2026-01-05").snapshot)
+    assert read_snapshot(made).sketches["searches"].numbers == {}
+    note = "Column click with 60 numbers, 60 of which are neither 0 nor 1: it is not taken for clicks."
+    assert note in made.facts["notes"]
 
 
 def test_the_servers_own_searches_are_those_of_the_day(home, tmp_path):
@@ -161,6 +234,10 @@ def test_a_column_that_changed_its_type_is_called_by_its_values(home, tmp_path):
         ({"log": "LOG", "day": "tomorrow"}, "--day tomorrow; expected a day such as 2026-01-31"),
         ({"log": "LOG", "outcome": "clic"}, "column clic; expected one of user_id, query, device, click"),
         ({"log": "LOG", "outcome": "query"}, "outcome query with 0 numbers"),
+        (
+            {"log": "GRADED", "outcome": "click"},
+            "outcome click with 60 numbers, 60 of which are neither 0 nor 1; expected 0 or 1 in each row",
+        ),
         ({"log": "LOG", "column": ["colour"]}, "column colour; expected one of"),
         ({"log": "none.csv"}, "none.csv"),
         ({"log": "EMPTY"}, "without a row"),
@@ -171,6 +248,8 @@ def test_a_column_that_changed_its_type_is_called_by_its_values(home, tmp_path):
 )
 def test_what_can_not_be_measured_is_refused_before_anything_is_written(home, tmp_path, given, words):
     names = {"LOG": write_log(tmp_path / "log.csv", rows=60), "EMPTY": write_log(tmp_path / "empty.csv", rows=0)}
+    (tmp_path / "graded.csv").write_text("user_id,click\n" + "".join(f"u{n},{0.4}\n" for n in range(60)))
+    names["GRADED"] = str(tmp_path / "graded.csv")
     with pytest.raises(InputError) as refused:
         call(
             "take_snapshot",
