@@ -3,7 +3,8 @@
 The searches are the judged queries of the champion's corpus; each made user is assigned to a variant by the experiment's salt,
 searches by `/v1/search` and clicks by `/v1/clicks`: on relevant documents often, on others seldom, less often the lower they
 stand. Such traffic compares how two releases answer judged queries. It says nothing of how people act, so the experiment must
-be declared with `traffic: replayed`, and the report says so. The variants are called champion and challenger.
+be declared with `traffic: replayed`, and the report says so. The variants are called champion and challenger. Where a split of
+the experiment's name runs, the server assigns.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def looked_at(position: int) -> float:
     return position**-0.5
 
 
-def replay(client: httpx.Client, design: Design, topics: Topics, users: int, seed: int) -> Replayed:
+def replay(client: httpx.Client, design: Design, topics: Topics, users: int, seed: int, by_server: bool = False) -> Replayed:
     """Send one to five searches of each user, with the clicks that follow.
 
     Args:
@@ -59,6 +60,7 @@ def replay(client: httpx.Client, design: Design, topics: Topics, users: int, see
         design: the experiment, whose variants are champion and challenger.
         topics: the judged queries.
         users: how many.
+        by_server: whether the server assigns users to releases, by a split of the experiment's name.
         seed: of all draws; the same seed gives the same users and queries, and the same clicks on the same results.
 
     Raises:
@@ -70,11 +72,14 @@ def replay(client: httpx.Client, design: Design, topics: Topics, users: int, see
         drawn = random.Random(f"{seed} {user}")  # noqa: S311  # simulated behaviour
         name = f"replayed-{seed}-{user}"
         variant = assign(name, design.salt or design.id, design.variants)
-        common = {"user": name, "release": variant, "experiment": design.id, "variant": variant}
+        assigned = {} if by_server else {"release": variant, "experiment": design.id, "variant": variant}
         for _ in range(drawn.randint(1, 5)):
             query = drawn.choice(topics.queries)
             answer = _sent(
-                client, "GET", "/v1/search", params={**common, "q": query.text, "segment": f"device={drawn.choice(DEVICES)}"}
+                client,
+                "GET",
+                "/v1/search",
+                params={"user": name, **assigned, "q": query.text, "segment": f"device={drawn.choice(DEVICES)}"},
             )
             searches += 1
             for click in _clicks(answer, topics.qrels[query.id], drawn):
@@ -132,13 +137,14 @@ def main(arguments: list[str] | None = None) -> int:
     current = settings()
     try:
         design = checked_design(options.experiment)
-        champion = champion_release(Journal(open_store()))
+        journal = Journal(open_store())
+        split, champion = journal.routing.split, champion_release(journal)
         if champion is None:
             raise InputError("a store without a champion", "a champion and a challenger that serve", "deploy a release first")
         topics = judged_topics(load_exactly(champion.store, "corpus", champion.inputs["corpus"]), "test", "exclude")
         url = current.server_url or f"http://{current.server_host}:{current.server_port}"
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {current.key}"}, timeout=30) as client:
-            sent = replay(client, design, topics, options.users, options.seed)
+            sent = replay(client, design, topics, options.users, options.seed, bool(split and split.name == design.id))
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

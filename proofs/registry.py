@@ -88,7 +88,7 @@ def shown() -> dict[str, str]:
 
 def expected(journal: Journal) -> dict[str, str]:
     """The same by the journal."""
-    by_journal = {**journal.routing.model_dump(), "previous": journal.previous_champion()}
+    by_journal = {**journal.routing.roles, "previous": journal.previous_champion()}
     return {alias: release for alias, release in by_journal.items() if release}
 
 

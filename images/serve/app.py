@@ -64,6 +64,7 @@ async def readyz(request: Request, dependencies: Deps) -> Response:
     }
     if is_admin:
         limiter, credentials = dependencies.limiter, dependencies.credentials
+        status["split"] = state.split and state.split.model_dump()
         status["limits"] = limiter.counted_in if limiter else "none"
         status["credentials"] = dict(credentials.problems) if credentials else {}
     return JSONResponse(status, 200 if state.ready else 503)
@@ -82,8 +83,8 @@ async def _is_admin(request: Request) -> bool:
 async def search(parameters: Annotated[SearchRequest, Query()], dependencies: Deps, caller: Searcher) -> Response:
     """The top k documents for the query q, or the k most similar to the documents `like`."""
     check_query_or_like(parameters)
-    user = dependencies.auth.pseudonym(parameters.user or caller.user)
-    answer = await dependencies.searches.answer(Search(parameters, user, caller.id))
+    user = parameters.user or caller.user
+    answer = await dependencies.searches.answer(Search(parameters, user, dependencies.auth.pseudonym(user), caller.id))
     dependencies.metrics.searched(answer)
     return JSONResponse(answer)
 

@@ -126,6 +126,9 @@ class Metrics(Collector):
         yield _gauge("ratchet_ready", "1: the journal's champion serves", int(state.ready))
         yield _gauge("ratchet_journal_entry", "Number of the journal's entry that is followed", state.entry)
         yield _gauge("ratchet_waiting_searches", "Searches that wait for a thread", self._waiting())
+        yield _gauge(
+            "ratchet_split_share", "Share of the users whom the challenger answers", state.split.share if state.split else 0
+        )
         releases = GaugeMetricFamily("ratchet_release_info", "Releases in memory", labels=["release", "role"])
         roles = {release.id: role for role in ("challenger", "champion") if (release := getattr(state, role))}
         for release_id in state.warm:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -19,6 +19,7 @@ from pipelines.corpus.documents import Document
 from pipelines.corpus.exposure import Exposure, Policy, ShownDocument
 from pipelines.corpus.text_rules import LONGEST_HISTORY, document_id, one_line
 from pipelines.errors import InputError, TryAgain
+from pipelines.experiments.assignment import assign
 from pipelines.masking import masked
 from pipelines.retrieval.release import Release, query_of
 from pipelines.retrieval.stages.fusion import CANDIDATES
@@ -50,7 +51,8 @@ class SearchRequest(BaseModel):
     like: Annotated[list[Annotated[str, AfterValidator(document_id)]], AfterValidator(_history)] = []
     k: int = Field(10, ge=1, le=100)
     user: str = Field("", max_length=128)
-    release: Policy = "champion"
+    release: Policy | None = None
+    """Empty: the release that the user is assigned to, which is the champion where no split runs."""
     segment: Annotated[list[str], AfterValidator(_segment)] = []
     experiment: str = Field("", max_length=60)
     variant: str = Field("", max_length=60)
@@ -81,7 +83,9 @@ class Search:
 
     parameters: SearchRequest
     user: str
-    """A pseudonym."""
+    """The user's id, by which a release is assigned; empty: unknown."""
+    pseudonym: str
+    """Of the user, as it is written down."""
     caller: str
     since: float = field(default_factory=time.perf_counter)
 
@@ -92,6 +96,9 @@ class _Routed:
 
     search: Search
     release: Release
+    policy: Policy
+    experiment: str
+    """The split that assigned the user; empty: none did, or the caller's own experiment goes on."""
     history: list[str]
 
     @property
@@ -173,8 +180,23 @@ class Answerer:
 
 
 def _routed(state: State, search: Search) -> _Routed:
-    release = _routed_release(state, search.parameters.release)
-    return _Routed(search, release, _known_ids(release, search.parameters.like))
+    parameters = search.parameters
+    assigned = None if parameters.release else _assigned(state, search.user)
+    policy = parameters.release or assigned or "champion"
+    release = _routed_release(state, policy)
+    experiment = state.split.name if state.split and assigned and not parameters.experiment else ""
+    return _Routed(search, release, policy, experiment, _known_ids(release, parameters.like))
+
+
+def _assigned(state: State, user: str) -> Literal["champion", "challenger"] | None:
+    """The role of the release that a user is assigned to; None: no split runs, or it is not known who asks.
+
+    A server that has not yet loaded the challenger assigns nobody: the champion answers, and no experiment counts it.
+    """
+    if not (user and state.split and state.challenger):
+        return None
+    weights = {"challenger": state.split.share, "champion": 1 - state.split.share}
+    return "challenger" if assign(user, state.split.name, weights) == "challenger" else "champion"
 
 
 def _exposure(state: State, routed: _Routed, ranked: StageRankings) -> Exposure:
@@ -182,17 +204,17 @@ def _exposure(state: State, routed: _Routed, ranked: StageRankings) -> Exposure:
     return Exposure(
         request_id=uuid.uuid4().hex,
         at=datetime.now(UTC),
-        user=search.user,
+        user=search.pseudonym,
         query=masked(parameters.q or ""),
         history=tuple(routed.history),
         release=routed.release.id,
-        policy=parameters.release,
+        policy=routed.policy,
         entry=state.entry,
         results=tuple(_shown(ranked.result[: parameters.k])),
         latency_ms=round(1000 * (time.perf_counter() - search.since), 3),
         segment={masked(name): masked(value) for name, _, value in (part.partition("=") for part in parameters.segment)},
-        experiment=masked(parameters.experiment),
-        variant=masked(parameters.variant),
+        experiment=routed.experiment or masked(parameters.experiment),
+        variant=routed.policy if routed.experiment else masked(parameters.variant),
         caller=search.caller,
         reranked=ranked.reranked.scored if ranked.reranked else None,
     )

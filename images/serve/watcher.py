@@ -11,7 +11,7 @@ from images.serve.pinned import PinnedJournal
 from pipelines.errors import StepError
 from pipelines.logs import log
 from pipelines.retrieval.release import Release, load_release
-from pipelines.store.journal import Journal
+from pipelines.store.journal import Journal, Split
 from pipelines.store.objects import Store
 
 WARM_QUERIES, WARM_S = 32, 2.0
@@ -44,6 +44,8 @@ class State:
     challenger: Release | None = None
     previous: Release | None = None
     """The champion before, once it is in memory: a rollback returns to it."""
+    split: Split | None = None
+    """Which users the challenger answers, once it is in memory."""
     warm: Mapping[str, Release] = field(default_factory=dict)
     ready: bool = False
     problem: Problem | None = NOT_READ_YET
@@ -114,7 +116,7 @@ class Watcher:
         warm |= {champion.id: champion} if champion else {}
         self._loading = {release_id: future for release_id, future in self._loading.items() if release_id in needed}
         challenger, before = warm.get(routing.challenger or ""), warm.get(previous or "")
-        self.state = State(self._head, champion, challenger, before, warm, champion is not None, None)
+        self.state = State(self._head, champion, challenger, before, routing.split, warm, champion is not None, None)
         return self._load_challenger(routing.challenger) or self._load_previous(previous)
 
     def _report_loading(self, champion: str | None) -> None:
@@ -188,6 +190,7 @@ class Watcher:
             "entry": state.entry,
             "champion": id_of(state.champion),
             "challenger": id_of(state.challenger),
+            "share": state.split.share if state.split else 0,
             "problem": problem and problem.sentence,
         }
         if serving != self._last_logged:

@@ -9,27 +9,88 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
-from pipelines.experiments.design import Design
+from pipelines.experiments.design import Design, design_of, log_of, read_design
 from pipelines.experiments.recognition import Overrides
 from pipelines.experiments.staging import StagedLog, literal, open_database, quoted, stage_log
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
 from pipelines.wording import printable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SERVER = "server"
-"""The name of this log in place of a path."""
+"""The name of this log in place of a path; with `:NAME`, its searches under the split NAME."""
 OUTCOMES = ("clicked", "reciprocal_rank", "ndcg", "latency_ms")
+SPLIT = {
+    "hypothesis": "People click more, or no less, on what the challenger finds.",
+    "primary": {"name": "clicks per search", "kind": "ratio", "column": "clicked"},
+    "secondary": [
+        {"name": "nDCG of clicks", "kind": "ratio", "column": "ndcg"},
+        {"name": "RR of clicks", "kind": "ratio", "column": "reciprocal_rank"},
+        {"name": "latency p95", "kind": "quantile", "column": "latency_ms", "quantile": 0.95, "direction": "decrease"},
+    ],
+}
+"""What is compared between the releases of a split."""
 FIELDS = {"unit": "user", "variant": "variant", "time": "at", "request": "request_id"}
 EXPOSURE = (
     "{request_id: 'VARCHAR', \"at\": 'TIMESTAMPTZ', \"user\": 'VARCHAR', release: 'VARCHAR', policy: 'VARCHAR',"
+    " entry: 'INTEGER',"
     " latency_ms: 'DOUBLE',"
     " experiment: 'VARCHAR', variant: 'VARCHAR', segment: 'MAP(VARCHAR, VARCHAR)', results: 'JSON'}"
 )
 CLICK = "{request_id: 'VARCHAR', document: 'VARCHAR', position: 'INTEGER'}"
 
 
-def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: str) -> StagedLog:
+def declared_experiment(log: str, file: str) -> tuple[str, Design | None, int]:
+    """The place of a log, the experiment that is declared for it, and the journal's entry from which its searches count.
+
+    Args:
+        log: a place, `server`, `server:NAME` of a split, or a YAML file, which is an experiment that names its log; empty: the
+            experiment's own.
+        file: the YAML file that declares the experiment; empty: none.
+
+    Raises:
+        InputError: the file declares no experiment, no log is named, the journal has no such split, or both declare one.
+    """
+    if log.endswith((".yaml", ".yml")) and not file:
+        log, file = "", log
+    design = read_design(Path(file)) if file else None
+    if not log.startswith(f"{SERVER}:"):
+        return log or log_of(design, file), design, 0
+    if design:
+        raise InputError(f"--log {log} together with {file}", "one: a split declares its own experiment", "leave out the other")
+    return log, *split_design(Journal(open_store()), log.removeprefix(f"{SERVER}:"))
+
+
+def split_design(journal: Journal, name: str) -> tuple[Design, int]:
+    """The experiment that a split of the journal's is, and the entry from which its searches count.
+
+    A split whose share was changed counts from its last change: over different shares pooled, a day on which people click more
+    would speak for the release that had more of it (Simpson's paradox: T. Crook, B. Frasca, R. Kohavi and R. Longbotham, "Seven
+    pitfalls to avoid when running controlled experiments on the web", KDD 2009).
+
+    Raises:
+        InputError: the journal has no such split, or with a share of 1, which leaves nobody to compare with.
+    """
+    named = [entry for entry in journal.entries if entry.routing.split and entry.routing.split.name == name]
+    if not named:
+        names = {entry.routing.split.name for entry in journal.entries if entry.routing.split}
+        told = ", ".join(sorted(names)) or "none yet: run `split` first"
+        raise InputError(f"--log {SERVER}:{printable(name, 60)}", f"the name of a split: {told}", "correct the name")
+    split = named[-1].routing.split
+    assert split is not None
+    if split.share == 1:
+        raise InputError(
+            f"split {name} with a share of 1", "users of both releases", "give it a smaller share by `split --share`"
+        )
+    first = next(entry for entry in named if entry.routing == named[-1].routing)
+    return design_of(
+        {**SPLIT, "id": name, "variants": {"champion": 1 - split.share, "challenger": split.share}, "start": first.at}, name
+    ), first.n
+
+
+def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: str, since: int = 0) -> StagedLog:
     """Join the logs and stage the result.
 
     Args:
@@ -37,6 +98,7 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
         design: the experiment whose exposures count; none: all, by role.
         scratch: a folder of our own.
         memory: what DuckDB may hold.
+        since: the journal's entry from which on searches count.
 
     Raises:
         InputError: there is no such log, or nothing of this experiment in it.
@@ -51,7 +113,7 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
     db = open_database(scratch / "joined", memory)
     try:
         name = design.id if design and _belongs(db, exposures, design.id) else ""
-        _join(db, exposures, events / "clicks.jsonl", name, scratch / "searches.parquet")
+        _join(db, exposures, events / "clicks.jsonl", name, since, scratch / "searches.parquet")
     finally:
         db.close()
     log = stage_log(str(scratch / "searches.parquet"), scratch / "staged", memory)
@@ -63,11 +125,11 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
 
 
 def stage_any(
-    source: str, events: Path, design: Design | None, overrides: Overrides, scratch: Path, memory: str
+    source: str, events: Path, design: Design | None, overrides: Overrides, scratch: Path, memory: str, since: int = 0
 ) -> tuple[StagedLog, Overrides]:
     """Stage a log by its place, or the search server's own by the word `server`; and what its columns are."""
-    if source == SERVER:
-        return stage_own_log(events, design, scratch, memory), own_overrides(overrides)
+    if source.partition(":")[0] == SERVER:
+        return stage_own_log(events, design, scratch, memory, since), own_overrides(overrides)
     return stage_log(source, scratch, memory), overrides
 
 
@@ -91,9 +153,9 @@ def _belongs(db: "DuckDBPyConnection", exposures: Path, name: str) -> bool:
     return bool(row and row[0])
 
 
-def _join(db: "DuckDBPyConnection", exposures: Path, clicks: Path, name: str, target: Path) -> None:
+def _join(db: "DuckDBPyConnection", exposures: Path, clicks: Path, name: str, since: int, target: Path) -> None:
     relation = _read(exposures, EXPOSURE)
-    kept = f"experiment = {literal(name)}" if name else "policy IN ('champion', 'challenger')"
+    kept = f"experiment = {literal(name)} AND entry >= {since}" if name else "policy IN ('champion', 'challenger')"
     variant = "variant" if name else "policy"
     db.execute(
         f"CREATE TABLE searches AS SELECT * EXCLUDE (variant), {variant} AS variant FROM {relation} WHERE request_id IS NOT"

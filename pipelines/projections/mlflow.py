@@ -229,7 +229,7 @@ class Registry:
 
 def aliased(journal: Journal) -> dict[str, str | None]:
     """The release that each alias points at, by the journal; `previous` is the one that a rollback returns to."""
-    return {**journal.routing.model_dump(), "previous": journal.previous_champion()}
+    return {**journal.routing.roles, "previous": journal.previous_champion()}
 
 
 def is_own(tags: Mapping[str, str], identity: str, promoted: Collection[str]) -> bool:

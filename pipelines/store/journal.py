@@ -7,9 +7,9 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.errors import CorruptArtifact, InputError, NewerVersion, TryAgain, is_newer
 from pipelines.settings import settings
@@ -28,8 +28,20 @@ ROUTES: Mapping[Action, Routed] = {
     "erase": "nothing",
     "repair": "nothing",
 }
-"""What each action changes in the routing table. Readers of the routing skip actions that change nothing."""
+"""What each action changes in the routing table; share: how many users the challenger answers. Readers of the routing skip
+actions that change nothing."""
 GENESIS = "0" * 64
+
+
+class Split(BaseModel):
+    """A share of the users whose searches the challenger answers in place of the champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[\w.-]{1,60}$")
+    """The name of the experiment, and the salt by which users are assigned: with another share it stays, so that a user who
+    has the challenger keeps it while the share grows."""
+    share: float = Field(gt=0, le=1, allow_inf_nan=False)
 
 
 class Routing(BaseModel):
@@ -39,6 +51,19 @@ class Routing(BaseModel):
 
     champion: str | None = None
     challenger: str | None = None
+    split: Split | None = Field(None, exclude_if=lambda split: split is None)
+    """None: the challenger answers only who asks for it."""
+
+    @property
+    def roles(self) -> dict[str, str | None]:
+        """The release of each role."""
+        return {"champion": self.champion, "challenger": self.challenger}
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if self.split and not (self.champion and self.challenger):
+            raise ValueError("a split between a champion and a challenger")
+        return self
 
 
 def _moment(at: str) -> str:
@@ -124,12 +149,12 @@ class Journal:
             TryAgain: another run wrote it first; nothing of this one is kept.
             CorruptArtifact: a file that is not Ratchet's lies behind the last entry; nothing is written.
             InputError: `why` or `who` is empty.
-            ValueError: an action that does not route, with another routing than the present one.
+            ValueError: the action may not change the routing so.
         """
         n = len(self.entries) + 1
         routing = self.routing if routing is None else routing
-        if ROUTES[action] == "nothing" and routing != self.routing:
-            raise ValueError(f"{action} does not route, and can't change {self.routing} to {routing}")
+        if not _may_route(action, self.routing, routing):
+            raise ValueError(f"{action} can't change {self.routing} to {routing}")
         before = self.routing.challenger if ROUTES[action] == "challenger" else self.routing.champion
         current = settings()
         try:
@@ -269,7 +294,7 @@ class Journal:
             raise self._corrupt(n, f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from None
         if entry.n != n or entry.parent != self._tip:
             raise self._corrupt(n, f"it follows another entry (n {entry.n}, parent {entry.parent[:12]}…)")
-        if ROUTES[entry.action] == "nothing" and entry.routing != self.routing:
+        if not _may_route(entry.action, self.routing, entry.routing):
             raise self._corrupt(n, f"{entry.action} changes the routing")
         return entry
 
@@ -285,6 +310,13 @@ class Journal:
             f"the entry that Ratchet wrote after number {n - 1}",
             "find who wrote it, move it away; what it routed is not followed",
         )
+
+
+def _may_route(action: Action, before: Routing, after: Routing) -> bool:
+    """Whether an action may change the routing so. Those that set a champion or a challenger may change all of it."""
+    if ROUTES[action] == "share":
+        return after.roles == before.roles
+    return ROUTES[action] != "nothing" or after == before
 
 
 def moment(option: str, text: str) -> datetime:

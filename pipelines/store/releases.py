@@ -16,14 +16,14 @@ def resolve(journal: Journal, release: str) -> Artifact:
     Raises:
         InputError: no release has that role yet, or there is no such release.
     """
-    routing = journal.routing.model_dump()
+    routing = journal.routing.roles
     if release not in routing:
         return load(journal.store, "release", release)
-    if routing[release] is None:
+    if (named := routing[release]) is None:
         raise InputError(
             release, f"a {release}, and there is none yet", "run `python -m pipelines history`, or pass a release id"
         )
-    return load_exactly(journal.store, "release", routing[release])
+    return load_exactly(journal.store, "release", named)
 
 
 def champion_release(journal: Journal, *, missing_ok: bool = False) -> Artifact | None:

@@ -69,7 +69,8 @@ def _check_last(journal: Journal) -> None:
     routes, role = before.routing, ROUTES[entry.action]
     if entry.from_ != (routes.challenger if role == "challenger" else routes.champion):
         raise _differs(entry, f"says that it leaves {entry.from_}", f"the {role} that the entries before leave")
-    routed = {"challenger": entry.routing.challenger, "champion": entry.routing.champion}.get(role, entry.to)
+    now = entry.routing
+    routed = {"challenger": now.challenger, "champion": now.champion, "share": now.challenger}.get(role, entry.to)
     if routed != entry.to:
         raise _differs(entry, f"routes to {routed}", "the release that it is to")
     if role == "challenger" and entry.routing.champion != routes.champion:

@@ -73,6 +73,32 @@ def test_two_served_releases_are_compared_by_replayed_traffic(run_dag, trained, 
     assert effects["nDCG of clicks"]["relative"]["high"] < 0
 
 
+def test_a_split_between_two_releases_is_analyzed_each_day(run_dag, trained, small, tmp_path, monkeypatch):  # noqa: F811
+    """The server assigns the users, the journal says what was split and since when, and no file declares it."""
+    from datetime import UTC, datetime
+
+    route(trained.release)
+    route(trained.release, small, "promote")
+    written(
+        tmp_path / "24.yaml",
+        declared(id="24-icons", log="server", traffic="replayed", variants={"champion": 1, "challenger": 1}),
+    )
+    with running_server(trained.home) as server:
+        server.wait(lambda status: status["ready"] and status["challenger"])
+        monkeypatch.setenv("RATCHET_SERVER_URL", server.url)
+        monkeypatch.setenv("RATCHET_SERVER_KEY", server.key)
+        begun = run_dag("split_traffic", share=0.5, name="24-icons", why="do few icons do")
+        assert (begun.state, begun.note[:5]) == ("success", "SPLIT")
+        assert replay.main(["--experiment", str(tmp_path / "24.yaml"), "--users", "150"]) == 0
+        server.search("beach", user="ann", release="challenger")
+    done = run_dag("analyze_experiment", on=f"{datetime.now(UTC):%Y-%m-%d}")
+    assert done.results["find_experiments"]["experiments"] == ["server:24-icons"]
+    (name,) = open_store().names("experiment/")
+    artifact = load_exactly(open_store(), "experiment", name)
+    assert (artifact.facts["name"], artifact.facts["units"]) == ("24-icons", 150), "who chose a release is not counted"
+    assert "challenger makes clicks per search worse" in artifact.facts["sentence"]
+
+
 def test_a_replay_must_be_declared_as_one(write, capsys):  # noqa: F811
     assert replay.main(["--experiment", write("e.yaml", declared())]) == 2
     assert "traffic: replayed" in capsys.readouterr().err

@@ -29,9 +29,8 @@ VERSION = 1
 class AnalyzeParams(Params):
     log: str = Field(
         "",
-        description="Log: a file or folder of CSV, JSONL, Parquet, local or s3://; server: the search server's own; or an"
-        " experiment's YAML; empty: the"
-        " experiment's own",
+        description="Log: a file or folder of CSV, JSONL, Parquet, local or s3://; server: the search server's own;"
+        " server:NAME: its searches under the split NAME; or an experiment's YAML; empty: the experiment's own",
     )
     experiment: str = Field("", description="YAML file that declares the experiment; empty: it is guessed from the log")
     column: list[str] = Field(
@@ -64,18 +63,17 @@ class AnalyzeResult(Result):
 def analyze(params: AnalyzeParams, tuning: AnalyzeTuning) -> AnalyzeResult:
     """Analyze an A/B experiment: is it sound, what changed, how sure is that, and so: ship or not."""
     from pipelines.experiments.analysis import moment_of
-    from pipelines.experiments.design import log_of, read_design
+    from pipelines.experiments.own_log import declared_experiment
     from pipelines.experiments.recognition import parse_overrides
 
     if missing := missing_packages("experiments"):
         given = f"analyze without {' and '.join(missing)}"
         raise InputError(given, "the packages of the extra experiments", f"run `{install_command('experiments')}`")
-    params = _named(params)
-    design = read_design(Path(params.experiment)) if params.experiment else None
+    source, design, since = declared_experiment(params.log, params.experiment)
     overrides = parse_overrides(params.column)
-    source, now = params.log or log_of(design, params.experiment), moment_of(params.on)
+    now = moment_of(params.on)
     with TemporaryDirectory(prefix="ratchet-analyze-") as scratch:
-        artifact = _analysis(source, design, overrides, now, tuning, Path(scratch))
+        artifact = _analysis(source, design, overrides, now, since, tuning, Path(scratch))
     facts = artifact.facts
     report = _copied(artifact, tuning.report)
     log().info(f"{facts['verdict']}: {facts['sentence']}", report=report)
@@ -88,21 +86,20 @@ def analyze(params: AnalyzeParams, tuning: AnalyzeTuning) -> AnalyzeResult:
     )
 
 
-def _named(params: AnalyzeParams) -> AnalyzeParams:
-    """A YAML file in place of the log is an experiment that names its log."""
-    if params.log.endswith((".yaml", ".yml")) and not params.experiment:
-        return params.model_copy(update={"log": "", "experiment": params.log})
-    return params
-
-
 def _analysis(
-    source: str, design: "Design | None", overrides: "Overrides", now: "datetime", tuning: AnalyzeTuning, scratch: Path
+    source: str,
+    design: "Design | None",
+    overrides: "Overrides",
+    now: "datetime",
+    since: int,
+    tuning: AnalyzeTuning,
+    scratch: Path,
 ) -> Artifact:
     from pipelines.experiments.analysis import digest_log
     from pipelines.experiments.own_log import stage_any
 
     events = settings().events or settings().home / "events"
-    staged, overrides = stage_any(source, events, design, overrides, scratch, tuning.memory)
+    staged, overrides = stage_any(source, events, design, overrides, scratch, tuning.memory, since)
     semantic = {
         "experiment": design.model_dump_json() if design else "",
         "fields": json.dumps([dict(overrides.fields), list(overrides.outcomes), list(overrides.segments)]),

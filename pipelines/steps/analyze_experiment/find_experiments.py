@@ -6,6 +6,9 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
+from pipelines.settings import settings
+from pipelines.store.journal import Journal
+from pipelines.store.objects import open_store
 
 VERSION = 1
 DECLARED = (".yaml", ".yml")
@@ -16,25 +19,42 @@ PACKED = (".gz", ".zst", ".bz2", ".xz")
 class FindExperimentsParams(Params):
     folder: str = Field(
         "",
-        description="Folder with a YAML file for each experiment, whose log may lie anywhere, and bare logs; empty: nothing"
-        " to do",
+        description="Folder with a YAML file for each experiment, whose log may lie anywhere, and bare logs; empty: only the"
+        " split that runs, if one does",
     )
 
 
 class FindExperimentsResult(Result):
     experiments: list[str]
-    """Paths: YAML files, and logs that none of them names."""
+    """`server:NAME` for a split that runs, and paths: YAML files, and logs that none of them names."""
 
 
 def find_experiments(params: FindExperimentsParams) -> FindExperimentsResult:
-    """List the experiments of a folder: its YAML files, and the logs that none of them declares."""
+    """List the split that runs and the experiments of a folder: its YAML files, and the logs that none of them declares."""
+    experiments = [*_running_split(), *(_of_folder(params.folder) if params.folder else [])]
+    if not experiments:
+        raise NothingToDo(
+            f"{params.folder} has neither a YAML file nor a log"
+            if params.folder
+            else "no split runs whose log is on this machine, and no folder of experiments is named: run `split`, or set the"
+            " Airflow variable analyze_experiment_folder"
+        )
+    return FindExperimentsResult(experiments=experiments)
+
+
+def _running_split() -> list[str]:
+    """The split that the journal routes by, where this machine has the server's log."""
+    split = Journal(open_store()).routing.split
+    events = settings().events or settings().home / "events"
+    return [f"server:{split.name}"] if split and (events / "exposures.jsonl").is_file() else []
+
+
+def _of_folder(name: str) -> list[str]:
     from pipelines.experiments.design import read_design
 
-    if not params.folder:
-        raise NothingToDo("no folder of experiments is named: set the Airflow variable analyze_experiment_folder")
-    folder = Path(params.folder)
+    folder = Path(name)
     if not folder.is_dir():
-        raise InputError(f"--folder {params.folder}", "a folder that can be read", "correct the path, or create the folder")
+        raise InputError(f"--folder {name}", "a folder that can be read", "correct the path, or create the folder")
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     declared = [path for path in files if path.suffix in DECLARED]
     named = set()
@@ -44,9 +64,7 @@ def find_experiments(params: FindExperimentsParams) -> FindExperimentsResult:
         except InputError:
             continue  # `analyze` says what is wrong with it, and the others go on
     bare = [path for path in files if _is_log(path) and path.resolve() not in named]
-    if not declared and not bare:
-        raise NothingToDo(f"{params.folder} has neither a YAML file nor a log")
-    return FindExperimentsResult(experiments=[str(path) for path in [*declared, *bare]])
+    return [str(path) for path in [*declared, *bare]]
 
 
 def _is_log(path: Path) -> bool:

@@ -49,7 +49,7 @@ def why(params: WhyParams) -> WhyResult:
     log().info(sentence + (f"; worst queries {', '.join(worst)}" if worst else ""))
     return WhyResult(
         release=release,
-        serves_as=next((role for role, serving in journal.routing if serving == release), ""),
+        serves_as=next((role for role, serving in journal.routing.roles.items() if serving == release), ""),
         verdict=verdicts[0].id if verdicts else "",
         outcome=body.get("outcome", ""),
         sentence=sentence,

@@ -63,6 +63,7 @@ def promote(params: PromoteParams) -> PromoteResult:
     case, entry = promotion_start(journal, verdict.release, artifact.id)
     if entry is None:
         _check_champion(journal, verdict, artifact.id)
+        _check_no_split(journal)
         _check_not_rolled_back(journal, verdict.release, params.again)
         if stale and not waiver:
             given, waive = f"verdict {artifact.id} by {stale}", "or pass --waive true with --who and --why"
@@ -94,6 +95,16 @@ def _check_champion(journal: Journal, verdict: "VerdictSummary", verdict_id: str
             f"verdict {verdict_id} against champion {verdict.champion or 'none'}",
             f"one against {champion or 'none'}, who serves now",
             f"run `evaluate --release {verdict.release}` and `gate` again",
+        )
+
+
+def _check_no_split(journal: Journal) -> None:
+    """Refuse to put another release in the place of a challenger that answers users: their experiment would end unseen."""
+    if split := journal.routing.split:
+        raise InputError(
+            f"promotion while challenger {journal.routing.challenger} answers {split.share:.4g} of the users ({split.name})",
+            "a challenger that no split runs with",
+            "deploy it, or end the split by `split --share 0`; then promote again",
         )
 
 

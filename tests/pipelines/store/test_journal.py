@@ -101,11 +101,23 @@ def test_every_action_is_written_and_read_again(home):
 def test_an_action_that_does_not_route_cannot_change_the_routing(home):
     journal = Journal(open_store())
     journal.append("deploy", "a" * 20, "why", Routing(champion="a" * 20))
-    with pytest.raises(ValueError, match="does not route"):
+    with pytest.raises(ValueError, match="waive can't change"):
         journal.append("waive", "b" * 20, "why", Routing(champion="b" * 20))
     store = written(action="erase", routing={"champion": "b" * 20})
     with pytest.raises(CorruptArtifact, match="erase changes the routing"):
         Journal(store)
+
+
+def test_a_share_of_users_changes_no_release_and_is_stored_only_where_there_is_one(home):
+    journal, both = Journal(open_store()), {"champion": "a" * 20, "challenger": "b" * 20}
+    journal.append("promote", "b" * 20, "why", Routing(**both))
+    journal.append("weight", "b" * 20, "why", Routing(**both, split={"name": "s", "share": 0.25}))
+    assert Journal(open_store()).routing.split.share == 0.25
+    assert b"split" not in open_store().read("journal/00000001.json"), "versions that know no split read it"
+    with pytest.raises(ValueError, match="weight can't change"):
+        journal.append("weight", "c" * 20, "why", Routing(champion="a" * 20, challenger="c" * 20))
+    with pytest.raises(ValueError, match="a split between a champion and a challenger"):
+        Routing(champion="a" * 20, split={"name": "s", "share": 0.25})
 
 
 @pytest.mark.parametrize("changes", [{"action": "merge"}, {"reviewed_by": "ada"}, {"action": "merge", "into": "x"},
