@@ -9,6 +9,7 @@ subject starts `refresh_embeddings`, and each new champion starts `finish`, whic
 - `search` skipped, not red: the subject is nowhere, or the form was empty. The log lists the places that were searched.
 - `ask` waits, not red: answer it under Required Actions. Without a yes nothing is erased.
 - `erase`, `finish`: clearing is safe, they go on where they were. Something made meanwhile is named; end it first.
+- `finish` names the entry of an unfinished erasure: no corpus has its subject any more. Fill in the form again: it goes on.
 - The note says WAITS for days: the successor did not pass its gate. Read `evaluate_release`; `waive` lets a person decide.
 - Never delete files by hand: the certificate counts what it finds. Never write a name into `why`: the journal is never changed.
 """

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelines.access.pseudonyms import pseudonym
 from pipelines.errors import InputError
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.erasures import CERTIFICATE
@@ -55,7 +56,8 @@ def erased(home: Path, subjects: int) -> dict[str, int]:
         assert done.finished, done
         found = load_exactly(open_store(), "report", done.certificate).json(CERTIFICATE)["found"]
         places |= {place for place, held in found.items() if held}
-    left = {path for _, name in names for path in everywhere(home, (name,))} | set(everywhere(home, (TITLE,)))
+    hidden = [pseudonym(KEY.encode(), name) for kind, name in names if kind == "user"]
+    left = set(everywhere(home, (TITLE, *hidden, *(name for _, name in names))))
     print(f"{len(names)} subjects were in {len(places)} places and are in {len(left)} files now: {sorted(places)}", flush=True)
     return {"erasure_places": len(places), "subjects": len(names), "erasure_leftovers": len(left)}
 

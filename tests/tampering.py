@@ -94,6 +94,12 @@ def better_query(store: Store, release: str) -> None:
     replace(evaluation, "per_query.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
+def other_rows(store: Store, release: str, change: Callable[[list[str]], list[str]]) -> None:
+    evaluation = evidence(store, release, "evaluation")
+    rows = evaluation.text("per_query.jsonl").splitlines(keepends=True)
+    replace(evaluation, "per_query.jsonl", "".join(change(rows)).encode())
+
+
 def better_mean(store: Store, release: str) -> None:
     evaluation = evidence(store, release, "evaluation")
     measures = evaluation.json("measures.json")["measures"]
@@ -127,6 +133,13 @@ def other_probes(store: Store, release: str) -> None:
     replace_json(artifact, "release.json", encoder=encoder[::-1])
 
 
+def card_without_encoder(store: Store, release: str) -> None:
+    artifact = load_exactly(store, "release", release)
+    card = artifact.json("release.json")
+    del card["encoder"]
+    replace(artifact, "release.json", json.dumps(card).encode())
+
+
 def wider_margin(store: Store, release: str) -> None:
     verdict = evidence(store, release, "verdict")
     rules = verdict.json("gate_file.json")["rules"]
@@ -149,9 +162,13 @@ TAMPERED: dict[str, Callable[[Store, str], None]] = {
     ),
     "documents, in line with the manifest": other_documents,
     "a card that names another encoder": other_probes,
+    "a card without its encoder": card_without_encoder,
     "a run, in line with the manifest": swapped_run,
     "a judgment, in line with the manifest": other_judgments,
     "the value of a query": better_query,
+    "the row of a query removed": lambda s, r: other_rows(s, r, lambda rows: rows[1:]),
+    "the row of each query twice": lambda s, r: other_rows(s, r, lambda rows: [*rows, *rows]),
+    "the rows of queries in another order": lambda s, r: other_rows(s, r, lambda rows: rows[::-1]),
     "a mean": better_mean,
     "a mean of the manifest": lambda s, r: edit_manifest(
         evidence(s, r, "evaluation"), lambda c: c["facts"]["measures"]["nDCG@10"].update(mean=0.9)

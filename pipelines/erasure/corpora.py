@@ -32,19 +32,23 @@ def found_in_corpora(store: Store, subject: Subject) -> InCorpora:
     def erased(kind: SubjectKind, name: str) -> bool:
         return (kind, name) == (subject.kind, subject.id)
 
+    corpora = [load_exactly(store, "corpus", name) for name in committed(store, "corpus")]
     ids: set[str] = set()
     texts: set[str] = set()
-    other = ""
-    for name in committed(store, "corpus"):
-        corpus = load_exactly(store, "corpus", name)
+    for corpus in corpora:
         with TemporaryDirectory(prefix="ratchet-erase-") as scratch:
             rows, _ = _without(corpus, Path(scratch), erased)
-            if rows:
-                ids.add(name)
-                texts |= _texts(corpus, subject)
-            other = other or " ".join(readable((Path(scratch) / file).read_bytes()) for file in TEXTS)
-    words = (*subject.names, *sorted(texts))
-    return InCorpora(replace(subject, texts=tuple(sorted(texts)), ordinary=ordinary_words(words, other)), frozenset(ids))
+        if rows:
+            ids.add(corpus.id)
+            texts |= _texts(corpus, subject)
+    words = {*subject.names, *texts}
+    ordinary = frozenset(word for word in words if word.isdigit())  # as sizes and measures are
+    for corpus in corpora:  # again, since a word may be one of others in any of them
+        with TemporaryDirectory(prefix="ratchet-erase-") as scratch:
+            _without(corpus, Path(scratch), erased)
+            others = " ".join(readable((Path(scratch) / file).read_bytes()) for file in TEXTS)
+        ordinary |= ordinary_words(words - ordinary, others)
+    return InCorpora(replace(subject, texts=tuple(sorted(texts)), ordinary=ordinary), frozenset(ids))
 
 
 def _without(corpus: Artifact, folder: Path, erased: Erased) -> tuple[int, dict[str, int]]:
@@ -60,7 +64,8 @@ def _texts(corpus: Artifact, subject: Subject) -> set[str]:
         return set()
     with corpus.path("documents.jsonl").open(encoding="utf-8") as file:
         rows = (row for line in file if (row := json.loads(line))["id"] == subject.id)
-        return {text for row in rows for text in (" ".join(row.get("title", "").split()), beginning(row["text"])) if text}
+        told = {text for row in rows for text in (" ".join(row.get("title", "").split()), beginning(row["text"])) if text}
+        return told | {readable(text.encode()) for text in told}  # with entities, other files have it without
 
 
 def successor(corpus: Artifact, erased: Erased) -> Artifact:

@@ -18,11 +18,14 @@ from pipelines.store.artifacts import Artifact
 from pipelines.store.objects import Store
 from pipelines.store.recipes import blob_path
 
+EMPTIED = f"{gc.TRASH}/0"
+"""Where what is erased lies until it is deleted."""
 NOT_SEARCHED = (
     "sources that are ingested: they are yours; rows of erased ids are left out when they are read again",
     "backups and exported bundles: replay erasures after a restore (`erase` without a subject)",
     "Airflow's database and task logs, which keep what a form was given: docs/privacy.md says how they are cleaned",
     "caches of other machines and pods",
+    "versions that a bucket keeps of deleted objects: a lifecycle rule of the bucket ends them",
     "a feature store: this project has none yet",
 )
 """What a certificate names as not searched."""
@@ -69,6 +72,8 @@ class Place:
     erase: Callable[[Search], None]
     last: bool = False
     """Erased after all others, because it says what to look for in them."""
+    whole: bool = False
+    """Found whole, whoever is looked for, so that what is there need not be of the subject."""
 
 
 def _of_kind(kind: str, search: Search) -> list[str]:
@@ -81,30 +86,43 @@ def _retire(kind: str, search: Search) -> None:
             retire(search.store, search.artifacts, name)
 
 
-def retire(store: Store, artifacts: dict[str, Artifact], name: str) -> None:
-    """Delete an artifact and the files that no other names: its manifest first, so that none ever names what is gone.
+def _retire_corpora(search: Search) -> None:
+    """As other kinds, but the trash was emptied before."""
+    _retire("corpus", search)
+    empty_trash(search.store)
 
-    The manifest lies in the trash until the files are deleted: a kill in between leaves it there, and `empty_trash` goes on.
+
+def retire(store: Store, artifacts: dict[str, Artifact], name: str) -> None:
+    """Move an artifact and the files that no other names to the trash: its manifest first, so that none names what is gone.
+
+    There they lie until `empty_trash` has looked whether a commit names them meanwhile; also after a kill in between.
     """
     artifact = artifacts.pop(name)
     path = f"{artifact.kind}/{name}/manifest.json"
-    store.move(path, f"{gc.TRASH}/0/{path}")
-    named = {blob_path(entry) for other in artifacts.values() for entry in other.manifest.files.values()}
-    for blob in sorted({blob_path(entry) for entry in artifact.manifest.files.values()} - named):
-        store.delete(blob)
-    store.delete(f"{gc.TRASH}/0/{path}")
+    store.move(path, f"{EMPTIED}/{path}")
+    _move_files(store, {blob_path(entry) for entry in artifact.manifest.files.values()}, artifacts)
+
+
+def _move_files(store: Store, blobs: set[str], artifacts: Mapping[str, Artifact]) -> None:
+    named = {blob_path(entry) for artifact in artifacts.values() for entry in artifact.manifest.files.values()}
+    for blob in sorted(blobs - named):
+        store.move(blob, f"{EMPTIED}/{blob}")
 
 
 def empty_trash(store: Store) -> None:
-    """Delete all that `gc` and interrupted erasures moved to the trash, and the files that only manifests there name."""
-    gc.put_back(store)
+    """Delete all that `gc` and erasures moved to the trash, and the files that only manifests there name.
+
+    As `gc` does, files are moved first, and those that a commit names meanwhile are moved back; see there.
+    """
     trashed = [entry.path for entry in store.listed(f"{gc.TRASH}/")]
-    named = {blob_path(entry) for artifact in gc.artifacts(store).values() for entry in artifact.manifest.files.values()}
-    for path in sorted(trashed, key=lambda path: path.endswith("manifest.json")):
-        if path.endswith("manifest.json"):
-            for blob in sorted(gc.files_of(store.read(path)) - named):
-                store.delete(blob)
-        store.delete(path)
+    if not trashed:
+        return
+    gc.put_back(store)
+    manifests = [path for path in trashed if path.endswith("manifest.json")]
+    _move_files(store, {blob for path in manifests for blob in gc.files_of(_read(store, path))}, gc.artifacts(store))
+    gc.put_back(store)
+    for entry in sorted(store.listed(f"{gc.TRASH}/"), key=lambda entry: entry.path.endswith("manifest.json")):
+        store.delete(entry.path)
 
 
 def _in_folder(folder: str, search: Search) -> list[str]:
@@ -121,6 +139,10 @@ def _read(store: Store, path: str) -> bytes:
 def _delete(folder: str, search: Search) -> None:
     for path in _in_folder(folder, search):
         search.store.delete(path)
+
+
+def _trashed(search: Search) -> list[str]:
+    return [entry.path for entry in search.store.listed(f"{gc.TRASH}/")]
 
 
 def _checkpoints(search: Search) -> list[str]:
@@ -193,12 +215,13 @@ LOGS = {"clicks.jsonl": "click log", "exposures.jsonl": "exposure log", "audit.j
 PLACES: tuple[Place, ...] = (
     *(Place(title, partial(_find_in_log, name), partial(_rewrite_log, name)) for name, title in LOGS.items()),
     Place("MLflow", lambda s: mlflow_content.found(s.store, s.holds), lambda s: mlflow_content.erase(s.store, s.holds)),
-    *(Place(f"artifacts: {kind}", partial(_of_kind, kind), partial(_retire, kind), last=kind == "corpus") for kind in RULES),
-    Place("trash", lambda s: [entry.path for entry in s.store.listed(f"{gc.TRASH}/")], lambda s: empty_trash(s.store)),
-    Place("checkpoints of shards", _checkpoints, _delete_checkpoints),
+    *(Place(f"artifacts: {kind}", partial(_of_kind, kind), partial(_retire, kind)) for kind in RULES if kind != "corpus"),
+    Place("artifacts: corpus", partial(_of_kind, "corpus"), _retire_corpora, last=True),
+    Place("trash", _trashed, lambda s: empty_trash(s.store), whole=True),
+    Place("checkpoints of shards", _checkpoints, _delete_checkpoints, whole=True),
     *(Place(title, partial(_in_folder, name), partial(_delete, name)) for name, title in (
         ("results", "results of tasks"), ("lineage", "lineage events"), ("recipes", "recipes of what gc took away"))),
-    Place("cache of this machine", _cached, _delete_cached),
+    Place("cache of this machine", _cached, _delete_cached, whole=True),
     Place("journal", partial(_in_folder, "journal"), _kept),
     Place("log of keys", partial(_in_folder, "access"), _kept),
 )  # fmt: skip
@@ -210,6 +233,19 @@ Findings = Mapping[str, list[str]]
 def search_all(search: Search) -> dict[str, list[str]]:
     """What holds the subject, in every place."""
     return {place.name: place.find(search) for place in PLACES}
+
+
+def is_somewhere(search: Search, found: Findings) -> bool:
+    """Whether something that was found is of the subject; what is found whole has to be read for that."""
+    if any(found[place.name] for place in PLACES if not place.whole):
+        return True
+    stored = (_read(search.store, path) for path in (*_trashed(search), *_checkpoints(search)))
+    cached = (path.read_bytes() for name in _cached(search) for path in _files(search.cache / name))
+    return any(search.holds(body) for bodies in (stored, cached) for body in bodies)
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
 
 
 def erase_all(search: Search, last: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pipelines.corpus.erased import Erased
 from pipelines.erasure.corpora import InCorpora, found_in_corpora, subjects_of, successor
 from pipelines.erasure.logs import running_experiments
-from pipelines.erasure.places import NOT_SEARCHED, PLACES, Search, erase_all, search_all
+from pipelines.erasure.places import NOT_SEARCHED, PLACES, Search, erase_all, is_somewhere, search_all
 from pipelines.erasure.subject import Subject
 from pipelines.errors import InputError, NothingToDo, TryAgain
 from pipelines.logs import log
@@ -107,10 +107,10 @@ def erase(asked: Erasure) -> Outcome:
     """
     journal = asked.journal
     in_corpora = found_in_corpora(journal.store, asked.subject)
-    search = _search(asked, in_corpora)
-    found = search_all(search)
     entry = _unfinished(asked)
-    if entry is None and not any(found.values()):
+    search = _search(asked, in_corpora, entry)
+    found = search_all(search)
+    if entry is None and not is_somewhere(search, found):
         places = ", ".join(place.name for place in PLACES)
         raise NothingToDo(f"this {asked.subject.kind} is nowhere: searched were {places}")
     _check_experiments(asked)
@@ -146,9 +146,16 @@ def unfinished_subjects(journal: Journal) -> list[tuple[SubjectKind, str]]:
     return sorted(subjects_of(journal.store, Erasures(journal)))
 
 
-def _search(asked: Erasure, in_corpora: InCorpora) -> Search:
+def unfinished_entries(journal: Journal) -> list[int]:
+    """The entries of erasures that have no certificate yet."""
+    return sorted(entry.n for entry in Erasures(journal).subjects.values() if not entry.verdict)
+
+
+def _search(asked: Erasure, in_corpora: InCorpora, entry: Entry | None) -> Search:
+    """The first search of a run; what an earlier run of this erasure deleted is gone, too."""
     gone = frozenset(Erasures(asked.journal).retired())
-    return Search(asked.journal.store, in_corpora.subject, in_corpora.ids, asked.folders, gone)
+    search = Search(asked.journal.store, in_corpora.subject, in_corpora.ids, asked.folders, gone)
+    return replace(search, gone=gone | {*_retired(_records(entry, search))}) if entry else search
 
 
 def _unfinished(asked: Erasure) -> Entry | None:
@@ -201,13 +208,16 @@ def _in_use(journal: Journal, releases: tuple[str, ...]) -> frozenset[str]:
 
 def _waiting(search: Search, releases: tuple[str, ...], following: str) -> str:
     """What has to happen before the certificate."""
-    tuned = [name for name in (search.artifacts[release].inputs["encoder"] for release in releases) if name in search.holders]
-    first = f"train its encoder anew (`tune_encoder --corpus {following}`), then " if tuned else ""
-    chain = (
-        f"{first}`python -m pipelines.train --corpus {following}`, as the DAGs do by themselves"
-        if following
-        else ("promote and deploy a release without it")
-    )
+    inputs = [search.artifacts[release].inputs for release in releases]
+    tuned = any(of_release["encoder"] in search.holders for of_release in inputs)
+    withdrawn = any(of_release["corpus"] not in search.corpora for of_release in inputs)
+    first = f"train its encoder anew (`tune_encoder --corpus {following or inputs[0]['corpus']}`), then " if tuned else ""
+    if following:
+        chain = f"{first}`python -m pipelines.train --corpus {following}`, as the DAGs do by themselves"
+    elif withdrawn and not tuned and search.subject.kind == "document":
+        chain = "promote and deploy a release of a corpus that differs: this one's vectors stand in files that hold it"
+    else:
+        chain = f"{first}promote and deploy a release without it"
     served = ", ".join(releases)
     return f"release {served} serves until its successor is champion, and the certificate waits: {chain}, then erase again"
 

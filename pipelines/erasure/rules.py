@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
-from pipelines.erasure.subject import Subject, readable, readable_file
+from pipelines.erasure.subject import Subject, readable
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact
 
@@ -11,7 +11,7 @@ Rule = Literal["rows", "made from", "content", "both"]
 RULES: Mapping[str, Rule] = {
     "corpus": "rows",
     "encoder": "made from",
-    "shard": "made from",
+    "shard": "both",
     "embeddings": "made from",
     "index": "made from",
     "lexical": "made from",
@@ -35,7 +35,10 @@ RULES: Mapping[str, Rule] = {
     "scores": "content",
 }
 """rows: read row by row. made from: numbers that nobody can read, so it holds whoever is in what it was made from.
-content: files that are read as a whole, for names and for words. both: made from, and read."""
+content: files that are read as a whole, for names and for words. both: made from, and read.
+A shard is read since its recipe may name documents by a digest alone."""
+ROWS = "rows.jsonl"
+"""The file that tells whose vectors a shard has."""
 VECTORS = ("shard", "embeddings")
 """Kinds whose files of vectors later ones go on using."""
 
@@ -62,7 +65,9 @@ def holders(
         in_rows: ids of the corpora that have rows of it.
         gone: ids of artifacts that held it and are deleted; a process may have made something from them meanwhile.
     """
-    found = {name: artifacts[name] for name in in_rows if name in artifacts}
+    read = {name: artifact for name, artifact in artifacts.items() if rule_of(artifact.kind) in ("content", "both")}
+    found = {name: artifact for name, artifact in read.items() if holds(artifact, subject)}
+    found |= {name: artifacts[name] for name in in_rows if name in artifacts}
     while True:  # inputs come in no order
         made = {
             name: artifact
@@ -72,10 +77,8 @@ def holders(
         if subject.kind == "document":
             made |= {artifact.id: artifact for artifact in _sharing_vectors(artifacts, found)}
         if not made:
-            break
+            return found
         found |= made
-    read = (artifact for artifact in artifacts.values() if rule_of(artifact.kind) in ("content", "both"))
-    return found | {artifact.id: artifact for artifact in read if holds(artifact, subject)}
 
 
 def _made_from(artifact: Artifact, found: Collection[str]) -> bool:
@@ -97,7 +100,12 @@ def _sharing_vectors(artifacts: Mapping[str, Artifact], found: Mapping[str, Arti
 
 
 def holds(artifact: Artifact, subject: Subject) -> bool:
-    """Whether the manifest or a file of an artifact holds the subject, read as text."""
+    """Whether the manifest or a file of an artifact holds the subject, read as text.
+
+    Not read are vectors, and for a user the rows of vectors: they name documents alone, one of which may have the user's id.
+    """
     if subject.found_in(readable(artifact.manifest.model_dump_json().encode())):
         return True
-    return any(subject.found_in(readable_file(artifact.path(name), name)) for name in artifact.manifest.files)
+    passed_over = (".npy", ROWS) if subject.kind == "user" else (".npy",)
+    texts = (name for name in artifact.manifest.files if not name.endswith(passed_over))
+    return any(subject.found_in(readable(artifact.path(name).read_bytes())) for name in texts)

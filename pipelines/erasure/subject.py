@@ -1,16 +1,20 @@
 """Who or what is erased, and how it is found in files: by names and by words of its own."""
 
 import html
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pipelines.store.erasures import SubjectKind
 
 FIRST_WORDS = 8
 """Of a document's text: enough to tell it, few enough to be found where a text was cut."""
-FIELDS = "id|_id|doc|docid|doc_id|document|document_id|query|query_id|user|user_id"
+PARQUET = b"PAR1"
+"""With what files of Parquet begin and end."""
+NUMPY = b"\x93NUMPY"
+"""With what arrays of numbers begin."""
+FIELDS = r"(?:\w*_)?id|doc|docid|document|query|user|item"
 """Keys of JSON whose values are ids."""
 
 
@@ -25,7 +29,7 @@ class Subject:
     texts: tuple[str, ...] = field(default=(), repr=False)
     """Of a document: titles, and how its texts begin, in all corpora that have it."""
     ordinary: frozenset[str] = field(default=frozenset(), repr=False)
-    """Those of its names and texts that other rows have, too: by them alone nothing can be told."""
+    """Those of its names and texts that other rows have, too, or that are digits: by them alone nothing can be told."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,24 +64,28 @@ def beginning(text: str) -> str:
 
 
 def readable(body: bytes) -> str:
-    """Text as people wrote it, from JSON, HTML, CSV, TREC or Markdown: escapes undone, blanks single.
+    """Text as people wrote it, from JSON, HTML, CSV, TREC, Markdown or Parquet: escapes undone, blanks single; none of vectors.
 
     >>> readable(b'{"a": "caf\\\\u00e9  &amp; bar"}')
     '{"a": "café & bar"}'
+    >>> readable(b'text,"{""id"": ""5031""}"')
+    'text,"{"id": "5031"}"'
     """
-    text = body.decode("utf-8", "replace")
+    if body.startswith(NUMPY):
+        return ""
+    text = (_rows_of(body) if body[:4] == body[-4:] == PARQUET else body).decode("utf-8", "replace")
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
-    text = html.unescape(text.replace(r"\"", '"').replace(r"\/", "/").replace(r"\n", " "))
+    text = html.unescape(text.replace(r"\"", '"').replace('""', '"').replace(r"\/", "/").replace(r"\n", " "))
     return " ".join(text.split())
 
 
-def readable_file(path: Path, name: str) -> str:
-    """The text of a file: of Parquet the texts of all columns."""
-    if name.endswith(".parquet"):
-        import pyarrow.parquet
+def _rows_of(body: bytes) -> bytes:
+    """The rows of Parquet as JSON, for the texts of all columns."""
+    import pyarrow
+    import pyarrow.parquet
 
-        return readable(str(pyarrow.parquet.read_table(path).to_pylist()).replace("'", '"').encode("utf-8", "replace"))
-    return readable(path.read_bytes())
+    rows = pyarrow.parquet.read_table(pyarrow.BufferReader(body)).to_pylist()
+    return json.dumps(rows, ensure_ascii=False, default=str).encode("utf-8", "replace")
 
 
 def ordinary_words(words: Iterable[str], texts: str) -> frozenset[str]:

@@ -37,8 +37,8 @@ def why_stale(verdict: Artifact, gate_file: str = "") -> tuple[str, str]:
         InputError: `gate_file` can't be read.
     """
     evidence = [recipe for role in JUDGED if (recipe := _recipe_of(verdict, role))]
-    measured = {told for recipe in evidence if (told := _moved(recipe))}
-    moved = [*sorted(measured), *([told] if (told := _moved(verdict.manifest.recipe)) else [])]
+    measured = {told for recipe in evidence if (told := other_version(recipe))}
+    moved = [*sorted(measured), *([told] if (told := other_version(verdict.manifest.recipe)) else [])]
     if rules := _rules_moved(verdict, gate_file):
         moved.append(rules)
     if not moved:
@@ -60,7 +60,7 @@ def _recipe_of(verdict: Artifact, role: str) -> Recipe | None:
     return artifact.manifest.recipe if artifact else gone_recipe(verdict.store, name)
 
 
-def _moved(recipe: Recipe) -> str:
+def other_version(recipe: Recipe) -> str:
     """A step whose output has another meaning today; empty: it has not."""
     today = load_step(recipe.step).version if recipe.step in step_names() else None
     return "" if recipe.version == today else f"{recipe.step} {recipe.version}, today's is {today or 'gone'}"

@@ -7,6 +7,7 @@ the release answers queries again as its stored run says it did.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pipelines.errors import CorruptArtifact, InputError
@@ -22,7 +23,6 @@ from pipelines.verification.chain import Exports, check_chain
 from pipelines.verification.scores import check_scores
 from pipelines.verification.verdict import check_verdict
 
-ID_DIGITS = 20
 EVALUATIONS = ("evaluation", "baseline", "anchor")
 """Inputs of a verdict that are evaluations."""
 
@@ -68,10 +68,27 @@ def check_release(journal: Journal, release: str, verdict: str, answers: int, ex
         "parts": check_parts,
         "measures": check_measures,
         "verdict": check_decision,
+        "answers": partial(_check_answers, most=answers),
     }
     for name, check in checks.items():
-        yield Check(name, check(subject))
-    yield Check("answers", _check_answers(subject, answers))
+        yield Check(name, _checked(name, check, subject))
+
+
+def _checked(name: str, check: Callable[[Subject], str], subject: Subject) -> str:
+    """What a check saw.
+
+    Raises:
+        InputError: something is not as it says, or a file has not the form in which it was written.
+    """
+    try:
+        return check(subject)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CorruptArtifact(
+            f"release {subject.release.id}, of which check {name} could not read a file ({type(error).__name__}: {reason})",
+            "files in the form in which they were written",
+            "find who changed them, and restore them from a backup",
+        ) from error
 
 
 def gathered(journal: Journal, release: str, verdict: str) -> Subject:
@@ -82,13 +99,12 @@ def gathered(journal: Journal, release: str, verdict: str) -> Subject:
     """
     store = journal.store
     made = closure(store, {"release": release, "verdict": verdict})
-    gone = {name: role for name, role in made.gone.items() if len(name) == ID_DIGITS}  # the rest are digests of source files
-    missing = [name for name in gone if name not in Erasures(journal).retired()] if gone else []
+    missing = [name for name in made.gone if name not in Erasures(journal).retired()] if made.gone else []
     if missing:
-        name, role = missing[0], gone[missing[0]]
+        name, role = missing[0], made.gone[missing[0]]
         raise InputError(f"{role} {name}, of which files are missing", f"an artifact in {store.uri}", "restore it")
     return Subject(
-        journal, load_exactly(store, "release", release), made.artifacts.get(verdict), made.artifacts, frozenset(gone)
+        journal, load_exactly(store, "release", release), made.artifacts.get(verdict), made.artifacts, frozenset(made.gone)
     )
 
 

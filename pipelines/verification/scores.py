@@ -21,6 +21,8 @@ def check_scores(evaluation: Evaluation) -> int:
     corpus = load_exactly(evaluation.artifact.store, "corpus", evaluation.artifact.inputs["corpus"])
     topics = judged_topics(corpus, evaluation.split, evaluation.summary["no_relevant"]["rule"])
     _check(evaluation, "the queries", topics.digest, evaluation.summary["queries_digest"])
+    queries = [row["query"] for row in evaluation.rows]
+    _check(evaluation, "per_query.jsonl, its queries", [query.id for query in topics.queries], queries)
     _check(evaluation, "qrels.txt", topics.qrels, evaluation.judgments)
     sides = {"release": "run.trec"} | {name: f"{name.lower()}.trec" for name in baseline_names(evaluation.summary)}
     scores = {side: per_query(topics.qrels, evaluation.run(file)) for side, file in sides.items()}

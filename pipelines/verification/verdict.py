@@ -11,6 +11,7 @@ from pipelines.gates.evidence import Evidence, evidence_of
 from pipelines.gates.files import gate_file_names
 from pipelines.gates.gate_file import GATE_FILE, GateFile, read_gate_file
 from pipelines.gates.judging import judge
+from pipelines.gates.staleness import other_version
 from pipelines.gates.waivers import waivers_in_force
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.journal import Journal
@@ -21,7 +22,7 @@ MEASURED = ("latency", "off_policy")
 
 
 def check_verdict(journal: Journal, verdict: Artifact) -> str:
-    """Whether the rules decide again as the verdict says; a sentence.
+    """Whether the rules decide again as the verdict says; a sentence. One of another version of `gate` is not decided again.
 
     Raises:
         CorruptArtifact: they decide otherwise.
@@ -31,6 +32,8 @@ def check_verdict(journal: Journal, verdict: Artifact) -> str:
     stored = verdict.json("verdict.json")
     if "rules" not in params:
         return f"{stored['outcome']}; not decided again: it is older than gate files"
+    if version := other_version(verdict.manifest.recipe):
+        return f"{stored['outcome']}; not decided again: by {version}"
     gate_file = _gate_file(verdict, str(params["rules"]))
     evidence = _evidence(journal, verdict)
     decided = judge(gate_file, evidence, changed_parts(evidence.evaluation, evidence.champion)).verdict

@@ -1,5 +1,6 @@
 """erase: a user or a document leaves everything that is stored, and a certificate says where they were."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,7 @@ from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 
 if TYPE_CHECKING:
-    from pipelines.erasure.procedure import Erasure
+    from pipelines.erasure.procedure import Erasure, Outcome
     from pipelines.store.erasures import SubjectKind
 
 VERSION = 1
@@ -51,7 +52,6 @@ class EraseResult(Result):
 def erase(params: EraseParams) -> EraseResult:
     """Erase a user or a document from corpora, models, reports, logs and MLflow; run it again to finish or to replay."""
     from pipelines.erasure.procedure import erase as erase_subject
-    from pipelines.erasure.procedure import unfinished_subjects
 
     if bool(params.kind) != bool(params.subject):
         raise InputError(
@@ -62,12 +62,9 @@ def erase(params: EraseParams) -> EraseResult:
     if params.dry_run and not params.kind:
         raise NothingToDo("nobody is named whom to look for")
     journal = Journal(open_store())
-    subjects: list[tuple[SubjectKind, str]] = [(params.kind, params.subject)] if params.kind else unfinished_subjects(journal)
-    if not subjects:
-        raise NothingToDo("no corpus has anybody whom the journal says was erased")
     if params.kind and not params.why.strip() and not params.dry_run:
         raise InputError("an erasure without a reason", "one for the journal, such as a ticket", "pass --why")
-    outcome = [erase_subject(_asked(journal, kind, subject, params)) for kind, subject in subjects][-1]
+    outcome = erase_subject(_asked(journal, params.kind, params.subject, params)) if params.kind else _replayed(journal, params)
     log().info(outcome.sentence, entry=outcome.entry, successor=outcome.successor, certificate=outcome.certificate)
     return EraseResult(
         entry=outcome.entry,
@@ -80,6 +77,32 @@ def erase(params: EraseParams) -> EraseResult:
         sentence=outcome.sentence,
         note=f"{'DRY RUN' if params.dry_run else 'ERASED' if outcome.certificate else 'WAITS'}: {outcome.sentence}",
     )
+
+
+def _replayed(journal: Journal, params: EraseParams) -> "Outcome":
+    """Go on with all erasures whose subjects a corpus tells; the first that waits, else the last.
+
+    Raises:
+        NothingToDo: there are none.
+        InputError: only such are unfinished whose subjects no corpus tells.
+    """
+    from pipelines.erasure.procedure import erase as erase_subject
+    from pipelines.erasure.procedure import unfinished_entries, unfinished_subjects
+
+    outcomes = []
+    for kind, subject in unfinished_subjects(journal):
+        with suppress(NothingToDo):  # it was only where the one before was
+            outcomes.append(erase_subject(_asked(journal, kind, subject, params)))
+    untold = unfinished_entries(journal)
+    if not outcomes and untold:
+        raise InputError(
+            f"the unfinished erasure of entry {untold[0]}, whose subject no corpus has any more",
+            "its id, which the journal does not tell",
+            "run `erase` again with --kind, --subject and --why: it goes on where it was",
+        )
+    if not outcomes:
+        raise NothingToDo("no corpus has anybody whom the journal says was erased")
+    return next((outcome for outcome in outcomes if not outcome.certificate), outcomes[-1])
 
 
 def _asked(journal: Journal, kind: "SubjectKind", subject: str, params: EraseParams) -> "Erasure":

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pipelines.gates.evidence import Evidence
     from pipelines.gates.gate_file import GateFile
 
-VERSION = 3
+VERSION = 4
+BEFORE_GATE_FILES = 3
+"""The version whose verdicts name no rules."""
 EVIDENCE = ("latency", "off_policy")
 """Options that name what was measured besides the ranking; each is a kind of artifact."""
 ROBUSTNESS = ("robustness", "other_robustness")
@@ -125,7 +127,8 @@ def _earlier(store: Store, inputs: dict[str, str], semantic: dict[str, Any], par
     """The verdict that was given on the same evaluations before there were gate files; it stays as it is."""
     if params.gate_file != DEFAULT:
         return None
-    return find(store, "verdict", Recipe(kind="verdict", step="gate", version=VERSION, inputs=inputs, params=semantic).id)
+    recipe = Recipe(kind="verdict", step="gate", version=BEFORE_GATE_FILES, inputs=inputs, params=semantic)
+    return find(store, "verdict", recipe.id)
 
 
 def _judge(gate_file: "GateFile", evidence: "Evidence", folder: Path) -> dict[str, Any]:

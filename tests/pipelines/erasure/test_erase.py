@@ -13,20 +13,22 @@ import pytest
 
 from images.serve.exposure_log import append_line
 from pipelines.access.pseudonyms import pseudonym
-from pipelines.corpus.documents import Document, documents, interactions, queries
+from pipelines.corpus.documents import Document, User, documents, interactions, queries
 from pipelines.embeddings import layout
-from pipelines.erasure import logs, rules
+from pipelines.erasure import logs, places, procedure, rules
+from pipelines.erasure.corpora import successor
 from pipelines.erasure.places import PLACES
 from pipelines.errors import InputError, NothingToDo, TryAgain
 from pipelines.store import recipes
 from pipelines.store.artifacts import committed, find, load_exactly, produce
 from pipelines.store.erasures import CERTIFICATE, Erasures
-from pipelines.store.gc import garbage
+from pipelines.store.gc import artifacts, garbage
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
 from tests.conftest import call
 from tests.corpora import write_corpus
+from tests.encoders import static_encoder
 from tests.planted import (
     DOCUMENT,
     KEY,
@@ -187,11 +189,17 @@ def test_of_two_erasures_at_once_the_second_changes_what_the_first_left(tmp_path
     assert path.read_text() == '{"user": "eve"}\n'
 
 
-def test_a_subject_that_is_nowhere(planted):
+@pytest.mark.parametrize("kind", SUBJECTS)
+def test_a_subject_that_is_nowhere(kind, planted):
+    store = open_store()
+    for path in ("trash/7/blobs/" + "a" * 64, "checkpoints/abcd/" + "b" * 64):
+        store.write(path, b"of somebody else")
     with pytest.raises(NothingToDo, match="nowhere: searched were click log, exposure log") as raised:
-        call("erase", kind="user", subject="nobody-at-all", why="ticket")
+        call("erase", kind=kind, subject="nobody-at-all", why="ticket")
     assert raised.value.exit_code == 4
     assert len(planted.journal.entries) == 2
+    store.write("trash/8/blobs/" + "c" * 64, b"nobody-at-all")
+    assert "trash (2)" in call("erase", kind=kind, subject="nobody-at-all", dry_run=True).sentence
     with pytest.raises(NothingToDo, match="no corpus has anybody"):
         call("erase")
 
@@ -261,16 +269,66 @@ def test_without_a_champion_it_is_done_at_once_and_a_restored_backup_is_replayed
     done = call("erase", kind="user", subject=PERSON, why="ticket")
     assert done.finished
     assert everywhere(home, WORDS["user"]) == []
-    successor = done.successor or next(iter(path.name for path in (home / "store/corpus").iterdir() if any(path.iterdir())))
-    assert find(open_store(), "corpus", successor)
-    for part in ("corpus", "blobs"):
-        shutil.copytree(tmp_path / "backup" / part, home / "store" / part, dirs_exist_ok=True)
+    following = done.successor or next(iter(path.name for path in (home / "store/corpus").iterdir() if any(path.iterdir())))
+    assert find(open_store(), "corpus", following)
+    restored(tmp_path / "backup", home)
     assert find(open_store(), "corpus", corpus)
     again = call("erase")
     assert (again.finished, again.entry > done.entry) == (True, True)
     assert everywhere(home, WORDS["user"]) == []
     with pytest.raises(NothingToDo):
         call("erase")
+
+
+def test_a_restored_backup_is_replayed_for_all_who_are_in_it(home, tmp_path):
+    planted_corpus()
+    shutil.copytree(home / "store", tmp_path / "backup")
+    people = (PERSON, "user-01")
+    for person in people:
+        assert call("erase", kind="user", subject=person, why="ticket").finished
+    restored(tmp_path / "backup", home)
+    assert call("erase").finished
+    assert everywhere(home, people) == []
+    with pytest.raises(NothingToDo):
+        call("erase")
+
+
+def test_a_replay_of_several_says_first_what_waits(planted, home, tmp_path):
+    write_corpus([Document(id="b", text="a table")], users=[User(id="zqv-guest", fields={})])
+    shutil.copytree(home / "store", tmp_path / "backup")
+    assert not call("erase", kind="document", subject=DOCUMENT, why="ticket").finished
+    assert call("erase", kind="user", subject="zqv-guest", why="ticket").finished
+    restored(tmp_path / "backup", home)
+    again = call("erase")
+    assert (again.finished, again.waits_for) == (False, [planted.release])
+    assert everywhere(home, ("zqv-guest",)) == []
+
+
+def restored(backup, home):
+    """Copy artifacts back that were erased, as somebody does who restores a store."""
+    for part in ("corpus", "blobs"):
+        shutil.copytree(backup / part, home / "store" / part, dirs_exist_ok=True)
+
+
+def test_what_no_corpus_tells_any_more_is_asked_for_by_name(home, monkeypatch):
+    """The last search fails after the corpora are gone, by which an empty form knows whom it goes on with."""
+    planted_corpus()
+    searched = []
+
+    def fails_at_last(search):
+        searched.append(search)
+        if len(searched) == 3:
+            raise TryAgain("MLflow, which does not answer", "an answer", "run it again")
+        return places.search_all(search)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(procedure, "search_all", fails_at_last)
+        with pytest.raises(TryAgain, match="MLflow"):
+            call("erase", kind="user", subject=PERSON, why="ticket")
+    with pytest.raises(InputError, match=r"unfinished erasure of entry 1, .*again with --kind, --subject and --why"):
+        call("erase")
+    done = call("erase", kind="user", subject=PERSON, why="ticket")
+    assert (done.finished, done.entry) == (True, 1)
 
 
 def test_what_is_erased_is_not_ingested_again(home):
@@ -296,6 +354,100 @@ def test_an_id_that_is_also_a_word_of_others(home):
     done = call("erase", kind="document", subject="oak", why="ticket")
     assert store.names("results/") == ["one.json"]
     assert certificate(done.certificate)["ordinary"] == 1
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_word_of_others_in_any_corpus_tells_nobody(place, home):
+    for n in range(3):
+        write_corpus([Document(id="oak", text="a table"), Document(id=f"b{n}", text="an oak chair" if n == place else "a rug")])
+    store = open_store()
+    store.write("results/one.json", b'{"text": "an oak chair"}')
+    assert call("erase", kind="document", subject="oak", why="ticket").finished
+    assert store.names("results/") == ["one.json"]
+
+
+def test_an_id_that_is_a_number_is_no_measure(home):
+    write_corpus([Document(id="b", text="a table")], users=[User(id="5031", fields={})])
+    store = open_store()
+    store.write("results/one.json", b'{"low": 0.5031, "bytes": 5031, "rows": [1, 5031, 2]}')
+    store.write("results/two.json", b'{"user": "5031"}')
+    store.write("results/three.csv", b'queries,shop.csv,2,empty text,"{""customer_id"": ""5031"", ""text"": """"}"\n')
+    done = call("erase", kind="user", subject="5031", why="ticket")
+    assert store.names("results/") == ["one.json"]
+    assert certificate(done.certificate)["ordinary"] == 1
+
+
+def test_a_title_with_signs_that_files_write_in_several_ways(planted, home):
+    write_corpus([Document(id="zqv-jeans", title="Levi's &amp; Co lamp", text="blue"), Document(id="b", text="a table")])
+    questions = home / "questions.csv"
+    questions.write_text("query\nLevi's & Co lamp\n")
+    assert call("plan_scores", source=str(questions)).queries
+    assert call("erase", kind="document", subject="zqv-jeans", why="ticket").finished
+    assert committed(open_store(), "queries") == []
+
+
+def test_a_shard_that_nothing_was_made_of_goes_with_its_document(home):
+    encoder, corpus = static_encoder(), planted_corpus()
+    for shard in ("0/2", "1/2"):
+        call("embed", corpus=corpus, encoder=encoder, variant="onnx-fp32", shard=shard)
+    assert call("erase", kind="document", subject=DOCUMENT, why="ticket").finished
+    assert everywhere(home, (DOCUMENT,)) == []
+    assert len(committed(open_store(), "shard")) == 1, "the other half does not have it"
+
+
+def test_a_shard_does_not_go_with_a_user_who_is_called_as_a_document(home):
+    corpus = write_corpus(
+        [Document(id="same", text="a table"), Document(id="b", text="a rug")], users=[User(id="same", fields={})]
+    )
+    shard = call("embed", corpus=corpus, encoder=static_encoder(), variant="onnx-fp32").shard
+    assert call("erase", kind="user", subject="same", why="ticket").finished
+    assert committed(open_store(), "shard") == [shard]
+
+
+def test_a_user_whom_only_batches_name(planted, home):
+    questions = home / "questions.csv"
+    questions.write_text("query\noak chair of zqv-guest\n")
+    planned = call("plan_scores", source=str(questions))
+    questions.unlink()
+    parts = {"queries": planned.queries, "release": planned.release, "k": 5}
+    call("commit_scores", **parts, shards=[call("score_shard", **parts, shard=shard).shard for shard in planned.shards])
+    assert call("erase", kind="user", subject="zqv-guest", why="ticket").finished
+    assert everywhere(home, ("zqv-guest",)) == []
+
+
+def test_a_document_that_was_withdrawn_before_it_is_erased(planted):
+    """The champion's corpus is without it, but its embeddings go on using a file of vectors that has it."""
+    withdrawn = successor_of(planted.corpus, DOCUMENT)
+    release = released(withdrawn)
+    first = call("erase", kind="document", subject=DOCUMENT, why="ticket")
+    assert (first.waits_for, first.successor) == ([release], "")
+    assert "promote and deploy a release of a corpus that differs: this one's vectors stand in files" in first.sentence
+    released(successor_of(withdrawn, "item-001"))
+    assert call("erase", kind="document", subject=DOCUMENT, why="ticket").finished
+
+
+def successor_of(corpus, document):
+    """The corpus as a source gives it from which somebody withdrew a document."""
+    return successor(load_exactly(open_store(), "corpus", corpus), lambda kind, name: (kind, name) == ("document", document)).id
+
+
+def test_a_file_that_a_commit_names_meanwhile_stays(home):
+    store = open_store()
+
+    def report(params):
+        recipe = Recipe(kind="report", step="x", version=1, inputs={}, params=params)
+        return produce(store, recipe, lambda folder: (folder / "a").write_text("the same") and {})
+
+    first = report({})
+    known = artifacts(store)
+    second = report({"n": 2})  # after the search, before anything is deleted
+    places.retire(store, known, first.id)
+    places.empty_trash(store)
+    assert find(store, "report", first.id) is None
+    assert second.text("a") == "the same"
+    places.retire(store, artifacts(store), second.id)
+    places.empty_trash(store)
+    assert [*store.listed("blobs/"), *store.listed("trash/")] == []
 
 
 class Killed(BaseException):
@@ -357,13 +509,34 @@ def test_killed_at_any_write_it_goes_on_and_the_certificate_tells_all(home, tmp_
 
 
 def test_an_artifact_that_is_made_of_what_is_gone_is_found(home):
-    """A shard that another process commits after the erasure, of the corpus before it."""
+    """A recommender that another process commits after the erasure, of the corpus before it."""
     corpus = planted_corpus()
     call("erase", kind="user", subject=PERSON, why="ticket")
-    recipe = Recipe(kind="recommender", step="late", version=1, inputs={"corpus": corpus}, params={})
-    late = produce(open_store(), recipe, lambda folder: (folder / "a").write_text("x") and {})
+    late = made("recommender", corpus=corpus)
     done = call("erase", kind="user", subject=PERSON, why="ticket 2")
-    assert certificate(done.certificate)["retired"] == [late.id]
+    assert certificate(done.certificate)["retired"] == [late]
+
+
+def test_what_is_made_meanwhile_of_what_is_deleted_ends_by_running_it_again(home, monkeypatch):
+    """An index that another process commits during the first run, of embeddings that this run deletes."""
+    corpus, erase_all = planted_corpus(), procedure.erase_all
+    embedded = made("embeddings", corpus=corpus)
+
+    def erases(search, last):
+        erase_all(search, last)
+        made("index", embeddings=embedded)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(procedure, "erase_all", erases)
+        with pytest.raises(TryAgain, match="artifacts: index"):
+            call("erase", kind="user", subject=PERSON, why="ticket")
+    assert call("erase", kind="user", subject=PERSON, why="ticket").finished
+    assert committed(open_store(), "index") == []
+
+
+def made(kind, **inputs):
+    recipe = Recipe(kind=kind, step="late", version=1, inputs=inputs, params={})
+    return produce(open_store(), recipe, lambda folder: (folder / "a").write_text(kind) and {}).id
 
 
 def test_a_challenger_that_holds_it_is_waited_for(home):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from pipelines.errors import InputError
+from pipelines.steps.evaluate_release import gate
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
@@ -47,6 +48,12 @@ def test_a_release_that_was_not_judged_has_no_verdict(planted):
     assert answer.verdict == ""
     assert [check for check in answer.checks if "no verdict is stored" in check]
     assert [check for check in answer.checks if "no answers are stored" in check]
+
+
+def test_a_verdict_of_another_gate_is_not_decided_again(planted, monkeypatch):
+    monkeypatch.setattr(gate, "VERSION", gate.VERSION + 1)
+    checks = call("verify", release="champion", answers=0).checks
+    assert f"verdict: passed; not decided again: by gate {gate.VERSION - 1}, today's is {gate.VERSION}" in checks
 
 
 def test_a_challenger_whose_verdict_is_gone_is_not_verified(planted):
