@@ -81,7 +81,8 @@ def places() -> list[tuple[str, str, str | None]]:
 
 def asked(server: RunningServer, method: str, path: str, **headers: str) -> httpx.Response:
     """A well-formed request of a route, with these headers and no others."""
-    path = path.replace("{release_id}/{document_id:path}", "a/b").replace("/v1/search", "/v1/search?q=moon")
+    path = path.replace("{release_id}/{document_id:path}", "a/b").replace("{document_id:path}", "moon")
+    path = path.replace("/v1/search", "/v1/search?q=moon")
     body = {"json": CLICK} if path == "/v1/clicks" else {}
     return httpx.request(method, server.url + path, headers=headers, timeout=30, **body)
 

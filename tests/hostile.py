@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 PATHS = (
-    "/v1/search", "/v1/clicks", "/v1/signin-links", "/v1/pictures/a/b", "/readyz", "/openapi.json", "/signin",
+    "/v1/search", "/v1/similar/moon", "/v1/recommend",
+    "/v1/clicks", "/v1/signin-links", "/v1/pictures/a/b", "/readyz", "/openapi.json", "/signin",
     "/static/page.js",
     "/static/../../etc/passwd", "/static/..%2f..%2fapp.py", "/.env", "/.git/config", "/docs", "/metrics", "/v1/%00",
     "/v1/search/",
@@ -19,7 +20,23 @@ VALUES = (
     "eyJhbGciOiJub25lIn0.e30.",
     "DE89370400440532013000", "ann@example.org", "\u202e\u0000\ufeff", "a=b", "=" * 40,
 )  # fmt: skip
-NAMES = ("q", "k", "like", "user", "release", "segment", "explain", "token", "q[]", "__proto__", "", "experiment")
+NAMES = (
+    "q",
+    "k",
+    "like",
+    "user",
+    "release",
+    "segment",
+    "explain",
+    "filter",
+    "exclude",
+    "item",
+    "token",
+    "q[]",
+    "__proto__",
+    "",
+    "experiment",
+)
 METHODS = ("GET", "GET", "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")
 HEADERS = (
     {"Authorization": "Bearer rk_000000000000_" + "A" * 43}, {"Authorization": "Bearer a.b.c"}, {"Authorization": ""},

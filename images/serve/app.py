@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -20,7 +20,7 @@ from images.serve.errors import NotAuthenticated, NotFound, add_error_handlers
 from images.serve.exposure_log import ExposureLog
 from images.serve.interface import describe
 from images.serve.limits import Limiter
-from images.serve.search import Search, SearchRequest, check_query_or_like
+from images.serve.search import Id, ListRequest, RecommendRequest, SearchRequest, check_query_or_like
 from images.serve.watcher import DRAINING, Watcher, id_of
 from pipelines.corpus.exposure import Click
 from pipelines.corpus.text_rules import LONGEST_ID
@@ -83,10 +83,22 @@ async def _is_admin(request: Request) -> bool:
 async def search(parameters: Annotated[SearchRequest, Query()], dependencies: Deps, caller: Searcher) -> Response:
     """The top k documents for the query q, or the k most similar to the documents `like`."""
     check_query_or_like(parameters)
-    user = parameters.user or caller.user
-    answer = await dependencies.searches.answer(Search(parameters, user, dependencies.auth.pseudonym(user), caller.id))
-    dependencies.metrics.searched(answer)
-    return JSONResponse(answer)
+    return JSONResponse(await dependencies.search(parameters, caller))
+
+
+@router.get("/v1/similar/{document_id:path}")
+async def similar(
+    document_id: Annotated[Id, Path()], parameters: Annotated[ListRequest, Query()], dependencies: Deps, caller: Searcher
+) -> Response:
+    """The k documents that are most similar to one."""
+    asked = SearchRequest(like=[document_id], **parameters.model_dump())
+    return JSONResponse(await dependencies.search(asked, caller, "similar"))
+
+
+@router.get("/v1/recommend")
+async def recommend(parameters: Annotated[RecommendRequest, Query()], dependencies: Deps, caller: Searcher) -> Response:
+    """The k documents for a user who chose some items before; what most users chose, where none of these is known."""
+    return JSONResponse(await dependencies.search(parameters.search, caller, "recommendation"))
 
 
 @router.get("/v1/pictures/{release_id}/{document_id:path}")

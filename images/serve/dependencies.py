@@ -17,9 +17,10 @@ from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Kind, Limiter, caller_address
 from images.serve.metrics import Metrics
 from images.serve.search import Answer as Found
-from images.serve.search import Answerer, Search
+from images.serve.search import Answerer, Search, SearchRequest, check_log_fields
 from images.serve.watcher import Watcher
 from pipelines.access.scopes import Scope
+from pipelines.corpus.exposure import ListKind
 
 Answer = TypeVar("Answer")
 MOST_WAITING = 256
@@ -64,6 +65,20 @@ class Dependencies:
                 return answerer.answer_all(searches)
 
         self.searches = Batcher(answer_all, self.pool, self.workers, self.queue, MOST_TOGETHER, WORK_S)
+
+    async def search(self, parameters: SearchRequest, caller: Caller, kind: ListKind = "search") -> Found:
+        """The answer to a search, which is written down and counted.
+
+        Raises:
+            InputError: its parameters don't go together, or no document has a field of its filter.
+            NotFound: the release that it names does not serve, or has none of its documents.
+            TryAgain: nothing serves yet, or too much waits.
+        """
+        check_log_fields(parameters)
+        user = parameters.user or caller.user
+        answer = await self.searches.answer(Search(parameters, user, self.auth.pseudonym(user), caller.id, kind))
+        self.metrics.searched(answer)
+        return answer
 
     async def run(self, function: Callable[..., Answer], *args: Any) -> Answer:
         """Run `function` on a thread of the pool.

@@ -16,7 +16,7 @@ from images.serve.errors import NotFound
 from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import State
 from pipelines.corpus.documents import Document
-from pipelines.corpus.exposure import Exposure, Policy, ShownDocument
+from pipelines.corpus.exposure import Exposure, ListKind, Policy, ShownDocument
 from pipelines.corpus.text_rules import LONGEST_HISTORY, document_id, one_line
 from pipelines.errors import InputError, TryAgain
 from pipelines.experiments.assignment import assign
@@ -24,9 +24,12 @@ from pipelines.masking import masked
 from pipelines.retrieval.release import Release, query_of
 from pipelines.retrieval.stages.fusion import CANDIDATES
 from pipelines.retrieval.stages.ranker import StageRankings
+from pipelines.retrieval.stages.table import POPULARITY
 
 SEGMENT = re.compile(r"[\w.-]{1,40}=[^=\x00-\x1f]{1,80}")
 MOST_SEGMENTS = 8
+FILTER = re.compile(r"[^=\x00-\x1f\x7f-\x9f]{1,80}=[^\x00-\x1f\x7f-\x9f]{1,200}")
+MOST_FILTERS = 16
 Answer = dict[str, Any]
 
 
@@ -42,15 +45,27 @@ def _segment(fields: list[str]) -> list[str]:
     return fields
 
 
-class SearchRequest(BaseModel):
-    """The parameters of a search: a query text, or ids of documents to find similar ones for."""
+def _filter(fields: list[str]) -> list[str]:
+    if len(fields) > MOST_FILTERS or not all(FILTER.fullmatch(field) for field in fields):
+        raise ValueError(f"at most {MOST_FILTERS} of NAME=VALUE, such as brand=acme")
+    return sorted(set(fields))
+
+
+Id = Annotated[str, AfterValidator(document_id)]
+Ids = Annotated[list[Id], AfterValidator(_history)]
+
+
+class ListRequest(BaseModel):
+    """What every request for a list of documents may say."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    q: Annotated[str, AfterValidator(one_line)] | None = None
-    like: Annotated[list[Annotated[str, AfterValidator(document_id)]], AfterValidator(_history)] = []
     k: int = Field(10, ge=1, le=100)
     user: str = Field("", max_length=128)
+    filter: Annotated[list[str], AfterValidator(_filter)] = []
+    """Fields that the documents must have; of several values of one field, any."""
+    exclude: Ids = []
+    """Documents that must not be among the results."""
     release: Policy | None = None
     """Empty: the release that the user is assigned to, which is the champion where no split runs."""
     segment: Annotated[list[str], AfterValidator(_segment)] = []
@@ -60,15 +75,41 @@ class SearchRequest(BaseModel):
     """Whether each result has its place and score after each stage of the release."""
 
 
+class SearchRequest(ListRequest):
+    """The parameters of a search: a query text, or ids of documents to find similar ones for."""
+
+    q: Annotated[str, AfterValidator(one_line)] | None = None
+    like: Ids = []
+
+
+class RecommendRequest(ListRequest):
+    """The parameters of recommendations: what the user chose before, the latest last."""
+
+    item: Ids = []
+
+    @property
+    def search(self) -> SearchRequest:
+        """The search that answers it."""
+        return SearchRequest(like=self.item, **self.model_dump(exclude={"item"}))
+
+
 def check_query_or_like(parameters: SearchRequest) -> None:
     """Check what one parameter alone can't show.
 
     Raises:
-        InputError: both q and like, or neither; experiment without variant; a segment that names the user.
+        InputError: both q and like, or neither.
     """
     if bool(parameters.q) == bool(parameters.like):
         given = "q and like together" if parameters.q else "q nothing, like nothing"
         raise InputError(given, "either a query (q) or ids of documents (like)", "correct it and ask again")
+
+
+def check_log_fields(parameters: ListRequest) -> None:
+    """Check what is only written down.
+
+    Raises:
+        InputError: experiment without variant; a segment that names the user.
+    """
     if bool(parameters.experiment) != bool(parameters.variant):
         raise InputError("one of experiment and variant", "both, or neither", "send the other, too")
     if parameters.user and any(field.partition("=")[2] == parameters.user for field in parameters.segment):
@@ -87,12 +128,13 @@ class Search:
     pseudonym: str
     """Of the user, as it is written down."""
     caller: str
+    kind: ListKind = "search"
     since: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(frozen=True)
 class _Routed:
-    """A search with the release that answers it, and the documents of its `like` that this release has."""
+    """A search with the release that answers it, and the documents of `like` and `exclude` that this release has."""
 
     search: Search
     release: Release
@@ -100,6 +142,7 @@ class _Routed:
     experiment: str
     """The split that assigned the user; empty: none did, or the caller's own experiment goes on."""
     history: list[str]
+    exclude: list[str]
 
     @property
     def depth(self) -> int:
@@ -109,13 +152,28 @@ class _Routed:
 
     @property
     def group(self) -> Hashable:
-        """What searches that are ranked together have in common: a search of an index is as deep as its longest history."""
-        return self.release.id, self.depth, len(self.history)
+        """What searches that are ranked together have in common: one of an index is as deep as most documents are left out."""
+        return self.release.id, self.depth, len({*self.history, *self.exclude}), tuple(self.search.parameters.filter)
 
     @property
     def key(self) -> Hashable:
         """What the ranking follows from."""
-        return self.release.id, self.depth, self.search.parameters.q or "", tuple(self.history)
+        parameters = self.search.parameters
+        chosen = tuple(parameters.filter), frozenset(self.exclude)
+        return self.release.id, self.depth, parameters.q or "", tuple(self.history), *chosen
+
+    @property
+    def about_nobody(self) -> bool:
+        """Whether it asks for recommendations, and the release has none of the user's items."""
+        return self.search.kind == "recommendation" and not self.history
+
+    @property
+    def wanted(self) -> dict[str, list[str]]:
+        """By field, the values of which a document must have one; empty: any document will do."""
+        wanted: dict[str, list[str]] = {}
+        for name, _, value in (part.partition("=") for part in self.search.parameters.filter):
+            wanted.setdefault(name, []).append(value)
+        return wanted
 
 
 class Answerer:
@@ -135,8 +193,8 @@ class Answerer:
     def answer_all(self, searches: Sequence[Search]) -> list[Answer | Exception]:
         """The answer to each search, or why it has none. All are ranked by what serves at one moment.
 
-        An answer does not depend on the other searches: those that are ranked together have the same release and depth,
-        and histories of one length, since an approximate index finds others when it searches deeper.
+        An answer does not depend on the other searches: those that are ranked together have the same release, depth and
+        filter, and leave out as many documents, since an approximate index finds others when it searches deeper.
         """
         state = self._state()
         answers: dict[int, Answer | Exception] = {}
@@ -170,13 +228,27 @@ class Answerer:
         different = {routed.key: routed for routed in group}
         found = {key: kept for key in different if (kept := self._cache.get(key))}
         missing = [routed for key, routed in different.items() if key not in found]
-        deadline = time.monotonic() + self._rerank_s if self._rerank_s else None
-        queries = [query_of(routed.search.parameters.q or "", routed.history) for routed in missing]
-        rankings = group[0].release.rank_stages(queries, group[0].depth, {}, deadline=deadline)
-        for routed, ranking in zip(missing, rankings, strict=True):
+        for routed, ranking in zip(missing, self._rank(missing), strict=True):
             found[routed.key] = ranking
             self._cache.keep(routed.key, ranking)
         return [found[routed.key] for routed in group]
+
+    def _rank(self, alike: Sequence[_Routed]) -> list[StageRankings]:
+        if not alike:
+            return []
+        release, depth, wanted = alike[0].release, alike[0].depth, alike[0].wanted
+        among = release.fields.matching(wanted) if wanted else None
+        deadline = time.monotonic() + self._rerank_s if self._rerank_s else None
+        queries = [
+            query_of(routed.search.parameters.q or "", routed.history, str(number)) for number, routed in enumerate(alike)
+        ]
+        left_out = {str(number): routed.exclude for number, routed in enumerate(alike)}
+        rankings = release.rank_stages(queries, depth, left_out, deadline=deadline, among=among)
+        for number, routed in enumerate(alike):
+            if routed.about_nobody:
+                popular = release.popular(depth, routed.exclude, among)
+                rankings[number] = StageRankings({POPULARITY: popular}, popular)
+        return rankings
 
 
 def _routed(state: State, search: Search) -> _Routed:
@@ -185,7 +257,18 @@ def _routed(state: State, search: Search) -> _Routed:
     policy = parameters.release or assigned or "champion"
     release = _routed_release(state, policy)
     experiment = state.split.name if state.split and assigned and not parameters.experiment else ""
-    return _Routed(search, release, policy, experiment, _known_ids(release, parameters.like))
+    known = release.known(parameters.like), release.known(parameters.exclude)
+    routed = _Routed(search, release, policy, experiment, *known)
+    release.fields.check(routed.wanted)
+    if routed.about_nobody:
+        _check_popular(release)
+    elif parameters.like and not routed.history:
+        raise NotFound(
+            f"like {', '.join(parameters.like)[:80]!r}",
+            f"a document of release {release.id[:8]}",
+            "take an id from a search's results",
+        )
+    return routed
 
 
 def _assigned(state: State, user: str) -> Literal["champion", "challenger"] | None:
@@ -207,6 +290,9 @@ def _exposure(state: State, routed: _Routed, ranked: StageRankings) -> Exposure:
         user=search.pseudonym,
         query=masked(parameters.q or ""),
         history=tuple(routed.history),
+        kind=search.kind,
+        filter=tuple(masked(part) for part in parameters.filter),
+        exclude=tuple(routed.exclude),
         release=routed.release.id,
         policy=routed.policy,
         entry=state.entry,
@@ -245,18 +331,18 @@ def _places(ranking: list[tuple[str, float]]) -> dict[str, dict[str, float]]:
     return {document: {"position": position, "score": score} for position, (document, score) in enumerate(ranking, 1)}
 
 
-def _known_ids(release: Release, ids: list[str]) -> list[str]:
-    """The ids that the release has, the latest last; others were removed from the corpus, or never in it.
+def _check_popular(release: Release) -> None:
+    """Check that the release can recommend something to somebody of whom it knows nothing.
 
     Raises:
-        NotFound: there are ids, and the release has none of them.
+        NotFound: it does not count what users choose.
     """
-    known = release.known(ids)
-    if ids and not known:
+    if not release.counts_choices:
         raise NotFound(
-            f"like {', '.join(ids)[:80]!r}", f"a document of release {release.id[:8]}", "take an id from a search's results"
+            f"no item that release {release.id[:8]} has",
+            "an item, or a release with the stage popularity",
+            "send documents that the user chose as item",
         )
-    return known
 
 
 def _routed_release(state: State, policy: Policy) -> Release:

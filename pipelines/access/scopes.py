@@ -8,7 +8,7 @@ from pipelines.errors import InputError
 Scope = Literal["search", "embed", "events", "admin", "metrics"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 MEANINGS: dict[Scope, str] = {
-    "search": "searches, the pictures of results, and the description of the interface",
+    "search": "searches, recommendations, the pictures of results, and the description of the interface",
     "embed": "vectors and scores of texts",
     "events": "clicks and other events of users",
     "admin": "links that sign in a browser, and problems in full",

@@ -1,4 +1,4 @@
-"""The documents of a corpus by id, read from its file one at a time: in memory are their ids and where each begins."""
+"""The documents of a corpus by id, read from its file one at a time: in memory are ids, fields, and where each begins."""
 
 import os
 import weakref
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from pipelines.corpus.document_fields import DocumentFields
 from pipelines.corpus.documents import Document, documents
 from pipelines.errors import CorruptArtifact
 from pipelines.store.artifacts import Artifact
@@ -27,7 +28,11 @@ class DocumentFile(Mapping[str, Document]):
     def __init__(self, corpus: Artifact) -> None:
         path = corpus.path("documents.jsonl")
         self._name = f"corpus/{corpus.id}/documents.jsonl"
-        self._rows = {document.id: row for row, document in enumerate(documents(corpus))}
+        self._rows: dict[str, int] = {}
+        self.fields = DocumentFields()
+        for row, document in enumerate(documents(corpus)):
+            self._rows[document.id] = row
+            self.fields.add(row, document)
         with path.open("rb") as file:
             lengths = np.fromiter((len(line) for line in file), np.int64)
         if len(lengths) != len(self._rows):

@@ -9,6 +9,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 Policy = Literal["champion", "challenger", "previous"]
 """The role of a release; previous: the champion before, which a rollback returns to."""
+ListKind = Literal["search", "similar", "recommendation"]
+"""What was asked for: documents for a query or like some others, documents like one, or documents for a user."""
 
 
 class _Event(BaseModel):
@@ -37,6 +39,12 @@ class Exposure(_Event):
     """The query's text without personal data; empty where the query is `history`."""
     history: tuple[str, ...] = ()
     """The documents that the results shall be like, the latest last; empty where the query is text."""
+    kind: ListKind = "search"
+    """What was asked for."""
+    filter: tuple[str, ...] = ()
+    """What the results were narrowed to, as NAME=VALUE without personal data: of each name one of its values."""
+    exclude: tuple[str, ...] = ()
+    """Documents that must not be among the results, besides `history`."""
     release: str = Field(min_length=1)
     policy: Policy
     """The role in which the release answered."""
@@ -59,7 +67,8 @@ class Exposure(_Event):
 
     @model_validator(mode="after")
     def _query_or_history(self) -> Self:
-        if bool(self.query) == bool(self.history):
+        about_nobody = self.kind == "recommendation" and not self.query
+        if bool(self.query) == bool(self.history) and not about_nobody:
             raise ValueError("either a query or a history")
         if bool(self.experiment) != bool(self.variant):
             raise ValueError("an experiment with its variant, or neither")

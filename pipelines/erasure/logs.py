@@ -31,8 +31,8 @@ def exposures_change(subject: Subject) -> Change:
         if subject.kind == "user":
             return None if row.get("user") in subject.names else row
         results = [shown | {"document": _other(shown["document"], subject)} for shown in row.get("results", [])]
-        history = [_other(document, subject) for document in row.get("history", [])]
-        return row | ({"results": results} if "results" in row else {}) | ({"history": history} if "history" in row else {})
+        listed = {name: [_other(document, subject) for document in row[name]] for name in ("history", "exclude") if name in row}
+        return row | ({"results": results} if "results" in row else {}) | listed
 
     return change
 

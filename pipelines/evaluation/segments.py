@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.corpus.document_fields import SEGMENT
 from pipelines.corpus.documents import Document
 from pipelines.errors import InputError
 from pipelines.evaluation.record import Evaluation
@@ -18,7 +19,6 @@ from pipelines.statistics.intervals import Floats, Interval, interval
 from pipelines.statistics.multiplicity import Members, benjamini_hochberg, means_below_zero, simultaneous_confidence
 from pipelines.statistics.power import detectable
 
-SEGMENT = "segment"
 LONGEST_LENGTH = 4
 """Words from which queries are one segment."""
 HEAD_SHARE = 0.5

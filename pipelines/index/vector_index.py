@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipelines.corpus.document_fields import Places
 from pipelines.errors import CorruptArtifact
 from pipelines.models.encoder import Vectors
 from pipelines.store.artifacts import Artifact
 
 CANCELLED = 1e-4
 """A mean of unit vectors that is shorter than this has no direction but that of rounding errors."""
+SCORED_TOGETHER = 4_096
+"""Vectors that are in memory at once while some documents are scored."""
 
 
 class Index:
@@ -62,6 +66,27 @@ class Index:
             for *result, out in zip(rows, scores, excluded, strict=True)
         ]
 
+    @cached_property
+    def by_id(self) -> NDArray[np.int64]:
+        """The row of each document, in the order of their ids."""
+        return np.argsort(self.ids, kind="stable")
+
+    def search_among(self, query: Vectors, k: int, among: Places, left_out: Collection[str] = ()) -> list[tuple[str, float]]:
+        """The k best of some documents with their inner products, best first; ties in the order of document ids.
+
+        Each of them is scored, whatever the index: as many are found as there are.
+
+        Args:
+            query: float32, shape (dimensions,).
+            k: documents.
+            among: which documents.
+            left_out: documents of these that must not be among the results.
+        """
+        rows = self.by_id[among]
+        parts = [rows[start : start + SCORED_TOGETHER] for start in range(0, len(rows), SCORED_TOGETHER)]
+        scores = [np.asarray(self.faiss_index.reconstruct_batch(part) @ query, np.float32) for part in parts]
+        return best_of(self.ids, rows, np.concatenate([*scores, np.zeros(0, np.float32)]), k, left_out)
+
     def _nearest(self, queries: Vectors, k: int) -> tuple[Any, Any]:
         """Scores and rows, each of shape (queries, k). FAISS gives row -1 where it finds no more."""
         scores, rows = self.faiss_index.search(queries, k)
@@ -74,6 +99,27 @@ class Index:
         present = rows >= 0  # a row of a graph may be unreachable
         pairs = zip(self.ids[rows[present]].tolist(), map(float, scores[present]), strict=True)
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+
+
+def best_of(
+    ids: Sequence[str] | NDArray[Any], places: Places, scores: NDArray[np.float32], k: int, left_out: Collection[str]
+) -> list[tuple[str, float]]:
+    """The k best documents with their scores, best first; ties in the order of `places`.
+
+    Args:
+        ids: document ids.
+        places: of the documents in `ids`.
+        scores: of these documents, (len(places),).
+        k: documents.
+        left_out: documents that must not be among them.
+    """
+    enough = k + len(left_out)
+    if len(places) > 4 * enough:  # the rest needs no sorting
+        kept = scores >= np.partition(scores, -enough)[-enough]
+        places, scores = places[kept], scores[kept]
+    order = np.argsort(-scores, kind="stable")[:enough]
+    best = zip(places[order].tolist(), scores[order].tolist(), strict=True)
+    return [(ids[place], score) for place, score in best if ids[place] not in left_out][:k]
 
 
 def exhaustive(faiss_index: Any) -> Any:

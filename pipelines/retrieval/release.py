@@ -4,11 +4,12 @@ Without stages a release ranks by its encoder and index alone. With stages, what
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.corpus.document_fields import DocumentFields, Places
 from pipelines.corpus.document_file import DocumentFile, Texts
 from pipelines.corpus.documents import Document, Query
 from pipelines.embeddings import layout
@@ -17,11 +18,12 @@ from pipelines.index.vector_index import Index, load_index, mean_direction
 from pipelines.models.encoder import BOUND, PROBES, Encoder, Vectors, load_encoder
 from pipelines.models.reranker import check_probes as check_reranker
 from pipelines.models.reranker import load_reranker
+from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery
 from pipelines.retrieval.stages.card import RERANK, StageCard
 from pipelines.retrieval.stages.ranker import Ranker, StageRankings
 from pipelines.retrieval.stages.rerank import Rerank, SharedReranker
-from pipelines.retrieval.stages.table import DENSE, check_stages, load_retrievers, stage_artifacts
+from pipelines.retrieval.stages.table import DENSE, POPULARITY, check_stages, load_retrievers, stage_artifacts
 from pipelines.retrieval.stages.timing import ENCODE, stage_time
 from pipelines.store.artifacts import Artifact, load, load_exactly
 from pipelines.store.objects import Store
@@ -117,6 +119,8 @@ class Release:
     """By id, sorted; a document is read when it is asked for."""
     ranker: Ranker | None = None
     """The stages; none: encoder and index alone."""
+    fields: DocumentFields = field(default_factory=DocumentFields)
+    """Of its documents, by their places in the order of ids."""
 
     def search(self, queries: list[str], k: int) -> list[list[tuple[str, float]]]:
         """The k best document ids of each query text with their score, best first; without stages the score is the cosine."""
@@ -162,9 +166,24 @@ class Release:
         left_out: Mapping[str, Collection[str]],
         batch_tokens: int = 2048,
         deadline: float | None = None,
+        among: Places | None = None,
     ) -> list[StageRankings]:
-        """As `rank`, with the ranking after each stage; a reranker may take until `deadline`, by `time.monotonic`."""
-        return self._rank(queries, k, [left_out.get(query.id, ()) for query in queries], batch_tokens, deadline)
+        """As `rank`, with the ranking after each stage; a reranker may take until `deadline`, by `time.monotonic`.
+
+        Where documents are named by `among`, all stages rank these alone, each of which is scored exactly.
+        """
+        return self._rank(queries, k, [left_out.get(query.id, ()) for query in queries], batch_tokens, deadline, among)
+
+    @property
+    def counts_choices(self) -> bool:
+        """Whether it has a stage that counts how many users chose each document."""
+        return self.ranker is not None and POPULARITY in self.ranker.retrievers
+
+    def popular(self, k: int, left_out: Collection[str] = (), among: Places | None = None) -> Ranking:
+        """What most users chose, for somebody of whom nothing is known; nothing where the release does not count choices."""
+        retriever = self.ranker.retrievers.get(POPULARITY) if self.ranker else None
+        answer = retriever.answer(AskedQuery(query_of(), "history")) if retriever else None
+        return answer.best(k, left_out, among) if answer else []
 
     def _rank(
         self,
@@ -173,16 +192,17 @@ class Release:
         left_out: Sequence[Collection[str]],
         batch_tokens: int,
         deadline: float | None = None,
+        among: Places | None = None,
     ) -> list[StageRankings]:
         histories = [tuple(self.known(query.history)) for query in queries]
         excluded = [
             {*query.history, *out} if known else out for query, known, out in zip(queries, histories, left_out, strict=True)
         ]
         if self.ranker is None:
-            rankings = self._rank_dense(queries, histories, excluded, k, batch_tokens)
+            rankings = self._rank_dense(queries, histories, excluded, k, batch_tokens, among)
             return [StageRankings({DENSE: ranking}, ranking) for ranking in rankings]
         asked = self._asked(self.ranker, queries, histories, batch_tokens)
-        ranked = self.ranker.rank(asked, k, excluded, deadline)
+        ranked = self.ranker.rank(asked, k, excluded, deadline, among)
         without = [number for number, found in enumerate(ranked) if not found.result]
         dense = self._rank_dense(
             [queries[number] for number in without],
@@ -190,6 +210,7 @@ class Release:
             [excluded[number] for number in without],
             k,
             batch_tokens,
+            among,
         )
         for number, ranking in zip(without, dense, strict=True):
             ranked[number] = StageRankings({**ranked[number].stages, DENSE: ranking}, ranking)
@@ -223,13 +244,14 @@ class Release:
         excluded: Sequence[Collection[str]],
         k: int,
         batch_tokens: int,
-    ) -> list[list[tuple[str, float]]]:
+        among: Places | None,
+    ) -> list[Ranking]:
         """By encoder and index alone: the nearest to the mean vector of a history, else to the encoded text."""
         results: list[list[tuple[str, float]]] = [[] for _ in queries]
         for batch in _history_batches([number for number, history in enumerate(histories) if history]):
             means = np.stack([mean_direction(self.index.vectors(histories[number])) for number in batch])
             with stage_time(DENSE):
-                found = self.index.search(means, k, [excluded[one] for one in batch])
+                found = self._nearest(means, k, [excluded[one] for one in batch], among)
             for number, ranking in zip(batch, found, strict=True):
                 results[number] = ranking
         by_text = [number for number, query in enumerate(queries) if not histories[number] and query.text]
@@ -237,15 +259,20 @@ class Release:
             with stage_time(ENCODE):
                 vectors = self.encoder.encode([queries[number].text for number in by_text], "query", batch_tokens)
             with stage_time(DENSE):
-                found = self.index.search(vectors, k, [excluded[one] for one in by_text])
+                found = self._nearest(vectors, k, [excluded[one] for one in by_text], among)
             for number, ranking in zip(by_text, found, strict=True):
                 results[number] = ranking
         return results
 
+    def _nearest(self, vectors: Vectors, k: int, excluded: Sequence[Collection[str]], among: Places | None) -> list[Ranking]:
+        if among is None:
+            return self.index.search(vectors, k, excluded)
+        return [self.index.search_among(vector, k, among, out) for vector, out in zip(vectors, excluded, strict=True)]
 
-def query_of(text: str = "", history: Sequence[str] = ()) -> Query:
-    """A query that is asked now and stands in no corpus: a text, or the documents of a history."""
-    return Query.model_construct(id="", text=text, split="test", history=tuple(history))
+
+def query_of(text: str = "", history: Sequence[str] = (), name: str = "") -> Query:
+    """A query that is asked now and stands in no corpus: a text, or the documents of a history; `name` is its id."""
+    return Query.model_construct(id=name, text=text, split="test", history=tuple(history))
 
 
 def _history_batches(numbers: list[int]) -> list[list[int]]:
@@ -279,7 +306,7 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
         artifacts = stage_artifacts(store, card.stages, card.parts)
         rerank = load_rerank(card.stages, artifacts, by_id)
         ranker = Ranker(card.stages, load_retrievers(artifacts, index, list(by_id)), rerank)
-    return Release(artifact.id, card, encoder, index, by_id, ranker)
+    return Release(artifact.id, card, encoder, index, by_id, ranker, by_id.fields)
 
 
 def load_rerank(

@@ -8,10 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.corpus.document_fields import Places
 from pipelines.corpus.documents import Query
-from pipelines.index.vector_index import Index
+from pipelines.index.vector_index import Index, best_of
 from pipelines.models.encoder import Vectors
-from pipelines.retrieval.run import Ranking, exclude
+from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.card import QueryKind
 
 Scores = NDArray[np.float32]
@@ -32,8 +33,8 @@ class AskedQuery:
 class Answer(Protocol):
     """A retriever's scores for one query."""
 
-    def best(self, depth: int, left_out: Collection[str]) -> Ranking:
-        """The `depth` best documents that are not left out, ties in the order of ids."""
+    def best(self, depth: int, left_out: Collection[str], among: Places | None = None) -> Ranking:
+        """The `depth` best documents that are not left out, ties in the order of ids; only these, where some are named."""
 
     def of(self, documents: Sequence[str]) -> Scores:
         """The scores of these documents, float32, (len(documents),)."""
@@ -69,15 +70,10 @@ class DocumentScores:
     """Place in `ids` by document id."""
     scores: Scores
 
-    def best(self, depth: int, left_out: Collection[str]) -> Ranking:
+    def best(self, depth: int, left_out: Collection[str], among: Places | None = None) -> Ranking:
         """See `Answer.best`."""
-        retrieved = np.flatnonzero(self.scores > 0)
-        enough = depth + len(left_out)
-        if len(retrieved) > 4 * enough:  # the rest needs no sorting
-            least = np.partition(self.scores[retrieved], -enough)[-enough]
-            retrieved = retrieved[self.scores[retrieved] >= least]
-        order = retrieved[np.argsort(-self.scores[retrieved], kind="stable")]
-        return exclude([(self.ids[row], float(self.scores[row])) for row in order[:enough].tolist()], left_out, depth)
+        places = np.flatnonzero(self.scores > 0) if among is None else among[self.scores[among] > 0]
+        return best_of(self.ids, places, self.scores[places], depth, left_out)
 
     def of(self, documents: Sequence[str]) -> Scores:
         """See `Answer.of`."""
@@ -108,8 +104,10 @@ class VectorScores:
     index: Index
     vector: Vectors
 
-    def best(self, depth: int, left_out: Collection[str]) -> Ranking:
+    def best(self, depth: int, left_out: Collection[str], among: Places | None = None) -> Ranking:
         """See `Answer.best`."""
+        if among is not None:
+            return self.index.search_among(self.vector, depth, among, left_out)
         return self.index.search(self.vector[None], depth, [left_out])[0]
 
     def of(self, documents: Sequence[str]) -> Scores:

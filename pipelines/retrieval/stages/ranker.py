@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipelines.corpus.document_fields import Places
 from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery, Retriever
 from pipelines.retrieval.stages.card import FUSION, RERANK, QueryKind, StageCard
@@ -42,7 +43,12 @@ class Ranker:
         return any(self.retrievers[card.stage].uses_vectors for card in self.retriever_cards(kind))
 
     def rank(
-        self, asked: Sequence[AskedQuery], k: int, left_out: Sequence[Collection[str]], deadline: float | None = None
+        self,
+        asked: Sequence[AskedQuery],
+        k: int,
+        left_out: Sequence[Collection[str]],
+        deadline: float | None = None,
+        among: Places | None = None,
     ) -> list[StageRankings]:
         """The k best documents of each query after each stage. A result is empty where no retriever has anything to say.
 
@@ -51,20 +57,26 @@ class Ranker:
             k: documents of each ranking.
             left_out: for each query, documents that must not be among them.
             deadline: by `time.monotonic`, until when the reranker may take; none: it takes as long as it needs.
+            among: the documents that are ranked; none: all.
         """
         ranked: list[StageRankings] = []
         for start in range(0, len(asked), RERANKED_TOGETHER):
             part = slice(start, start + RERANKED_TOGETHER)
-            ranked += self._rank_together(asked[part], k, left_out[part], deadline)
+            ranked += self._rank_together(asked[part], k, left_out[part], deadline, among)
         return ranked
 
     def _rank_together(
-        self, asked: Sequence[AskedQuery], k: int, left_out: Sequence[Collection[str]], deadline: float | None
+        self,
+        asked: Sequence[AskedQuery],
+        k: int,
+        left_out: Sequence[Collection[str]],
+        deadline: float | None,
+        among: Places | None,
     ) -> list[StageRankings]:
         rerank = self.rerank if self.rerank and self.rerank.card.answers("text") else None
         with_reranker = [rerank is not None and query.kind == "text" for query in asked]
         depths = [max(k, rerank.card.candidates) if rerank and wanted else k for wanted in with_reranker]
-        stages = [self.first_stage(*query) for query in zip(asked, depths, left_out, strict=True)]
+        stages = [self.first_stage(*query, among) for query in zip(asked, depths, left_out, strict=True)]
         results = [next(reversed(rankings.values()), []) for rankings, _ in stages]
         counts: dict[int, Reranked] = {}
         numbers = [number for number, wanted in enumerate(with_reranker) if wanted and results[number]]
@@ -80,8 +92,10 @@ class Ranker:
             for number, ((rankings, _), result) in enumerate(zip(stages, results, strict=True))
         ]
 
-    def first_stage(self, asked: AskedQuery, depth: int, left_out: Collection[str]) -> tuple[dict[str, Ranking], float]:
-        """The rankings of all stages before the reranker, in their order.
+    def first_stage(
+        self, asked: AskedQuery, depth: int, left_out: Collection[str], among: Places | None = None
+    ) -> tuple[dict[str, Ranking], float]:
+        """The rankings of all stages before the reranker, in their order; of some documents alone, where these are named.
 
         Returns:
             The rankings by stage, and what the scores of the last are divided by, so that they mean the same for every query.
@@ -89,7 +103,7 @@ class Ranker:
         ranked: dict[str, Ranked] = {}
         for card in self.retriever_cards(asked.kind):
             with stage_time(card.stage):
-                found = ranked_by(self.retrievers[card.stage], card.weight, asked, max(depth, CANDIDATES), left_out)
+                found = ranked_by(self.retrievers[card.stage], card.weight, asked, max(depth, CANDIDATES), left_out, among)
             if found is not None:
                 ranked[card.stage] = found
         rankings = {stage: found.ranking[:depth] for stage, found in ranked.items()}
@@ -101,7 +115,14 @@ class Ranker:
         return rankings, scale
 
 
-def ranked_by(retriever: Retriever, weight: float, asked: AskedQuery, depth: int, left_out: Collection[str]) -> Ranked | None:
+def ranked_by(
+    retriever: Retriever,
+    weight: float,
+    asked: AskedQuery,
+    depth: int,
+    left_out: Collection[str],
+    among: Places | None = None,
+) -> Ranked | None:
     """The first `depth` documents of one retriever, ready for fusion; none where it has nothing to say."""
     answer = retriever.answer(asked)
-    return None if answer is None else Ranked(answer, answer.best(depth, left_out), weight, retriever.bounded)
+    return None if answer is None else Ranked(answer, answer.best(depth, left_out, among), weight, retriever.bounded)

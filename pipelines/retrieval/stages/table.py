@@ -18,6 +18,8 @@ from pipelines.retrieval.stages.popularity import load_popularity
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import Store
 
+POPULARITY = "popularity"
+"""What most users chose."""
 TEXT: frozenset[QueryKind] = frozenset({"text"})
 HISTORY: frozenset[QueryKind] = frozenset({"history"})
 BOTH: frozenset[QueryKind] = frozenset({"text", "history"})
@@ -42,7 +44,7 @@ RETRIEVERS: Mapping[str, RetrieverKind] = {
     "lexical": RetrieverKind(TEXT, "lexical", load_lexical, "index_lexical"),
     "known_queries": RetrieverKind(TEXT, "known_queries", load_known_queries, "index_known_queries", ("corpus", "encoder")),
     "collaborative": RetrieverKind(HISTORY, "recommender", load_collaborative, "train_recommender"),
-    "popularity": RetrieverKind(HISTORY, "recommender", load_popularity, "train_recommender"),
+    POPULARITY: RetrieverKind(HISTORY, "recommender", load_popularity, "train_recommender"),
 }
 """Every retriever besides `dense`, by its stage's name."""
 

@@ -29,6 +29,8 @@ from tests.issuer import AUDIENCE, running_issuer
 
 ROUTES = {
     ("GET", "/v1/search"): "search",
+    ("GET", "/v1/similar/{document_id:path}"): "search",
+    ("GET", "/v1/recommend"): "search",
     ("GET", "/v1/pictures/{release_id}/{document_id:path}"): "search",
     ("GET", "/openapi.json"): "search",
     ("POST", "/v1/clicks"): "events",
@@ -121,7 +123,8 @@ def test_a_key_may_do_what_its_scope_says_and_nothing_else(server, log, scope):
     _, text = log.make("a test", (scope,), 1, "a test")
     until(lambda: with_key(server, text).status_code != 401)
     for (method, template), required in ROUTES.items():
-        path = template.replace("{release_id}/{document_id:path}", "a/b").replace("/v1/search", "/v1/search?q=moon")
+        path = template.replace("{release_id}/{document_id:path}", "a/b").replace("{document_id:path}", "moon")
+        path = path.replace("/v1/search", "/v1/search?q=moon")
         answer = with_key(server, text, method, path, **({"json": CLICK} if path == "/v1/clicks" else {}))
         if scope == required:
             assert answer.status_code in (200, 201, 404, 503), path

@@ -49,6 +49,7 @@ def refusal(answer: httpx.Response, status: int) -> str:
 def test_who_may_ask(server):
     without = [
         ("GET", "/v1/search?q=beach"), ("POST", "/v1/clicks"), ("POST", "/v1/signin-links"), ("GET", "/v1/pictures/a/b"),
+        ("GET", "/v1/similar/moon"), ("GET", "/v1/recommend?item=moon"),
         ("GET", "/openapi.json"),
     ]  # fmt: skip
     for method, path in without:
