@@ -34,7 +34,7 @@ from tests.images.serve.test_interface import refusal
 
 
 def search_for(q, **parameters):
-    return Search(SearchRequest(q=q, **parameters), "", "a test")
+    return Search(SearchRequest(q=q, **parameters), "", "", "a test")
 
 
 def texts_of(trained, count):
@@ -53,7 +53,7 @@ def test_searches_are_answered_together_as_if_each_were_alone(fixture, request, 
     release = load_release(open_store(), trained.release, 1)
     answerer = Answerer(lambda: State(1, release), ExposureLog(tmp_path))
     mixed = [search_for(text, k=5 + number % 3, explain=number % 5 == 0) for number, text in enumerate(texts_of(trained, 64))]
-    mixed.append(Search(SearchRequest(like=["house"]), "", "a test"))
+    mixed.append(Search(SearchRequest(like=["house"]), "", "", "a test"))
     alone = [answerer.answer_all([search])[0] for search in mixed]
     passes = release.encoder.forward_passes
     together = answerer.answer_all(mixed)
@@ -77,7 +77,7 @@ def test_histories_of_other_lengths_change_no_answer_of_an_approximate_index(tra
     lists = faiss.IndexIVFFlat(faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
     lists.train(vectors)
     lists.add(vectors)
-    searches = [Search(SearchRequest(like=like), "", "a test") for like in (*([name] for name in ids[:20]), ids[-50:])]
+    searches = [Search(SearchRequest(like=like), "", "", "a test") for like in (*([name] for name in ids[:20]), ids[-50:])]
 
     def ranked(index, *groups):
         answerer = Answerer(lambda: State(1, replace(release, index=index)), ExposureLog(tmp_path))
