@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-erasure proof-drift bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
+.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-erasure proof-drift bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,10 @@ proof-experiments: install-test ## Error rates, coverage and power of A/B analys
 
 proof-security: install-test ## Scopes, limits, personal data, secrets, hostile requests and timing on real servers; writes build/proof/security.json
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m proofs.security
+
+proof-serving: ## Swaps and rollbacks under load, kills, store and disk gone, overload, a fuzzer; 15 minutes; OPTIONS='--swaps 5'; writes build/proof/serving.json
+	@demo/install.sh $(ALL),test-services
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m proofs.serving $(OPTIONS)
 
 proof-drift: install-test ## False alarms of quiet days, planted drifts, memory of 10 million rows; OPTIONS='--seeds 5'; writes build/proof/drift.json
 	@$(RUN) -m proofs.drift $(OPTIONS)
