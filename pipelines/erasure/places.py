@@ -11,6 +11,7 @@ from pathlib import Path
 from pipelines.erasure.logs import acts_change, changed, clicks_change, exposures_change, requests_of, rewrite
 from pipelines.erasure.rules import RULES, holders
 from pipelines.erasure.subject import Subject, readable
+from pipelines.features.online import open_online
 from pipelines.projections import mlflow_content
 from pipelines.settings import settings
 from pipelines.store import gc
@@ -26,7 +27,7 @@ NOT_SEARCHED = (
     "Airflow's database and task logs, which keep what a form was given: docs/privacy.md says how they are cleaned",
     "caches of other machines and pods",
     "versions that a bucket keeps of deleted objects: a lifecycle rule of the bucket ends them",
-    "a feature store: this project has none yet",
+    "a feature store of another machine, or one that RATCHET_FEATURE_ONLINE does not name any more",
 )
 """What a certificate names as not searched."""
 
@@ -206,6 +207,11 @@ def _rewrite_log(name: str, search: Search) -> None:
         rewrite(folder / name, change)
 
 
+def _entities(search: Search) -> list[str]:
+    count = open_online().holding(search.holds)
+    return [f"{count} entities"] if count else []
+
+
 def _kept(_search: Search) -> None:
     """Nothing: the journal and the log of keys are never changed. What is found there is certified as left."""
 
@@ -217,6 +223,7 @@ PLACES: tuple[Place, ...] = (
     Place("MLflow", lambda s: mlflow_content.found(s.store, s.holds), lambda s: mlflow_content.erase(s.store, s.holds)),
     *(Place(f"artifacts: {kind}", partial(_of_kind, kind), partial(_retire, kind)) for kind in RULES if kind != "corpus"),
     Place("artifacts: corpus", partial(_of_kind, "corpus"), _retire_corpora, last=True),
+    Place("feature store", _entities, lambda s: open_online().erase(s.holds)),
     Place("trash", _trashed, lambda s: empty_trash(s.store), whole=True),
     Place("checkpoints of shards", _checkpoints, _delete_checkpoints, whole=True),
     *(Place(title, partial(_in_folder, name), partial(_delete, name)) for name, title in (

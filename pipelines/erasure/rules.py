@@ -31,6 +31,7 @@ RULES: Mapping[str, Rule] = {
     "drift": "content",
     "experiment": "content",
     "report": "content",
+    "features": "both",
     "queries": "content",
     "scores": "content",
 }

@@ -4,8 +4,9 @@ from pydantic import ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipelines.errors import InputError, expectation
-from pipelines.settings.environment import bound_evidently, bound_mlflow, environment, thread_limit
+from pipelines.settings.environment import bound_evidently, bound_feast, bound_mlflow, environment, thread_limit
 from pipelines.settings.environments import Environment, EnvironmentSettings
+from pipelines.settings.features import FeatureSettings
 from pipelines.settings.packages import extra_packages, missing_packages
 from pipelines.settings.paging import PagingSettings
 from pipelines.settings.pods import CPU_FEATURES, PodSettings, Profile, node_labels
@@ -21,6 +22,7 @@ __all__ = [
     "Profile",
     "Settings",
     "bound_evidently",
+    "bound_feast",
     "bound_mlflow",
     "environment",
     "environment_named",
@@ -40,7 +42,16 @@ PASSWORD_SETTINGS = {  # where a password goes instead of into an address
 }
 
 
-class Settings(EnvironmentSettings, StoreSettings, PodSettings, ServerSettings, TaskSettings, PagingSettings, BaseSettings):
+class Settings(
+    EnvironmentSettings,
+    StoreSettings,
+    PodSettings,
+    ServerSettings,
+    FeatureSettings,
+    TaskSettings,
+    PagingSettings,
+    BaseSettings,
+):
     """Where things are and how steps run; none of it enters an artifact's id."""
 
     model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True, extra="ignore", env_ignore_empty=True)

@@ -22,6 +22,12 @@ def bound_evidently() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
+def bound_feast() -> None:
+    """Keep Feast from reporting home and from drawing bars into logs. What is set already stays."""
+    for name, value in {"FEAST_USAGE": "False", "TQDM_DISABLE": "1"}.items():
+        os.environ.setdefault(name, value)
+
+
 def bound_mlflow() -> None:
     """Keep MLflow's client from waiting for minutes, printing on stdout and reporting home. What is set already stays."""
     bounds = {

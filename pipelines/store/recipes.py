@@ -40,6 +40,7 @@ KINDS: Mapping[str, KindInfo] = {
     "drift": KindInfo(has_report=True),
     "experiment": KindInfo(has_report=True),
     "report": KindInfo(has_report=True),
+    "features": KindInfo(),
     "queries": KindInfo(),
     "scores": KindInfo(),
 }

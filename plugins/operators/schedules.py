@@ -11,3 +11,5 @@ from airflow.sdk import CronTriggerTimetable
 HOURLY = CronTriggerTimetable("@hourly", timezone="UTC", run_immediately=timedelta())
 DAILY = CronTriggerTimetable("@daily", timezone="UTC", run_immediately=timedelta())
 WEEKLY = CronTriggerTimetable("@weekly", timezone="UTC", run_immediately=timedelta())
+DAY_BEFORE = CronTriggerTimetable("@daily", timezone="UTC", interval=timedelta(days=1), run_immediately=timedelta())
+"""Daily, with the day before as the dag run's data interval, so that a backfill has one for each day."""

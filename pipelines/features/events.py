@@ -1,0 +1,144 @@
+"""What happened, as tables of DuckDB that show only what was before the cut: documents, users, what was shown and what chosen.
+
+A view's SQL reads these tables, so it can't see its own event or anything later, whoever writes it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InputError
+from pipelines.store.artifacts import Artifact
+from pipelines.wording import printable
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+SERVER = "server"
+"""The word for the search server's own log in place of the corpus's interactions."""
+EXPOSURES = "{request_id: 'VARCHAR', \"at\": 'TIMESTAMPTZ', \"user\": 'VARCHAR', results: 'STRUCT(document VARCHAR)[]'}"
+CLICKS = "{request_id: 'VARCHAR', \"at\": 'TIMESTAMPTZ', document: 'VARCHAR'}"
+DOCUMENTS = "{id: 'VARCHAR', title: 'VARCHAR', text: 'VARCHAR', segment: 'VARCHAR', facets: 'MAP(VARCHAR, VARCHAR)'}"
+INTERACTIONS = "{\"user\": 'VARCHAR', document: 'VARCHAR', time: 'BIGINT', value: 'DOUBLE'}"
+USERS = "{id: 'VARCHAR', fields: 'MAP(VARCHAR, VARCHAR)'}"
+TABLES = """
+    CREATE TABLE documents (document_id VARCHAR, title VARCHAR, text VARCHAR, segment VARCHAR, facets MAP(VARCHAR, VARCHAR));
+    CREATE TABLE users (user_id VARCHAR, fields VARCHAR);
+    CREATE TABLE all_shown (user_id VARCHAR, document_id VARCHAR, time TIMESTAMP);
+    CREATE TABLE all_chosen (user_id VARCHAR, document_id VARCHAR, time TIMESTAMP);
+    CREATE MACRO cut() AS getvariable('cut');
+    CREATE VIEW shown AS SELECT * FROM all_shown WHERE time < cut();
+    CREATE VIEW chosen AS SELECT * FROM all_chosen WHERE time < cut();
+"""
+"""Times are UTC without a zone. `cut()` is the moment that rows are for."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """The tables, with what names them in a recipe."""
+
+    db: "DuckDBPyConnection"
+    digest: str
+    """Of the log's rows before the last cut; empty where the corpus has the events."""
+
+    def set_cut(self, cut: datetime) -> None:
+        """The moment from which on nothing is seen.
+
+        Args:
+            cut: in UTC.
+        """
+        self.db.execute(f"SET VARIABLE cut = TIMESTAMP '{cut:%Y-%m-%d %H:%M:%S}'")
+
+    def later_than(self, moment: datetime) -> int:
+        """How many events are at that moment or later, as where a server's clock was ahead."""
+        later = f"time >= TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S}'"
+        row = self.db.execute(f"SELECT count(*) FROM (FROM all_shown UNION ALL FROM all_chosen) WHERE {later}").fetchone()
+        return int(row[0]) if row else 0
+
+
+@contextmanager
+def open_events(corpus: Artifact, log: str, folder: Path, until: datetime) -> Iterator[Events]:
+    """The events of a corpus or of the search server's log.
+
+    Args:
+        corpus: its documents and users, and its interactions unless a log is named.
+        log: `server`, or empty.
+        folder: of the server's logs.
+        until: the last cut.
+
+    Raises:
+        InputError: the log is not there, or can't be read.
+    """
+    import duckdb
+
+    if log not in ("", SERVER):
+        raise InputError(f"--log {printable(log, 100)!r}", f"{SERVER}, or nothing", "correct it")
+    if log and not (folder / "exposures.jsonl").is_file():
+        raise InputError(
+            f"the log of the search server in {folder}, which is not there",
+            "exposures.jsonl in that folder",
+            "set RATCHET_EVENTS to its folder, or leave --log empty to take the corpus's interactions",
+        )
+    with duckdb.connect() as db:
+        db.execute("SET TimeZone = 'UTC'")
+        db.execute(TABLES)
+        db.execute(
+            f"INSERT INTO documents SELECT id, coalesce(title, ''), text, coalesce(segment, ''), facets"
+            f" FROM {_read(corpus.path('documents.jsonl'), DOCUMENTS)}"
+        )
+        if "users.jsonl" in corpus.manifest.files:
+            named = "list_transform(map_entries(fields), lambda one: one.key || '=' || one.value)"
+            db.execute(
+                f"INSERT INTO users SELECT id, array_to_string(list_sort({named}), ', ')"
+                f" FROM {_read(corpus.path('users.jsonl'), USERS)}"
+            )
+        _load_log(db, folder) if log else _load_interactions(db, corpus)
+        yield Events(db, _digest(db, until) if log else "")
+
+
+def _load_interactions(db: "DuckDBPyConnection", corpus: Artifact) -> None:
+    """Whatever a user met was shown; what has at least the corpus's `min_value` was chosen."""
+    if "interactions.jsonl" not in corpus.manifest.files:
+        return
+    relation = _read(corpus.path("interactions.jsonl"), INTERACTIONS)
+    row = f'"user", document, make_timestamp(time * 1000000) FROM {relation}'
+    db.execute(f"INSERT INTO all_shown SELECT {row}")
+    least = corpus.facts.get("min_value")
+    db.execute(f"INSERT INTO all_chosen SELECT {row} WHERE ?1 IS NULL OR coalesce(value, 1.0) >= ?1", [least])
+
+
+def _load_log(db: "DuckDBPyConnection", folder: Path) -> None:
+    """A click counts from when it came, and never before its exposure, whichever clock was behind. A line counts once."""
+    relation = _read(folder / "exposures.jsonl", EXPOSURES)
+    exposures = f'SELECT DISTINCT ON (request_id) * FROM {relation} WHERE "at" IS NOT NULL'
+    db.execute(
+        'INSERT INTO all_shown SELECT "user", unnest(results).document, "at" AT TIME ZONE \'UTC\' FROM (' + exposures + ")"
+    )
+    if not (folder / "clicks.jsonl").is_file():
+        return
+    db.execute(f"""
+        INSERT INTO all_chosen
+        SELECT e."user", c.document, greatest(min(c."at"), min(e."at")) AT TIME ZONE 'UTC'
+        FROM {_read(folder / "clicks.jsonl", CLICKS)} c JOIN ({exposures}) e USING (request_id)
+        GROUP BY request_id, c.document, e."user"
+    """)
+
+
+def _read(path: Path, columns: str) -> str:
+    """The relation of one file; a line that is cut off is left out."""
+    name = "'" + str(path).replace("'", "''") + "'"
+    return f"read_json({name}, format='newline_delimited', ignore_errors=true, maximum_object_size=33554432, columns={columns})"
+
+
+def _digest(db: "DuckDBPyConnection", until: datetime) -> str:
+    """What the rows before a moment are, whatever their order."""
+    before = f"time < TIMESTAMP '{until:%Y-%m-%d %H:%M:%S}'"
+    hashed = "hash(user_id, document_id, time)"
+    counts = [
+        db.execute(f"SELECT count(*), bit_xor({hashed}), sum({hashed}) FROM {table} WHERE {before}").fetchone()
+        for table in ("all_shown", "all_chosen")
+    ]
+    return "-".join(str(value) for row in counts for value in row or ())

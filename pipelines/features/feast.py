@@ -1,0 +1,143 @@
+"""Feast as the settings have it: its registry, its stores, the lock of what changes the registry, and its errors as ours."""
+
+import contextlib
+import fcntl
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pipelines.errors import InputError, TryAgain
+from pipelines.features.online import project_name
+from pipelines.settings import Settings, bound_feast, install_command, missing_packages, settings
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+LOCKED_WITHIN_S, LOOK_S = 30.0, 0.1
+"""How long another change of the registry is waited for, and how often it is looked."""
+ADVISORY_LOCK = 0x52415443
+"""The key of the lock in PostgreSQL."""
+
+
+def feature_store(config: Settings | None = None) -> "FeatureStore":
+    """Feast's client.
+
+    Raises:
+        InputError: Feast is not installed.
+        TryAgain: the registry does not answer.
+    """
+    lacking = missing_packages("features")
+    if lacking:
+        raise InputError(f"no {', '.join(lacking)}", "the extra `features`", f"run `{install_command('features')}`")
+    config = config or settings()
+    bound_feast()
+    (config.home / "feast").mkdir(parents=True, exist_ok=True)
+    from feast import FeatureStore, RepoConfig
+
+    with calls_feast("the registry"):
+        described: dict[str, Any] = {
+            "project": project_name(config),
+            "provider": "local",
+            "registry": {"registry_type": "sql", "path": registry_url(config), "cache_ttl_seconds": 0},
+            "offline_store": {"type": "dask"},
+            "online_store": _online(config),
+            "entity_key_serialization_version": 3,
+        }
+        return FeatureStore(config=RepoConfig(**described))
+
+
+def registry_url(config: Settings) -> str:
+    """SQLAlchemy's address of the registry: a PostgreSQL, or a file."""
+    return config.feature_registry.get_secret_value() or f"sqlite:///{config.home.absolute() / 'feast' / 'registry.db'}"
+
+
+def _online(config: Settings) -> dict[str, Any]:
+    if config.feature_online == "sqlite":
+        return {"type": "sqlite", "path": str(config.home.absolute() / "feast" / "online.db")}
+    if not config.valkey_url:
+        raise InputError("RATCHET_FEATURE_ONLINE=valkey without RATCHET_VALKEY_URL", "the Valkey's address", "set it")
+    parts = urlsplit(config.valkey_url)
+    place = [f"{parts.hostname}:{parts.port or 6379}", f"db={parts.path.strip('/') or 0}"]
+    place += ["ssl=true"] if parts.scheme.endswith("s") else []
+    place += [f"password={config.password}"] if config.password else []
+    # Without `skip_dedup` a value that late data corrected would be dropped: its row has the moment of the wrong one.
+    return {"type": "redis", "connection_string": ",".join(place), "skip_dedup": True}
+
+
+@contextlib.contextmanager
+def calls_feast(what: str) -> Iterator[None]:
+    """A block that calls Feast, which prints on stdout; what it says goes with the logs.
+
+    Args:
+        what: that it needs, for the message.
+
+    Raises:
+        TryAgain: a database or a Valkey does not answer, or is locked.
+    """
+    import sqlite3
+
+    from redis.exceptions import RedisError
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (RedisError, DatabaseError, sqlite3.OperationalError) as error:
+        said = str(error).partition("\n")[0].partition(" connection to server")[0]
+        raise TryAgain(
+            f"{what} of the feature store: {type(error).__name__}: {said}",
+            "a database that answers",
+            "check RATCHET_FEATURE_REGISTRY, RATCHET_FEATURE_ONLINE and RATCHET_VALKEY_URL, then run the same command again",
+        ) from None
+
+
+@contextlib.contextmanager
+def registry_lock() -> Iterator[None]:
+    """Nobody else changes the registry within the block. A killed holder leaves no lock.
+
+    Raises:
+        TryAgain: somebody else holds it for longer.
+    """
+    config = settings()
+    url = registry_url(config)
+    (config.home / "feast").mkdir(parents=True, exist_ok=True)
+    with (_file_lock if url.startswith("sqlite") else _postgres_lock)(config):
+        yield
+
+
+@contextlib.contextmanager
+def _file_lock(config: Settings) -> Iterator[None]:
+    until = time.monotonic() + LOCKED_WITHIN_S
+    with (config.home / "feast" / "lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                _wait(until)
+        yield
+
+
+@contextlib.contextmanager
+def _postgres_lock(config: Settings) -> Iterator[None]:
+    import sqlalchemy
+
+    until = time.monotonic() + LOCKED_WITHIN_S
+    engine = sqlalchemy.create_engine(registry_url(config), poolclass=sqlalchemy.NullPool)
+    with calls_feast("the registry"), engine.connect() as connection:
+        taken = sqlalchemy.text("SELECT pg_try_advisory_lock(:key)")
+        while not connection.execute(taken, {"key": ADVISORY_LOCK}).scalar():
+            _wait(until)
+        yield  # closing the connection gives the lock back
+
+
+def _wait(until: float) -> None:
+    if time.monotonic() > until:
+        raise TryAgain(
+            f"Feast's registry, which somebody has locked for {LOCKED_WITHIN_S:g} s",
+            "one change at a time",
+            "wait for the other dag run of materialize_features, then clear the task",
+        )
+    time.sleep(LOOK_S)

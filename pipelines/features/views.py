@@ -1,0 +1,106 @@
+"""The feature views that `feature_repo` declares, each with the SQL that gives its rows as of a moment."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InputError
+from pipelines.store.recipes import canonical, digest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from feast import Entity, FeatureView
+
+SQL_TYPES: Mapping[str, str] = {"Int64": "BIGINT", "Float64": "DOUBLE", "String": "VARCHAR", "Bool": "BOOLEAN"}
+"""Of each type that a feature may have in Feast, the type in SQL."""
+TIME = "event_timestamp"
+"""The column with the moment that a row is for: nothing from then on has entered it."""
+REPOSITORY = "feature_repo"
+
+
+@dataclass(frozen=True)
+class View:
+    """One feature view."""
+
+    name: str
+    key: str
+    """The column that names the entity: `document_id` or `user_id`."""
+    features: Mapping[str, str]
+    """Feast's type of each feature."""
+    sql: str
+    ttl: timedelta
+    """How old a value may be that is still used."""
+    declared: "FeatureView"
+    entity: "Entity"
+
+    @property
+    def definition(self) -> str:
+        """The sha256 of what decides its values: a changed view gives other artifacts."""
+        return digest(canonical({"key": self.key, "features": dict(self.features), "sql": self.sql}))
+
+
+def declared_views() -> dict[str, View]:
+    """All views by name.
+
+    Raises:
+        InputError: a file can't be imported, or a view lacks something.
+    """
+    repository = importlib.import_module(REPOSITORY)
+    names = [module.name for module in pkgutil.iter_modules(repository.__path__)]
+    views = [_view(name, declared) for name in names for declared in _declared(name)]
+    return {view.name: view for view in views}
+
+
+def declared_view(name: str) -> View:
+    """The view of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    views = declared_views()
+    if name not in views:
+        raise InputError(f"feature view {name!r}", f"one of {', '.join(views)}", f"correct it, or add {REPOSITORY}/{name}.py")
+    return views[name]
+
+
+def _declared(name: str) -> Iterator["FeatureView"]:
+    from feast import FeatureView
+
+    return (value for value in vars(_imported(name)).values() if isinstance(value, FeatureView))
+
+
+def _imported(name: str) -> "ModuleType":
+    try:
+        return importlib.import_module(f"{REPOSITORY}.{name}")
+    except Exception as error:  # noqa: BLE001  # a person's file: whatever is wrong with it
+        raise InputError(
+            f"{REPOSITORY}/{name}.py, which can't be imported: {type(error).__name__}: {error}",
+            "a file that declares one feature view",
+            "correct it; docs/add-a-feature.md has an example",
+        ) from None
+
+
+def _view(file: str, declared: "FeatureView") -> View:
+    features = {field.name: str(field.dtype) for field in declared.features}
+    sql, ttl = declared.tags.get("sql", ""), declared.ttl
+    entities = [entity for entity in vars(_imported("entities")).values() if getattr(entity, "name", "") in declared.entities]
+    lacking = {
+        f"a name that is not the file's ({declared.name})": declared.name != file,
+        "no SQL": not sql.strip(),
+        f"{len(entities)} entities of entities.py": len(entities) != 1,
+        "no ttl": not ttl,
+        f"types {', '.join(sorted({*features.values()} - {*SQL_TYPES}))}": not {*features.values()} <= {*SQL_TYPES},
+        "no features": not features,
+    }
+    wrong = [what for what, is_so in lacking.items() if is_so]
+    if wrong or ttl is None:
+        raise InputError(
+            f"{REPOSITORY}/{file}.py, whose view has {', '.join(wrong)}",
+            f"the file's name, one entity, a ttl, tags={{'sql': …}}, and features of {', '.join(SQL_TYPES)}",
+            "correct it; docs/add-a-feature.md has an example",
+        )
+    return View(declared.name, entities[0].join_key, features, sql, ttl, declared, entities[0])

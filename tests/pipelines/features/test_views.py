@@ -1,0 +1,91 @@
+"""Feature views that a person wrote wrongly are refused in one sentence."""
+
+import sys
+
+import pytest
+
+from pipelines.errors import InputError
+from pipelines.features import views
+from pipelines.store.objects import open_store
+from tests.conftest import PROJECT, call
+from tests.pipelines.features.conftest import choices, corpus_of, materialized
+
+VIEW = """
+from datetime import timedelta
+from feast import FeatureView, Field, FileSource
+from feast.types import Float64, Int64, UnixTimestamp
+from {package}.entities import document
+
+planted = FeatureView(
+    name="planted", entities=[document], ttl=timedelta(days=1), schema=[Field(name="number", dtype=Int64)],
+    source=FileSource(name="planted", path="planted.parquet", timestamp_field="event_timestamp"), tags={{"sql": "{sql}"}},
+)
+"""
+GOOD = "SELECT document_id, 1 AS number FROM documents"
+
+
+@pytest.fixture
+def plant(tmp_path, monkeypatch):
+    """Declare one view in a repository of its own."""
+
+    def plant(sql: str = GOOD, was: str = "", becomes: str = "", package: str = "planted_repo") -> None:
+        folder = tmp_path / package
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+        (folder / "entities.py").write_text((PROJECT / "feature_repo/entities.py").read_text())
+        text = VIEW.format(package=package, sql=sql)
+        assert was in text
+        (folder / "planted.py").write_text(text.replace(was, becomes))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(views, "REPOSITORY", package)
+
+    yield plant
+    for name in [name for name in sys.modules if name.startswith("planted_repo")]:
+        del sys.modules[name]
+
+
+def test_a_good_view_is_taken(plant, home):
+    plant()
+    assert materialized(corpus_of([]), "planted").rows == 4 * 12
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ('name="planted", entities', 'name="sown", entities', r"a name that is not the file's \(sown\)"),
+        ("entities=[document]", "entities=[]", "0 entities"),
+        (GOOD, " ", "no SQL"),
+        ("dtype=Int64", "dtype=UnixTimestamp", "types UnixTimestamp"),
+        ("ttl=timedelta(days=1), ", "", "no ttl"),
+        ("import timedelta", "import timedeltas", "can't be imported: ImportError"),
+        ("planted = ", "planted == ", "can't be imported: NameError"),
+        ("planted = ", "planted = (", "can't be imported: SyntaxError"),
+    ],
+)
+def test_a_declaration_that_lacks_something_is_refused(plant, home, was, becomes, said):
+    plant(was=was, becomes=becomes)
+    with pytest.raises(InputError, match=rf"planted_repo/planted\.py, .*{said}"):
+        call("plan_features", corpus=corpus_of([]))
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT documnt_id, 1 AS number FROM documents", "can't be run: Binder Error"),
+        ("SELECT document_id FROM documents", "gives the columns document_id; expected the columns document_id, number"),
+        ("SELECT document_id, 1 AS number FROM documents, range(2)", "'d00' several rows for one moment"),
+        ("SELECT NULL AS document_id, 1 AS number", "a row without document_id"),
+        ("SELECT document_id, 'seven' AS number FROM documents", "can't be run: Conversion Error"),
+    ],
+)  # fmt: skip
+def test_sql_that_gives_no_rows_of_features_is_refused(plant, home, sql, said):
+    plant(sql)
+    with pytest.raises(InputError, match=f"feature view planted, .*{said}"):
+        materialized(corpus_of(choices()), "planted")
+    assert open_store().names("features/") == []
+
+
+def test_an_infinite_number_is_refused(plant, home):
+    plant("SELECT document_id, 1 / 0.0 AS number FROM documents", "dtype=Int64", "dtype=Float64")
+    with pytest.raises(InputError, match="feature number is infinite or no number"):
+        materialized(corpus_of([]), "planted")
