@@ -26,7 +26,7 @@ class HistoryResult(Result):
     entry: int
     entries: list[str]
     sentence: str
-    """Which release serves, who made it champion, when and why."""
+    """Which release serves, who made it champion, when and why; and which answers a share of the users beside it."""
 
 
 def history(params: HistoryParams) -> HistoryResult:
@@ -55,8 +55,14 @@ def _sentence(journal: Journal, at: str) -> str:
     verdict = f", on verdict {deployment.verdict}" if deployment.verdict else ""
     return (
         f"{when} release {deployment.to} serves since {deployment.at} (entry {deployment.n}, {deployment.action} by"
-        f" {deployment.who}{verdict}): {deployment.why}"
+        f" {deployment.who}{verdict}): {deployment.why}{_beside(journal)}"
     )
+
+
+def _beside(journal: Journal) -> str:
+    if (split := journal.routing.split) is None:
+        return ""
+    return f"; release {journal.routing.challenger} answers {split.share:.4g} of the users ({split.name})"
 
 
 def _line(entry: Entry) -> str:

@@ -24,6 +24,7 @@ def test_a_share_grows_under_one_name_and_ends(both):
     grown = call("split", share=0.5)
     assert (grown.share, grown.name) == (0.5, "split-4")
     assert grown.note == f"SPLIT: release {both.b} answers 0.5 of the users, {both.a} the others, as experiment split-4"
+    assert call("history").sentence.endswith(f"; release {both.b} answers 0.5 of the users (split-4)")
     ended = call("split", share=0)
     assert (ended.share, ended.name, ended.note) == (0, "split-4", f"SPLIT: ended; release {both.a} answers everybody")
     entries = both.journal.entries[3:]

@@ -153,6 +153,15 @@ def test_what_is_no_release_is_not_linked_as_one(api, home):
         assert f"<td>{subject}</td>" in page
 
 
+def test_a_split_is_told_beside_the_challenger(api, home):
+    journal, both = Journal(open_store()), {"champion": "a" * 20, "challenger": "b" * 20}
+    journal.append("promote", "b" * 20, "why", Routing(**both))
+    client, viewer = api
+    assert "of the users" not in client.get("/ratchet/releases", headers=viewer).text
+    journal.append("weight", "b" * 20, "why", Routing(**both, split={"name": "titles", "share": 0.125}))
+    assert "answers 12.5 % of the users, as experiment titles" in client.get("/ratchet/releases", headers=viewer).text
+
+
 def test_a_repair_links_what_called_for_it(api, home):
     client, viewer = api
     drift = produce(open_store(), Recipe(kind="drift", step="judge_drift", version=1, inputs={}, params={}), lambda folder: {})
