@@ -10,7 +10,7 @@ from pipelines.drift.alarms import LEAST_DAYS, RECENT, Finding, baseline_of, fin
 from pipelines.drift.permutation import PERMUTATIONS, permuted_signals
 from pipelines.drift.policy import AREAS, DriftPolicy
 from pipelines.drift.rows import Rows, Sketch
-from pipelines.drift.signals import Area, Mask, Part, parts_of, signals, with_parts
+from pipelines.drift.signals import NDCG, Area, Mask, Part, parts_of, signals, with_parts
 from pipelines.drift.snapshot import Snapshot
 from pipelines.gates.policy import REPAIRS, Repair
 from pipelines.statistics.multiplicity import holm
@@ -21,7 +21,7 @@ WORST_FIRST: tuple[Outcome, ...] = ("act", "watch", "quiet", "not compared")
 ENCODED: tuple[Area, ...] = ("embeddings", "tokens")
 """Areas whose numbers depend on the encoder: its vectors, its tokens."""
 PLAIN = tuple(area for area in AREAS if area not in ENCODED)
-OUTCOMES = ("clicked",)
+OUTCOMES = ("clicked", NDCG)
 """Numbers that are looked at for each value of a column, too."""
 LEAST_ROWS = 50
 """Rows of a table below which a day is not compared."""
@@ -281,10 +281,10 @@ def said(change: SignalChange) -> str:
     """A change as a sentence. Without a trend, what was to be expected is by permutation."""
     when = "" if change.kind == "sudden" else f" over {change.days} days"
     usually, beyond = ("usually", "quiet days") if change.trend else ("expected", "chance")
+    name = f"{change.name.removeprefix('one value of ')}, {change.detail}" if change.detail else change.name
     if change.unit == "mean":
-        return f"{change.name} {change.today:.3g}, {usually} {change.usual:.3g}{when}"
+        return f"{name} {change.today:.3g}, {usually} {change.usual:.3g}{when}"
     if change.unit == "share of rows":
-        name = f"{change.name.removeprefix('one value of ')}, {change.detail}" if change.detail else change.name
         return f"{name}: {100 * change.today:.1f} % of rows, {usually} {100 * change.usual:.1f} %{when}"
     return f"{change.name} moved by {100 * change.effect:.1f} % beyond {beyond}{when}"
 

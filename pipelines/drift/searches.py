@@ -14,10 +14,12 @@ import numpy as np
 
 from pipelines.drift.rows import MOST_VALUES, NULL, Rows, Sketch, column_of
 from pipelines.drift.sampling import Sample, unit_numbers
+from pipelines.drift.signals import SCORE_BAND
 from pipelines.drift.snapshot import Table
 from pipelines.errors import InputError
 from pipelines.experiments.own_log import SERVER
 from pipelines.experiments.staging import FILE, literal, open_database, quoted, stage_log
+from pipelines.statistics.concentration import gini
 from pipelines.store.recipes import canonical, digest
 from pipelines.wording import counted, printable
 
@@ -32,6 +34,13 @@ EXPOSURE = (
     "{request_id: 'VARCHAR', \"at\": 'TIMESTAMPTZ', \"user\": 'VARCHAR', query: 'VARCHAR', latency_ms: 'DOUBLE',"
     " segment: 'MAP(VARCHAR, VARCHAR)', results: 'STRUCT(document VARCHAR, position INTEGER, score DOUBLE)[]'}"
 )
+FIRST, STEP = "results[1].score", "floor(2 * log2(abs(results[1].score)))"
+BAND = (
+    f"CASE WHEN {FIRST} = 0 THEN '0' ELSE format('{{}}{{:.2g}} to {{:.2g}}', CASE WHEN {FIRST} < 0 THEN '−' ELSE '' END,"
+    f" 2 ** ({STEP} / 2), 2 ** (({STEP} + 1) / 2)) END"
+)
+"""The band of half a doubling of the first document's score."""
+SHOWN = "SELECT document, count(*) AS times FROM (SELECT unnest(results).document AS document FROM shown) GROUP BY document"
 
 
 @dataclass(frozen=True)
@@ -52,13 +61,18 @@ class OpenLog:
     db: "DuckDBPyConnection"
     reading: Reading
     notes: list[str]
+    shown: str = ""
+    """A query of `document` and `times`: how often each was shown; empty: the log does not say."""
 
     def digest(self) -> str:
         """What the rows are, whatever their order, and what their columns are taken for."""
         names = [name for name in self._names() if name]
         hashed = f"hash({', '.join(map(quoted, names))})" if names else "0"
         row = self.db.execute(f"SELECT count(*), bit_xor({hashed}), sum({hashed}) FROM log").fetchone()  # noqa: S608
-        return "-".join(map(str, (*(row or ()), digest(canonical(asdict(self.reading)))[:16])))
+        parts = [*(row or ()), digest(canonical(asdict(self.reading)))[:16]]
+        if self.shown:
+            parts.append(_scalar(self.db, f"SELECT coalesce(sum(hash(document, times)), 0) FROM ({self.shown})"))  # noqa: S608
+        return "-".join(map(str, parts))
 
     def _names(self) -> Sequence[str]:
         reading = self.reading
@@ -144,16 +158,17 @@ def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
     db.execute(
         "CREATE VIEW log AS SELECT coalesce(nullif(\"user\", ''), request_id) AS \"user\", nullif(query, '') AS query,"  # noqa: S608
         ' CAST(c.request_id IS NOT NULL AS INTEGER) AS clicked, CAST(len(results) = 0 AS INTEGER) AS "without results",'
-        f" latency_ms, results[1].score AS score{fields} FROM shown LEFT JOIN clicked c USING (request_id)"
+        f" latency_ms, results[1].score AS score, {BAND} AS {quoted(SCORE_BAND)}{fields}"
+        " FROM shown LEFT JOIN clicked c USING (request_id)"
     )
     reading = Reading(
         "user",
         "query",
         "clicked",
-        tuple(f"segment {name}" for name in names),
+        (SCORE_BAND, *(f"segment {name}" for name in names)),
         ("without results", "latency_ms", "score"),
     )
-    return OpenLog(db, reading, [f"The search server's searches of {day}."])
+    return OpenLog(db, reading, [f"The search server's searches of {day}."], SHOWN)
 
 
 def search_table(opened: OpenLog, most: int, seed: int) -> Table | None:
@@ -174,6 +189,8 @@ def search_table(opened: OpenLog, most: int, seed: int) -> Table | None:
             name: {"clicked": _by_value(db, name, reading.outcome)} if reading.outcome else {} for name in reading.columns
         },
     )
+    if opened.shown and (unequal := _gini(opened)) is not None:
+        counts.numbers["gini"] = (unequal, unequal**2, 1.0)  # of the day, not of its rows
     drawn, sampling = _drawn(db, reading, numbers, rows, most, seed)
     return Table(counts, drawn, [], None, sampling)
 
@@ -189,6 +206,12 @@ def queries_of(opened: OpenLog, most: int, seed: int) -> Sample[tuple[str, str]]
         f" {_taken(unit, most, total, seed)} ORDER BY 1, 2 LIMIT {most}"
     ).fetchall()
     return Sample([(str(user), str(asked)) for user, asked in rows], total, 0, seed)
+
+
+def _gini(opened: OpenLog) -> float | None:
+    """How unequally the documents that were shown were; none: there were none."""
+    times = opened.db.execute(f"SELECT times FROM ({opened.shown})").fetchnumpy()["times"]  # noqa: S608
+    return float(gini(np.asarray(times, np.float64))) if len(times) else None
 
 
 def _scalar(db: "DuckDBPyConnection", sql: str) -> int:

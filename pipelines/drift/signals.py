@@ -23,9 +23,12 @@ LEAST_PRESENT = 0.9
 """The part of the baseline's days that should have a row of a value before its rate is looked at."""
 LEAST_SPREAD = 0.05
 """Of the logarithm of a distance between days: below it, days are copies of each other."""
-SHARES = ("unknown", "truncated", "clicked", "without results")
-"""Numbers that are shares from 0 to 1. Others are above 0 and compared by their ratio."""
-QUALITY = ("clicked", "without results", "latency_ms", "score")
+NDCG = "ndcg"
+SHARES = ("unknown", "truncated", "clicked", "without results", NDCG)
+"""Numbers from 0 to 1, of which the rows spread at most as shares do. Others are above 0 and compared by their ratio."""
+SCORE_BAND = "score band"
+"""The column whose clicks by value say whether scores still mean what they meant."""
+QUALITY = ("clicked", "without results", "latency_ms", "score", "gini", NDCG)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def parts_of(sketch: Sketch) -> dict[Part, Area]:
     parts |= {("column", name): _area_of_column(name) for name in sketch.columns}
     parts |= {("number", name): _area_of_number(name) for name, sums in sketch.numbers.items() if sums[2]}
     for name, numbered in sketch.outcomes.items():
-        parts |= {("outcome", f"{number} by {name}"): "segments" for number, by_value in numbered.items() if by_value}
+        area = _area_of_outcome(name)
+        parts |= {("outcome", f"{number} by {name}"): area for number, by_value in numbered.items() if by_value}
     return parts
 
 
@@ -89,7 +93,11 @@ def with_parts(sketch: Sketch, parts: Collection[Part]) -> Sketch:
 
 
 def _area_of_column(name: str) -> Area:
-    return "tokens" if name == "language" else "segments"
+    return "tokens" if name == "language" else _area_of_outcome(name)
+
+
+def _area_of_outcome(column: str) -> Area:
+    return "quality" if column == SCORE_BAND else "segments"
 
 
 def _area_of_number(name: str) -> Area:
@@ -140,7 +148,8 @@ def _of_outcome(name: str, number: str, days: Sequence[Sketch], baseline: Mask) 
     frequent = (seen[baseline].mean(0) >= LEAST_EXPECTED) & (seen[-1] >= LEAST_EXPECTED)
     frequent &= (seen[baseline] > 0).mean(0) >= LEAST_PRESENT
     if frequent.any() and len(values) > 1:
-        yield _rate_by_value(f"{number} by {name}", totals, seen, values, frequent, baseline)
+        signal = _rate_by_value(f"{number} by {name}", totals, seen, values, frequent, baseline)
+        yield replace(signal, area=_area_of_outcome(name), unit=_unit(number))
 
 
 def aligned(given: Sequence[Mapping[str, float]]) -> tuple[Floats, list[str]]:
@@ -281,6 +290,10 @@ def _of_value(name: str, area: Area, furthest: _Furthest, shares: Floats, values
     return Signal(name, area, furthest.scores, sizes, 0.3, False, shown, "share of rows", detail=value)
 
 
+def _unit(number: str) -> str:
+    return "mean" if number == NDCG else "share of rows"
+
+
 def _number(label: str, name: str, sums: Floats, baseline: Mask) -> Signal:
     total, squares, count = sums.T
     mean = total / count
@@ -290,7 +303,7 @@ def _number(label: str, name: str, sums: Floats, baseline: Mask) -> Signal:
     if name in SHARES:
         floor = 1 / (2 * np.sqrt(count[-1]))
         apart, shares = _angle(mean) - _angle(usual), np.abs(mean - usual)
-        return Signal(label, area, apart, shares, floor, True, mean, "share of rows")
+        return Signal(label, area, apart, shares, floor, True, mean, _unit(name))
     spread = float(np.sqrt(np.maximum(0, squares / count - mean**2))[-1] / np.sqrt(count[-1]))
     if not ((mean > 0).all() and (total[baseline] > 0).all()):
         return Signal(label, area, mean - usual, np.abs(mean - usual), max(1e-6, spread), True, mean, "mean")

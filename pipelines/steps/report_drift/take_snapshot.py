@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from pipelines.drift.searches import OpenLog
     from pipelines.drift.snapshot import Table
 
-VERSION = 2
+VERSION = 3
 SEARCHES = 10
 """Searches in the sample for each document in it: they are not encoded, and those of a user are alike."""
 
 
 class TakeSnapshotParams(Params):
     corpus: str = Field("", description="Corpus id of the day's documents; its queries are compared where no log is named")
-    release: str = Field("", description="Release whose encoder makes vectors and tokens: champion, or an id; empty: --encoder")
-    encoder: str = Field("", description="Encoder id, in place of a release; empty: no vectors, no tokens")
+    release: str = Field(
+        "", description="Release that makes vectors and tokens and ranks the judged queries: champion, or an id"
+    )
+    encoder: str = Field("", description="Encoder id, in place of a release; neither: no vectors, no tokens")
     variant: str = Field("onnx-fp32", description="Variant of this encoder")
     log: str = Field(
         "", description="The day's searches: server, or a file or folder of CSV, JSONL, Parquet, local or s3://; empty: none"
@@ -77,40 +79,43 @@ def take_snapshot(params: TakeSnapshotParams, tuning: TakeSnapshotTuning) -> Tak
         inputs = {"corpus": corpus.id if corpus else "", "encoder": encoder.id if encoder else ""}
         inputs |= {"log": opened.digest() if opened else ""}
         semantic = params.model_dump(include={"series", "sample", "seed", "unit", "text", "outcome", "column"})
-        semantic |= {"day": day, "variant": variant, "release": release}
+        semantic |= {"day": day, "variant": variant, "release": release.id if release else ""}
         inputs = {name: value for name, value in inputs.items() if value}
         recipe = Recipe(kind="snapshot", step="take_snapshot", version=VERSION, inputs=inputs, params=semantic)
         facts = {
             "day": day,
             "series": params.series,
-            "release": release,
+            "release": semantic["release"],
             "encoder": f"{encoder.id} {variant}" if encoder else "",
         }
         facts |= {"corpus": inputs.get("corpus", "")}
         try:
             made = produce(
-                store, recipe, lambda folder: facts | _build(folder, params, tuning, corpus, encoder, variant, opened)
+                store, recipe, lambda folder: facts | _build(folder, params, tuning, corpus, release, encoder, variant, opened)
             )
         finally:
             if opened:
                 opened.db.close()
-    return TakeSnapshotResult(snapshot=made.id, day=day, release=release, rows=made.facts["rows"], found=made.found)
+    return TakeSnapshotResult(
+        snapshot=made.id, day=day, release=made.facts["release"], rows=made.facts["rows"], found=made.found
+    )
 
 
-def _encoder(store: Store, params: TakeSnapshotParams) -> tuple[Artifact | None, str, str]:
+def _encoder(store: Store, params: TakeSnapshotParams) -> tuple[Artifact | None, str, Artifact | None]:
     """The encoder, its variant for documents, and the release that has it."""
     if params.release:
         release = resolve(Journal(store), params.release)
         card = release.json("release.json")
-        return load_exactly(store, "encoder", card["encoder"]), card["document_variant"], release.id
-    return (load(store, "encoder", params.encoder), params.variant, "") if params.encoder else (None, "", "")
+        return load_exactly(store, "encoder", card["encoder"]), card["document_variant"], release
+    return (load(store, "encoder", params.encoder), params.variant, None) if params.encoder else (None, "", None)
 
 
 def _build(
-    folder: Path, params: TakeSnapshotParams, tuning: TakeSnapshotTuning, corpus: Artifact | None,
+    folder: Path, params: TakeSnapshotParams, tuning: TakeSnapshotTuning, corpus: Artifact | None, release: Artifact | None,
     encoder: Artifact | None, variant: str, opened: "OpenLog | None",
 ) -> dict[str, Any]:  # fmt: skip
     from pipelines.drift import measuring
+    from pipelines.drift.probes import probe_table
     from pipelines.drift.searches import queries_of, search_table
     from pipelines.drift.snapshot import write_snapshot
     from pipelines.models.encoder import load_encoder
@@ -127,6 +132,8 @@ def _build(
         tables["log_queries"] = measuring.text_table(texts.rows, texts, loaded, tuning.batch_tokens) if texts.rows else None
     elif corpus:  # distinct queries of a corpus and the searches of a day are two populations, which are never one table
         tables["queries"] = measuring.query_table(corpus, loaded, *asked, tuning.batch_tokens)
+    if corpus and release:
+        tables["probes"] = probe_table(release, corpus, *asked, tuning.batch_tokens)
     made = {name: table for name, table in tables.items() if table}
     write_snapshot(folder, made)
     for name, table in made.items():

@@ -267,3 +267,44 @@ def test_documents_that_were_added_and_none_removed_are_still_told_apart():
     now = concatenated(then, added)
     drift = judged(day(now, "2026-01-02"), [], day(then, "2026-01-01"), lambda table: (then, now))
     assert outcomes(drift)["embeddings"] in ("watch", "act")
+
+
+def probes(random, worse=(), count=600):
+    """Judged queries of four segments, in some of which a release ranks worse."""
+    codes = random.integers(0, 4, count)
+    values = np.clip(random.normal(0.4, 0.3, count), 0, 1)
+    values[np.isin(codes, worse)] *= 0.4
+    return Rows(np.arange(count), {"segment": Column(codes, ["a", "b", "c", "d"])}, {"ndcg": values})
+
+
+@pytest.mark.parametrize(
+    ("worse", "area", "words"),
+    [((0, 1, 2, 3), "quality", "ndcg of documents 0.1"), ((2,), "segments", "ndcg by segment, c 0.1")],
+)
+def test_a_release_that_ranks_worse_is_told_by_its_probes_and_by_segment(worse, area, words):
+    random = np.random.default_rng(20)
+    past = [day(probes(random), f"2026-01-{number:02d}") for number in range(1, 29)]
+    drift = judged(day(probes(random, worse), "2026-02-01"), past)
+    assert outcomes(drift)[area] == "act"
+    assert words in next(one.sentence for one in drift.areas if one.area == area)
+    assert judged(day(probes(random), "2026-02-01"), past).outcome == "quiet"
+
+
+def test_scores_that_no_longer_mean_the_same_clicks_are_of_quality():
+    """As many clicks as ever, but the lower band has those of the upper."""
+    random = np.random.default_rng(21)
+
+    def searches(rates):
+        codes = random.integers(0, 2, 2000)
+        clicked = (random.random(2000) < np.asarray(rates)[codes]).astype(float)
+        return Rows(np.arange(2000), {"score band": Column(codes, ["0.35 to 0.5", "0.5 to 0.71"])}, {"clicked": clicked})
+
+    past = [day(searches((0.1, 0.3)), f"2026-01-{number:02d}") for number in range(1, 29)]
+    drift = judged(day(searches((0.3, 0.1)), "2026-02-01"), past)
+    assert outcomes(drift) == {
+        "embeddings": "not compared",
+        "tokens": "not compared",
+        "segments": "not compared",
+        "quality": "act",
+    }
+    assert "clicked by score band, 0." in drift.sentence

@@ -14,7 +14,7 @@ from pipelines.drift.snapshot import read_sample, read_snapshot
 from pipelines.errors import InputError
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
-from tests.conftest import call
+from tests.conftest import call, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
 
@@ -172,6 +172,55 @@ def test_the_servers_own_searches_are_those_of_the_day(home, tmp_path):
     assert searches.outcomes["segment country"]["clicked"] == {"DE": (9.0, 90.0)}
     empty = artifact("snapshot", call("take_snapshot", log="server", corpus=corpus(), day="2026-02-01").snapshot)
     assert "No searches that day." in empty.facts["notes"]
+
+
+def write_events(home, shown):
+    """The server's log of a day: a search for each list of documents with their scores, and whether it was clicked."""
+    (home / "events").mkdir(parents=True, exist_ok=True)
+    lines = [
+        {
+            "request_id": f"r{number}", "at": "2026-01-05T10:00:00Z", "user": f"u{number}", "query": "shoe", "latency_ms": 20.0,
+            "results": [{"document": name, "position": at, "score": score} for at, (name, score) in enumerate(results, 1)],
+        }
+        for number, (results, _) in enumerate(shown)
+    ]  # fmt: skip
+    clicks = [{"request_id": f"r{number}"} for number, (_, clicked) in enumerate(shown) if clicked]
+    for name, rows in (("exposures", lines), ("clicks", clicks)):
+        (home / f"events/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_what_was_shown_is_told_by_its_gini_and_clicks_by_the_band_of_the_score(home):
+    first, second = [("d1", 0.6), ("d2", 0.5)], [("d1", -3.0)]
+    write_events(home, [*[(first, True)] * 60, *[(second, False)] * 40, ([], False)])
+    made = call("take_snapshot", log="server", day="2026-01-05")
+    searches = read_snapshot(artifact("snapshot", made.snapshot)).sketches["searches"]
+    assert searches.numbers["gini"][0] == pytest.approx(0.125)  # of 100 and 60
+    assert searches.outcomes["score band"]["clicked"] == {
+        "0.5 to 0.71": (60.0, 60.0), "−2.8 to 4": (0.0, 40.0), "(none)": (0.0, 1.0),
+    }  # fmt: skip
+    write_events(home, [*[(first[:1], True)] * 60, *[(second, False)] * 40, ([], False)])
+    other = call("take_snapshot", log="server", day="2026-01-05")
+    assert other.snapshot != made.snapshot, "the same searches, clicks and scores, but other documents"
+
+
+def test_probes_are_ranked_as_an_evaluation_ranks_them(home):
+    drawn = random.Random(3)
+    names = ["shop", "store", "both"]
+    documents = [
+        Document(id=f"d{n:03d}", text=" ".join(drawn.choices(WORDS, k=5)), segment=names[n % 3], facets={}) for n in range(90)
+    ]
+    queries = [Query(id=f"q{n:02d}", text=" ".join(drawn.choices(WORDS, k=2)), split="test") for n in range(60)]
+    judged = [f"q{n:02d} 0 d{document:03d} 1" for n in range(60) for document in (n, n + 3, *([n + 1] if n < 20 else []))]
+    made = write_corpus(documents, queries, judged)
+    release = embedded_release(home, made, static_encoder()).release
+    snapshot = artifact("snapshot", call("take_snapshot", corpus=made, release=release, day="2026-01-05").snapshot)
+    probes = read_snapshot(snapshot).sketches["probes"]
+    evaluated = call("evaluate", release=release)
+    assert 0 < evaluated.ndcg_at_10 < 1
+    assert probes.numbers["ndcg"][0] / 60 == pytest.approx(evaluated.ndcg_at_10, abs=1e-4)
+    assert {name: count for name, (_, count) in probes.outcomes["segment"]["ndcg"].items()} == {
+        "(several)": 20, "both": 14, "shop": 13, "store": 13,
+    }  # fmt: skip
 
 
 def test_days_that_are_twice_there_or_missing_are_named(home, tmp_path):
