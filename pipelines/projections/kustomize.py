@@ -2,7 +2,7 @@
 
 One file, `kustomization.yaml`, so that it is replaced as a whole. It names the release, the journal's entry that made it
 champion and the store, and nothing secret. The release is an annotation of the Deployment, not of its pods, so that a promotion
-restarts no server: servers follow the journal of the store that the overlay names.
+restarts no server: servers follow the journal of the store that the overlay names. Only for another image do they start anew.
 """
 
 import os
@@ -23,7 +23,7 @@ SERVE, SETTINGS = ("apps/v1", "Deployment", "serve"), ("v1", "ConfigMap", "ratch
 """What is patched: version, kind and name, in whatever namespace the base puts it."""
 
 
-def overlay(entry: Entry, base: str, store: str, environment: str) -> str:
+def overlay(entry: Entry, base: str, store: str, environment: str, image: str = "") -> str:
     """The overlay's text, which depends on the arguments alone.
 
     Args:
@@ -31,10 +31,14 @@ def overlay(entry: Entry, base: str, store: str, environment: str) -> str:
         base: what it lies over, as kustomize names it: a folder, relative to the overlay's, or a repository's address.
         store: its URI; that of a folder is left out, since a path of this machine says nothing to a pod.
         environment: its name; empty: none.
+        image: of the servers; empty: the base's.
     """
     about = {"release": entry.to, "entry": str(entry.n), "champion-since": entry.at, "environment": environment}
     annotations = {f"ratchet/{name}": value for name, value in about.items() if value}
-    patches = [_patch(SERVE, {"metadata": {"annotations": annotations}})]
+    servers: dict[str, Any] = {"metadata": {"annotations": annotations}}
+    if image:
+        servers["spec"] = {"template": {"spec": {"containers": [{"name": "serve", "image": image}]}}}
+    patches = [_patch(SERVE, servers)]
     if store.startswith("s3://"):
         patches.append(_patch(SETTINGS, {"data": {"RATCHET_STORE": store}}))
     content = {

@@ -15,6 +15,7 @@ from pipelines.corpus.documents import Document, Query
 from pipelines.embeddings import layout
 from pipelines.errors import InputError
 from pipelines.index.vector_index import Index, load_index, mean_direction
+from pipelines.models.backends import FORMATS
 from pipelines.models.encoder import BOUND, PROBES, Encoder, Vectors, load_encoder
 from pipelines.models.reranker import check_probes as check_reranker
 from pipelines.models.reranker import load_reranker
@@ -307,6 +308,13 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
         rerank = load_rerank(card.stages, artifacts, by_id)
         ranker = Ranker(card.stages, load_retrievers(artifacts, index, list(by_id)), rerank)
     return Release(artifact.id, card, encoder, index, by_id, ranker, by_id.fields)
+
+
+def backends(release: Artifact) -> set[str]:
+    """The libraries that a server needs for the release, as formats of variants name them."""
+    card = ReleaseCard.model_validate(release.json("release.json"))
+    variants = [card.query_variant, *(stage.variant for stage in card.stages if stage.stage == RERANK)]
+    return {FORMATS[variant].backend for variant in variants}
 
 
 def load_rerank(

@@ -10,7 +10,7 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.settings import PROJECT, settings
-from pipelines.store.artifacts import load_exactly
+from pipelines.store.artifacts import find, load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 
@@ -28,6 +28,11 @@ class ExportOverlayParams(Params):
     base: str = Field(
         "", description="Manifests below it: a folder, or a repository's address as kustomize takes it; empty: images/k8s here"
     )
+    openvino_image: str = Field(
+        "ratchet/serve-openvino:0.1.0",
+        pattern=r"^\S+$",
+        description="Image of the servers while the champion, the challenger or the champion before needs OpenVINO",
+    )
 
 
 class ExportOverlayResult(Result):
@@ -35,6 +40,8 @@ class ExportOverlayResult(Result):
     entry: int
     """The journal's entry that made it champion."""
     file: str
+    image: str
+    """Of the servers; empty: the base's."""
     changed: bool
     """Whether the file was written: false if it said the same already."""
 
@@ -52,11 +59,21 @@ def export_overlay(params: ExportOverlayParams) -> ExportOverlayResult:
         raise NothingToDo(f"no release has been deployed in {store.uri}, so there is no overlay to write")
     load_exactly(store, "release", entry.to)
     folder = Path(params.folder).expanduser()
-    text = overlay(entry, _base(params.base, folder), store.uri, chosen.environment)
+    image = params.openvino_image if _needs_openvino(journal) else ""
+    text = overlay(entry, _base(params.base, folder), store.uri, chosen.environment, image)
     changed = write_overlay(folder, text)
     told = "commit it; Argo CD does the rest" if changed else "it says so already"
     log().info(f"{folder / FILE} names the champion: {told}", release=entry.to, entry=entry.n)
-    return ExportOverlayResult(release=entry.to, entry=entry.n, file=str(folder / FILE), changed=changed)
+    return ExportOverlayResult(release=entry.to, entry=entry.n, file=str(folder / FILE), image=image, changed=changed)
+
+
+def _needs_openvino(journal: Journal) -> bool:
+    """Whether a release that servers hold has a variant of OpenVINO. A challenger is loaded before it serves."""
+    from pipelines.retrieval.release import backends
+
+    held = {journal.routing.champion, journal.routing.challenger, journal.previous_champion()} - {None}
+    releases = (find(journal.store, "release", str(name)) for name in held)
+    return any("openvino" in backends(release) for release in releases if release)
 
 
 def _base(base: str, folder: Path) -> str:

@@ -13,6 +13,8 @@ import yaml
 from pipelines.__main__ import main
 from pipelines.errors import InputError
 from pipelines.projections.kustomize import FILE, overlay, write_overlay
+from pipelines.retrieval.release import backends
+from pipelines.store.artifacts import load, produce
 from pipelines.store.journal import Entry, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import PROJECT, call
@@ -28,7 +30,27 @@ ANNOTATIONS = {
     "ratchet/release": RELEASE, "ratchet/entry": "7", "ratchet/champion-since": "2026-11-23T14:05:00Z",
     "ratchet/environment": "prod",
 }  # fmt: skip
+RERANKED = [
+    {"stage": "dense", "artifact": "", "weight": 1.0, "method": None, "queries": "all"},
+    {"stage": "rerank", "artifact": "cd" * 10, "variant": "openvino-int8-nncf", "candidates": 50, "first_stage": 1.0},
+]
 STORE = "s3://search/prod"
+
+
+def altered(release, **change):
+    """The release with something else in its card."""
+    artifact = load(open_store(), "release", release)
+    recipe = artifact.manifest.recipe.model_copy(update={"params": {**artifact.manifest.recipe.params, **change}})
+
+    def build(folder):
+        (folder / "release.json").write_text(json.dumps(artifact.json("release.json") | change))
+        return artifact.facts
+
+    return produce(open_store(), recipe, build).id
+
+
+def backends_of(release):
+    return backends(load(open_store(), "release", release))
 
 
 def refused(capsys, *options):
@@ -67,6 +89,47 @@ def test_each_patch_is_of_a_resource_that_is_there_and_valid_for_kubernetes():
         for version in VERSIONS:
             validate.validate(patched, version, strict=True)
     assert len(patches) == 2
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl here, so nothing renders the overlay")
+def test_its_image_is_the_servers_whatever_the_base_calls_it(tmp_path):
+    """A base sets the registry by kustomize's own field; a patch of the overlay comes after it."""
+    image = "registry.example/ratchet/serve-openvino:7"
+    shutil.copytree(PROJECT / "images" / "k8s", tmp_path / "k8s")
+    (tmp_path / "base").mkdir()
+    registry = {"resources": ["../k8s"], "images": [{"name": "ratchet/serve", "newName": "registry.example/ratchet/serve"}]}
+    (tmp_path / "base" / FILE).write_text(yaml.safe_dump(registry))
+    (tmp_path / "prod").mkdir()
+    rendered = {}
+    for given in ("", image):
+        (tmp_path / "prod" / FILE).write_text(overlay(ENTRY, "../base", STORE, "prod", given))
+        done = subprocess.run(["kubectl", "kustomize", tmp_path / "prod"], capture_output=True, text=True, check=True)
+        servers = next(one for one in yaml.safe_load_all(done.stdout) if one["kind"] == "Deployment")
+        rendered[given] = servers["spec"]["template"]["spec"]["containers"]
+    ((plain,), (changed,)) = rendered.values()
+    assert plain["image"] == "registry.example/ratchet/serve:0.1.0"
+    assert changed == {**plain, "image": image}
+
+
+@pytest.mark.parametrize("held_as", ["champion", "challenger", "previous"])
+def test_servers_get_the_image_with_openvino_while_a_release_that_they_hold_needs_it(releases, tmp_path, held_as):  # noqa: F811
+    needing = altered(releases.a, query_variant="openvino-fp32")
+    assert (backends_of(releases.a), backends_of(needing)) == ({"onnxruntime"}, {"openvino"})
+    assert backends_of(altered(releases.a, stages=RERANKED)) == {"onnxruntime", "openvino"}
+    releases.deployed(releases.b)
+    assert call("export_overlay", folder=str(tmp_path / "o")).image == ""
+    if held_as == "challenger":
+        call("promote", verdict=releases.verdict(needing, releases.b))
+    else:
+        releases.deployed(needing)
+    if held_as == "previous":
+        releases.deployed(releases.c)
+    options = {"openvino_image": "r/serve-openvino:7"}
+    assert call("export_overlay", folder=str(tmp_path / "o"), **options).image == "r/serve-openvino:7"
+    assert "image: r/serve-openvino:7" in (tmp_path / "o" / FILE).read_text()
+    if held_as == "previous":
+        releases.deployed(releases.b)
+        assert call("export_overlay", folder=str(tmp_path / "o")).image == "", "nobody holds it any more"
 
 
 def test_it_follows_the_journal_and_is_written_once(releases, tmp_path, capsys):  # noqa: F811
