@@ -30,6 +30,15 @@ class Fusion(BaseModel):
         """The fused score of each document, (documents,), of both scores, (documents,)."""
         return np.asarray(self.first_stage_weight * self.scale * first_stage + self.reranker_weight * reranker, np.float64)
 
+    @property
+    def telling_apart(self) -> "Fusion":
+        """By what variants are compared: this one, but without a weight of the reranker, where all would rank alike, by halves.
+
+        >>> Fusion(first_stage_weight=1, reranker_weight=0, scale=20).telling_apart
+        Fusion(first_stage_weight=0.5, reranker_weight=0.5, scale=20.0)
+        """
+        return self if self.reranker_weight else Fusion(first_stage_weight=0.5, reranker_weight=0.5, scale=self.scale)
+
 
 class RerankerCard(BaseModel):
     """What a reranker is."""

@@ -101,7 +101,7 @@ def _choose(
     for reranker in loaded.values():
         check_probes(f"reranker {variants.id}", reranker)
     sample = choice.draw_pairs(parts, query_variant, params.queries, card.trained.candidates)
-    measured = choice.measure(loaded, sample, card.trained.fusion, rule, latency_s)
+    measured = choice.measure(loaded, sample, card.trained.fusion.telling_apart, rule, latency_s)
     best, table, forced = choice.taken(measured.rows, params.take)
     table = [*table, *unable]
     for row in table:

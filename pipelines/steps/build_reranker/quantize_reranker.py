@@ -80,7 +80,7 @@ def _quantize(
             )
         drawn = draw_pairs(parts, params["query_variant"], 2 * params["queries"], trained.candidates, judged_only=True)
         calibrating, checking = (PairSample(drawn.queries[start::2], drawn.texts) for start in (0, 1))
-        agreement = agreement_on(checking, trained.fusion)
+        agreement = agreement_on(checking, trained.fusion.telling_apart)
         calibration = Calibration(_spread(calibrating.pairs, CALIBRATING), agreement, params["fidelity"])
         probes = _spread(checking.pairs, PROBES)
         card, controlled = make_variants(model, trained, params["variants"], calibration, probes, folder)

@@ -99,6 +99,22 @@ def test_the_fastest_that_ranks_as_fp32_does_is_taken_and_the_table_says_why(rer
     assert (again.found, again.report) == (True, chosen.report)
 
 
+def test_variants_of_a_reranker_without_a_weight_are_told_apart(reranking):
+    """Where training left it out, the first stage alone would rank: any variant would agree."""
+    original = artifact(reranking)
+    card = json.loads(original.text("variants.json"))
+    card["trained"]["fusion"] |= {"first_stage_weight": 1.0, "reranker_weight": 0.0}
+    planted = replaced(KIND, original.id, "variants.json", json.dumps(card).encode())
+    given = {"index": reranking.index, "threads": 1, "queries": 30, "latency_s": 0}
+    tables = [
+        load(open_store(), "report", call("choose_reranker", reranker_variants=name, **given).report).facts["table"]
+        for name in (reranking.variants, planted)
+    ]
+    fidelities = [{row["variant"]: row["fidelity"] for row in table} for table in tables]
+    assert fidelities[0] == fidelities[1]
+    assert min(fidelities[0].values()) < 1
+
+
 def test_without_a_variant_that_may_be_taken_it_is_fp32_with_the_reason():
     rows = [
         VariantMeasurement("onnx-fp32", "batch-mates change it by 1.0e-03", docs_per_s=1),
