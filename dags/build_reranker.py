@@ -2,8 +2,8 @@
 
 Trains a cross-encoder on the train queries of the champion's corpus over the champion's own ranking, takes the fastest
 variant that ranks as fp32 does, and puts it behind the champion's stages as a **release**, which is measured beside the
-champion. A pass starts `promote_release`. A reranker that adds nothing on dev queries ends the run early. Runs weekly, by
-hand, or when a champion with other judgments is deployed.
+champion. A pass starts `promote_release`. A reranker that adds nothing on dev queries, or ranks them worse than the known
+queries alone, ends the run early. Runs weekly, by hand, or when a champion with other judgments is deployed.
 
 ## When it is red
 

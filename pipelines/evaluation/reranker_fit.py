@@ -7,12 +7,15 @@ import numpy as np
 
 from pipelines.corpus.documents import Query
 from pipelines.evaluation.stage_choice import STEPS, held_out
-from pipelines.evaluation.training_queries import TrainingData, dev_ndcg
+from pipelines.evaluation.training_queries import DEPTH, TrainingData, dev_ndcg
+from pipelines.models.encoder import Encoder
 from pipelines.models.reranker_card import Fusion
 from pipelines.models.training.cross_encoder import CrossEncoder, Logits
 from pipelines.retrieval.release import Release
 from pipelines.retrieval.run import Ranking
+from pipelines.retrieval.stages.answers import AskedQuery
 from pipelines.retrieval.stages.known_queries import KnownQueries
+from pipelines.retrieval.stages.ranker import ranked_by
 from pipelines.statistics.intervals import Floats, Interval, interval
 
 
@@ -97,9 +100,26 @@ class FittedFusion:
     """Mean nDCG@10 of the first stage alone."""
     gain: Interval
     """Of the fused ranking over the first stage: each query by weights that were fitted without its fold."""
+    over_known: Interval
+    """Of the same over the known queries alone, which need neither training nor time."""
 
 
-def fit_fusion(candidates: Candidates, scores: Mapping[str, Logits], scale: float) -> FittedFusion:
+def known_queries_alone(encoder: Encoder, data: TrainingData) -> Floats:
+    """nDCG@10 of each dev query by the relevant documents of similar training queries, (dev queries,)."""
+    ids = sorted({document for query in data.training for document in query.relevant})
+    rows = {document: row for row, document in enumerate(ids)}
+    relevant = [sorted(rows[document] for document in query.relevant) for query in data.training]
+    texts = [query.text for query in data.training]
+    starts = np.cumsum([0, *map(len, relevant)], dtype=np.int64)
+    documents = np.concatenate(relevant).astype(np.int32)
+    known = KnownQueries(ids, texts, encoder.encode(texts, "query"), starts, documents, np.ones(len(documents), np.float32))
+    vectors = encoder.encode([query.text for query in data.dev], "query")
+    asked = [AskedQuery(query, "text", vector=vector) for query, vector in zip(data.dev, vectors, strict=True)]
+    ranked = {one.query.id: ranked_by(known, 1.0, one, DEPTH, ()) for one in asked}
+    return np.array(dev_ndcg(data, {name: answer.ranking if answer else [] for name, answer in ranked.items()}))
+
+
+def fit_fusion(candidates: Candidates, scores: Mapping[str, Logits], scale: float, known: Floats) -> FittedFusion:
     """The weights that rank the dev queries best, of a grid; the gain is cross-fitted (D. Wolpert, "Stacked generalization",
     Neural Networks 5(2), 1992).
 
@@ -107,9 +127,12 @@ def fit_fusion(candidates: Candidates, scores: Mapping[str, Logits], scale: floa
         candidates: of the dev queries.
         scores: of the reranker, by query id.
         scale: what the first stage's scores are multiplied by.
+        known: nDCG@10 of each dev query by the known queries alone.
     """
     weights = [step / STEPS for step in range(STEPS + 1)]
     tried = [Fusion(first_stage_weight=round(1 - weight, 1), reranker_weight=weight, scale=scale) for weight in weights]
     values = np.array([candidates.ndcg(scores, fusion) for fusion in tried])
     best = tried[int(values.mean(1).argmax())]
-    return FittedFusion(best, float(values[0].mean()), interval((held_out(values) - values[0]).tolist()))
+    fitted = held_out(values)
+    gain, over_known = (interval((fitted - others).tolist()) for others in (values[0], known))
+    return FittedFusion(best, float(values[0].mean()), gain, over_known)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import InputError
-from pipelines.evaluation.reranker_fit import Candidates, FittedFusion, first_stage, fit_fusion
+from pipelines.evaluation.reranker_fit import Candidates, FittedFusion, first_stage, fit_fusion, known_queries_alone
 from pipelines.evaluation.training_queries import TrainingData, dev_ndcg, training_data
 from pipelines.logs import log
 from pipelines.models.folder import positions
@@ -120,7 +120,8 @@ def make_reranker(
         options.scale,
         checkpoints,
     )
-    fitted = fit_fusion(candidates, candidates.scored(model), options.scale)
+    known = known_queries_alone(loaded.encoder, data)
+    fitted = fit_fusion(candidates, candidates.scored(model), options.scale, known)
     model.save(folder / MODEL)
     return _card(options, curve, fitted), _facts(data, lists, curve, fitted)
 
@@ -155,12 +156,13 @@ def _card(options: TrainingOptions, curve: Curve, fitted: FittedFusion) -> Reran
 
 
 def _facts(data: TrainingData, lists: list[RankedList], curve: Curve, fitted: FittedFusion) -> dict[str, Any]:
-    gain = fitted.gain
+    gain, over = fitted.gain, fitted.over_known
     better = "better than" if (gain.low or 0) > 0 else "not better beyond chance than"
     sentence = (
         f"On {len(data.dev):,} dev queries {better} the first stage alone: nDCG@10 {signed(gain.mean)} "
-        f"[{signed(gain.low)}, {signed(gain.high)}] over {value(fitted.first_stage)}. Dev queries chose the epoch, so test "
-        "queries decide."
+        f"[{signed(gain.low)}, {signed(gain.high)}] over {value(fitted.first_stage)}; {signed(over.mean)} "
+        f"[{signed(over.low)}, {signed(over.high)}] over the known queries alone. Dev queries chose the epoch, so test queries "
+        "decide."
     )
     return {
         "first_stage_ndcg10": round(fitted.first_stage, 6),
@@ -168,6 +170,9 @@ def _facts(data: TrainingData, lists: list[RankedList], curve: Curve, fitted: Fi
         "gain": gain.mean,
         "low": gain.low,
         "high": gain.high,
+        "over_known": over.mean,
+        "over_known_low": over.low,
+        "over_known_high": over.high,
         "lists": len(lists),
         "missed": sum(len(query.relevant) for query in data.training) - len(lists),
         "training_queries": len(data.training),

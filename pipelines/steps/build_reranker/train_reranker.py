@@ -57,6 +57,10 @@ class TrainRerankerResult(Result):
     """On dev queries, by weights that were fitted on others."""
     low: float | None
     high: float | None
+    over_known: float | None = None
+    """The same over the known queries alone: training queries that are like the dev query, and what is relevant for them."""
+    over_known_low: float | None = None
+    over_known_high: float | None = None
     lists: int
     """Relevant documents that the first stage found for training queries, each with its negatives."""
     missed: int
@@ -65,7 +69,8 @@ class TrainRerankerResult(Result):
     dev_queries: int
     sentence: str
     no_gain: bool
-    """Whether the weights that rank the dev queries best leave the reranker out: nothing to release."""
+    """Nothing to release: the weights that rank the dev queries best leave the reranker out, or the known queries alone rank
+    them better beyond chance."""
     note: str
     """What becomes the dag run's note."""
     found: bool
@@ -107,8 +112,9 @@ def train_reranker(params: TrainRerankerParams, tuning: TrainRerankerTuning) -> 
     show_training(reranker, card.scores, card.licence)
     facts = {name: value for name, value in reranker.facts.items() if name in TrainRerankerResult.model_fields}
     log().info("reranker", sentence=facts["sentence"])
-    unused = card.fusion.reranker_weight == 0
-    given = {"release": release.id, "index": release.inputs["index"], "no_gain": unused, "note": facts["sentence"]}
+    over_known = facts.get("over_known_high")  # none of rerankers that were trained before it was measured
+    no_gain = card.fusion.reranker_weight == 0 or (over_known is not None and over_known < 0)
+    given = {"release": release.id, "index": release.inputs["index"], "no_gain": no_gain, "note": facts["sentence"]}
     return TrainRerankerResult(reranker=reranker.id, found=reranker.found, **given, **facts)
 
 

@@ -14,14 +14,16 @@ from safetensors.numpy import load_file, save_file
 from pipelines.corpus.documents import Query
 from pipelines.errors import InputError, TryAgain
 from pipelines.evaluation.reranker_training import _within
-from pipelines.evaluation.training_queries import training_data
+from pipelines.evaluation.training_queries import dev_ndcg, training_data
 from pipelines.models.encoder import load_encoder
 from pipelines.models.sources import model_folder
 from pipelines.models.training.examples import TrainingQuery, compatible_batches, pairs, ranked_lists
+from pipelines.retrieval.release import load_release
 from pipelines.store.artifacts import committed, load
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import digest
+from pipelines.wording import signed
 from tests.conftest import call, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
@@ -104,6 +106,46 @@ def test_a_trained_reranker_corrects_the_first_stage(base, release, corpus):
     assert json.loads(reranker.text("model/config.json"))["architectures"] == ["BertForSequenceClassification"]
     assert [epoch for epoch, _ in card["scores"]] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert card["scores"][0][1] == pytest.approx(trained.first_stage_ndcg10), "training begins at the first stage's order"
+
+
+def test_a_reranker_of_shuffled_labels_is_not_better(base, home):
+    """Planted: each query is judged by another one's documents."""
+    asked, judged = topics()
+    shuffled = np.random.default_rng(0).permutation([line.split()[2] for line in judged])
+    lines = [f"{query.id} 0 {document} 1" for query, document in zip(asked, shuffled, strict=True)]
+    corpus = write_corpus(documents(), asked, lines)
+    release = embedded_release(home, corpus, static_encoder()).release
+    trained = train(base, release=release, **FAST, epochs=4, patience=4)
+    assert trained.low <= 0, trained.sentence
+    assert "not better beyond chance than the first stage alone" in trained.note
+
+
+def test_a_reranker_that_the_known_queries_alone_beat_is_not_released(base, release, corpus):
+    """These cost neither training nor time: what is learned must be more than what similar queries say."""
+    enough = train(base, release=release, **FAST)
+    assert (enough.no_gain, enough.over_known_high > 0) == (False, True)
+    trained = train(base, release=release, **{**FAST, "learning_rate": 1e-3})
+    assert trained.low > 0, "it is better than the first stage"
+    assert trained.over_known_high < 0
+    assert trained.no_gain
+    assert f"{signed(trained.over_known)} [" in trained.note
+    assert "over the known queries alone" in trained.note
+    known = enough.first_stage_ndcg10 + enough.gain - enough.over_known
+    assert known == pytest.approx(trained.first_stage_ndcg10 + trained.gain - trained.over_known), "whatever is compared"
+    data, encoder = training_data(load(open_store(), "corpus", corpus)), load_release(open_store(), release).encoder
+    assert known == pytest.approx(np.mean(dev_ndcg(data, ranked_by_similar_queries(data, encoder))), abs=1e-5)
+
+
+def ranked_by_similar_queries(data, encoder):
+    """Each document by the training query nearest to the dev query of those for which it is relevant, one by one."""
+    ranked = {}
+    for query in data.dev:
+        cosines = encoder.encode([known.text for known in data.training], "query") @ encoder.encode([query.text], "query")[0]
+        scores = {}
+        for known, cosine in zip(data.training, cosines, strict=True):
+            scores |= {name: max(float(cosine), scores.get(name, 0.0)) for name in known.relevant}
+        ranked[query.id] = sorted(((name, score) for name, score in scores.items() if score > 0), key=lambda row: -row[1])[:10]
+    return ranked
 
 
 def test_over_a_tuned_champion_the_champion_before_finds_what_is_learned_from(base, release, corpus, home):
