@@ -1,13 +1,17 @@
 """The null by permutation, where there are too few past days: users are dealt out anew to the two snapshots.
 
-Rows of one user are alike, so users are dealt, not rows; a document is its own. A user of both snapshots changes sides with
-all rows half of the time. Which of the others are of the reference and which of the current snapshot is drawn anew, as many of
-each, where LEAST_ALONE are of each side alone. Where there are fewer, as of documents of which none was removed, it is drawn
-for all users who is of one side and who is of both: a user of one side that is dealt to both has the same rows on both and adds
-nothing to the spread, which is then somewhat too narrow. It shows how far apart two samples of the same users would be, and
-nothing of how days differ, so its p-values are too small where days do.
+Rows of one user are alike, so users are dealt, not rows. A user of both snapshots changes sides with all rows half of the time.
+Which of the others are of the reference and which of the current snapshot is drawn anew, as many of each, where LEAST_ALONE are
+of each side alone. Where there are fewer, it is drawn for all users who is of one side and who is of both: a user of one side
+that is dealt to both has the same rows on both and adds nothing to the spread, which is then somewhat too narrow.
 
-The tail beyond the permutations is that of Student's t with their mean and spread. Where the permutations hardly vary, as the
+A document, or a query of a corpus, is its own user, mostly the same on both sides: of these it is always drawn anew who is of
+one side and who of both. So many that came are compared with all that were there, and not with the few that went.
+
+It shows how far apart two samples of the same users would be, and nothing of how days differ, so its p-values are too small
+where days do.
+
+The tail beyond the permutations is that of Student's t with their mean and spread. Where they have few different values, as the
 share of a value that few rows have, that tail says nothing; the p-value is then at least the part of the permutations, the
 snapshots themselves among them, that are as far off (B. Phipson, G. K. Smyth, "Permutation p-values should never be zero",
 SAGMB 9, 2010). This is at least 1/101, which is above 1/120: such a signal alone is no alarm.
@@ -23,8 +27,10 @@ from pipelines.drift.signals import Mask, Signal, signals
 PERMUTATIONS = 100
 LEAST_ALONE = 50
 """Users of one side alone, on each, from which on only these are dealt anew."""
-MOST_ALIKE = 0.5
-"""The part of the permutations that may have the same value, beyond which no tail is fitted to them."""
+OF_USERS = ("searches", "log_queries")
+"""Tables whose rows are of users, so that rows of one name are alike and not the same."""
+LEAST_DIFFERENT = 10
+"""Different values that the permutations of a signal must have more than, before a tail is fitted to them."""
 
 
 def permuted_signals(
@@ -46,7 +52,7 @@ def permuted_signals(
     now = np.arange(len(joined)) >= len(reference)
     found = []
     for number in range(PERMUTATIONS + 1):
-        sides = (~now, now) if number == PERMUTATIONS else dealt(joined.units, now, random)
+        sides = (~now, now) if number == PERMUTATIONS else dealt(joined.units, now, random, table in OF_USERS)
         pair = [sketch(joined.take(np.flatnonzero(side)), outcomes) for side in sides]
         found.append({signal.name: signal for signal in signals(table, pair, np.array([True, False]))})
     mask = np.arange(PERMUTATIONS + 1) < PERMUTATIONS
@@ -63,40 +69,41 @@ def _stacked(pairs: Sequence[Signal]) -> Signal:
 
 
 def least_pvalue(values: Floats, two_sided: bool) -> float:
-    """The p-value by the number of permutations, where they hardly vary; else 0: Student's tail is taken.
+    """The p-value by the number of permutations, where they have few different values; else 0: Student's tail is taken.
 
     Args:
         values: of the permutations, and last that of the snapshots themselves.
         two_sided: whether less is as far off as more.
 
-    >>> least_pvalue(np.array([0.0] * 97 + [1.0] * 4), two_sided=False)
-    0.03960396039603961
+    >>> round(least_pvalue(np.array([0.0] * 97 + [1.0] * 4), two_sided=False), 4)
+    0.0396
     >>> least_pvalue(np.arange(101.0), two_sided=False)
     0.0
     """
     rounded = np.round(values, 12)
-    if np.unique(rounded[:-1], return_counts=True)[1].max() <= MOST_ALIKE * (len(values) - 1):
+    if len(np.unique(rounded[:-1])) > LEAST_DIFFERENT:
         return 0.0
     apart = np.abs(rounded - rounded[:-1].mean()) if two_sided else rounded
     return float((apart >= apart[-1]).mean())
 
 
-def dealt(units: Numbers, now: Mask, random: np.random.Generator) -> tuple[Mask, Mask]:
+def dealt(units: Numbers, now: Mask, random: np.random.Generator, of_users: bool) -> tuple[Mask, Mask]:
     """Which rows are of the reference, and which of the current snapshot, once the users are dealt anew.
 
-    A user who has rows of one side alone and is dealt to both, which happens where few have, has them on both.
+    Who has rows of one side alone and is dealt to both has them on both.
 
     Args:
         units: of each row, (rows,).
         now: whether it is of the current snapshot, (rows,).
         random: draws.
+        of_users: whether the units are users, not documents: only those of one side are dealt anew, where there are enough.
     """
     names, user = np.unique(units, return_inverse=True)
     had_then, had_now = np.zeros(len(names), bool), np.zeros(len(names), bool)
     had_then[user[~now]], had_now[user[now]] = True, True
     both = had_then & had_now
     anew = np.arange(len(names))
-    if min((had_then & ~both).sum(), (had_now & ~both).sum()) >= LEAST_ALONE:
+    if of_users and min((had_then & ~both).sum(), (had_now & ~both).sum()) >= LEAST_ALONE:
         anew = np.flatnonzero(~both)
     order = np.arange(len(names))
     order[anew] = random.permutation(anew)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.drift.alarms import baseline_of
 from pipelines.drift.examples import Examples, Shown, changed_values, differing_columns, examples
+from pipelines.drift.permutation import OF_USERS
 from pipelines.drift.snapshot import read_sample, read_snapshot
 from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, ReportTable, write_report
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 TRENDS = 4
 TEXT_TABLES = ("documents", "queries", "log_queries")
-BY_USER = ("log_queries",)
-"""Tables whose ids are users, so that rows with the same id are not the same row."""
 
 
 def write_drift_report(
@@ -66,7 +65,7 @@ def _shared(reference: "Artifact", current: "Artifact") -> list[str]:
 def _examples(reference: "Artifact", current: "Artifact", table: str) -> Examples:
     (_, before, first), (_, now, second) = (read_sample(one, table) for one in (reference, current))
     alike = reference.facts["encoder"] == current.facts["encoder"]
-    return examples((before, first), (now, second), alike, same_rows=table not in BY_USER)
+    return examples((before, first), (now, second), alike, same_rows=table not in OF_USERS)
 
 
 def _only_one(sides: "tuple[Snapshot, Snapshot] | None") -> list[str]:
@@ -98,7 +97,7 @@ def _example_tables(found: dict[str, Examples]) -> Iterator[ReportTable]:
             columns: list[tuple[str, Any]] = [("row", "results"), ("text", "text"), ("cosine", "value")]
             rows = [[[_result(row)], row["text"], cosine] for row, cosine in one.moved]
             note = "The cosine to the same row before; of rows that only today has, to the nearest before."
-            if table in BY_USER:
+            if table in OF_USERS:
                 note = "The cosine to the nearest text before."
             yield ReportTable(f"What moved most of the {table}", columns, rows, note)
         if one.clusters:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.drift.days import Past
     from pipelines.drift.policy import DriftPolicy
 
-VERSION = 2
+VERSION = 3
 EVIDENTLY = "evidently.html"
 
 

@@ -254,17 +254,18 @@ def test_dealing_users_anew_spreads_a_rate_as_far_as_samples_of_users_are_apart(
     clicked = (random.random(2000) < 0.3).astype(float)
     apart = []
     for _ in range(400):
-        first, second = dealt(units, now, random)
+        first, second = dealt(units, now, random, of_users=True)
         apart.append(clicked[second].mean() - clicked[first].mean())
     assert np.std(apart) >= 0.9 * np.sqrt(2 * 0.3 * 0.7 / 1000)
 
 
-def test_documents_that_were_added_and_none_removed_are_still_told_apart():
-    """Nobody is of the reference alone: who is of both is drawn anew, too, else the added ones would be on one side always."""
+@pytest.mark.parametrize("removed", [0, 60])
+def test_documents_that_were_added_are_compared_with_all_that_were_there(removed):
+    """Not with the few that were removed: among those and the added ones, the added ones are nearly all in any order."""
     random = np.random.default_rng(17)
-    then = rows(random, count=400)
-    added = replace(rows(random, count=200, centre=0.5), units=np.arange(400, 600))
-    now = concatenated(then, added)
+    then = rows(random, count=600)
+    added = replace(rows(random, count=400, shares=[0.4, *[0.6 / 7] * 7]), units=np.arange(600, 1000))
+    now = concatenated(then.take(np.arange(removed, 600)), added)
     drift = judged(day(now, "2026-01-02"), [], day(then, "2026-01-01"), lambda table: (then, now))
     assert outcomes(drift)["embeddings"] in ("watch", "act")
 
