@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-erasure proof-drift bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
+.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-features proof-erasure proof-drift bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -129,6 +129,9 @@ proof-drift: install-test ## False alarms of quiet days, planted drifts, memory 
 
 proof-erasure: install-test ## Planted people and documents, kills and tampered releases; ten minutes; writes build/proof/erasure.json
 	@$(RUN) -m proofs.erasure
+
+proof-features: install-test ## Parity, planted differences and futures, kills of features, on both kinds of stores; five minutes; writes build/proof/features.json
+	@$(RUN) -m proofs.features
 
 bench-experiments: install-test ## Analyze 50 million events beside pandas; writes build/bench/experiments.json
 	@$(RUN) -m benches.experiments

@@ -29,22 +29,21 @@ def compute(view: View, events: Events, cuts: Sequence[datetime], folder: Path) 
         InputError: the view's SQL can't be run, or gives other columns, an entity twice, or a value that is no number.
     """
     import duckdb
+    import pyarrow.parquet
 
     columns = ", ".join(f'CAST("{name}" AS {SQL_TYPES[kind]}) AS "{name}"' for name, kind in view.features.items())
     try:
         for number, cut in enumerate(cuts):
-            events.set_cut(cut)
+            events.move_cut(cut)
             if not number:
                 _check_columns(view, events)
             rows = f'SELECT CAST("{view.key}" AS VARCHAR) AS "{view.key}", cut() AS {TIME}, {columns} FROM ({view.sql})'
-            events.db.execute(f"INSERT INTO computed {rows}" if number else f"CREATE TABLE computed AS {rows}")
+            events.before_cut.execute(f"INSERT INTO computed {rows}" if number else f"CREATE TABLE computed AS {rows}")
         _check_rows(view, events)
-        events.db.execute(
-            f"COPY (FROM computed ORDER BY {TIME}, \"{view.key}\") TO '{folder / FILE}' (FORMAT parquet)",
-        )
+        ordered = f'FROM computed ORDER BY {TIME}, "{view.key}"'
+        pyarrow.parquet.write_table(events.before_cut.sql(ordered).to_arrow_table(), folder / FILE)
         counted = f'SELECT count(*), count(DISTINCT "{view.key}") FROM computed'
-        last = events.db.execute(f"SELECT count(*) FROM computed WHERE {TIME} = cut()").fetchone()
-        rows_, entities = events.db.execute(counted).fetchone() or (0, 0)
+        ((rows_, entities),) = events.before_cut.execute(counted).fetchall()
     except duckdb.Error as error:
         raise _wrong(view, f"whose SQL can't be run: {str(error).partition(chr(10))[0]}") from None
     return {
@@ -54,13 +53,12 @@ def compute(view: View, events: Events, cuts: Sequence[datetime], folder: Path) 
         "cuts": len(cuts),
         "rows": rows_,
         "entities": entities,
-        "at_end": last[0] if last else 0,
         "from_the_future": events.later_than(datetime.now(UTC)),
     }
 
 
 def _check_columns(view: View, events: Events) -> None:
-    described = events.db.execute(f"DESCRIBE SELECT * FROM ({view.sql})").fetchall()
+    described = events.before_cut.execute(f"DESCRIBE SELECT * FROM ({view.sql})").fetchall()
     given, expected = sorted(row[0] for row in described), sorted([view.key, *view.features])
     if given != expected:
         raise _wrong(view, f"whose SQL gives the columns {', '.join(given)}", f"the columns {', '.join(expected)}")
@@ -69,13 +67,16 @@ def _check_columns(view: View, events: Events) -> None:
 def _check_rows(view: View, events: Events) -> None:
     key = f'"{view.key}"'
     repeated = f"SELECT {key} FROM computed GROUP BY {key}, {TIME} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
-    twice = events.db.execute(repeated).fetchone()
+    twice = events.before_cut.execute(repeated).fetchall()
     if twice:
-        raise _wrong(view, f"whose SQL gives {view.key} {twice[0]!r} several rows for one moment", "a row for each")
-    if events.db.execute(f"SELECT 1 FROM computed WHERE {key} IS NULL OR {key} = '' LIMIT 1").fetchone():
+        raise _wrong(view, f"whose SQL gives {view.key} {twice[0][0]!r} several rows for one moment", "a row for each")
+    if events.before_cut.execute(f"SELECT 1 FROM computed WHERE {key} IS NULL OR {key} = '' LIMIT 1").fetchall():
         raise _wrong(view, f"whose SQL gives a row without {view.key}", "an entity in each row")
     for name, kind in view.features.items():
-        if kind == "Float64" and events.db.execute(f'SELECT 1 FROM computed WHERE NOT isfinite("{name}") LIMIT 1').fetchone():
+        if (
+            kind == "Float64"
+            and events.before_cut.execute(f'SELECT 1 FROM computed WHERE NOT isfinite("{name}") LIMIT 1').fetchall()
+        ):
             raise _wrong(view, f"whose feature {name} is infinite or no number", "numbers, or NULL")
 
 

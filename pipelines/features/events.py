@@ -1,6 +1,6 @@
-"""What happened, as tables of DuckDB that show only what was before the cut: documents, users, what was shown and what chosen.
+"""What happened, as tables of DuckDB that hold only what was before the cut: documents, users, what was shown and what chosen.
 
-A view's SQL reads these tables, so it can't see its own event or anything later, whoever writes it.
+A view's SQL gets these tables alone and reads no file, so it can't see its own event or anything later, whoever writes it.
 """
 
 from collections.abc import Iterator
@@ -27,36 +27,53 @@ USERS = "{id: 'VARCHAR', fields: 'MAP(VARCHAR, VARCHAR)'}"
 TABLES = """
     CREATE TABLE documents (document_id VARCHAR, title VARCHAR, text VARCHAR, segment VARCHAR, facets MAP(VARCHAR, VARCHAR));
     CREATE TABLE users (user_id VARCHAR, fields VARCHAR);
-    CREATE TABLE all_shown (user_id VARCHAR, document_id VARCHAR, time TIMESTAMP);
-    CREATE TABLE all_chosen (user_id VARCHAR, document_id VARCHAR, time TIMESTAMP);
-    CREATE MACRO cut() AS getvariable('cut');
-    CREATE VIEW shown AS SELECT * FROM all_shown WHERE time < cut();
-    CREATE VIEW chosen AS SELECT * FROM all_chosen WHERE time < cut();
+    CREATE TABLE shown (user_id VARCHAR, document_id VARCHAR, time TIMESTAMP);
+    CREATE TABLE chosen (user_id VARCHAR, document_id VARCHAR, time TIMESTAMP);
 """
-"""Times are UTC without a zone. `cut()` is the moment that rows are for."""
+"""Times are UTC without a zone."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Events:
-    """The tables, with what names them in a recipe."""
+    """The tables: of everything, and of what was before the cut. Only of the latter does a view's SQL get the connection."""
 
-    db: "DuckDBPyConnection"
+    everything: "DuckDBPyConnection"
+    before_cut: "DuckDBPyConnection"
+    """Holds nothing else, and reads no file."""
     digest: str
     """Of the log's rows before the last cut; empty where the corpus has the events."""
+    cut: datetime | None = None
 
-    def set_cut(self, cut: datetime) -> None:
-        """The moment from which on nothing is seen.
+    def move_cut(self, cut: datetime) -> None:
+        """Let what was before the next cut into the tables; `cut()` is that moment.
 
         Args:
-            cut: in UTC.
+            cut: in UTC, later than the one before.
         """
-        self.db.execute(f"SET VARIABLE cut = TIMESTAMP '{cut:%Y-%m-%d %H:%M:%S}'")
+        since = f"time >= {_literal(self.cut)}" if self.cut else "true"
+        for table in ("shown", "chosen"):
+            arriving = f"SELECT * FROM {table} WHERE {since} AND time < {_literal(cut)}"
+            self._let_in(table, arriving)
+        if self.cut is None:
+            for table in ("documents", "users"):
+                self._let_in(table, f"FROM {table}")
+            self.before_cut.execute("CREATE MACRO cut() AS getvariable('cut')")
+        self.before_cut.execute(f"SET VARIABLE cut = {_literal(cut)}")
+        self.cut = cut
+
+    def _let_in(self, table: str, rows: str) -> None:
+        self.before_cut.register("arriving", self.everything.sql(rows).to_arrow_table())
+        self.before_cut.execute(f"INSERT INTO {table} FROM arriving")
+        self.before_cut.unregister("arriving")
 
     def later_than(self, moment: datetime) -> int:
         """How many events are at that moment or later, as where a server's clock was ahead."""
-        later = f"time >= TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S}'"
-        row = self.db.execute(f"SELECT count(*) FROM (FROM all_shown UNION ALL FROM all_chosen) WHERE {later}").fetchone()
-        return int(row[0]) if row else 0
+        later = f"SELECT count(*) FROM (FROM shown UNION ALL FROM chosen) WHERE time >= {_literal(moment)}"
+        return int(self.everything.execute(later).fetchall()[0][0])
+
+
+def _literal(moment: datetime) -> str:
+    return f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S}'"
 
 
 @contextmanager
@@ -82,7 +99,8 @@ def open_events(corpus: Artifact, log: str, folder: Path, until: datetime) -> It
             "exposures.jsonl in that folder",
             "set RATCHET_EVENTS to its folder, or leave --log empty to take the corpus's interactions",
         )
-    with duckdb.connect() as db:
+    with duckdb.connect() as db, duckdb.connect() as before_cut:
+        before_cut.execute(TABLES + "SET TimeZone = 'UTC'; SET enable_external_access = false; SET lock_configuration = true")
         db.execute("SET TimeZone = 'UTC'")
         db.execute(TABLES)
         db.execute(
@@ -96,7 +114,7 @@ def open_events(corpus: Artifact, log: str, folder: Path, until: datetime) -> It
                 f" FROM {_read(corpus.path('users.jsonl'), USERS)}"
             )
         _load_log(db, folder) if log else _load_interactions(db, corpus)
-        yield Events(db, _digest(db, until) if log else "")
+        yield Events(db, before_cut, _digest(db, until) if log else "")
 
 
 def _load_interactions(db: "DuckDBPyConnection", corpus: Artifact) -> None:
@@ -105,22 +123,20 @@ def _load_interactions(db: "DuckDBPyConnection", corpus: Artifact) -> None:
         return
     relation = _read(corpus.path("interactions.jsonl"), INTERACTIONS)
     row = f'"user", document, make_timestamp(time * 1000000) FROM {relation}'
-    db.execute(f"INSERT INTO all_shown SELECT {row}")
+    db.execute(f"INSERT INTO shown SELECT {row}")
     least = corpus.facts.get("min_value")
-    db.execute(f"INSERT INTO all_chosen SELECT {row} WHERE ?1 IS NULL OR coalesce(value, 1.0) >= ?1", [least])
+    db.execute(f"INSERT INTO chosen SELECT {row} WHERE ?1 IS NULL OR coalesce(value, 1.0) >= ?1", [least])
 
 
 def _load_log(db: "DuckDBPyConnection", folder: Path) -> None:
     """A click counts from when it came, and never before its exposure, whichever clock was behind. A line counts once."""
     relation = _read(folder / "exposures.jsonl", EXPOSURES)
     exposures = f'SELECT DISTINCT ON (request_id) * FROM {relation} WHERE "at" IS NOT NULL'
-    db.execute(
-        'INSERT INTO all_shown SELECT "user", unnest(results).document, "at" AT TIME ZONE \'UTC\' FROM (' + exposures + ")"
-    )
+    db.execute('INSERT INTO shown SELECT "user", unnest(results).document, "at" AT TIME ZONE \'UTC\' FROM (' + exposures + ")")
     if not (folder / "clicks.jsonl").is_file():
         return
     db.execute(f"""
-        INSERT INTO all_chosen
+        INSERT INTO chosen
         SELECT e."user", c.document, greatest(min(c."at"), min(e."at")) AT TIME ZONE 'UTC'
         FROM {_read(folder / "clicks.jsonl", CLICKS)} c JOIN ({exposures}) e USING (request_id)
         GROUP BY request_id, c.document, e."user"
@@ -135,10 +151,10 @@ def _read(path: Path, columns: str) -> str:
 
 def _digest(db: "DuckDBPyConnection", until: datetime) -> str:
     """What the rows before a moment are, whatever their order."""
-    before = f"time < TIMESTAMP '{until:%Y-%m-%d %H:%M:%S}'"
+    before = f"time < {_literal(until)}"
     hashed = "hash(user_id, document_id, time)"
     counts = [
-        db.execute(f"SELECT count(*), bit_xor({hashed}), sum({hashed}) FROM {table} WHERE {before}").fetchone()
-        for table in ("all_shown", "all_chosen")
+        db.execute(f"SELECT count(*), bit_xor({hashed}), sum({hashed}) FROM {table} WHERE {before}").fetchall()[0]
+        for table in ("shown", "chosen")
     ]
-    return "-".join(str(value) for row in counts for value in row or ())
+    return "-".join(str(value) for row in counts for value in row)

@@ -2,9 +2,11 @@
 
 import contextlib
 import fcntl
+import json
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -45,7 +47,15 @@ def feature_store(config: Settings | None = None) -> "FeatureStore":
             "online_store": _online(config),
             "entity_key_serialization_version": 3,
         }
-        return FeatureStore(config=RepoConfig(**described))
+        store = FeatureStore(config=RepoConfig(**described))
+    _describe(config.home / "feast" / "feature_store.yaml", described)
+    return store
+
+
+def _describe(path: Path, described: dict[str, Any]) -> None:
+    """Write what Feast's own command line and page read; it may hold passwords. JSON is YAML."""
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(described, indent=1), encoding="utf-8")
 
 
 def registry_url(config: Settings) -> str:

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from urllib.request import urlopen
 
 import pytest
 
@@ -15,6 +16,7 @@ from pipelines.features.online import murmur3, open_online, read_features
 from pipelines.settings import environment
 from tests.conftest import call
 from tests.pipelines.features.conftest import DOCUMENTS, END, choices, corpus_of, materialized
+from tests.services import BIN, answers, free_ports, running
 
 FEATURES = ["shown_30d", "chosen_30d", "ctr_30d", "ctr_7d"]
 AT = datetime.fromisoformat(f"{END}T00:00:00+00:00")
@@ -162,3 +164,17 @@ def test_whoever_is_erased_is_online_no_more(home, online):
     assert store.holding(holds) == 0
     left = store.rows("user_activity", "user_id", ["u3", "u4"], ["shown_30d"])
     assert (left[0], left[1] is not None) == (None, True)
+
+
+@pytest.mark.services
+def test_feast_s_own_page_shows_the_views(home, tmp_path):
+    parity([materialized(corpus_of(choices()))], release="0a1b")
+    assert (home / "feast/feature_store.yaml").stat().st_mode & 0o777 == 0o600
+    (port,) = free_ports(1)
+    address = f"http://127.0.0.1:{port}"
+    command = [str(BIN / "feast"), "--chdir", str(home / "feast"), "ui", "--host", "127.0.0.1", "--port", str(port)]
+    with running(command, tmp_path / "page", lambda: answers(address)):
+        with urlopen(f"{address}/", timeout=20) as page:
+            assert b'<div id="root">' in page.read()
+        with urlopen(f"{address}/api/v1/feature_views?project=ratchet", timeout=20) as said:
+            assert b"document_interactions" in said.read()

@@ -75,6 +75,8 @@ def test_a_declaration_that_lacks_something_is_refused(plant, home, was, becomes
         ("SELECT document_id FROM documents", "gives the columns document_id; expected the columns document_id, number"),
         ("SELECT document_id, 1 AS number FROM documents, range(2)", "'d00' several rows for one moment"),
         ("SELECT NULL AS document_id, 1 AS number", "a row without document_id"),
+        ("SELECT document_id, count(*) AS number FROM read_text('/etc/hostname'), documents GROUP BY ALL", "Permission Error"),
+        ("SET lock_configuration = false", "can't be run: Parser Error"),
         ("SELECT document_id, 'seven' AS number FROM documents", "can't be run: Conversion Error"),
     ],
 )  # fmt: skip
