@@ -44,6 +44,7 @@ from tests.figures import met, write_figures
 from tests.hostile import raw_requests, requests
 from tests.images.serve.conftest import route
 from tests.images.serve.server import KEY, RunningServer, running_server
+from tests.images.serve.test_access import BODIES
 from tests.issuer import AUDIENCE, Issuer, elliptic, running_issuer
 from tests.personal import planted
 from tests.plugins.operators.test_pod_spec import SETTINGS
@@ -52,7 +53,6 @@ from tests.services import valkey
 SEED = 20261129
 HOSTILE, RAW, LIMITED, TIMED, PLANTED, LIMIT = 10_000, 1_000, 5_200, 4_000, 480, 50
 PERMUTATIONS = 2_000
-CLICK = {"request_id": "f" * 32, "document": "moon", "position": 1}
 GOALS = {
     "open_routes": "≤ 2",
     "scope_violations_tried": "≥ 500",
@@ -82,8 +82,8 @@ def places() -> list[tuple[str, str, str | None]]:
 def asked(server: RunningServer, method: str, path: str, **headers: str) -> httpx.Response:
     """A well-formed request of a route, with these headers and no others."""
     path = path.replace("{release_id}/{document_id:path}", "a/b").replace("{document_id:path}", "moon")
-    path = path.replace("/v1/search", "/v1/search?q=moon")
-    body = {"json": CLICK} if path == "/v1/clicks" else {}
+    path = "/v1/search?q=moon" if path == "/v1/search" else path
+    body = {"json": BODIES[path]} if path in BODIES else {}
     return httpx.request(method, server.url + path, headers=headers, timeout=30, **body)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 PATHS = (
-    "/v1/search", "/v1/similar/moon", "/v1/recommend",
+    "/v1/search", "/v1/similar/moon", "/v1/recommend", "/v1/search/batch", "/v1/embed", "/v1/rerank",
+    "/v1/events", "/v1/recommend/batch",
     "/v1/clicks", "/v1/signin-links", "/v1/pictures/a/b", "/readyz", "/openapi.json", "/signin",
     "/static/page.js",
     "/static/../../etc/passwd", "/static/..%2f..%2fapp.py", "/.env", "/.git/config", "/docs", "/metrics", "/v1/%00",

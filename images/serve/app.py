@@ -1,43 +1,28 @@
-"""The HTTP API: search, clicks, pictures, health. The search page is in `pages`."""
+"""The HTTP API: health, pictures, metrics and all other routes together. The search page is in `pages`."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Path, Query, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
-from pydantic import BaseModel, ConfigDict, Field
 
-from images.serve import pages
+from images.serve import events, lists, pages, scoring
 from images.serve.auth import Auth
 from images.serve.credentials import Credentials
-from images.serve.dependencies import MOST_WAITING, Dependencies, Deps, Observer, Reporter, Searcher, identified
+from images.serve.dependencies import MOST_WAITING, Dependencies, Deps, Observer, Searcher, identified
 from images.serve.errors import NotAuthenticated, NotFound, add_error_handlers
 from images.serve.exposure_log import ExposureLog
 from images.serve.interface import describe
 from images.serve.limits import Limiter
-from images.serve.search import Id, ListRequest, RecommendRequest, SearchRequest, check_query_or_like
 from images.serve.watcher import DRAINING, Watcher, id_of
-from pipelines.corpus.exposure import Click
-from pipelines.corpus.text_rules import LONGEST_ID
 from pipelines.errors import TryAgain
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 router = APIRouter()
-
-
-class ClickRequest(BaseModel):
-    """The body of a click."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    request_id: str = Field(min_length=1, max_length=64)
-    document: str = Field(min_length=1, max_length=LONGEST_ID)
-    position: int = Field(ge=1, le=100)
 
 
 @router.get("/healthz")
@@ -79,28 +64,6 @@ async def _is_admin(request: Request) -> bool:
         return False
 
 
-@router.get("/v1/search")
-async def search(parameters: Annotated[SearchRequest, Query()], dependencies: Deps, caller: Searcher) -> Response:
-    """The top k documents for the query q, or the k most similar to the documents `like`."""
-    check_query_or_like(parameters)
-    return JSONResponse(await dependencies.search(parameters, caller))
-
-
-@router.get("/v1/similar/{document_id:path}")
-async def similar(
-    document_id: Annotated[Id, Path()], parameters: Annotated[ListRequest, Query()], dependencies: Deps, caller: Searcher
-) -> Response:
-    """The k documents that are most similar to one."""
-    asked = SearchRequest(like=[document_id], **parameters.model_dump())
-    return JSONResponse(await dependencies.search(asked, caller, "similar"))
-
-
-@router.get("/v1/recommend")
-async def recommend(parameters: Annotated[RecommendRequest, Query()], dependencies: Deps, caller: Searcher) -> Response:
-    """The k documents for a user who chose some items before; what most users chose, where none of these is known."""
-    return JSONResponse(await dependencies.search(parameters.search, caller, "recommendation"))
-
-
 @router.get("/v1/pictures/{release_id}/{document_id:path}")
 async def picture(release_id: str, document_id: str, dependencies: Deps, caller: Searcher) -> Response:  # noqa: ARG001
     """A document's SVG, under a policy that lets no script in it run."""
@@ -112,15 +75,6 @@ async def picture(release_id: str, document_id: str, dependencies: Deps, caller:
         )
     headers = {"content-security-policy": PICTURE_POLICY, "cache-control": "private, max-age=31536000, immutable"}
     return Response(document.picture, media_type="image/svg+xml", headers=headers)
-
-
-@router.post("/v1/clicks")
-async def click(body: ClickRequest, dependencies: Deps, caller: Reporter) -> Response:
-    """Log a click on a result of an earlier search."""
-    event = Click(**body.model_dump(), at=datetime.now(UTC), caller=caller.id)
-    await dependencies.run(dependencies.exposure_log.log_click, event)
-    dependencies.metrics.clicked(body.request_id)
-    return JSONResponse(body.model_dump(), 201)
 
 
 @router.get("/metrics")
@@ -155,8 +109,8 @@ def build_app(
     app.state.dependencies = Dependencies(
         watcher, exposure_log, auth, pool, limiter, credentials, rerank_s, workers, queue, cache
     )
-    app.include_router(router)
-    app.include_router(pages.router)
+    for part in (router, lists.router, scoring.router, events.router, pages.router):
+        app.include_router(part)
     app.mount("/static", StaticFiles(directory=pages.PAGE / "static"))
     add_error_handlers(app)
     return app

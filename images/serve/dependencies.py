@@ -80,6 +80,15 @@ class Dependencies:
         self.metrics.searched(answer)
         return answer
 
+    async def count(self, caller: Caller, more: int) -> None:
+        """Count so many more requests of a caller, whose one request does the work of several.
+
+        Raises:
+            TooManyRequests: they are beyond the caller's limit.
+        """
+        for _ in range(more):
+            await _count(self.limiter, "key", caller.id)
+
     async def run(self, function: Callable[..., Answer], *args: Any) -> Answer:
         """Run `function` on a thread of the pool.
 
@@ -173,6 +182,7 @@ def _is_same_origin(request: Request) -> bool:
 
 Deps = Annotated[Dependencies, Depends(_dependencies)]
 Searcher = Annotated[Caller, Depends(Requires("search"))]
+Embedder = Annotated[Caller, Depends(Requires("embed"))]
 Reporter = Annotated[Caller, Depends(Requires("events"))]
 Admin = Annotated[Caller, Depends(Requires("admin"))]
 Observer = Annotated[Caller, Depends(Requires("metrics"))]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -73,8 +74,11 @@ EXPECTED = {
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that failed."""
-    title = HTTPStatus(status).phrase
-    return JSONResponse({"title": title, "status": status, "detail": detail}, status, headers, PROBLEM)
+    return JSONResponse(_body(status, detail), status, headers, PROBLEM)
+
+
+def _body(status: int, detail: str) -> dict[str, Any]:
+    return {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -85,8 +89,20 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected_error)
 
 
+def problem_of(error: Exception) -> dict[str, Any]:
+    """The problem that stands in place of one of several answers."""
+    status = _status(error)
+    if status == 500:
+        log().error("request failed", exc_info=error)
+    return _body(status, DEFECT if status == 500 else str(error))
+
+
+def _status(error: Exception) -> int:
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
 async def _step_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+    status = _status(error)
     return problem(status, str(error), _headers(status, error))
 
 

@@ -1,4 +1,4 @@
-"""The exposure log: exposures and clicks as JSON lines, each written before the request is answered."""
+"""The exposure log: exposures, clicks and conversions as JSON lines, each written before the request is answered."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from pipelines.corpus.exposure import Click, Exposure
+from pipelines.corpus.exposure import Click, Conversion, Exposure
 from pipelines.errors import InputError, StepError, TryAgain
 
 MAX_RECENT = 10_000
@@ -22,7 +22,7 @@ class UnknownExposure(InputError):
 
 
 class ExposureLog:
-    """The files `exposures.jsonl` and `clicks.jsonl`, and the latest exposures in memory, against which clicks are checked."""
+    """The logs' files, and the latest exposures in memory, against which clicks and conversions are checked."""
 
     def __init__(self, folder: Path, max_recent: int = MAX_RECENT) -> None:
         self.folder, self._max_recent = folder, max_recent
@@ -52,27 +52,38 @@ class ExposureLog:
             return []
         return list(dict.fromkeys(query for line in reversed(lines) if (query := _query_of(line))))[:most]
 
-    def log_click(self, click: Click) -> None:
-        """Append a click.
+    def log_events(self, clicks: Sequence[Click], conversions: Sequence[Conversion]) -> None:
+        """Append clicks and conversions, unless one of them can't be.
 
         Raises:
-            UnknownExposure: its request is none of the latest.
-            InputError: another document, or none, was shown at its position.
-            TryAgain: it could not be written.
+            UnknownExposure: a request is none of the latest.
+            InputError: another document, or none, was shown at a click's position; a conversion's document was not shown.
+            TryAgain: they could not be written. Conversions may have been, and are written again when they are told again.
         """
+        for click in clicks:
+            if self._shown(click.request_id)[click.position - 1 : click.position] != (click.document,):
+                raise InputError(
+                    f"document {click.document[:64]!r} at position {click.position}",
+                    "a document at the position where it was shown",
+                    "send both as the search answered them",
+                )
+        for conversion in conversions:
+            if conversion.document not in self._shown(conversion.request_id):
+                raise InputError(
+                    f"document {conversion.document[:64]!r}", "a document that was shown", "send it as the search answered it"
+                )
+        for name, events in (("conversions.jsonl", conversions), ("clicks.jsonl", clicks)):
+            if events:
+                append_events(self.folder / name, events)
+
+    def _shown(self, request_id: str) -> tuple[str, ...]:
         with self._lock:
-            shown = self._recent.get(click.request_id)
+            shown = self._recent.get(request_id)
         if shown is None:
             raise UnknownExposure(
-                f"request_id {click.request_id[:64]!r}", f"one of the last {self._max_recent} searches", "search again"
+                f"request_id {request_id[:64]!r}", f"one of the last {self._max_recent} searches", "search again"
             )
-        if shown[click.position - 1 : click.position] != (click.document,):
-            raise InputError(
-                f"document {click.document[:64]!r} at position {click.position}",
-                "a document at the position where it was shown",
-                "send both as the search answered them",
-            )
-        append_events(self.folder / "clicks.jsonl", [click])
+        return shown
 
 
 def _query_of(line: bytes) -> str:

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from images.serve.auth import COOKIE, PAGE_SCOPES
 from images.serve.dependencies import Requires
 from images.serve.errors import PROBLEM
+from images.serve.examples import EXAMPLES, Example
 from pipelines.access.scopes import MEANINGS, Scope
 
 OPEN = ("/healthz", "/readyz")
@@ -23,6 +24,11 @@ SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token of the issuer"},
     "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A browser that opened a one-time link"},
 }  # fmt: skip
+SCHEMA_OF_PROBLEM = {
+    "type": "object",
+    "required": ["title", "status", "detail"],
+    "properties": {"title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"}},
+}
 STATUSES = {401: "no valid key", 403: "the key lacks the scope", 422: "an invalid value", 429: "too many requests"}
 
 
@@ -42,10 +48,26 @@ def describe(app: FastAPI) -> dict[str, Any]:
             ways = ["key", "token", *(["session"] if scope in PAGE_SCOPES else [])]
             operation["security"] = [{way: [scope]} for way in ways] if scope else []
             for status, meaning in STATUSES.items() if scope else ():
-                content = {PROBLEM: {"schema": {"type": "object"}}}
+                content = {PROBLEM: {"schema": SCHEMA_OF_PROBLEM}}
                 operation["responses"][str(status)] = {"description": meaning, "content": content}
+            for method in route.methods:
+                _show(operation, EXAMPLES.get((method, route.path_format)))
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _show(operation: dict[str, Any], example: Example | None) -> None:
+    """Add the example of a route to its parameters, its body and its answer."""
+    if example is None:
+        return
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] in example.query:
+            parameter["example"] = example.query[parameter["name"]]
+    if example.body is not None:
+        operation["requestBody"]["content"]["application/json"]["example"] = example.body
+    answered = {"description": "Answered", "content": {"application/json": {"example": example.answer}}}
+    operation["responses"].pop("200", None)
+    operation["responses"][str(example.status)] = answered
 
 
 def _operations(app: FastAPI, document: dict[str, Any]) -> Iterator[tuple[APIRoute, dict[str, Any]]]:

@@ -255,7 +255,7 @@ def _routed(state: State, search: Search) -> _Routed:
     parameters = search.parameters
     assigned = None if parameters.release else _assigned(state, search.user)
     policy = parameters.release or assigned or "champion"
-    release = _routed_release(state, policy)
+    release = routed_release(state, policy)
     experiment = state.split.name if state.split and assigned and not parameters.experiment else ""
     known = release.known(parameters.like), release.known(parameters.exclude)
     routed = _Routed(search, release, policy, experiment, *known)
@@ -345,7 +345,13 @@ def _check_popular(release: Release) -> None:
         )
 
 
-def _routed_release(state: State, policy: Policy) -> Release:
+def routed_release(state: State, policy: Policy) -> Release:
+    """The release that has a role now.
+
+    Raises:
+        TryAgain: nothing serves yet.
+        NotFound: no release has this role.
+    """
     if state.champion is None:
         short = state.problem.short if state.problem else "loading"
         raise TryAgain(f"a search ({short})", "a champion to answer it", "ask again later; /readyz tells more with the key")

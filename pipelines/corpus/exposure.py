@@ -1,6 +1,7 @@
-"""The schemas of the server's logs: exposures (what was shown to whom) and clicks.
+"""The schemas of the server's logs: exposures (what was shown to whom), clicks, and conversions (what came of them).
 
-One JSON object per line, in `exposures.jsonl` and `clicks.jsonl`. A click refers to its exposure by `request_id`.
+One JSON object per line, in `exposures.jsonl`, `clicks.jsonl` and `conversions.jsonl`. Clicks and
+conversions refer to their exposure by `request_id`.
 """
 
 from typing import Literal, Self
@@ -84,3 +85,15 @@ class Click(_Event):
     at: AwareDatetime
     caller: str = ""
     """The id of the key that told of it; empty in lines of before it was recorded."""
+
+
+class Conversion(_Event):
+    """One document of an exposure that the user bought, or whatever is wanted."""
+
+    request_id: str = Field(min_length=1)
+    document: str = Field(min_length=1)
+    value: float | None = Field(None, ge=0)
+    """What it was worth, in a unit of the caller; none: unknown."""
+    at: AwareDatetime
+    caller: str = ""
+    """The id of the key that told of it."""

@@ -192,6 +192,7 @@ def _change(name: str, search: Search) -> Callable[..., dict[str, object] | None
     changes = {
         "exposures.jsonl": lambda: exposures_change(search.subject),
         "clicks.jsonl": lambda: clicks_change(search.subject, requests_of(search.folders, search.subject)),
+        "conversions.jsonl": lambda: clicks_change(search.subject, requests_of(search.folders, search.subject)),
         "audit.jsonl": lambda: acts_change(search.subject),
     }
     return changes[name]()
@@ -216,8 +217,13 @@ def _kept(_search: Search) -> None:
     """Nothing: the journal and the log of keys are never changed. What is found there is certified as left."""
 
 
-LOGS = {"clicks.jsonl": "click log", "exposures.jsonl": "exposure log", "audit.jsonl": "audit log of the server"}
-"""Clicks first: only exposures say whose they are."""
+LOGS = {
+    "clicks.jsonl": "click log",
+    "conversions.jsonl": "conversion log",
+    "exposures.jsonl": "exposure log",
+    "audit.jsonl": "audit log of the server",
+}
+"""Clicks and conversions first: only exposures say whose they are."""
 PLACES: tuple[Place, ...] = (
     *(Place(title, partial(_find_in_log, name), partial(_rewrite_log, name)) for name, title in LOGS.items()),
     Place("MLflow", lambda s: mlflow_content.found(s.store, s.holds), lambda s: mlflow_content.erase(s.store, s.holds)),

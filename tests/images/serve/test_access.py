@@ -31,6 +31,11 @@ ROUTES = {
     ("GET", "/v1/search"): "search",
     ("GET", "/v1/similar/{document_id:path}"): "search",
     ("GET", "/v1/recommend"): "search",
+    ("POST", "/v1/search/batch"): "search",
+    ("POST", "/v1/recommend/batch"): "search",
+    ("POST", "/v1/embed"): "embed",
+    ("POST", "/v1/rerank"): "embed",
+    ("POST", "/v1/events"): "events",
     ("GET", "/v1/pictures/{release_id}/{document_id:path}"): "search",
     ("GET", "/openapi.json"): "search",
     ("POST", "/v1/clicks"): "events",
@@ -39,6 +44,17 @@ ROUTES = {
 }
 """The scope of each route, by method and path; a route that is added is added here, too."""
 CLICK = {"request_id": "f" * 32, "document": "moon", "position": 1}
+
+
+BODIES = {
+    "/v1/clicks": CLICK,
+    "/v1/events": {"events": [{"type": "click", **CLICK}]},
+    "/v1/search/batch": {"searches": [{"q": "moon"}]},
+    "/v1/recommend/batch": {"recommendations": [{"item": ["moon"]}]},
+    "/v1/embed": {"texts": ["moon"]},
+    "/v1/rerank": {"query": "moon", "texts": ["sun"]},
+}
+"""A well-formed body of each route that takes one."""
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +128,11 @@ def test_openapi_names_scheme_and_scope_of_each_route(home):
     assert set(document["components"]["securitySchemes"]) == {"key", "token", "session"}
     for (method, path), scope in ROUTES.items():
         operation = document["paths"][path.replace(":path", "")][method.lower()]
-        ways = [{"key": [scope]}, {"token": [scope]}, *([] if scope in ("admin", "metrics") else [{"session": [scope]}])]
+        ways = [
+            {"key": [scope]},
+            {"token": [scope]},
+            *([{"session": [scope]}] if scope in ("search", "events") else []),
+        ]
         assert operation["security"] == ways
         assert "application/problem+json" in operation["responses"]["403"]["content"]
     assert document["paths"]["/healthz"]["get"]["security"] == []
@@ -124,8 +144,8 @@ def test_a_key_may_do_what_its_scope_says_and_nothing_else(server, log, scope):
     until(lambda: with_key(server, text).status_code != 401)
     for (method, template), required in ROUTES.items():
         path = template.replace("{release_id}/{document_id:path}", "a/b").replace("{document_id:path}", "moon")
-        path = path.replace("/v1/search", "/v1/search?q=moon")
-        answer = with_key(server, text, method, path, **({"json": CLICK} if path == "/v1/clicks" else {}))
+        path = "/v1/search?q=moon" if path == "/v1/search" else path
+        answer = with_key(server, text, method, path, **({"json": BODIES[path]} if path in BODIES else {}))
         if scope == required:
             assert answer.status_code in (200, 201, 404, 503), path
         else:

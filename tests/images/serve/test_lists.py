@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -222,16 +224,20 @@ def test_the_examples_of_the_api_work(server_of_icons):
     commands = re.findall(r"```bash\n(.*?)```", (PROJECT / "docs/api.md").read_text(), re.DOTALL)
     script = "set -e\n" + "\n".join(commands)
     environment = {**os.environ, "url": server.url, "key": server.key}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(answers) == sum(line.startswith("ask ") for line in "".join(commands).splitlines())
     assert [answer for answer in answers if "status" in answer] == [], "a problem"
+    *lists, batch, vectors, told = answers
+    assert [len(answer["results"]) for answer in batch["answers"]] == [2, 2]
+    assert len(vectors["vectors"]) == 2
+    assert told == {"clicks": 1, "conversions": 1}
     beach, travel, both, moon, chosen = (
         ([result["id"] for result in answer["results"]], {result["segment"] for result in answer["results"]})
-        for answer in answers
+        for answer in lists
     )
     assert len(beach[0]) == 3
     assert travel[1] == {"Travel + Hotel"}

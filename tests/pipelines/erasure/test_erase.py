@@ -194,7 +194,7 @@ def test_a_subject_that_is_nowhere(kind, planted):
     store = open_store()
     for path in ("trash/7/blobs/" + "a" * 64, "checkpoints/abcd/" + "b" * 64):
         store.write(path, b"of somebody else")
-    with pytest.raises(NothingToDo, match="nowhere: searched were click log, exposure log") as raised:
+    with pytest.raises(NothingToDo, match="nowhere: searched were click log, conversion log, exposure log") as raised:
         call("erase", kind=kind, subject="nobody-at-all", why="ticket")
     assert raised.value.exit_code == 4
     assert len(planted.journal.entries) == 2

@@ -1,0 +1,114 @@
+"""Routes that compute with a release's models: vectors of texts, scores of documents. Nothing of it is written down."""
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from images.serve.dependencies import Dependencies, Deps, Embedder
+from images.serve.errors import NotFound
+from images.serve.search import Ids, routed_release
+from pipelines.corpus.exposure import Policy
+from pipelines.corpus.text_rules import CONTROL_CHARACTERS, WHITE_SPACE, one_line
+from pipelines.errors import InputError
+from pipelines.retrieval.release import Release
+from pipelines.retrieval.stages.rerank import Reranked
+
+MOST_TEXTS = 16
+"""Texts whose vectors are asked for at once: more would make answers that a slow reader keeps in memory."""
+LONGEST_TEXT = 8_192
+router = APIRouter()
+
+
+def _text(text: str) -> str:
+    """A document's text may have lines."""
+    if not text.strip() or CONTROL_CHARACTERS.search(WHITE_SPACE.sub(" ", text)):
+        raise ValueError(f"1 to {LONGEST_TEXT} characters that are not all blank, without control characters")
+    return text
+
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_text)]
+
+
+class EmbedRequest(BaseModel):
+    """Texts whose vectors are asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    texts: list[Text] = Field(min_length=1, max_length=MOST_TEXTS)
+    role: Literal["query", "document"] = "query"
+    release: Policy = "champion"
+
+
+class RerankRequest(BaseModel):
+    """A query, and documents of the release or texts that are scored for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: Annotated[str, AfterValidator(one_line)]
+    documents: Ids = []
+    texts: list[Text] = Field([], max_length=50)
+    release: Policy = "champion"
+
+
+@router.post("/v1/embed")
+async def embed(body: EmbedRequest, dependencies: Deps, caller: Embedder) -> Response:
+    """Unit vectors of texts by the release's encoder; they count as so many requests."""
+    await dependencies.count(caller, len(body.texts) - 1)
+    return JSONResponse(await dependencies.run(_embedded, _release(dependencies, body.release), body))
+
+
+@router.post("/v1/rerank")
+async def rerank(body: RerankRequest, dependencies: Deps, caller: Embedder) -> Response:  # noqa: ARG001
+    """Documents or texts in the order of the release's reranker, best first; those that it had no time for come last."""
+    if bool(body.documents) == bool(body.texts):
+        given = "documents and texts together" if body.texts else "documents nothing, texts nothing"
+        raise InputError(given, "either ids of documents or texts", "correct it and ask again")
+    deadline = time.monotonic() + dependencies.rerank_s if dependencies.rerank_s else None
+    return JSONResponse(await dependencies.run(_reranked, _release(dependencies, body.release), body, deadline))
+
+
+def _release(dependencies: Dependencies, policy: Policy) -> Release:
+    return routed_release(dependencies.watcher.state, policy)
+
+
+def _embedded(release: Release, body: EmbedRequest) -> dict[str, Any]:
+    encoder = release.encoder
+    vectors = encoder.encode(body.texts, body.role)
+    return {
+        "release": release.id,
+        "encoder": release.card.encoder,
+        "variant": encoder.variant,
+        "dimensions": encoder.card.dimensions,
+        "vectors": [[float(str(value)) for value in vector] for vector in vectors],  # the shortest that is the same float32
+    }
+
+
+def _reranked(release: Release, body: RerankRequest, deadline: float | None) -> dict[str, Any]:
+    stage = release.ranker.rerank if release.ranker else None
+    if stage is None:
+        raise NotFound(f"rerank by release {release.id[:8]}", "a release with a reranker", "take /v1/search")
+    known = release.known(body.documents)
+    if body.documents and not known:
+        raise NotFound(
+            f"documents {', '.join(body.documents)[:80]!r}", f"one of release {release.id[:8]}", "take ids from a search"
+        )
+    texts = body.texts or [stage.texts[document] for document in known]
+    scores = stage.shared.scores(body.query, texts, deadline)
+    counted = Reranked(len(texts), len(scores))
+    order = sorted(range(len(texts)), key=lambda row: (-float(scores[row]), row) if row < len(scores) else (float("inf"), row))
+    return {
+        "release": release.id,
+        "variant": stage.card.variant,
+        "reranked": {"candidates": counted.candidates, "scored": counted.scored, "late": counted.late},
+        "results": [_result(row, known, scores) for row in order],
+    }
+
+
+def _result(row: int, known: Sequence[str], scores: Any) -> dict[str, Any]:
+    """One row: the place of the text in the request, or the id of the document, with its score."""
+    named = {"id": known[row]} if known else {"text": row}
+    return {**named, "score": float(str(scores[row])) if row < len(scores) else None}
