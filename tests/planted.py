@@ -125,6 +125,8 @@ def planted_everywhere(home: Path, at: str = LONG_AGO, experiment: str = "") -> 
     call("export_release", release="champion", file=str(home / "r.bundle"))
     Store(f"bundle://{home}/r.bundle", cache=home / "cache")
     (home / "r.bundle").unlink()
+    (home / "reports").mkdir()
+    (home / "reports/report-1.html").write_text(f"<td>{PERSON}</td><td>{TITLE}</td>")
 
 
 def plant_in_logs(folder: Path, at: str = LONG_AGO, experiment: str = "") -> None:

@@ -45,6 +45,7 @@ def test_every_place_and_what_is_not_searched_is_on_the_page():
     for place in PLACES:
         if not place.name.startswith("artifacts: "):
             assert place.name.removesuffix(" of shards") in table, place.name
-    words = ("sources", "backups", "Airflow's database", "caches of other machines", "versions that a", "feature store")
+    words = ("sources", "backups", "Airflow's database", "caches of other machines", "files that somebody", "versions that a")
+    words += ("feature store",)
     assert all(word in text and word in PAGE for word, text in zip(words, NOT_SEARCHED, strict=True))
     assert "subject" in load_step("erase").params.model_fields

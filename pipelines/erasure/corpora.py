@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pipelines
 from pipelines.corpus.erased import Erased, leave_out
 from pipelines.erasure.subject import Subject, beginning, ordinary_words, readable
 from pipelines.errors import InputError
@@ -16,6 +17,7 @@ from pipelines.store.objects import Store
 from pipelines.store.recipes import Recipe, digest_file
 
 TEXTS = ("documents.jsonl", "queries.jsonl")
+PACKAGE = Path(pipelines.__file__).parent
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,18 @@ def found_in_corpora(store: Store, subject: Subject) -> InCorpora:
             texts |= _texts(corpus, subject)
     words = {*subject.names, *texts}
     ordinary = frozenset(word for word in words if word.isdigit())  # as sizes and measures are
+    ordinary |= ordinary_words(words - ordinary, _own_words())
     for corpus in corpora:  # again, since a word may be one of others in any of them
         with TemporaryDirectory(prefix="ratchet-erase-") as scratch:
             _without(corpus, Path(scratch), erased)
             others = " ".join(readable((Path(scratch) / file).read_bytes()) for file in TEXTS)
         ordinary |= ordinary_words(words - ordinary, others)
     return InCorpora(replace(subject, texts=tuple(sorted(texts)), ordinary=ordinary), frozenset(ids))
+
+
+def _own_words() -> str:
+    """What this project says in its reports."""
+    return " ".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
 
 
 def _without(corpus: Artifact, folder: Path, erased: Erased) -> tuple[int, dict[str, int]]:

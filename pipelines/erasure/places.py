@@ -25,7 +25,8 @@ NOT_SEARCHED = (
     "sources that are ingested: they are yours; rows of erased ids are left out when they are read again",
     "backups and exported bundles: replay erasures after a restore (`erase` without a subject)",
     "Airflow's database and task logs, which keep what a form was given: docs/privacy.md says how they are cleaned",
-    "caches of other machines and pods",
+    "caches of other machines and pods, and rankings that a server has in memory",
+    "files that somebody had a step write elsewhere, such as pools, scores and pages",
     "versions that a bucket keeps of deleted objects: a lifecycle rule of the bucket ends them",
     "a feature store of another machine, or one that RATCHET_FEATURE_ONLINE does not name any more",
 )
@@ -47,6 +48,8 @@ class Search:
     in_use: frozenset[str] = frozenset()
     """Ids of artifacts that serve until their successors do: they are found, and stay."""
     cache: Path = field(default_factory=lambda: settings().home / "cache")
+    pages: Path = field(default_factory=lambda: settings().home / "reports")
+    """Copies of reports that the demo has a browser open."""
 
     @cached_property
     def artifacts(self) -> dict[str, Artifact]:
@@ -183,6 +186,15 @@ def _delete_cached(search: Search) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+def _pages(search: Search) -> list[str]:
+    return sorted(path.name for path in search.pages.glob("*") if search.holds(path.read_bytes()))
+
+
+def _delete_pages(search: Search) -> None:
+    for name in _pages(search):
+        (search.pages / name).unlink(missing_ok=True)
+
+
 def _log(name: str, search: Search) -> dict[Path, int]:
     """How many lines of each file of a log would be changed."""
     return {folder / name: count for folder in search.folders if (count := changed(folder / name, _change(name, search)))}
@@ -235,6 +247,7 @@ PLACES: tuple[Place, ...] = (
     *(Place(title, partial(_in_folder, name), partial(_delete, name)) for name, title in (
         ("results", "results of tasks"), ("lineage", "lineage events"), ("recipes", "recipes of what gc took away"))),
     Place("cache of this machine", _cached, _delete_cached, whole=True),
+    Place("pages of the demo", _pages, _delete_pages),
     Place("journal", partial(_in_folder, "journal"), _kept),
     Place("log of keys", partial(_in_folder, "access"), _kept),
 )  # fmt: skip

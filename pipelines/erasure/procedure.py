@@ -54,7 +54,7 @@ class Certificate:
     retired: list[str]
     """Ids of the artifacts that were deleted."""
     ordinary: int = 0
-    """How many of its names and texts stand in other rows, too; files were searched for these as ids only."""
+    """How many of its names and texts are words of others or numbers; files were searched for these as ids only."""
     not_searched: tuple[str, ...] = NOT_SEARCHED
 
 

@@ -29,7 +29,7 @@ class Subject:
     texts: tuple[str, ...] = field(default=(), repr=False)
     """Of a document: titles, and how its texts begin, in all corpora that have it."""
     ordinary: frozenset[str] = field(default=frozenset(), repr=False)
-    """Those of its names and texts that other rows have, too, or that are digits: by them alone nothing can be told."""
+    """Those of its names and texts that others have, too, or that are digits: by them alone nothing can be told."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def certificate_report(certificate: "Certificate") -> Report:
         if certificate.state == "erased"
         else "; nothing is certified yet"
     )
-    told = f"{certificate.ordinary} of its names and texts stand in other rows, too: files were searched for these as ids only."
+    told = f"{certificate.ordinary} of its names and texts are words of others or numbers: these were looked for as ids only."
     ordinary = [told] if certificate.ordinary else []
     columns: list[tuple[str, Any]] = [("place", "text"), ("found", "count"), ("left", "count"), ("which", "text")]
     rows = [

@@ -8,22 +8,23 @@ from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from tests.conftest import call
 from tests.dags.conftest import answered
-from tests.planted import PERSON, everywhere, planted_corpus, released
+from tests.planted import DOCUMENT, PERSON, everywhere, planted_corpus, released
 
 FORM = {"kind": "user", "subject": PERSON, "why": "ticket 4711"}
 
 
-def test_a_yes_erases_and_leaves_a_certificate(run_dag, home):
+@pytest.mark.parametrize(("kind", "subject"), [("user", PERSON), ("document", DOCUMENT)])
+def test_a_yes_erases_and_leaves_a_certificate(kind, subject, run_dag, home):
     planted_corpus()
-    assert everywhere(home, (PERSON,))
-    run = run_dag("erase_subject", edit=answered(True), **FORM)
+    assert everywhere(home, (subject,))
+    run = run_dag("erase_subject", edit=answered(True), **{**FORM, "kind": kind, "subject": subject})
     assert run.tasks["search"] == run.tasks["ask"] == run.tasks["erase"] == ["success"]
-    assert run.results["search"]["note"].startswith("DRY RUN: would erase this user from artifacts: corpus (1)")
+    assert run.results["search"]["note"].startswith(f"DRY RUN: would erase this {kind} from artifacts: corpus (1)")
     assert run.results["erase"]["finished"]
     assert run.note.startswith("ERASED: ")
     certificate = load_exactly(open_store(), "report", run.results["erase"]["certificate"]).json(CERTIFICATE)
     assert (certificate["state"], certificate["why"], certificate["asked_by"]) == ("erased", "ticket 4711", "dag_test")
-    assert everywhere(home, (PERSON,)) == []
+    assert everywhere(home, (subject,)) == []
 
 
 def test_a_no_changes_nothing(run_dag, home):

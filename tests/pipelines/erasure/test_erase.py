@@ -85,6 +85,7 @@ def test_who_is_planted_everywhere_is_found_nowhere_afterwards(kind, planted, ho
         "artifacts: corpus",
         "trash",
         "results of tasks",
+        "pages of the demo",
     }
     assert find(open_store(), "release", planted.release) is None
     assert call("verify", release=release, answers=2).release == release
@@ -347,7 +348,7 @@ def test_what_is_erased_is_not_ingested_again(home):
 
 def test_an_id_that_is_also_a_word_of_others(home):
     """By the word alone nobody can be told, so files are searched for it as an id."""
-    write_corpus([Document(id="oak", text="a table"), Document(id="b", text="an oak chair")])
+    write_corpus([Document(id="oak", text="a zqv table"), Document(id="b", text="an oak chair")])
     store = open_store()
     store.write("results/one.json", b'{"text": "an oak chair"}')
     store.write("results/two.json", b'{"document": "oak"}')
@@ -375,6 +376,15 @@ def test_an_id_that_is_a_number_is_no_measure(home):
     done = call("erase", kind="user", subject="5031", why="ticket")
     assert store.names("results/") == ["one.json"]
     assert certificate(done.certificate)["ordinary"] == 1
+
+
+def test_an_id_that_is_a_word_of_reports_tells_nobody(planted):
+    open_store().write("results/one.json", b'{"sentence": "nobody has judged it"}')
+    with pytest.raises(NothingToDo):
+        call("erase", kind="user", subject="nobody", why="ticket")
+    open_store().write("results/two.json", b'{"user": "nobody"}')
+    assert call("erase", kind="user", subject="nobody", why="ticket").finished
+    assert open_store().names("results/") == ["one.json"]
 
 
 def test_a_title_with_signs_that_files_write_in_several_ways(planted, home):
