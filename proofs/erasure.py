@@ -25,7 +25,18 @@ from tests.conftest import PROJECT, call
 from tests.encoders import static_encoder
 from tests.figures import write_figures
 from tests.images.serve.server import running_server
-from tests.planted import DOCUMENT, KEY, PERSON, TITLE, everywhere, plant_in_store, planted_corpus, planted_everywhere, released
+from tests.planted import (
+    DOCUMENT,
+    KEY,
+    PERSON,
+    TITLE,
+    everywhere,
+    plant_in_features,
+    plant_in_store,
+    planted_corpus,
+    planted_everywhere,
+    released,
+)
 from tests.tampering import TAMPERED
 
 SEED = 0
@@ -41,6 +52,7 @@ def at_home(home: Path, **more: str) -> None:
 def erased(home: Path, subjects: int) -> dict[str, int]:
     """Ask for all erasures, release one successor, finish all; what was found where, and what is left."""
     planted_everywhere(home)
+    plant_in_features(load_exactly(open_store(), "release", Journal(open_store()).routing.champion or "").inputs["corpus"])
     half = subjects // 2 - 1
     names = [("user", PERSON), ("document", DOCUMENT)]
     names += [("user", f"user-{n:02}") for n in range(half)] + [("document", f"item-{n:03}") for n in range(half)]

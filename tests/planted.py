@@ -129,6 +129,14 @@ def planted_everywhere(home: Path, at: str = LONG_AGO, experiment: str = "") -> 
     (home / "reports/report-1.html").write_text(f"<td>{PERSON}</td><td>{TITLE}</td>")
 
 
+def plant_in_features(corpus: str) -> None:
+    """Put what is known of the users and the documents of a corpus into the feature store, of the day of its interactions."""
+    from tests.conftest import call
+
+    for view in ("user_activity", "document_interactions"):
+        call("materialize_view", view=view, corpus=corpus, start="2023-11-14", end="2023-11-15", history=2)
+
+
 def plant_in_logs(folder: Path, at: str = LONG_AGO, experiment: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     hidden = pseudonym(KEY.encode(), PERSON)

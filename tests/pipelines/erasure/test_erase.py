@@ -35,6 +35,7 @@ from tests.planted import (
     PERSON,
     TITLE,
     everywhere,
+    plant_in_features,
     plant_in_logs,
     plant_in_store,
     planted_corpus,
@@ -110,6 +111,17 @@ def test_a_vector_goes_with_its_document(planted, home):
     released(first.successor)
     assert call("erase", kind="document", subject=DOCUMENT, why="ticket").finished
     assert [path for path in (home / "store/blobs").iterdir() if vector in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("kind", SUBJECTS)
+def test_what_is_known_of_it_in_the_feature_store_goes(kind, home):
+    plant_in_features(planted_corpus())
+    assert everywhere(home / "feast", (SUBJECTS[kind],)) == ["online.db"]
+    done = call("erase", kind=kind, subject=SUBJECTS[kind], why="ticket")
+    told = certificate(done.certificate)
+    assert (told["found"]["feature store"], len(told["found"]["artifacts: features"])) == (["1 entities"], 2)
+    assert everywhere(home, WORDS[kind]) == []
+    assert everywhere(home / "feast", tuple(SUBJECTS[other] for other in SUBJECTS if other != kind)) == ["online.db"]
 
 
 def test_a_user_leaves_only_their_own_rows(planted):
