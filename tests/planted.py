@@ -149,7 +149,8 @@ def plant_in_logs(folder: Path, at: str = LONG_AGO, experiment: str = "") -> Non
     clicks = [{"request_id": row["request_id"], "document": name, "position": n, "at": at}
               for row in rows for n, name in enumerate(("item-001", DOCUMENT), 1)]  # fmt: skip
     acts = [{"at": at, "caller": "k", "act": f"GET /v1/search?like={DOCUMENT}&user={PERSON}", "outcome": "refused"}]
-    for name, lines in (("exposures", rows), ("clicks", clicks), ("audit", acts)):
+    bought = [{"request_id": row["request_id"], "document": DOCUMENT, "value": 49.9, "at": at} for row in rows]
+    for name, lines in (("exposures", rows), ("clicks", clicks), ("conversions", bought), ("audit", acts)):
         body = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / f"{name}.jsonl").write_text(body + "cut off\n")
 

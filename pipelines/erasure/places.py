@@ -25,7 +25,7 @@ NOT_SEARCHED = (
     "sources that are ingested: they are yours; rows of erased ids are left out when they are read again",
     "backups and exported bundles: replay erasures after a restore (`erase` without a subject)",
     "Airflow's database and task logs, which keep what a form was given: docs/privacy.md says how they are cleaned",
-    "caches of other machines and pods, and rankings that a server has in memory",
+    "caches of other machines and pods, and what a server has in memory until it starts anew",
     "files that somebody had a step write elsewhere, such as pools, scores and pages",
     "versions that a bucket keeps of deleted objects: a lifecycle rule of the bucket ends them",
     "a feature store of another machine, or one that RATCHET_FEATURE_ONLINE does not name any more",

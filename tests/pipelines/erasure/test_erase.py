@@ -155,6 +155,8 @@ def test_positions_and_scores_of_others_stay_in_the_log(planted, home):
     users = [json.loads(line)["user"] for line in (home / "events/exposures.jsonl").read_text().splitlines()[:-1]]
     clicks = [json.loads(line)["request_id"] for line in (home / "events/clicks.jsonl").read_text().splitlines()[:-1]]
     assert (users, set(clicks)) == (["somebody"], {"r1"})
+    bought = [json.loads(line) for line in (home / "events/conversions.jsonl").read_text().splitlines()[:-1]]
+    assert [(row["request_id"], row["document"], row["value"]) for row in bought] == [("r1", "erased", 49.9)]
     assert ((home / "events/exposures.jsonl").stat().st_mode & 0o777) == 0o600
 
 
