@@ -43,12 +43,9 @@ def past_of(store: Store, series: str, day: str, most: int) -> Past:
         day: as `day_of` gives it.
         most: snapshots, the youngest.
     """
-    by_day: dict[str, list[Artifact]] = {}
-    for artifact in _of_series(store, "snapshot", series) if series else ():
-        if artifact.facts["day"] < day:
-            by_day.setdefault(artifact.facts["day"], []).append(artifact)
+    by_day = _by_day(store, "snapshot", series, day)
     kept = sorted(by_day)[-most:]
-    snapshots = [max(by_day[one], key=lambda artifact: (str(artifact.manifest.provenance["at"]), artifact.id)) for one in kept]
+    snapshots = [_youngest(by_day[one]) for one in kept]
     notes = []
     if twice := [one for one in kept if len(by_day[one]) > 1]:
         notes.append(f"Days with several snapshots, of which the youngest counts: {', '.join(twice[:5])}.")
@@ -59,6 +56,12 @@ def past_of(store: Store, series: str, day: str, most: int) -> Past:
     return Past(snapshots, notes)
 
 
+def reports_before(store: Store, series: str, day: str, most: int) -> list[Artifact]:
+    """What was judged of the days of a series before a day, the youngest of each, oldest day first; at most `most` days."""
+    by_day = _by_day(store, "drift", series, day)
+    return [_youngest(by_day[one]) for one in sorted(by_day)[-most:]]
+
+
 def last_gradual(store: Store, series: str, day: str) -> str:
     """The last day before a day with an alarm of gradual drift; empty: there was none."""
     told = [
@@ -67,6 +70,18 @@ def last_gradual(store: Store, series: str, day: str) -> str:
         if artifact.facts["gradual"] and artifact.facts["day"] < day
     ]
     return max(told, default="")
+
+
+def _by_day(store: Store, kind: Kind, series: str, before: str) -> dict[str, list[Artifact]]:
+    by_day: dict[str, list[Artifact]] = {}
+    for artifact in _of_series(store, kind, series) if series else ():
+        if artifact.facts["day"] < before:
+            by_day.setdefault(artifact.facts["day"], []).append(artifact)
+    return by_day
+
+
+def _youngest(several: list[Artifact]) -> Artifact:
+    return max(several, key=lambda artifact: (str(artifact.manifest.provenance["at"]), artifact.id))
 
 
 def _of_series(store: Store, kind: Kind, series: str) -> Iterator[Artifact]:

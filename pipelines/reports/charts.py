@@ -336,9 +336,27 @@ def days(values: Sequence[float], baseline: Sequence[int], label: str) -> str:
         outside = not min(usual) <= values[-1] <= max(usual)
         drawn.axes.plot([0], [values[-1]], "o", ms=7, color=BAD if outside else GOOD)
         drawn.axes.set(xlabel="days before", ylabel=label)
-        drawn.axes.xaxis.set_major_formatter(lambda day, _: f"{-day:.0f}")
+        drawn.axes.xaxis.set_major_formatter(lambda day, _: f"{abs(day):.0f}")
         drawn.axes.grid(axis="y")
         drawn.axes.tick_params(length=0)
+    return drawn.svg
+
+
+def effects(days: Sequence[str], series: Mapping[str, Sequence[float]]) -> str:
+    """A share of each report by name; NaN where a report has none."""
+    colours = (SERIES_1, SERIES_2, BAD, MUTED)
+    with _figure(8.4, 2.4) as drawn:
+        for (name, values), colour in zip(series.items(), colours, strict=False):
+            drawn.axes.plot(
+                range(len(days)), [100 * value for value in values], color=colour, lw=1.6, marker="o", ms=4, label=name
+            )
+        drawn.axes.set(ylabel="largest effect, %")
+        drawn.axes.set_ylim(bottom=0)
+        shown = range(0, len(days), max(1, len(days) // 7))
+        drawn.axes.set_xticks(list(shown), [days[number] for number in shown])
+        drawn.axes.grid(axis="y")
+        drawn.axes.tick_params(length=0)
+        drawn.axes.legend(loc="upper left", ncols=4)
     return drawn.svg
 
 

@@ -1,5 +1,6 @@
 """The report of a drift: what moved, with pictures and examples, the numbers, and how it is known."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.drift.alarms import baseline_of
 from pipelines.drift.examples import Examples, Shown, changed_values, differing_columns, examples
 from pipelines.drift.permutation import OF_USERS
+from pipelines.drift.policy import AREAS
 from pipelines.drift.snapshot import read_sample, read_snapshot
 from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, ReportTable, write_report
@@ -27,6 +29,7 @@ def write_drift_report(
     policy: "DriftPolicy",
     current: "Artifact",
     reference: "Artifact | None",
+    earlier: "Sequence[Artifact]",
     notes: Sequence[str],
     evidently: str,
 ) -> None:
@@ -37,18 +40,21 @@ def write_drift_report(
         drift: what was judged.
         policy: by which.
         current, reference: the snapshots; without a reference there are no examples.
+        earlier: what was judged of the days before, oldest first.
         notes: what is odd about the days before.
         evidently: the address of Evidently's page, relative to the report's; empty: there is none.
     """
     sides = (read_snapshot(reference), read_snapshot(current)) if reference else None
     found = {table: _examples(reference, current, table) for table in _shared(reference, current)} if reference else {}
+    contents = [*(one.json("drift.json") for one in earlier), drift.model_dump(mode="json")] if earlier else []
+    trend = [(one["day"], one["outcome"], _by_area(one)) for one in contents]
     report = Report(
         "drift",
         f"data of {drift.day}",
         drift.outcome,
         drift.sentence,
-        [_picture(change, policy) for change in [one for one in drift.signals if one.trend][:TRENDS]],
-        [*_example_tables(found), *_value_tables(drift, sides), _numbers(drift)],
+        [*(_picture(change, policy) for change in [one for one in drift.signals if one.trend][:TRENDS]), *_effects(trend)],
+        [*_example_tables(found), *_value_tables(drift, sides), _numbers(drift), *_trend_table(trend)],
         [f"The policy {policy.name} starts: {', '.join(drift.repairs)}."] if drift.repairs else [],
         [*_method(drift, policy, found), *notes, *current.facts["notes"], *_sampling(current), *_only_one(sides)],
         {"current": drift.current, "reference": drift.reference or "none", "encoder": current.facts["encoder"] or "none"},
@@ -79,6 +85,42 @@ def _sampling(current: "Artifact") -> list[str]:
 def _areas(drift: "Drift") -> ReportTable:
     rows = [[area.area, area.outcome, area.sentence, ", ".join(area.repairs)] for area in drift.areas]
     return ReportTable("Areas", [("area", "text"), ("verdict", "text"), ("why", "text"), ("starts", "text")], rows)
+
+
+Told = tuple[str, str, dict[str, tuple[str, float]]]
+"""Of a report: its day, its verdict, and by area the area's verdict and largest effect."""
+
+
+def _by_area(content: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    largest: dict[str, float] = {}
+    for change in content["signals"]:
+        largest[change["area"]] = max(largest.get(change["area"], 0.0), change["effect"])
+    return {area["area"]: (area["outcome"], largest.get(area["area"], math.nan)) for area in content["areas"]}
+
+
+def _effects(trend: Sequence[Told]) -> Iterator[Picture]:
+    """The largest effect of each area in the reports up to this one."""
+    if not trend:
+        return
+    series = {area: [areas.get(area, ("", math.nan))[1] for _, _, areas in trend] for area in AREAS}
+    known: dict[str, list[float]] = {area: values for area, values in series.items() if not all(map(math.isnan, values))}
+    caption = f"The largest effect of each area in the last {len(trend)} reports, of which this is the last, alarm or not."
+    numbers = {area: [None if math.isnan(one) else one for one in values] for area, values in known.items()}
+    svg = charts.effects([day for day, _, _ in trend], known)
+    yield Picture(f"Trend of the last {len(trend)} reports", caption, svg, numbers)
+
+
+def _trend_table(trend: Sequence[Told]) -> Iterator[ReportTable]:
+    columns: list[tuple[str, Any]] = [("day", "text"), ("verdict", "text"), *((area, "text") for area in AREAS)]
+    rows: list[list[Any]] = [
+        [day, outcome, *(_cell(*areas.get(area, ("", math.nan))) for area in AREAS)] for day, outcome, areas in reversed(trend)
+    ]
+    if rows:
+        yield ReportTable("Reports of the days before", columns, rows, "Of each area its verdict and its largest effect.")
+
+
+def _cell(outcome: str, effect: float) -> str:
+    return outcome if math.isnan(effect) else f"{outcome}, {100 * effect:.1f} %"
 
 
 def _picture(change: "SignalChange", policy: "DriftPolicy") -> Picture:

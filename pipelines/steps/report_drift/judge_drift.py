@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 VERSION = 3
 EVIDENTLY = "evidently.html"
+REPORTS = 28
+"""Reports of days before, whose verdicts and sizes are shown beside those of the day."""
 
 
 class JudgeDriftParams(Params):
@@ -53,7 +56,7 @@ class JudgeDriftResult(Result):
 
 def judge_drift(params: JudgeDriftParams, tuning: JudgeDriftTuning) -> JudgeDriftResult:
     """Say what of a day is beyond what quiet days show, how large it is, and what the policy starts."""
-    from pipelines.drift.days import last_gradual, past_of
+    from pipelines.drift.days import last_gradual, past_of, reports_before
     from pipelines.drift.policy import read_drift_policy
 
     store, policy = open_store(), read_drift_policy(params.policy)
@@ -64,11 +67,13 @@ def judge_drift(params: JudgeDriftParams, tuning: JudgeDriftTuning) -> JudgeDrif
     with_page = params.evidently and not missing_packages("drift") and reference is not None
     inputs = {"current": current.id, **({"reference": reference.id} if reference else {})}
     inputs |= {f"day {one.facts['day']}": one.id for one in past.snapshots}
+    earlier = reports_before(store, series, day, REPORTS)
+    inputs |= {f"report of {one.facts['day']}": one.id for one in earlier}
     since = last_gradual(store, series, day)
     semantic = {"policy": policy.model_dump(mode="json"), "since": since, "evidently": with_page}
     recipe = Recipe(kind="drift", step="judge_drift", version=VERSION, inputs=inputs, params=semantic)
     judged = produce(
-        store, recipe, lambda folder: _judge(current, reference, past, policy, since, with_page, recipe.id, folder)
+        store, recipe, lambda folder: _judge(current, reference, past, earlier, policy, since, with_page, recipe.id, folder)
     )
     facts = judged.facts
     (log().warning if facts["repairs"] else log().info)(facts["sentence"], drift=judged.id)
@@ -84,8 +89,8 @@ def judge_drift(params: JudgeDriftParams, tuning: JudgeDriftTuning) -> JudgeDrif
 
 
 def _judge(
-    current: Artifact, reference: Artifact | None, past: "Past", policy: "DriftPolicy", since: str, with_page: bool,
-    own_id: str, folder: Path,
+    current: Artifact, reference: Artifact | None, past: "Past", earlier: Sequence[Artifact], policy: "DriftPolicy",
+    since: str, with_page: bool, own_id: str, folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
     from pipelines.drift.evidently_page import write_evidently
     from pipelines.drift.judging import judge_drift as judge
@@ -108,7 +113,8 @@ def _judge(
     content = drift.model_dump(mode="json")
     (folder / "drift.json").write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     page = bool(with_page and reference and write_evidently(folder / EVIDENTLY, reference, current))
-    write_drift_report(folder, drift, policy, current, reference, notes, f"{own_id}/{EVIDENTLY}" if page else "")
+    address = f"{own_id}/{EVIDENTLY}" if page else ""
+    write_drift_report(folder, drift, policy, current, reference, earlier, notes, address)
     kept = {key: content[key] for key in ("outcome", "sentence", "day", "repairs", "gradual")}
     own = {key: current.facts[key] for key in ("release", "corpus", "series")}
     return {**kept, **own, "cool_down_hours": policy.cool_down_hours}

@@ -253,6 +253,14 @@ def test_after_two_weeks_days_are_the_null_and_the_report_has_their_trend(home, 
     assert any("between days: today against 16 past days" in line for line in report["method"])
     assert "not compared: embeddings" in judged.sentence
     assert (tmp_path / "drift.html").read_text().count("<svg") == len(report["pictures"])
+    trend = next(picture for picture in report["pictures"] if picture["title"] == "Trend of the last 2 reports")
+    assert trend["numbers"].keys() == {"segments", "quality"}, "areas that were compared"
+    usual, moved = trend["numbers"]["quality"]
+    assert usual < 0.1
+    assert moved > 0.3
+    before = next(table for table in report["tables"] if table["title"] == "Reports of the days before")
+    assert [row[:2] for row in before["rows"]] == [["2026-01-17", "act"], ["2026-01-16", "quiet"]]
+    assert call("judge_drift", current=today).found, "a report has no part of itself"
 
 
 def test_what_only_one_side_has_is_read_and_named(home, tmp_path):
