@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
 DEMO := airflow,steps,quality,experiments,robustness,serve,demo,cpu
-ALL := $(DEMO),openvino,paraphrases,train,features,test
+ALL := $(DEMO),openvino,paraphrases,train,features,observe,test
 COMPOSE ?= docker compose
 WORKERS ?= auto
 

@@ -23,10 +23,10 @@ from images.serve.credentials import Credentials
 from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Limiter
 from images.serve.metrics import Measured
-from images.serve.middleware import SecurityHeaders
+from images.serve.middleware import SecurityHeaders, Traced
 from images.serve.protocol import BoundedHttp
 from images.serve.watcher import Watcher
-from pipelines import logs
+from pipelines import logs, tracing
 from pipelines.access.keys import KeyLog
 from pipelines.access.pseudonyms import UserKeys
 from pipelines.access.tokens import tokens_of
@@ -62,6 +62,7 @@ class Server(uvicorn.Server):
         while time.monotonic() < until and not self.force_exit:  # a second SIGINT forces it
             await asyncio.sleep(DRAIN_LOOK_S)
         await super().shutdown(sockets)
+        await asyncio.to_thread(tracing.flush)  # the signal ends the process next, and nothing at its exit runs
 
 
 class LibraryLog(logging.Handler):
@@ -105,7 +106,7 @@ def serve(config: Settings) -> None:
     with bound_socket(config) as listening:
         server = Server(
             uvicorn.Config(
-                Measured(SecurityHeaders(app, limiter), app.state.dependencies.metrics),
+                Measured(Traced(SecurityHeaders(app, limiter)), app.state.dependencies.metrics),
                 http=Http,
                 ws="none",
                 log_config=None,
@@ -175,6 +176,7 @@ def main(arguments: list[str]) -> int:
     try:
         config = settings()
         logs.configure(config, "serve")
+        tracing.configure(config, "ratchet-serve")
         logging.getLogger().addHandler(LibraryLog(logging.WARNING))
         serve(config)
     except StepError as error:

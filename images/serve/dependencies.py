@@ -1,6 +1,7 @@
 """FastAPI dependencies of the routes: the objects they use, and the scope that each requires of its caller."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from images.serve.metrics import Metrics
 from images.serve.search import Answer as Found
 from images.serve.search import Answerer, Search, SearchRequest, check_log_fields
 from images.serve.watcher import Watcher
+from pipelines import tracing
 from pipelines.access.scopes import Scope
 from pipelines.corpus.exposure import ListKind
 
@@ -61,8 +63,15 @@ class Dependencies:
         answerer = Answerer(lambda: self.watcher.state, self.exposure_log, self.rerank_s, self.cache)
 
         def answer_all(searches: Sequence[Search]) -> Sequence[Found | Exception]:
-            with self.metrics.batch([search.since for search in searches]):
-                return answerer.answer_all(searches)
+            began = time.perf_counter()
+            with self.metrics.batch([search.since for search in searches]) as seconds:
+                answers = answerer.answer_all(searches)
+            told = {"ratchet.batch": len(searches)} | {
+                f"ratchet.{stage}_s": round(spent, 6) for stage, spent in seconds.items()
+            }
+            for search in searches:
+                tracing.record(search.span, "rank", began, told)
+            return answers
 
         self.searches = Batcher(answer_all, self.pool, self.workers, self.queue, MOST_TOGETHER, WORK_S)
 
@@ -78,6 +87,10 @@ class Dependencies:
         user = parameters.user or caller.user
         answer = await self.searches.answer(Search(parameters, user, self.auth.pseudonym(user), caller.id, kind))
         self.metrics.searched(answer)
+        if span := tracing.current_span():
+            span.set_attributes({"ratchet.release": answer["release"], "ratchet.request": answer["request_id"]})
+            if release := self.watcher.state.warm.get(answer["release"]):
+                tracing.link(span, release.assembled_in)
         return answer
 
     async def count(self, caller: Caller, more: int) -> None:

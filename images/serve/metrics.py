@@ -85,14 +85,17 @@ class Metrics(Collector):
         self._request_s.labels(route).observe(seconds)
 
     @contextmanager
-    def batch(self, arrived: Sequence[float]) -> Iterator[None]:
-        """Measure searches that are answered together within the block; `arrived` is by `time.perf_counter`."""
+    def batch(self, arrived: Sequence[float]) -> Iterator[dict[str, float]]:
+        """Measure searches that are answered together within the block; `arrived` is by `time.perf_counter`.
+
+        Yields the seconds of each stage, which are whole after the block.
+        """
         now = time.perf_counter()
         self._batch.observe(len(arrived))
         for moment in arrived:
             self._queue_s.observe(now - moment)
         with timed() as seconds:
-            yield
+            yield seconds
         for stage, spent in seconds.items():
             self._stage_s.labels(stage).observe(spent)
 

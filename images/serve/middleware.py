@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from images.serve.errors import DEFECT, TooManyRequests, problem
 from images.serve.interface import OPEN
 from images.serve.limits import Limiter, caller_address
+from images.serve.metrics import route_of
+from pipelines import tracing
 from pipelines.logs import log
 
 BODY_LIMIT = 16_384
@@ -39,7 +41,8 @@ HSTS = "max-age=31536000"
 class SecurityHeaders:
     """Plain ASGI middleware, since it runs for every search: headers, 413 to large bodies, 429 beyond the address's limit.
 
-    Only `Measured` is around it: what fails within is answered here, so that no traceback reaches the process's own log.
+    Only `Traced` and `Measured` are around it: what fails within is answered here, so that no traceback reaches the process's
+    own log.
     """
 
     def __init__(self, app: ASGIApp, limiter: Limiter | None = None) -> None:
@@ -86,11 +89,44 @@ class SecurityHeaders:
         return None
 
 
+class Traced:
+    """Plain ASGI middleware around `SecurityHeaders`: a span for each request, named by its route, not by its path or query."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status = 0
+
+        async def send_with_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with tracing.span(scope["method"], traceparent_of(scope), serves=True) as span:
+            await self.app(scope, receive, send_with_status)
+            if span:
+                method, route = scope["method"], route_of(scope)
+                span.update_name(f"{method} {route}")
+                told = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+                span.set_attributes(told)
+
+
+def traceparent_of(scope: Scope) -> str:
+    """The request's header `traceparent`; empty where it has none, or one that is not valid."""
+    header = dict(scope["headers"]).get(b"traceparent", b"")
+    named = TRACEPARENT.fullmatch(header)
+    return header.decode() if named and named[1].strip(b"0") else ""
+
+
 def ids_of(scope: Scope) -> dict[str, str]:
-    """What each line of the log about a request has: an id of its own, and its trace's: `traceparent` or random."""
-    named = TRACEPARENT.fullmatch(dict(scope["headers"]).get(b"traceparent", b""))
-    trace = named[1].decode() if named and named[1].strip(b"0") else uuid.uuid4().hex
-    return {"request": uuid.uuid4().hex[:16], "trace_id": trace}
+    """What each line of the log about a request has: an id of its own, and its trace's, by its span, its header or random."""
+    trace = tracing.traceparent() or traceparent_of(scope)
+    return {"request": uuid.uuid4().hex[:16], "trace_id": trace.split("-")[1] if trace else uuid.uuid4().hex}
 
 
 def _has_small_body(scope: Scope) -> bool:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -15,6 +15,7 @@ from images.serve.cache import RankingCache
 from images.serve.errors import NotFound
 from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import State
+from pipelines import tracing
 from pipelines.corpus.documents import Document
 from pipelines.corpus.exposure import Exposure, ListKind, Policy, ShownDocument
 from pipelines.corpus.text_rules import LONGEST_HISTORY, document_id, one_line
@@ -25,6 +26,9 @@ from pipelines.retrieval.release import Release, query_of
 from pipelines.retrieval.stages.fusion import CANDIDATES
 from pipelines.retrieval.stages.ranker import StageRankings
 from pipelines.retrieval.stages.table import POPULARITY
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 SEGMENT = re.compile(r"[\w.-]{1,40}=[^=\x00-\x1f]{1,80}")
 MOST_SEGMENTS = 8
@@ -130,6 +134,8 @@ class Search:
     caller: str
     kind: ListKind = "search"
     since: float = field(default_factory=time.perf_counter)
+    span: "Span | None" = field(default_factory=tracing.current_span)
+    """Of the request that it is, if it is traced."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Any, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from pipelines import logs
+from pipelines import logs, tracing
 from pipelines.contract import Result, Step, load_step, step_names
 from pipelines.errors import InputError, NothingToDo, OutOfMemory, StepError, TryAgain
 from pipelines.settings import Settings, settings
 from pipelines.sigterm import end_at_once
+from pipelines.store.closure import ID
 from pipelines.store.objects import open_store
 
 CONTEXT_SETTINGS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 100}
@@ -131,7 +132,12 @@ def run_step(step: str, **values: Any) -> Any:
 def _run(step: Step, values: dict[str, Any]) -> None:
     current = settings()
     logs.configure(current, step.name)
-    result = step.call(values)
+    tracing.configure(current, "ratchet-step")
+    with tracing.span(step.name, current.traceparent) as span:
+        result = step.call(values)
+        if span:
+            ids = {name: value for name, value in result.model_dump().items() if ID.fullmatch(str(value))}
+            span.set_attributes({f"ratchet.{name}": value for name, value in ids.items()})
     line = result.model_dump_json()
     if current.result_path is not None:
         current.result_path.write_text(line + "\n", encoding="utf-8")

@@ -122,6 +122,8 @@ class Release:
     """The stages; none: encoder and index alone."""
     fields: DocumentFields = field(default_factory=DocumentFields)
     """Of its documents, by their places in the order of ids."""
+    assembled_in: str = ""
+    """The `traceparent` of the span in which it was assembled; empty: it was not traced."""
 
     def search(self, queries: list[str], k: int) -> list[list[tuple[str, float]]]:
         """The k best document ids of each query text with their score, best first; without stages the score is the cosine."""
@@ -307,7 +309,8 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
         artifacts = stage_artifacts(store, card.stages, card.parts)
         rerank = load_rerank(card.stages, artifacts, by_id)
         ranker = Ranker(card.stages, load_retrievers(artifacts, index, list(by_id)), rerank)
-    return Release(artifact.id, card, encoder, index, by_id, ranker, by_id.fields)
+    assembled_in = str(artifact.manifest.provenance.get("traceparent", ""))
+    return Release(artifact.id, card, encoder, index, by_id, ranker, by_id.fields, assembled_in)
 
 
 def backends(release: Artifact) -> set[str]:

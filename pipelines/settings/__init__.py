@@ -38,6 +38,7 @@ PASSWORD_SETTINGS = {  # where a password goes instead of into an address
     "mlflow_uri": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     "server_url": "set RATCHET_SERVER_KEY or RATCHET_SERVER_KEY_FILE",
     "valkey_url": "set RATCHET_VALKEY_PASSWORD or RATCHET_VALKEY_PASSWORD_FILE",
+    "traces_url": "set OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     "s3_endpoint": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
 }
 

@@ -24,6 +24,10 @@ class TaskSettings(BaseModel):
     gpus: int = 0
     queued_at: str = ""
     lineage_parent: str = Field("", validation_alias=AliasChoices("OPENLINEAGE_PARENT_ID", "RATCHET_LINEAGE_PARENT"))
+    traces_url: str = Field(
+        "",
+        description="Address that takes spans by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; empty: none are sent",
+    )
     traceparent: str = Field("", validation_alias=AliasChoices("TRACEPARENT", "RATCHET_TRACEPARENT"))
 
     @property

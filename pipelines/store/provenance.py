@@ -7,6 +7,7 @@ import subprocess
 import time
 from typing import Any
 
+from pipelines import tracing
 from pipelines.contract import step_started
 from pipelines.settings import PROJECT, settings
 
@@ -49,6 +50,7 @@ def provenance(began: float) -> dict[str, Any]:
         "node": current.node,
         "queued_at": current.queued_at,
         "started_at": time.strftime(UTC, time.gmtime(step_started() or began)),
+        "traceparent": tracing.traceparent() or current.traceparent,
         "dag_run": "/".join(part for part in (current.dag, current.dag_run, current.task) if part),
     }
 
