@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from proofs import pages
+from proofs.security import places
 from tests.conftest import PROJECT
 
 PAGE = (PROJECT / "docs/security.md").read_text()
@@ -30,6 +32,10 @@ def test_every_named_test_exists():
     for file, function in named:
         source = (PROJECT / file).read_text()
         assert re.search(rf"^(async )?def {function or 'test_'}", source, re.MULTILINE), f"{file}::{function}"
+
+
+def test_the_proof_tried_every_route_that_there_is():
+    assert pages.context()["proof_security"]["routes"] == len(places()), "run make proof-security, then make figures"
 
 
 def test_a_name_that_is_none_is_seen():
