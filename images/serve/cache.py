@@ -8,17 +8,26 @@ from pipelines.retrieval.stages.ranker import StageRankings
 
 
 class RankingCache:
-    """The rankings that were used last, `most` at most. Used by several threads."""
+    """The rankings that were used last, `most` at most. Used by several threads.
+
+    `hits` and `misses` count the rankings that were asked for, and were there or not; without a cache nothing is counted.
+    """
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
+        self.hits = self.misses = 0
         self._rankings: OrderedDict[Hashable, StageRankings] = OrderedDict()
 
     def get(self, key: Hashable) -> StageRankings | None:
         """The ranking by its key; None: it was never kept, or it is long ago."""
+        if not self._most:
+            return None
         with self._lock:
             ranked = self._rankings.get(key)
-            if ranked is not None:
+            if ranked is None:
+                self.misses += 1
+            else:
+                self.hits += 1
                 self._rankings.move_to_end(key)
             return ranked
 

@@ -96,7 +96,7 @@ def list_keys(everything: bool) -> None:
     "--events", multiple=True, type=click.Path(path_type=Path), help="Folders of servers' logs; default: this machine's."
 )
 def history(key_id: str, events: tuple[Path, ...]) -> None:
-    """What a key did: its entries in the log of keys, its acts as admin, what it was refused, its searches and clicks."""
+    """What a key did: its entries in the log of keys, its acts as admin, refusals, its searches, clicks and conversions."""
     log = KeyLog(open_store())
     current = settings()
     folders = events or (current.events or current.home / "events",)
@@ -109,6 +109,7 @@ def history(key_id: str, events: tuple[Path, ...]) -> None:
             "acts": sorted(acts, key=lambda act: str(act["at"]))[-MOST_ACTS:],
             "searches": _count(line for folder in folders for line in _lines(folder / "exposures.jsonl", key_id)),
             "clicks": _count(line for folder in folders for line in _lines(folder / "clicks.jsonl", key_id)),
+            "conversions": _count(line for folder in folders for line in _lines(folder / "conversions.jsonl", key_id)),
             "logs": [str(folder) for folder in folders],
         }
     )

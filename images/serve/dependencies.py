@@ -59,8 +59,8 @@ class Dependencies:
 
     def __post_init__(self) -> None:
         self.audit_log = AuditLog(self.exposure_log.folder)
-        self.metrics = Metrics(lambda: self.watcher.state, lambda: self.searches.waiting)
         answerer = Answerer(lambda: self.watcher.state, self.exposure_log, self.rerank_s, self.cache)
+        self.metrics = Metrics(lambda: self.watcher.state, lambda: self.searches.waiting, answerer.cache)
 
         def answer_all(searches: Sequence[Search]) -> Sequence[Found | Exception]:
             began = time.perf_counter()

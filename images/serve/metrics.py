@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from images.serve.cache import RankingCache
 from images.serve.watcher import State
 from pipelines.retrieval.stages.timing import timed
 from pipelines.statistics.concentration import gini
@@ -52,10 +53,11 @@ class Metrics(Collector):
     Args:
         state: gives what serves now.
         waiting: gives how many searches wait now.
+        cache: of rankings, which counts how often one was there.
     """
 
-    def __init__(self, state: Callable[[], State], waiting: Callable[[], int]) -> None:
-        self._state, self._waiting, self._lock = state, waiting, threading.Lock()
+    def __init__(self, state: Callable[[], State], waiting: Callable[[], int], cache: RankingCache) -> None:
+        self._state, self._waiting, self._cache, self._lock = state, waiting, cache, threading.Lock()
         self._tallies: OrderedDict[str, _Tally] = OrderedDict()
         self._recent: OrderedDict[str, str] = OrderedDict()
         self._registry = prometheus.CollectorRegistry()
@@ -132,6 +134,10 @@ class Metrics(Collector):
         yield _gauge(
             "ratchet_split_share", "Share of the users whom the challenger answers", state.split.share if state.split else 0
         )
+        lookups = CounterMetricFamily("ratchet_cache_lookups", "Rankings that were looked for in the cache", labels=["outcome"])
+        lookups.add_metric(["hit"], self._cache.hits)
+        lookups.add_metric(["miss"], self._cache.misses)
+        yield lookups
         releases = GaugeMetricFamily("ratchet_release_info", "Releases in memory", labels=["release", "role"])
         roles = {release.id: role for role in ("challenger", "champion") if (release := getattr(state, role))}
         for release_id in state.warm:

@@ -194,7 +194,7 @@ class Answerer:
 
     def __init__(self, state: Callable[[], State], exposure_log: ExposureLog, rerank_s: float = 0.0, cache: int = 0) -> None:
         self._state, self._exposure_log, self._rerank_s = state, exposure_log, rerank_s
-        self._cache = RankingCache(cache)
+        self.cache = RankingCache(cache)
 
     def answer_all(self, searches: Sequence[Search]) -> list[Answer | Exception]:
         """The answer to each search, or why it has none. All are ranked by what serves at one moment.
@@ -232,11 +232,11 @@ class Answerer:
     def _ranked(self, group: Sequence[_Routed]) -> list[StageRankings]:
         """The rankings of a group; equal searches are ranked once."""
         different = {routed.key: routed for routed in group}
-        found = {key: kept for key in different if (kept := self._cache.get(key))}
+        found = {key: kept for key in different if (kept := self.cache.get(key))}
         missing = [routed for key, routed in different.items() if key not in found]
         for routed, ranking in zip(missing, self._rank(missing), strict=True):
             found[routed.key] = ranking
-            self._cache.keep(routed.key, ranking)
+            self.cache.keep(routed.key, ranking)
         return [found[routed.key] for routed in group]
 
     def _rank(self, alike: Sequence[_Routed]) -> list[StageRankings]:

@@ -246,6 +246,7 @@ def test_acts_of_admins_and_refusals_are_written_down(server, log):
     shown = command(home_of(server), "keys", "history", key.id)
     assert [act["act"] for act in shown["acts"]] == ["POST /v1/signin-links", "GET /v1/search"]
     assert (shown["changes"][0]["act"], shown["searches"]["count"], shown["state"]) == ("make", 0, "valid")
+    assert (shown["clicks"]["count"], shown["conversions"]["count"]) == (0, 0)
     assert text not in json.dumps(shown)
 
 

@@ -6,8 +6,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from images.serve.cache import RankingCache
 from images.serve.metrics import MOST_RECENT, MOST_RELEASES, Metrics, route_of
 from images.serve.watcher import State
+from pipelines.retrieval.stages.ranker import StageRankings
 from tests.images.serve.conftest import route
 from tests.images.serve.server import running_server
 from tests.images.serve.test_interface import refusal
@@ -90,7 +92,20 @@ def metrics():
     class Loaded:
         documents: ClassVar = dict.fromkeys("abcd")
 
-    return Metrics(lambda: State(warm={"r": Loaded()}), lambda: 3)
+    return Metrics(lambda: State(warm={"r": Loaded()}), lambda: 3, RankingCache(2))
+
+
+def test_what_was_in_the_cache_and_what_was_not(metrics):
+    cache = metrics._cache
+    cache.keep("a", StageRankings({}, [("a", 1.0)]))
+    assert [cache.get(key) is not None for key in ("a", "b", "a", "c")] == [True, False, True, False]
+    cache.get("d")
+    told = parsed(metrics.page().decode())
+    assert told["ratchet_cache_lookups_total", ("outcome", "hit")] == 2
+    assert told["ratchet_cache_lookups_total", ("outcome", "miss")] == 3
+    none = RankingCache(0)
+    none.keep("a", StageRankings({}, [("a", 1.0)]))
+    assert (none.get("a"), none.hits, none.misses) == (None, 0, 0)
 
 
 def test_what_a_reranker_had_no_time_for_and_searches_without_results(metrics):
