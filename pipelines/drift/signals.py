@@ -183,9 +183,7 @@ def _vectors(table: str, sums: Floats, rows: Floats, baseline: Mask) -> Signal:
 
 def _log_distance(distances: Floats, noise: Floats, baseline: Mask) -> Floats:
     """The logarithm of distances, each without what its day's number of rows adds and with what the baseline's usual adds."""
-    usual = float(noise[baseline].mean())
-    if not math.isfinite(usual):  # a pair: its first day is the whole baseline
-        usual = float(noise[-1])
+    usual = float(noise[baseline].mean() if baseline.sum() > 1 else noise[-1])  # of a pair the first day has no others
     return np.asarray(np.log(np.maximum(distances - noise + 2 * usual, usual / 10)))
 
 

@@ -309,3 +309,16 @@ def test_scores_that_no_longer_mean_the_same_clicks_are_of_quality():
         "quality": "act",
     }
     assert "clicked by score band, 0." in drift.sentence
+
+
+def test_shares_of_many_values_are_told_apart_though_most_documents_are_on_both_sides():
+    """Samples that share most rows are closer than two others: their distances must not all be the same least one."""
+    random = np.random.default_rng(22)
+    values = [f"c{number:02d}" for number in range(60)]
+    codes = np.concatenate([random.integers(0, 60, 1600), np.where(random.random(300) < 0.2, 7, random.integers(0, 60, 300))])
+    then, now = (
+        Rows(np.arange(start, end), {"category": Column(codes[start:end], values)}) for start, end in ((0, 1600), (30, 1900))
+    )
+    drift = judged(day(now, "2026-01-02"), [], day(then, "2026-01-01"), lambda table: (then, now))
+    change = next(one for one in drift.signals if one.name == "category of documents")
+    assert change.alarm, change
