@@ -3,8 +3,8 @@ SHELL := /bin/sh
 RUN := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
-DEMO := airflow,steps,quality,experiments,robustness,serve,demo,cpu
-ALL := $(DEMO),openvino,paraphrases,train,features,observe,test
+DEMO := airflow,steps,quality,experiments,features,robustness,serve,demo,cpu
+ALL := $(DEMO),openvino,paraphrases,train,observe,test
 COMPOSE ?= docker compose
 WORKERS ?= auto
 

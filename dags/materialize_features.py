@@ -7,7 +7,8 @@ makes rows of earlier days for training, and never overwrites the online values 
 
 ## When it is red
 
-- `plan_features`: no champion yet, a file of `feature_repo` that can't be read, or an end in the future: see the message.
+- `plan_features`: a file of `feature_repo` that can't be read, or an end in the future: the message says which. Without a
+  champion all is skipped.
 - `materialize_view`: the view's SQL is wrong (correct the file, clear the task); its features changed while a release reads
   them (declare it under another name); a database or another run holds the registry (it is tried again).
 - A view without any row is skipped, and the others go on.
@@ -53,5 +54,5 @@ with DAG(
     StepOperator(
         step=check_parity,
         step_params={**compared, "end": planned.output["end"], "release": planned.output["release"]},
-        trigger_rule="none_failed",
+        trigger_rule="none_failed_min_one_success",
     )

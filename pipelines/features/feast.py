@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pipelines.errors import InputError, TryAgain
 from pipelines.features.online import project_name
-from pipelines.settings import Settings, bound_feast, install_command, missing_packages, settings
+from pipelines.settings import Settings, bound_feast, settings
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -27,12 +27,8 @@ def feature_store(config: Settings | None = None) -> "FeatureStore":
     """Feast's client.
 
     Raises:
-        InputError: Feast is not installed.
         TryAgain: the registry does not answer.
     """
-    lacking = missing_packages("features")
-    if lacking:
-        raise InputError(f"no {', '.join(lacking)}", "the extra `features`", f"run `{install_command('features')}`")
     config = config or settings()
     bound_feast()
     (config.home / "feast").mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
+from pipelines.settings import install_command, missing_packages
 from pipelines.store.recipes import canonical, digest
 
 if TYPE_CHECKING:
@@ -47,8 +48,11 @@ def declared_views() -> dict[str, View]:
     """All views by name.
 
     Raises:
-        InputError: a file can't be imported, or a view lacks something.
+        InputError: Feast is not installed, a file can't be imported, or a view lacks something.
     """
+    lacking = missing_packages("features")
+    if lacking:
+        raise InputError(f"no {', '.join(lacking)}", "the extra `features`", f"run `{install_command('features')}`")
     repository = importlib.import_module(REPOSITORY)
     names = [module.name for module in pkgutil.iter_modules(repository.__path__)]
     views = [_view(name, declared) for name in names for declared in _declared(name)]

@@ -39,3 +39,8 @@ def test_views_go_online_and_agree(run_dag, champion):
             "SELECT count(*) FROM ratchet_document_interactions WHERE feature_name = 'chosen_30d'"
         ).fetchone()
     assert chosen >= 1600
+
+
+def test_without_a_champion_nothing_is_materialized(run_dag, home):
+    run = run_dag("materialize_features")
+    assert (run.state, set(map(tuple, run.tasks.values()))) == ("success", {("skipped",)})

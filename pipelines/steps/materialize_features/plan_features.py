@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipelines.contract import Params, Result
-from pipelines.errors import InputError
+from pipelines.errors import InputError, NothingToDo
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
@@ -13,7 +13,9 @@ VERSION = 1
 
 
 class PlanFeaturesParams(Params):
-    release: str = Field("champion", description="Release whose corpus is taken and whose feature service is registered")
+    release: str = Field(
+        "champion", min_length=1, description="Release whose corpus is taken and whose feature service is registered"
+    )
     corpus: str = Field("", description="Corpus id, in place of a release: no feature service is registered")
     views: list[str] = Field([], description="Feature views; empty: all of feature_repo")
     start: str = Field("", description="Start of the interval, such as 2026-01-30; empty: one day before its end")
@@ -36,7 +38,10 @@ def plan_features(params: PlanFeaturesParams) -> PlanFeaturesResult:
 
     start, end = interval(params.start, params.end)
     store = open_store()
-    release = None if params.corpus else resolve(Journal(store), params.release or "champion")
+    journal = Journal(store)
+    if not params.corpus and params.release == "champion" and journal.routing.champion is None:
+        raise NothingToDo("there is no champion yet, whose corpus features would be of")
+    release = None if params.corpus else resolve(journal, params.release)
     corpus = load(store, "corpus", release.inputs["corpus"] if release else params.corpus)
     names = [declared_view(name).name for name in params.views] or list(declared_views())
     if not names:

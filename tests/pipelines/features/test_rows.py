@@ -105,7 +105,7 @@ def test_a_view_without_rows_is_skipped_with_its_reason(home):
 
 
 def test_without_a_champion_nothing_is_planned(home):
-    with pytest.raises(InputError, match="a champion, and there is none yet"):
+    with pytest.raises(NothingToDo, match="there is no champion yet"):
         call("plan_features")
     planned = call("plan_features", corpus=corpus_of([]), views=["user_activity"], end=END)
     assert (planned.views, planned.start[:10], planned.end[:10], planned.release) == (["user_activity"], START, END, "")

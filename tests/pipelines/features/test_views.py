@@ -49,6 +49,12 @@ def test_a_good_view_is_taken(plant, home):
     assert materialized(corpus_of([]), "planted").rows == 4 * 12
 
 
+def test_without_feast_the_message_says_what_to_install(home, monkeypatch):
+    monkeypatch.setattr(views, "missing_packages", lambda extra: ["feast"])
+    with pytest.raises(InputError, match=r"no feast; expected the extra `features`; next: run"):
+        call("plan_features", corpus=corpus_of([]))
+
+
 @pytest.mark.parametrize(
     ("was", "becomes", "said"),
     [
