@@ -6,7 +6,7 @@ subject starts `refresh_embeddings`, and each new champion starts `finish`, whic
 ## When it is red
 
 - `search`: nothing was changed. A running experiment, or a store or MLflow that does not answer: the message says what to do.
-- `search` skipped, not red: the subject is nowhere, or the form was empty. The log lists the places that were searched.
+  Skipped, not red: the subject is nowhere, or the form was empty. The log lists the places that were searched.
 - `ask` waits, not red: answer it under Required Actions. Without a yes nothing is erased.
 - `erase`, `finish`: clearing is safe, they go on where they were. Something made meanwhile is named; end it first.
 - `finish` names the entry of an unfinished erasure: no corpus has its subject any more. Fill in the form again: it goes on.
