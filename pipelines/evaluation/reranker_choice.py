@@ -34,7 +34,7 @@ from pipelines.evaluation.variant_rule import (
 )
 from pipelines.index.vector_index import load_index
 from pipelines.logs import log
-from pipelines.models.backends import Tokens
+from pipelines.models.backends import FORMATS, Tokens
 from pipelines.models.encoder import load_encoder
 from pipelines.models.reranker import BATCH_TOKENS, Reranker, Scores
 from pipelines.models.reranker_card import Fusion
@@ -49,6 +49,8 @@ SIZES = (8, 32, 100)
 REPETITIONS, LEAST_REPETITIONS = 200, 3
 NOT_NAMED = "another was named"
 """Why a variant that may be taken is not, where one was named by hand."""
+UNSERVED = "no image of the server has torch; to be named by hand"
+"""Why a variant that may be taken is not, unless it is named."""
 LATENCY_S = 15.0
 """Seconds after which a latency is not measured more often."""
 
@@ -299,7 +301,7 @@ def taken(rows: Sequence[VariantMeasurement], variant: str = "") -> tuple[Varian
 
     Args:
         rows: of every measured variant.
-        variant: taken by hand; empty: the fastest that may be taken.
+        variant: taken by hand; empty: the fastest that may be taken and that an image of the server can run.
 
     Raises:
         InputError: the one named may not be taken, or was not measured.
@@ -312,8 +314,11 @@ def taken(rows: Sequence[VariantMeasurement], variant: str = "") -> tuple[Varian
         by_speed = sorted(rows, key=lambda row: -row.docs_per_s)
         rest = [row if row.reason else replace(row, reason=NOT_NAMED) for row in by_speed if row is not named]
         return named, [named, *rest], ""
+    served = [
+        replace(row, reason=UNSERVED) if not row.reason and FORMATS[row.variant].backend == "torch" else row for row in rows
+    ]
     try:
-        return *fastest(rows), ""
+        return *fastest(served), ""
     except InputError as error:
         exact = next(row for row in rows if row.variant == REFERENCE)
-        return exact, sorted(rows, key=lambda row: -row.docs_per_s), f"no variant may be taken ({error.given}), so fp32 is"
+        return exact, sorted(served, key=lambda row: -row.docs_per_s), f"no variant may be taken ({error.given}), so fp32 is"

@@ -119,7 +119,7 @@ def _choose(
         "latency_ms": measured.latency_ms[best.variant],
         "queries": len(sample.queries),
         "choosing_s": round(time.monotonic() - started, 2),
-        "eligible": [row.variant for row in table if row.reason in ("", "slower", choice.NOT_NAMED)],
+        "eligible": [row.variant for row in table if row.reason in ("", "slower", choice.NOT_NAMED, choice.UNSERVED)],
         "sentence": sentence,
     }
     return {

@@ -127,6 +127,20 @@ def test_without_a_variant_that_may_be_taken_it_is_fp32_with_the_reason():
     assert "so fp32 is" in why
 
 
+def test_one_of_torch_is_taken_only_where_it_is_named():
+    """The servers' images have no torch: they could not load the release."""
+    rows = [
+        VariantMeasurement(name, docs_per_s=speed)
+        for name, speed in (("onnx-fp32", 1), ("torch-bf16", 3), ("openvino-bf16", 2))
+    ]
+    best, table, forced = choice.taken(rows)
+    assert (best.variant, forced) == ("openvino-bf16", "")
+    assert {row.variant: row.reason for row in table} == {
+        "torch-bf16": choice.UNSERVED, "openvino-bf16": "", "onnx-fp32": "slower",
+    }  # fmt: skip
+    assert choice.taken(rows, "torch-bf16")[0].variant == "torch-bf16"
+
+
 def test_where_one_is_named_no_other_counts_as_chosen():
     rows = [VariantMeasurement("onnx-fp32", docs_per_s=1), VariantMeasurement("openvino-bf16", docs_per_s=2)]
     best, table, why = choice.taken(rows, "onnx-fp32")
