@@ -66,7 +66,7 @@ bench: install-test ## Measure the spine; prints a table, writes build/bench/spi
 bench-embeddings: install-test ## Measure encoders on real texts, SHORT=1 with fewer; writes build/bench/embeddings.json
 	@$(RUN) -m benches.embeddings $(if $(SHORT),--short)
 
-bench-reranker: install-test ## A quantized reranker beside sentence-transformers, and in the server; half an hour, OPTIONS='--queries 100' less; writes build/bench/reranker.json
+bench-reranker: install-test ## A quantized reranker beside sentence-transformers, and in the server; OPTIONS='--queries 100' less; writes build/bench/reranker.json
 	@$(RUN) -m benches.reranker $(OPTIONS)
 
 proof-spine: install-test ## Races, kill points and planted harms; writes build/proof/spine.json
