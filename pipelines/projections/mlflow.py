@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, TryAgain
 from pipelines.logs import log
@@ -18,6 +18,9 @@ from pipelines.settings import bound_mlflow, settings
 from pipelines.store.artifacts import Artifact, find
 from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
 
 EXPERIMENT = "ratchet"
 ALIASES = ("champion", "challenger", "previous")
@@ -186,26 +189,26 @@ class Registry:
         run = self._run(entry)
         version = self.client.create_model_version(
             self.model,
-            f"runs:/{run}/{MODEL}",
-            run_id=run,
+            f"{run.artifact_uri}/{MODEL}",  # as MLflow registers models; of `runs:/` its page shows no signature
+            run_id=run.run_id,
             tags=self._tags(entry) | {"store": identity},
             description=entry.why,
             await_creation_for=0,
         )
         return int(version.version)
 
-    def _run(self, entry: Entry) -> str:
-        """A finished MLflow run with all that is known of a release, and the model of a version; its id."""
-        run = str(self.client.create_run(experiment_id(self.client), run_name=f"release {entry.to}").info.run_id)
+    def _run(self, entry: Entry) -> "RunInfo":
+        """A finished MLflow run with all that is known of a release, and the model of a version."""
+        run: RunInfo = self.client.create_run(experiment_id(self.client), run_name=f"release {entry.to}").info
         release, verdict = find(self.store, "release", entry.to), self._verdict(entry)
         if release:
             if self.card:
                 self.card(release, verdict)
-            record_run(self.client, run, release, verdict)
+            record_run(self.client, run.run_id, release, verdict)
         with tempfile.TemporaryDirectory(prefix="ratchet-mlflow-") as folder:
             write_model(Path(folder), release, verdict, entry)
-            self.client.log_artifacts(run, folder, MODEL)
-        self.client.set_terminated(run)
+            self.client.log_artifacts(run.run_id, folder, MODEL)
+        self.client.set_terminated(run.run_id)
         return run
 
     def _verdict(self, entry: Entry) -> Artifact | None:
