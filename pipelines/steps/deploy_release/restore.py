@@ -55,13 +55,14 @@ def restore(params: RestoreParams) -> RestoreResult:
             warn_superseded(journal, entry)
         else:
             wait_for_server(entry, params.wait_s)
+        waited_s = round(time.monotonic() - started, 3)
     finally:
         project(journal.store, journal)
     return RestoreResult(
         release=entry.to,
         entry=entry.n,
         left=entry.from_ or "",
-        waited_s=round(time.monotonic() - started, 3),
+        waited_s=waited_s,
         note=f"RESTORED: {told}",
     )
 

@@ -23,6 +23,7 @@ class RollbackResult(Result):
     release: str
     entry: int
     waited_s: float
+    """Until the server served the release; what MLflow took is not in it."""
     left: str
 
 
@@ -44,7 +45,7 @@ def rollback(params: RollbackParams) -> RollbackResult:
             warn_superseded(journal, entry)
         else:
             wait_for_server(entry, params.wait_s)
+        waited_s = round(time.monotonic() - started, 3)
     finally:
         project(store, journal)
-    waited_s = round(time.monotonic() - started, 3)
     return RollbackResult(release=entry.to, entry=entry.n, waited_s=waited_s, left=entry.from_ or "")

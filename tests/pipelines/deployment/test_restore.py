@@ -178,6 +178,12 @@ def test_the_server_is_waited_for(past, server, monkeypatch):
     assert main(["restore", "--at", "2026-01-02T10:00", "--wait-s", "0.3"]) == 75
 
 
+def test_what_mlflow_takes_is_no_wait_for_the_server(past, monkeypatch):
+    monkeypatch.setattr("pipelines.projections.mlflow.project", lambda *_: time.sleep(2))
+    assert call("rollback").waited_s < 2
+    assert call("restore", at="2026-01-01T10:00").waited_s < 2
+
+
 def test_two_at_once_one_wins_and_the_other_is_told_who(past, monkeypatch):
     """The second had read the journal before the first wrote its entry."""
     late = Journal(open_store())
