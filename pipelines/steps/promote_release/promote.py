@@ -7,7 +7,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
-from pipelines.settings import settings
+from pipelines.settings import environment_named, settings
 from pipelines.store.artifacts import load, load_exactly
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
@@ -29,7 +29,9 @@ class PromoteParams(Params):
     )
     until: str = Field("", description="Last day of a waiver, such as 2026-12-31; empty: 30 days from today")
     gate_file: str = Field(
-        "", description="Rules of today, by name or path, which the verdict must rest on; empty: the file that it was judged by"
+        "",
+        description="Rules of today, by name or path, which the verdict must rest on; empty: the environment's, else the file "
+        "that it was judged by",
     )
 
 
@@ -58,7 +60,9 @@ def promote(params: PromoteParams) -> PromoteResult:
     journal = Journal(store)
     waived = any(journal.entries[waiver.entry - 1].verdict == artifact.id for waiver in waivers_in_force(journal))
     waiver = Waiver(params.who or settings().user, params.why) if params.waive else None
-    stale, command = why_stale(artifact, params.gate_file)
+    within = settings().environment
+    rules = params.gate_file or (environment_named(within).gate_file if within else "")
+    stale, command = why_stale(artifact, rules)
     verdict = read_allowed(artifact, waiver, waived, bool(stale))
     case, entry = promotion_start(journal, verdict.release, artifact.id)
     if entry is None:

@@ -58,6 +58,19 @@ def test_an_environment_rolls_back_alone(releases, staging):  # noqa: F811
     assert Journal(here).routing.champion == releases.b
 
 
+def test_a_verdict_by_other_rules_than_the_environments_is_refused_there(releases, monkeypatch, tmp_path):  # noqa: F811
+    strict = {"staging": {"store": f"file://{tmp_path}/staging", "gate_file": "full"}}
+    monkeypatch.setenv("RATCHET_ENVIRONMENTS", json.dumps(strict))
+    lax, full = (releases.verdict(releases.a, gate_file=name) for name in ("default", "full"))
+    for verdict in (lax, full):
+        call("copy_release", to="staging", verdict=verdict)
+    monkeypatch.setenv("RATCHET_ENVIRONMENT", "staging")
+    with pytest.raises(InputError, match=f"verdict {lax} by gate file full, whose rules are others.* --gate-file full`"):
+        call("promote", verdict=lax)
+    assert Journal(open_store()).entries == []
+    assert call("promote", verdict=full).entry == 1
+
+
 def test_what_did_not_pass_or_is_not_whole_goes_nowhere(releases, staging, capsys):  # noqa: F811
     with pytest.raises(InputError, match="no --verdict, and no champion"):
         call("copy_release", to="staging")
