@@ -123,6 +123,11 @@ def test_readme_counts_the_dags():
     assert int(number) == len(list((PROJECT / "dags").glob("*.py")))
 
 
+def test_decisions_are_numbered_one_by_one():
+    names = sorted(path.name for path in (PROJECT / "docs/adr").glob("*.md"))
+    assert [name[:4] for name in names] == [f"{number:04d}" for number in range(1, len(names) + 1)]
+
+
 @pytest.mark.parametrize("path", sorted((PROJECT / "docs/adr").glob("*.md")), ids=lambda path: path.stem)
 def test_decision_is_a_page_and_says_what_violates_it(path):
     text = path.read_text()
