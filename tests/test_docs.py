@@ -94,7 +94,8 @@ def test_commands_of_the_runbook_about_models(home, tmp_path):
         "passed"
     ] * 2
     entries = Journal(open_store()).entries
-    assert [entry.action for entry in entries[:6]] == ["deploy", "promote", "deploy", "rollback", "promote", "deploy"]
+    acted = ["deploy", "promote", "deploy", "rollback", "promote", "weight", "deploy"]
+    assert [entry.action for entry in entries[:7]] == acted
     assert entries[3].to == first
     reranked = load(open_store(), "release", entries[2].to).json("release.json")
     assert [stage["stage"] for stage in reranked["stages"]] == ["dense", "rerank"]
