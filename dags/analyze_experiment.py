@@ -1,8 +1,9 @@
-"""Analyze every experiment of a folder, once a day.
+"""Analyze the split that runs and every experiment of a folder, once a day.
 
 Each YAML file of the folder declares one experiment and names its log; a log that none declares is analyzed by what its columns
 say. Each leaves a report with one of four verdicts: ship, do not ship, keep running, invalid. The folder is the form's, or the
-Airflow variable `analyze_experiment_folder`; without one the run is skipped. Looking daily is paid for by wider intervals.
+Airflow variable `analyze_experiment_folder`; without one and without a split the run is skipped, as is
+a split that nobody has searched by yet. Looking daily is paid for by wider intervals.
 
 ## When it is red
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipelines.errors import InputError
+from pipelines.errors import InputError, NothingToDo
 from pipelines.settings import Settings, install_command, missing_packages
 
 if TYPE_CHECKING:
@@ -70,13 +70,20 @@ def span(name: str, parent: str, serves: bool = False) -> Iterator["Span | None"
     if not _providers:
         yield None
         return
-    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace import SpanKind, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     above = TraceContextTextMapPropagator().extract({"traceparent": parent})
     kind = SpanKind.SERVER if serves else SpanKind.INTERNAL
-    with _providers[0].get_tracer(NAME).start_as_current_span(name, above, kind) as started:
-        yield started
+    tracer = _providers[0].get_tracer(NAME)
+    # An error's own words may quote what people typed: of it the span has the type alone.
+    with tracer.start_as_current_span(name, above, kind, record_exception=False, set_status_on_exception=False) as started:
+        try:
+            yield started
+        except Exception as error:
+            if not isinstance(error, NothingToDo):
+                started.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
 
 
 def current_span() -> "Span | None":
@@ -90,21 +97,23 @@ def current_span() -> "Span | None":
 
 def traceparent() -> str:
     """The `traceparent` of the span that this context is in; empty where no spans are recorded."""
+    if not _providers:
+        return ""
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     carrier: dict[str, str] = {}
-    if _providers:
-        TraceContextTextMapPropagator().inject(carrier)
+    TraceContextTextMapPropagator().inject(carrier)
     return carrier.get("traceparent", "")
 
 
 def link(one: "Span | None", to: str) -> None:
     """Link a span to another, by its `traceparent`; nothing happens where either is missing."""
+    if one is None or not to:
+        return
     from opentelemetry.trace import get_current_span
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    if one is not None and to:
-        one.add_link(get_current_span(TraceContextTextMapPropagator().extract({"traceparent": to})).get_span_context())
+    one.add_link(get_current_span(TraceContextTextMapPropagator().extract({"traceparent": to})).get_span_context())
 
 
 def record(above: "Span | None", name: str, began: float, attributes: Mapping[str, float | str]) -> None:

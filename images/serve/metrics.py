@@ -132,7 +132,9 @@ class Metrics(Collector):
         yield _gauge("ratchet_journal_entry", "Number of the journal's entry that is followed", state.entry)
         yield _gauge("ratchet_waiting_searches", "Searches that wait for a thread", self._waiting())
         yield _gauge(
-            "ratchet_split_share", "Share of the users whom the challenger answers", state.split.share if state.split else 0
+            "ratchet_split_share",
+            "Share of the users whom the challenger answers",
+            state.split.share if state.split and state.challenger else 0,
         )
         lookups = CounterMetricFamily("ratchet_cache_lookups", "Rankings that were looked for in the cache", labels=["outcome"])
         lookups.add_metric(["hit"], self._cache.hits)

@@ -8,11 +8,11 @@ measures of a search: reciprocal rank of the first click, and nDCG with a clicke
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import InputError
+from pipelines.errors import InputError, NothingToDo
 from pipelines.experiments.design import Design, design_of, log_of, read_design
 from pipelines.experiments.recognition import Overrides
 from pipelines.experiments.staging import StagedLog, literal, open_database, quoted, stage_log
-from pipelines.store.journal import Journal
+from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import open_store
 from pipelines.wording import printable
 
@@ -53,41 +53,51 @@ def declared_experiment(log: str, file: str) -> tuple[str, Design | None, int]:
     Raises:
         InputError: the file declares no experiment, no log is named, the journal has no such split, or both declare one.
     """
+    if log.startswith(f"{SERVER}:"):
+        if file:
+            raise InputError(f"--log {log} together with {file}", "one: a split declares its own experiment", "leave one out")
+        return log, *split_design(Journal(open_store()), log.removeprefix(f"{SERVER}:"))
     if log.endswith((".yaml", ".yml")) and not file:
         log, file = "", log
     design = read_design(Path(file)) if file else None
-    if not log.startswith(f"{SERVER}:"):
-        return log or log_of(design, file), design, 0
-    if design:
-        raise InputError(f"--log {log} together with {file}", "one: a split declares its own experiment", "leave out the other")
-    return log, *split_design(Journal(open_store()), log.removeprefix(f"{SERVER}:"))
+    place = log or log_of(design, file)
+    begun = _begun(Journal(open_store()), design.id) if design and place == SERVER else None
+    return place, design, begun.n if begun else 0
 
 
 def split_design(journal: Journal, name: str) -> tuple[Design, int]:
     """The experiment that a split of the journal's is, and the entry from which its searches count.
 
-    A split whose share was changed counts from its last change: over different shares pooled, a day on which people click more
-    would speak for the release that had more of it (Simpson's paradox: T. Crook, B. Frasca, R. Kohavi and R. Longbotham, "Seven
-    pitfalls to avoid when running controlled experiments on the web", KDD 2009).
+    A split whose share or whose releases were changed counts from the last change: over different shares pooled, a day on which
+    people click more would speak for the release that had more of it (Simpson's paradox: T. Crook, B. Frasca, R. Kohavi and R.
+    Longbotham, "Seven pitfalls to avoid when running controlled experiments on the web", KDD 2009).
 
     Raises:
         InputError: the journal has no such split, or with a share of 1, which leaves nobody to compare with.
     """
-    named = [entry for entry in journal.entries if entry.routing.split and entry.routing.split.name == name]
-    if not named:
+    begun = _begun(journal, name)
+    if begun is None or begun.routing.split is None:
         names = {entry.routing.split.name for entry in journal.entries if entry.routing.split}
         told = ", ".join(sorted(names)) or "none yet: run `split` first"
         raise InputError(f"--log {SERVER}:{printable(name, 60)}", f"the name of a split: {told}", "correct the name")
-    split = named[-1].routing.split
-    assert split is not None
-    if split.share == 1:
+    share = begun.routing.split.share
+    if share == 1:
         raise InputError(
             f"split {name} with a share of 1", "users of both releases", "give it a smaller share by `split --share`"
         )
-    first = next(entry for entry in named if entry.routing == named[-1].routing)
-    return design_of(
-        {**SPLIT, "id": name, "variants": {"champion": 1 - split.share, "challenger": split.share}, "start": first.at}, name
-    ), first.n
+    weights = {"champion": 1 - share, "challenger": share}
+    return design_of({**SPLIT, "id": name, "variants": weights, "start": begun.at}, name), begun.n
+
+
+def _begun(journal: Journal, name: str) -> Entry | None:
+    """The entry since which the last split of a name had the share and the releases that it had last; None: there was none."""
+    of_name = (entry for entry in reversed(journal.entries) if entry.routing.split and entry.routing.split.name == name)
+    begun = last = next(of_name, None)
+    for entry in reversed(journal.entries[: last.n - 1] if last else []):
+        if last is None or entry.routing != last.routing:
+            break
+        begun = entry
+    return begun
 
 
 def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: str, since: int = 0) -> StagedLog:
@@ -101,7 +111,8 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
         since: the journal's entry from which on searches count.
 
     Raises:
-        InputError: there is no such log, or nothing of this experiment in it.
+        InputError: there is no such log.
+        NothingToDo: nobody was assigned by the split yet, or all to one release.
     """
     exposures = events / "exposures.jsonl"
     if not exposures.is_file():
@@ -112,7 +123,7 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
         )
     db = open_database(scratch / "joined", memory)
     try:
-        name = design.id if design and _belongs(db, exposures, design.id) else ""
+        name = design.id if design and (since or _belongs(db, exposures, design.id)) else ""
         _join(db, exposures, events / "clicks.jsonl", name, since, scratch / "searches.parquet")
     finally:
         db.close()
@@ -161,6 +172,10 @@ def _join(db: "DuckDBPyConnection", exposures: Path, clicks: Path, name: str, si
         f"CREATE TABLE searches AS SELECT * EXCLUDE (variant), {variant} AS variant FROM {relation} WHERE request_id IS NOT"
         f" NULL AND {kept}"
     )
+    variants = [str(row[0]) for row in db.execute("SELECT DISTINCT variant FROM searches ORDER BY 1").fetchall()]
+    if since and len(variants) < 2:
+        answered = f"only by {variants[0]}" if variants else "by none of its releases"
+        raise NothingToDo(f"searches of split {name} since journal entry {since} were answered {answered} so far")
     if clicks.is_file():
         db.execute(
             f"CREATE TABLE clicks AS SELECT DISTINCT request_id, document, position FROM {_read(clicks, CLICK)} WHERE"

@@ -43,10 +43,10 @@ def find_experiments(params: FindExperimentsParams) -> FindExperimentsResult:
 
 
 def _running_split() -> list[str]:
-    """The split that the journal routes by, where this machine has the server's log."""
+    """The split that the journal routes by, where this machine has the server's log; none where one release has all users."""
     split = Journal(open_store()).routing.split
     events = settings().events or settings().home / "events"
-    return [f"server:{split.name}"] if split and (events / "exposures.jsonl").is_file() else []
+    return [f"server:{split.name}"] if split and split.share < 1 and (events / "exposures.jsonl").is_file() else []
 
 
 def _of_folder(name: str) -> list[str]:

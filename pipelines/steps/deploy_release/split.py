@@ -88,6 +88,12 @@ def _wanted(journal: Journal, params: SplitParams) -> Split | None:
     """
     routing = journal.routing
     running = routing.split
+    if running and params.name not in ("", running.name):
+        raise InputError(
+            f"--name {params.name} while {running.name} runs with a share of {running.share:.4g}",
+            "one split at a time",
+            "end it by `split --share 0`, or leave --name out to change its share",
+        )
     if not params.share:
         _running(journal)
         return None
@@ -96,12 +102,6 @@ def _wanted(journal: Journal, params: SplitParams) -> Split | None:
             f"champion {routing.champion or 'none'} and challenger {routing.challenger or 'none'}",
             "both, to split users between them",
             "run `promote` with a verdict that passed (with deploy_release paused, which would deploy it), then `split` again",
-        )
-    if running and params.name not in ("", running.name):
-        raise InputError(
-            f"--name {params.name} while {running.name} runs with a share of {running.share:.4g}",
-            "one split at a time",
-            "end it by `split --share 0`, or leave --name out to change its share",
         )
     wanted = Split(name=params.name or (running.name if running else f"split-{len(journal.entries) + 1}"), share=params.share)
     if wanted == running:

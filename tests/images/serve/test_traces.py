@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pipelines import tracing
-from pipelines.errors import InputError
+from pipelines.errors import InputError, NothingToDo
 from pipelines.settings import settings
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
@@ -61,6 +61,41 @@ def test_a_request_is_joined_with_the_step_that_assembled_its_release(trained, t
     assert rank.attributes["ratchet.encode_s"] > 0
     assert spans["GET /readyz"].parent_id is None
     assert "who-typed-this" not in str([span.to_dict() for span in spans.values()])
+
+
+@pytest.fixture
+def spans(monkeypatch):
+    """What a process that is traced sends."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "_providers", [provider])
+    return exporter
+
+
+@pytest.mark.parametrize(
+    ("error", "is_error"), [(InputError("/home/ann x@example.org", "b", "c"), True), (NothingToDo("ann"), False)]
+)
+def test_of_an_error_a_span_has_the_type_alone(spans, error, is_error):
+    with pytest.raises(type(error)), tracing.span("ingest", ""):
+        raise error
+    (span,) = spans.get_finished_spans()
+    assert (span.status.is_ok, span.status.description, span.events) == (not is_error, "InputError" if is_error else None, ())
+    assert "ann" not in span.to_json()
+
+
+def test_without_an_address_nothing_of_opentelemetry_is_needed(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "opentelemetry"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.setattr(tracing, "_providers", [])
+    with tracing.span("ingest", CALLER) as span:
+        assert (span, tracing.traceparent(), tracing.current_span()) == (None, "", None)
+    tracing.link(None, CALLER)
+    tracing.record(None, "rank", 0.0, {})
 
 
 def test_a_collector_that_is_down_costs_no_answer(trained):

@@ -43,8 +43,9 @@ def test_what_can_not_be_split_is_refused(releases, capsys):
     call("split", share=0.5, name="titles")
     with pytest.raises(NothingToDo, match=r"titles runs already with a share of 0\.5"):
         call("split", share=0.5)
-    with pytest.raises(InputError, match=r"--name other while titles runs.*split --share 0"):
-        call("split", share=0.2, name="other")
+    for share in (0.2, 0):
+        with pytest.raises(InputError, match=r"--name other while titles runs.*split --share 0"):
+            call("split", share=share, name="other")
     for arguments in (["--share", "1.1"], ["--share", "nan"], ["--name", "a b"]):
         assert main(["split", *arguments]) == 2
     assert "Traceback" not in capsys.readouterr().err
@@ -86,12 +87,25 @@ def test_a_cleared_task_finds_its_own_entry(both, monkeypatch):
     assert call("split").entry == call("split").entry == 4
 
 
-def test_its_searches_count_from_the_last_change_of_the_share(both):
+def test_its_searches_count_from_the_last_change_of_share_or_releases(both):
+    def begun():
+        design, since = split_design(Journal(open_store()), "titles")
+        return design.variants["challenger"], since
+
     call("split", share=0.1, name="titles")
     call("split", share=0.25)
     both.journal.append("repair", "re-embed", "between", None)
     design, since = split_design(Journal(open_store()), "titles")
     assert (design.variants, design.baseline, since) == ({"champion": 0.75, "challenger": 0.25}, "champion", 5)
+    call("split", share=0.1)
+    assert begun() == (0.1, 7), "days of the share between are not pooled"
+    call("split", share=0)
+    call("promote", verdict=both.verdict(both.c, both.a))
+    call("split", share=0.1, name="titles")
+    call("split", share=0)
+    call("promote", verdict=both.verdict(both.b, both.a, sentence="again"))
+    last = call("split", share=0.1, name="titles")
+    assert begun() == (0.1, last.entry), "clicks of the release between are not counted"
     with pytest.raises(InputError, match="the name of a split: titles"):
         split_design(Journal(open_store()), "title")
     call("split", share=1)

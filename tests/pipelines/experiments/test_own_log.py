@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from pipelines.corpus.exposure import Click, Exposure, ShownDocument
-from pipelines.errors import InputError
+from pipelines.errors import InputError, NothingToDo
 from pipelines.store.artifacts import load
+from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
 
@@ -71,6 +72,28 @@ def test_exposures_and_clicks_are_joined(home, write):
     )
     assert {effect["segment"] for effect in analysis["segments"]} == {"segment country = DE", "segment country = FR"}
     assert effects["latency p95"]["relative"]["low"] < 0 < effects["latency p95"]["relative"]["high"]
+
+
+def test_a_split_counts_its_own_searches_from_its_last_change(home, write):
+    """Of the made searches each names the split, by journal entry 1: they were answered before the share was as it is now."""
+    releases, store = {"champion": "a" * 20, "challenger": "b" * 20}, open_store()
+    journal = Journal(store)
+    journal.append("promote", "b" * 20, "why", Routing(**releases))
+    for share in (0.1, 0.5):
+        journal.append("weight", "b" * 20, "why", Routing(**releases, split={"name": "ranking", "share": share}))
+    folder = log(home, users=100)
+    file = write("ranking.yaml", DESIGN)
+    for asked in ({"log": "server:ranking"}, {"experiment": file}):
+        with pytest.raises(NothingToDo, match="split ranking since journal entry 3 were answered by none of its releases"):
+            call("analyze", **asked, on="2026-04-01")
+    lines = (folder / "exposures.jsonl").read_text().replace('"entry":1', '"entry":3').splitlines()
+    (folder / "exposures.jsonl").write_text("".join(f"{line}\n" for line in lines if '"control"' in line))
+    with pytest.raises(NothingToDo, match="answered only by control so far"):
+        call("analyze", log="server:ranking", on="2026-04-01")
+    (folder / "exposures.jsonl").write_text("\n".join(lines))
+    assert call("analyze", experiment=file, on="2026-04-01").units == 100
+    with pytest.raises(InputError, match="a split declares its own experiment"):
+        call("analyze", log="server:ranking", experiment=file)
 
 
 def test_without_an_experiment_roles_are_compared(home):
