@@ -52,7 +52,8 @@ def acts_change(subject: Subject) -> Change:
     """What is left of an act of an admin: that there was one."""
 
     def change(row: dict[str, Any]) -> dict[str, Any]:
-        return row | {"act": ERASED} if subject.found_in(readable(json.dumps(row).encode())) else row
+        held = subject.found_in(readable(json.dumps(row).encode())) or subject.in_path(str(row.get("act")))
+        return row | {"act": ERASED} if held else row
 
     return change
 

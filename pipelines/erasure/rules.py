@@ -1,5 +1,8 @@
 """How each kind of artifact may hold somebody: a kind without a line here can't be erased from, and a test fails."""
 
+import csv
+import io
+import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
@@ -109,4 +112,16 @@ def holds(artifact: Artifact, subject: Subject) -> bool:
         return True
     passed_over = (".npy", ROWS) if subject.kind == "user" else (".npy",)
     texts = (name for name in artifact.manifest.files if not name.endswith(passed_over))
-    return any(subject.found_in(readable(artifact.path(name).read_bytes())) for name in texts)
+    bodies = ((name, artifact.path(name).read_bytes()) for name in texts)
+    return any(subject.found_in(readable(body)) or (name.endswith(".csv") and _in_csv(body, subject)) for name, body in bodies)
+
+
+def _in_csv(body: bytes, subject: Subject) -> bool:
+    """Whether a table holds the subject in a column of ids, or in what the quarantine keeps of a source's row."""
+    rows = csv.DictReader(io.StringIO(body.decode("utf-8-sig", "replace"), newline=""))
+    return any(subject.in_row(row.get("given") or "") or subject.found_in(_cells(row)) for row in rows)
+
+
+def _cells(row: Mapping[str, str]) -> str:
+    """A row as JSON, without the apostrophes that keep a spreadsheet from rewriting ids such as 007."""
+    return json.dumps(row, ensure_ascii=False).replace("\"'", '"')

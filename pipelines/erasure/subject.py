@@ -14,8 +14,10 @@ PARQUET = b"PAR1"
 """With what files of Parquet begin and end."""
 NUMPY = b"\x93NUMPY"
 """With what arrays of numbers begin."""
-FIELDS = r"(?:\w*_)?id|doc|docid|document|query|user|item"
-"""Keys of JSON whose values are ids."""
+IDS = r"(?i:(?:[\w-]*[-_]|q|u|doc|document|query|user|item|movie|product|customer|reviewer)?id)|\w*[a-z0-9]I[Dd]"
+"""Keys of JSON whose values are ids, also as numbers; a word that ends as they do, such as `paid`, is none."""
+FIELDS = rf"{IDS}|(?i:doc|document|query|user|item|product|customer|reviewer)"
+"""Keys of JSON whose texts are ids."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,29 @@ class Subject:
         """Whether readable text holds it."""
         return bool(self.pattern.search(text))
 
+    def in_row(self, row: str) -> bool:
+        """Whether a row of a source, as the quarantine keeps it, has one of its names anywhere but within a longer one.
+
+        >>> [Subject("user", "5031").in_row(row) for row in ("5031,17", '{"n": 5031}', "0.5031,17", "15031,17", "5031-a,17")]
+        [True, True, False, False, False]
+        """
+        return any(re.search(rf"(?<![\w-])(?<!\d\.){re.escape(name)}(?![\w-])", row) for name in self.names)
+
+    def in_path(self, act: str) -> bool:
+        """Whether the path of a request has one of its names where routes take an id.
+
+        >>> [Subject("user", "search").in_path(act) for act in ("GET /v1/search", "GET /v1/similar/search")]
+        [False, True]
+        """
+        return any(re.search(rf"/v1/\w+/(?:\S+/)?{re.escape(name)}(?![\w-])", act) for name in self.names)
+
 
 def _as_id(name: str) -> str:
     """A name where only ids stand: as a value of JSON, in an array of JSON, in a run or judgments of TREC."""
     escaped = re.escape(name)
-    return rf'"(?:{FIELDS})": ?"{escaped}"|[\[,] ?"{escaped}" ?[\],]|(?<!\S){escaped} (?:Q0|0) \S| (?:Q0|0) {escaped} '
+    number = rf'|"(?:{IDS})": ?{escaped}(?:\.0)?(?![\w.])' if name.isdigit() else ""
+    quoted = rf'"(?:{FIELDS})": ?"{escaped}"|[\[,] ?"{escaped}" ?[\],]'
+    return rf"{quoted}|(?<!\S){escaped} (?:Q0|0) \S| (?:Q0|0) {escaped} {number}"
 
 
 def beginning(text: str) -> str:

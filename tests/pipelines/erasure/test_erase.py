@@ -13,6 +13,7 @@ import pytest
 
 from images.serve.exposure_log import append_line
 from pipelines.access.pseudonyms import pseudonym
+from pipelines.collections import POOL, write_safe_csv
 from pipelines.corpus.documents import Document, User, documents, interactions, queries
 from pipelines.embeddings import layout
 from pipelines.erasure import logs, places, procedure, rules
@@ -390,6 +391,74 @@ def test_an_id_that_is_a_number_is_no_measure(home):
     done = call("erase", kind="user", subject="5031", why="ticket")
     assert store.names("results/") == ["one.json"]
     assert certificate(done.certificate)["ordinary"] == 1
+
+
+@pytest.mark.parametrize("name", ["5031", "nobody"])
+def test_an_id_is_found_in_rows_that_could_not_be_read(name, home):
+    """Rows as sources have them: in columns that have no name there, and as numbers."""
+    head, rows = "id,text,userId", [f"s{n},oak chair number {n},u{n}" for n in range(20)]
+    number = {"id": "b1", "text": "", "user_id": int(name) if name.isdigit() else name}
+    objects = [json.dumps({"id": f"s{n}", "text": f"oak chair number {n}", "user_id": n}) for n in range(20)]
+    sources = {
+        "cells.csv": [head, *rows, f"{name},17"],
+        "values.csv": [head, *rows, f"b1,,{name}"],
+        "objects.jsonl": [*objects, json.dumps(number)],
+        "others.csv": [head, *rows, f"1{name},17", f"b1,,{name}-a", "s1,0.5031"],
+    }
+    home.mkdir(parents=True)
+    for file, lines in sources.items():
+        (home / file).write_text("\n".join(lines) + "\n")
+        call("ingest", source=str(home / file), max_bad_fraction=0.5)
+    acts = [f"GET /v1/similar/{name}", f"GET /v1/pictures/ab12/{name}", "GET /v1/similar/50312", f"GET /v1/{name}"]
+    (home / "events").mkdir()
+    (home / "events/audit.jsonl").write_text("".join(json.dumps({"caller": "k", "act": act}) + "\n" for act in acts))
+    assert sorted(refused()) == sorted(sources)
+    done = call("erase", kind="user", subject=name, why="ticket")
+    assert (done.finished, certificate(done.certificate)["ordinary"]) == (True, 1)
+    assert refused() == ["others.csv"]
+    left = [json.loads(line)["act"] for line in (home / "events/audit.jsonl").read_text().splitlines()]
+    assert left == ["erased", "erased", *acts[2:]]
+
+
+def refused():
+    """The sources of which the store has a report with refused rows."""
+    store = open_store()
+    reports = [load_exactly(store, "report", name) for name in committed(store, "report")]
+    return [report.facts["source"].rpartition("/")[2] for report in reports if "quarantine.csv" in report.manifest.files]
+
+
+@pytest.mark.parametrize(
+    ("body", "held"),
+    [
+        ('{"userId": "5031"}', True),
+        ('{"ReviewerID": "5031"}', True),
+        ('{"MOVIEID": 5031}', True),
+        ('{"query-id": 5031, "n": 1}', True),
+        ('{"qid": "5031"}', True),
+        ('{"user_id": 5031.0}', True),
+        ('{"customer": "5031"}', True),
+        ('{"paid": 5031, "valid": "5031", "customer": 5031}', False),
+        ('{"user_id": 5031.5, "id": 50310, "text": "5031"}', False),
+    ],
+)
+def test_ids_under_the_keys_that_sources_give_them(body, held, home):
+    """Of a number that is no id, nothing goes."""
+    store = open_store()
+    store.write("results/sure.json", b'{"user": "5031"}')
+    store.write("results/one.json", body.encode())
+    assert call("erase", kind="user", subject="5031", why="ticket").finished
+    assert store.names("results/") == ([] if held else ["one.json"])
+
+
+@pytest.mark.parametrize("name", ["5031", "007"])
+def test_a_pool_with_a_document_whose_id_is_a_number(name, home):
+    def build(folder):
+        write_safe_csv(folder / "pool.csv", POOL, [("q1", "oak chair", one, "", "a chair", "") for one in ("b", name)])
+        return {}
+
+    made = produce(open_store(), Recipe(kind="verdict", step="late", version=1, inputs={}, params={}), build)
+    assert call("erase", kind="document", subject=name, why="ticket").finished
+    assert find(open_store(), "verdict", made.id) is None
 
 
 def test_an_id_that_is_a_word_of_reports_tells_nobody(planted):
