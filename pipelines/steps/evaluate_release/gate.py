@@ -73,6 +73,7 @@ def gate(params: GateParams) -> GateResult:
     """Decide whether a challenger may follow the champion: passed, rejected, undecided, not comparable or not run."""
     from pipelines.evaluation.record import Evaluation
     from pipelines.gates.evidence import gathered
+    from pipelines.gates.staleness import other_version
 
     gate_file = _gate_file(params)
     store = open_store()
@@ -88,7 +89,9 @@ def gate(params: GateParams) -> GateResult:
     inputs |= robust | {kind: artifact.id for kind, artifact in made.items()}
     unnamed = {"evaluation", "baseline", "anchor", "gate_file", *EVIDENCE, *ROBUSTNESS}
     semantic = params.recipe_params(unnamed) | {"champion": champion}
-    verdict = _earlier(store, inputs, semantic, params)
+    measured = [one.artifact.manifest.recipe for one in (evaluation, baseline) if one]
+    of_before = params.gate_file == DEFAULT and any(map(other_version, measured))  # `promote` has these measured anew
+    verdict = _earlier(store, inputs, semantic) if of_before else None
     if verdict is None:
         evidence = gathered(journal, evaluation, baseline, anchor, made, robust)
         ruled = {"rules": gate_file.digest, "anchor": evidence.anchor_release, "judged_before": evidence.judged_before}
@@ -123,10 +126,8 @@ def _gate_file(params: GateParams) -> "GateFile":
     return rules_with_options(params.gate_file, params.model_dump(), defaults)
 
 
-def _earlier(store: Store, inputs: dict[str, str], semantic: dict[str, Any], params: GateParams) -> Artifact | None:
+def _earlier(store: Store, inputs: dict[str, str], semantic: dict[str, Any]) -> Artifact | None:
     """The verdict that was given on the same evaluations before there were gate files; it stays as it is."""
-    if params.gate_file != DEFAULT:
-        return None
     recipe = Recipe(kind="verdict", step="gate", version=BEFORE_GATE_FILES, inputs=inputs, params=semantic)
     return find(store, "verdict", recipe.id)
 

@@ -409,6 +409,28 @@ def test_why_champion_tells_the_verdict_by_which_it_serves(trained, graded, capf
     assert unchanged.verdict in capfd.readouterr().err
 
 
+def test_a_verdict_of_before_gate_files_is_given_anew_by_the_command_that_promote_tells(graded, capfd):
+    evaluation = call("evaluate", release=graded.release).evaluation
+    now = load(open_store(), "verdict", call("gate", evaluation=evaluation).verdict)
+    params = {name: now.manifest.recipe.params[name] for name in ("measure", "margin", "confidence", "power", "champion")}
+    recipe = Recipe(kind="verdict", step="gate", version=3, inputs=now.manifest.recipe.inputs, params=params)
+
+    def build(folder):
+        for name in ("verdict.json", "verdict.md", "report.html"):
+            shutil.copyfile(now.path(name), folder / name)
+        return now.facts
+
+    before = produce(open_store(), recipe, build).id
+    with pytest.raises(InputError, match=r"by gate 3, today's is \d+; .*run `python -m pipelines gate ") as refused:
+        call("promote", verdict=before)
+    command = refused.value.next_action.partition("python -m pipelines ")[2].partition("`")[0]
+    capfd.readouterr()
+    assert main(command.split()) == 0
+    again = json.loads(capfd.readouterr().out)["verdict"]
+    assert again == now.id != before
+    assert call("promote", verdict=again).release == graded.release
+
+
 def test_why_ranks_what_was_not_run_last(graded):
     evaluation = call("evaluate", release=graded.release).evaluation
     passed = call("gate", evaluation=evaluation)
