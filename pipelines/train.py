@@ -16,7 +16,7 @@ from pipelines.cli.commands import guarded, parse_values, run_step
 from pipelines.contract import load_step
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.settings import install_command, missing_packages, settings
+from pipelines.settings import environment_gate_file, install_command, missing_packages, settings
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
@@ -34,7 +34,7 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", corpus: str = "
         margin: how much worse than the champion a release may be, in nDCG@10.
         waive: the reason to promote what the rules could not decide on, in the name that the settings say; empty: none.
         gate: the name or path of a gate file: the release is judged by it, and neither promoted nor deployed; empty: by the
-            shipped one.
+            environment's, else the shipped one.
         corpus: id of a corpus that is there already, such as the successor that an erasure left; it is encoded as the champion
             is. Empty: one is ingested.
         ingest: params of the step `ingest`.
@@ -47,7 +47,7 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", corpus: str = "
     """
     from pipelines.gates.gate_file import read_gate_file
 
-    gate_file = gate or load_step("gate").params.model_fields["gate_file"].default
+    gate_file = gate or environment_gate_file() or load_step("gate").params.model_fields["gate_file"].default
     read_gate_file(gate_file)  # before any work
     made = {"corpus": corpus} if corpus else _ingested(ingest)
     planned = run_step("plan", **made)

@@ -25,6 +25,7 @@ __all__ = [
     "bound_feast",
     "bound_mlflow",
     "environment",
+    "environment_gate_file",
     "environment_named",
     "extra_packages",
     "install_command",
@@ -103,6 +104,12 @@ def environment_named(name: str) -> Environment:
         names = ", ".join(known) or "none, since RATCHET_ENVIRONMENTS is not set"
         raise InputError(f"environment {name!r}", f"one of {names}", "correct it, or add it to RATCHET_ENVIRONMENTS")
     return known[name]
+
+
+def environment_gate_file() -> str:
+    """The gate file of the environment that this process acts on, by name or path; empty: it acts on none."""
+    name = settings().environment
+    return environment_named(name).gate_file if name else ""
 
 
 def _changes(current: Settings, name: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any, get_origin
 from airflow.sdk import Param
 
 from pipelines.contract import Params, Tuning
-from pipelines.settings import settings
+from pipelines.settings import environment_gate_file, settings
 
 Model = type[Params] | type[Tuning]
 ENVIRONMENT = "{{ params.environment or '' }}"
@@ -21,13 +21,16 @@ def form(*models: Model, omit: tuple[str, ...] = ()) -> dict[str, Param]:
     """One form field for each field of the models: its type, bounds, choices, description and default.
 
     A required field may stay empty, since a dag run that an asset starts has nobody to fill the form. Of a name that several
-    models have, the last model's field is shown.
+    models have, the last model's field is shown. A gate file is, unless the form says another, that of RATCHET_ENVIRONMENT.
 
     >>> from pipelines.steps.refresh_embeddings.plan import PlanTuning
     >>> form(PlanTuning)["shards"].schema["maximum"]
     1000
     """
     fields = {name: schema for model in models for name, schema in model.model_json_schema()["properties"].items()}
+    judged_by = fields.get("gate_file", {})
+    if judged_by.get("default") and (rules := environment_gate_file()):  # no default: the step looks itself
+        fields["gate_file"] = judged_by | {"default": rules, "enum": [*dict.fromkeys([*judged_by["enum"], rules])]}
     return {name: _param(schema) for name, schema in fields.items() if name not in omit}
 
 

@@ -71,6 +71,24 @@ def test_rollback_and_restore_act_on_the_environment_of_the_form(run_dag, served
     assert len(Journal(open_store()).entries) == here, "this store's champion stays"
 
 
+@pytest.mark.parametrize("rules", ["full", "file"])
+def test_the_form_judges_by_the_rules_of_its_environment(rules, monkeypatch, tmp_path):
+    from operators.form import form
+
+    from pipelines.steps.evaluate_release.gate import GateParams
+    from pipelines.steps.promote_release.promote import PromoteParams
+
+    rules = str(tmp_path / "shop.yaml") if rules == "file" else rules
+    named = {"staging": {"store": f"file://{tmp_path}/staging", "gate_file": rules}}
+    monkeypatch.setenv("RATCHET_ENVIRONMENTS", json.dumps(named))
+    here = form(GateParams)["gate_file"]
+    monkeypatch.setenv("RATCHET_ENVIRONMENT", "staging")
+    there = form(GateParams)["gate_file"]
+    assert (here.value, there.value, rules in there.schema["enum"]) == ("default", rules, True)
+    assert there.resolve() == rules, "the form takes what it proposes"
+    assert form(PromoteParams)["gate_file"].value == ""
+
+
 def test_the_form_offers_the_environments_and_no_other(staging, monkeypatch):
     from operators.form import environment_field
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
-from pipelines.settings import environment_named, settings
+from pipelines.settings import environment_gate_file, settings
 from pipelines.store.artifacts import load, load_exactly
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
@@ -60,9 +60,7 @@ def promote(params: PromoteParams) -> PromoteResult:
     journal = Journal(store)
     waived = any(journal.entries[waiver.entry - 1].verdict == artifact.id for waiver in waivers_in_force(journal))
     waiver = Waiver(params.who or settings().user, params.why) if params.waive else None
-    within = settings().environment
-    rules = params.gate_file or (environment_named(within).gate_file if within else "")
-    stale, command = why_stale(artifact, rules)
+    stale, command = why_stale(artifact, params.gate_file or environment_gate_file())
     verdict = read_allowed(artifact, waiver, waived, bool(stale))
     case, entry = promotion_start(journal, verdict.release, artifact.id)
     if entry is None:

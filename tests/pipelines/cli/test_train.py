@@ -11,6 +11,8 @@ from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.train import train
+from tests.encoders import static_encoder
+from tests.planted import planted_corpus
 
 FAILING_SUITE = """
 name: more documents than there are
@@ -42,6 +44,29 @@ def test_first_release_is_served_and_says_that_there_was_no_champion(served):
     assert ndcg["low"] < ndcg["mean"] < ndcg["high"]
     assert 0.39 < ndcg["mean"] < 0.44  # dense alone 0.360; with known queries 0.420 over another split
     assert load_exactly(served.store, "release", served.release).json("release.json")["stages"][1]["stage"] == "known_queries"
+
+
+RULES = """
+name: shop
+description: What a release of the shop must pass.
+rules:
+  - {name: quality, measure: nDCG@10, comparison: champion, margin: 0.1}
+"""
+
+
+def test_an_environment_is_judged_and_served_by_its_own_rules(home, tmp_path, monkeypatch):
+    rules = tmp_path / "shop.yaml"
+    rules.write_text(RULES)
+    staging = {"store": f"file://{tmp_path}/staging", "gate_file": str(rules)}
+    monkeypatch.setenv("RATCHET_ENVIRONMENTS", json.dumps({"staging": staging}))
+    monkeypatch.setenv("RATCHET_ENVIRONMENT", "staging")
+    static_encoder()
+    answer = train(corpus=planted_corpus())
+    assert answer["served"], answer
+    store = open_store()
+    assert store.uri == staging["store"]
+    verdict = load_exactly(store, "verdict", Journal(store).entries[0].verdict)
+    assert verdict.manifest.tuning["gate_file"] == str(rules)
 
 
 def test_nothing_changed_nothing_done(served):
