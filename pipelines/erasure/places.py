@@ -29,6 +29,7 @@ NOT_SEARCHED = (
     "files that somebody had a step write elsewhere, such as pools, scores and pages",
     "versions that a bucket keeps of deleted objects: a lifecycle rule of the bucket ends them",
     "a feature store of another machine, or one that RATCHET_FEATURE_ONLINE does not name any more",
+    "logs of servers on other machines, unless --events names their folders",
 )
 """What a certificate names as not searched."""
 

@@ -106,7 +106,11 @@ def _replayed(journal: Journal, params: EraseParams) -> "Outcome":
 
 
 def _asked(journal: Journal, kind: "SubjectKind", subject: str, params: EraseParams) -> "Erasure":
-    """The erasure that the params, or the journal, ask for."""
+    """The erasure that the params, or the journal, ask for.
+
+    Raises:
+        InputError: there is no folder of logs where one is named.
+    """
     from pipelines.access.pseudonyms import UserKeys, pseudonym
     from pipelines.erasure.procedure import Erasure
     from pipelines.erasure.subject import Subject
@@ -117,6 +121,9 @@ def _asked(journal: Journal, kind: "SubjectKind", subject: str, params: ErasePar
     if kind == "user":
         names += UserKeys(current.user_keys_file).pseudonyms(subject).values() if current.user_keys_file else ()
         names += [pseudonym(current.key.encode(), subject)] if current.key else []
+    if unknown := [folder for folder in params.events if not Path(folder).is_dir()]:
+        given = f"--events {', '.join(unknown)}, where no folder is"
+        raise InputError(given, "folders of servers' logs, so that none is certified unread", "correct the path, or mount it")
     folders = [Path(folder) for folder in params.events] or [current.events or current.home / "events"]
     why = params.why or "what an earlier entry erased was there still, or again"
     about = Subject(kind, subject, tuple(names))

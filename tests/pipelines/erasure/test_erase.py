@@ -255,6 +255,21 @@ def test_what_is_asked_for_wrongly(planted, values, message):
     assert len(planted.journal.entries) == 2
 
 
+@pytest.mark.parametrize("how", [{}, {"dry_run": True}])
+def test_a_folder_of_logs_that_is_not_there(how, planted, home):
+    """Otherwise the certificate would speak of logs that nobody read."""
+    plant_in_logs(home / "events")
+    before = (home / "events/exposures.jsonl").read_bytes()
+    for wrong in ("evnts", "events/exposures.jsonl"):
+        folders = [str(home / "events"), str(home / wrong)]
+        with pytest.raises(InputError, match=f"--events {home / wrong}, where no folder is") as raised:
+            call("erase", kind="user", subject=PERSON, why="ticket", events=folders, **how)
+        assert raised.value.exit_code == 2
+    assert (home / "events/exposures.jsonl").read_bytes() == before
+    assert len(planted.journal.entries) == 2
+    call("erase", kind="user", subject=PERSON, why="ticket", events=folders[:1], **how)
+
+
 def test_a_user_in_a_running_experiment(planted, home):
     plant_in_logs(home / "events", datetime.now(UTC).isoformat(), "blue-button")
     before = (home / "events/exposures.jsonl").read_bytes()
