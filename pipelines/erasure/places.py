@@ -125,9 +125,10 @@ def empty_trash(store: Store) -> None:
     gc.put_back(store)
     manifests = [path for path in trashed if path.endswith("manifest.json")]
     _move_files(store, {blob for path in manifests for blob in gc.files_of(_read(store, path))}, gc.artifacts(store))
+    emptied = sorted((entry.path for entry in store.listed(f"{gc.TRASH}/")), key=lambda path: path.endswith("manifest.json"))
     gc.put_back(store)
-    for entry in sorted(store.listed(f"{gc.TRASH}/"), key=lambda entry: entry.path.endswith("manifest.json")):
-        store.delete(entry.path)
+    for path in emptied:  # nothing that was moved there since: whoever moved it has yet to look who names it
+        store.delete(path)
 
 
 def _in_folder(folder: str, search: Search) -> list[str]:

@@ -20,7 +20,7 @@ from pipelines.erasure import logs, places, procedure, rules
 from pipelines.erasure.corpora import successor
 from pipelines.erasure.places import PLACES
 from pipelines.errors import InputError, NothingToDo, TryAgain
-from pipelines.store import recipes
+from pipelines.store import gc, recipes
 from pipelines.store.artifacts import committed, find, load_exactly, produce
 from pipelines.store.erasures import CERTIFICATE, Erasures
 from pipelines.store.gc import artifacts, garbage
@@ -556,6 +556,33 @@ def test_a_file_that_a_commit_names_meanwhile_stays(home):
     places.retire(store, artifacts(store), second.id)
     places.empty_trash(store)
     assert [*store.listed("blobs/"), *store.listed("trash/")] == []
+
+
+def test_a_file_that_gc_moves_while_the_trash_is_emptied_stays(home, monkeypatch):
+    """The other gc has moved it and has yet to look whether a commit names it meanwhile."""
+    store, put_back = open_store(), gc.put_back
+    kept = produce(store, Recipe(kind="report", step="x", version=1, inputs={}, params={}), written)
+    blob = recipes.blob_path(kept.manifest.files["a"])
+    store.write("trash/7/blobs/" + "a" * 64, b"garbage")
+    looked = []
+
+    def put_back_and_moved(store):
+        looked.append(put_back(store))
+        if len(looked) == 2:
+            store.move(blob, f"trash/9/{blob}")
+        return looked[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gc, "put_back", put_back_and_moved)
+        places.empty_trash(store)
+    assert [one.path for one in store.listed("trash/")] == [f"trash/9/{blob}"]
+    assert put_back(store) == [blob]
+    assert kept.text("a") == "of another process"
+
+
+def written(folder):
+    (folder / "a").write_text("of another process")
+    return {}
 
 
 class Killed(BaseException):
