@@ -7,6 +7,7 @@ subject starts `refresh_embeddings`, and each new champion starts `finish`, whic
 
 - `search`: nothing was changed. A running experiment, or a store or MLflow that does not answer: the message says what to do.
   Skipped, not red: the subject is nowhere, or the form was empty. The log lists the places that were searched.
+  `finish` is skipped where the form names somebody, since `erase` finishes then.
 - `ask` waits, not red: answer it under Required Actions. Without a yes nothing is erased.
 - `erase`, `finish`: clearing is safe, they go on where they were. Something made meanwhile is named; end it first.
 - `finish` names the entry of an unfinished erasure: no corpus has its subject any more. Fill in the form again: it goes on.
@@ -39,4 +40,4 @@ with DAG(
     searched = StepOperator(step=erase, task_id="search", step_params={**subject, "dry_run": True})
     asked = AskBefore(subject="May this be erased for good?", told=searched)
     asked >> StepOperator(step=erase, step_params=subject, **releases)
-    StepOperator(step=erase, task_id="finish", **releases)
+    StepOperator(step=erase, task_id="finish", step_params={"dry_run": "{{ true if params.subject else '' }}"}, **releases)

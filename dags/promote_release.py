@@ -8,6 +8,7 @@ who said yes. A challenger starts `deploy_release`, also when an earlier run nam
 
 - `ask` waits, not red: `approval` was ticked. Answer it under Required Actions; a no promotes nothing.
 - `promote`, verdict refused: start `evaluate_release` with the release's index; it is judged against today's champion.
+  While a split runs (`split_traffic`), no other release is promoted: deploy its challenger or end it, then clear `promote`.
 - `promote` skipped, not red: the release was rolled back before. The page Releases says why; `again` promotes it anyway.
 - `reconcile`: MLflow does not answer or was changed by hand. The journal holds; clear `reconcile` once MLflow is back.
 - Clearing is safe: a cleared `promote` finds the journal entry that its dag run wrote and writes no second one.

@@ -27,6 +27,14 @@ def test_a_yes_erases_and_leaves_a_certificate(kind, subject, run_dag, home):
     assert everywhere(home, (subject,)) == []
 
 
+def test_a_form_that_names_somebody_is_finished_by_one_task_alone(planted, run_dag):
+    """Two would go on with the same erasure at once."""
+    assert not call("erase", kind="user", subject=PERSON, why="ticket").finished
+    run = run_dag("erase_subject", edit=answered(True), **FORM)
+    assert (run.tasks["erase"], run.tasks["finish"]) == (["success"], ["skipped"])
+    assert (run.state, run.results["erase"]["finished"]) == ("success", False)
+
+
 def test_a_no_changes_nothing(run_dag, home):
     corpus = planted_corpus()
     before = held(home)
