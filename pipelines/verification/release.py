@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pydantic import ValidationError
+
 from pipelines.errors import CorruptArtifact, InputError
 from pipelines.evaluation.record import Evaluation
 from pipelines.retrieval.release import ReleaseCard, stored_parts
@@ -83,7 +85,8 @@ def _checked(name: str, check: Callable[[Subject], str], subject: Subject) -> st
     try:
         return check(subject)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)  # without the value itself
+        reason = " ".join(told.split())[:200]
         raise CorruptArtifact(
             f"release {subject.release.id}, of which check {name} could not read a file ({type(error).__name__}: {reason})",
             "files in the form in which they were written",

@@ -11,7 +11,7 @@ from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
-from tests.tampering import TAMPERED, edit_last_entry, removed
+from tests.tampering import TAMPERED, edit_last_entry, evidence, removed, replace_json
 
 
 def test_a_release_is_what_it_says(planted, tmp_path):
@@ -38,6 +38,13 @@ def test_what_was_changed_is_found(what, planted, tmp_path):
     page = json.loads((tmp_path / "page/report.json").read_text())
     assert page["verdict"] == "failed"
     assert raised.value.given[:60] in page["sentence"]
+
+
+def test_a_value_that_has_not_its_form_is_not_repeated(planted):
+    replace_json(evidence(open_store(), planted.release, "verdict"), "gate_file.json", rules="ann@example.org")
+    with pytest.raises(InputError, match=r"check verdict could not read a file \(ValidationError: .+ valid") as raised:
+        call("verify", release=planted.release, answers=0)
+    assert "ann@example.org" not in str(raised.value)
 
 
 def test_a_release_that_was_not_judged_has_no_verdict(planted):
