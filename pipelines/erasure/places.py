@@ -189,7 +189,7 @@ def _delete_cached(search: Search) -> None:
 
 
 def _pages(search: Search) -> list[str]:
-    return sorted(path.name for path in search.pages.glob("*") if search.holds(path.read_bytes()))
+    return sorted(path.name for path in search.pages.glob("*") if path.is_file() and search.holds(path.read_bytes()))
 
 
 def _delete_pages(search: Search) -> None:

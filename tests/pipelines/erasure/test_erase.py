@@ -255,6 +255,13 @@ def test_what_is_asked_for_wrongly(planted, values, message):
     assert len(planted.journal.entries) == 2
 
 
+def test_a_folder_among_the_pages_of_the_demo(home):
+    (home / "reports/mine").mkdir(parents=True)
+    (home / "reports/report-1.html").write_text(f"<td>{PERSON}</td>")
+    assert call("erase", kind="user", subject=PERSON, why="ticket").finished
+    assert [path.name for path in (home / "reports").iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize("how", [{}, {"dry_run": True}])
 def test_a_folder_of_logs_that_is_not_there(how, planted, home):
     """Otherwise the certificate would speak of logs that nobody read."""
