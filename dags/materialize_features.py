@@ -7,13 +7,13 @@ makes rows of earlier days for training, and never overwrites the online values 
 
 ## When it is red
 
-- `plan_features`: a file of `feature_repo` that can't be read, or an end in the future: the message says which. Without a
-  champion all is skipped.
+- `plan_features`: a file of `feature_repo` that can't be read, an end in the future, or pods without a database for features:
+  the message says which. Without a champion all is skipped.
 - `materialize_view`: the view's SQL is wrong (correct the file, clear the task); its features changed while a release reads
   them (declare it under another name); a database or another run holds the registry (it is tried again).
 - A view without any row is skipped, and the others go on.
-- `check_parity`: read the rows in the report that the message names, then start the DAG again for the same interval; an
-  emptied online store is filled so, too.
+- `check_parity`: read the rows in the report that the message names (it has no values itself, since logs are read by more
+  people), then start the DAG again for the same interval; an emptied online store is filled so, too.
 - Clearing any task is safe: rows are found by their recipe, and putting them online again changes nothing.
 - Never write into the online store beside this DAG, and never run `feast materialize` by hand.
 """

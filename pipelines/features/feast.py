@@ -4,14 +4,14 @@ import contextlib
 import fcntl
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pipelines.errors import InputError, TryAgain
-from pipelines.features.online import project_name
+from pipelines.features.online import project_name, valkey_place
 from pipelines.settings import Settings, bound_feast, settings
 
 if TYPE_CHECKING:
@@ -27,9 +27,11 @@ def feature_store(config: Settings | None = None) -> "FeatureStore":
     """Feast's client.
 
     Raises:
+        InputError: the settings name no place that can hold features.
         TryAgain: the registry does not answer.
     """
     config = config or settings()
+    check_places(config)
     bound_feast()
     (config.home / "feast").mkdir(parents=True, exist_ok=True)
     from feast import FeatureStore, RepoConfig
@@ -50,26 +52,66 @@ def feature_store(config: Settings | None = None) -> "FeatureStore":
 
 def _describe(path: Path, described: dict[str, Any]) -> None:
     """Write what Feast's own command line and page read; it may hold passwords. JSON is YAML."""
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(described, indent=1), encoding="utf-8")
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            json.dump(described, file, indent=1)  # a temporary file is made with mode 0600
+            file.flush()
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def check_places(config: Settings) -> None:
+    """Refuse files under home in a pod: they end with it, and no other pod sees them.
+
+    Raises:
+        InputError: the registry or the online store is one.
+    """
+    files = ["no RATCHET_FEATURE_REGISTRY"] if not config.feature_registry.get_secret_value() else []
+    files += ["RATCHET_FEATURE_ONLINE=sqlite"] if config.feature_online == "sqlite" else []
+    if config.pod and files:
+        raise InputError(
+            f"{' and '.join(files)} in a pod, whose files end with it",
+            "a PostgreSQL for Feast's registry, and a Valkey for values online",
+            "put RATCHET_FEATURE_REGISTRY into the pods' Secret, and set RATCHET_FEATURE_ONLINE=valkey and RATCHET_VALKEY_URL"
+            " where Airflow runs; docs/add-a-feature.md says more",
+        )
 
 
 def registry_url(config: Settings) -> str:
-    """SQLAlchemy's address of the registry: a PostgreSQL, or a file."""
-    return config.feature_registry.get_secret_value() or f"sqlite:///{config.home.absolute() / 'feast' / 'registry.db'}"
+    """SQLAlchemy's address of the registry: a PostgreSQL, or a file.
+
+    Raises:
+        InputError: SQLAlchemy can't read it, or its driver is not installed.
+    """
+    import sqlalchemy
+    from sqlalchemy.exc import ArgumentError
+
+    given = config.feature_registry.get_secret_value()
+    if not given:
+        return f"sqlite:///{config.home.absolute() / 'feast' / 'registry.db'}"
+    try:
+        sqlalchemy.create_engine(given)  # it opens no connection
+    except (ArgumentError, ImportError, ValueError):
+        raise InputError(
+            f"RATCHET_FEATURE_REGISTRY={given.partition('://')[0]}://…, not shown whole, which SQLAlchemy can't open",
+            "an address such as postgresql+psycopg://user:password@host:5432/name",
+            "correct it; the extra `features` brings the driver psycopg",
+        ) from None
+    return given
 
 
 def _online(config: Settings) -> dict[str, Any]:
     if config.feature_online == "sqlite":
         return {"type": "sqlite", "path": str(config.home.absolute() / "feast" / "online.db")}
-    if not config.valkey_url:
-        raise InputError("RATCHET_FEATURE_ONLINE=valkey without RATCHET_VALKEY_URL", "the Valkey's address", "set it")
-    parts = urlsplit(config.valkey_url)
-    place = [f"{parts.hostname}:{parts.port or 6379}", f"db={parts.path.strip('/') or 0}"]
-    place += ["ssl=true"] if parts.scheme.endswith("s") else []
-    place += [f"password={config.password}"] if config.password else []
+    place = valkey_place(config)
+    described = [f"{place.host}:{place.port}", f"db={place.db}"]
+    described += ["ssl=true"] if place.encrypted else []
+    # Feast parts the text at commas, then reads each value as JSON: a password of digits would be a number.
+    described += ["password=" + json.dumps(config.password).replace(",", "\\u002c")] if config.password else []
     # Without `skip_dedup` a value that late data corrected would be dropped: its row has the moment of the wrong one.
-    return {"type": "redis", "connection_string": ",".join(place), "skip_dedup": True}
+    return {"type": "redis", "connection_string": ",".join(described), "skip_dedup": True}
 
 
 @contextlib.contextmanager
@@ -131,7 +173,8 @@ def _postgres_lock(config: Settings) -> Iterator[None]:
     import sqlalchemy
 
     until = time.monotonic() + LOCKED_WITHIN_S
-    engine = sqlalchemy.create_engine(registry_url(config), poolclass=sqlalchemy.NullPool)
+    # without a transaction, which a server may end when it has been idle for as long as values take to go online
+    engine = sqlalchemy.create_engine(registry_url(config), poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
     with calls_feast("the registry"), engine.connect() as connection:
         taken = sqlalchemy.text("SELECT pg_try_advisory_lock(:key)")
         while not connection.execute(taken, {"key": ADVISORY_LOCK}).scalar():

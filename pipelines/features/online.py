@@ -5,6 +5,7 @@ each view is a table; in Valkey each entity is a hash whose fields are named by 
 """
 
 import json
+import re
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
-from pipelines.errors import TryAgain
+from pipelines.errors import InputError, TryAgain
 from pipelines.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ STRING = 2
 """Feast's number of the type of a text."""
 AT_ONCE = 500
 """Entities in one question to SQLite."""
+ENCRYPTED = {"valkey": False, "valkeys": True, "redis": False, "rediss": True}
+"""By scheme of a Valkey's address."""
+HOST = re.compile(r"[\w.-]+")
+"""Feast takes no more of a host's name: it parts what it is told at colons, commas and equals signs."""
 
 
 class OnlineStore(Protocol):
@@ -58,15 +64,59 @@ def project_name(config: Settings) -> str:
 
 
 def open_online() -> OnlineStore:
-    """The online store of the settings."""
+    """The online store of the settings.
+
+    Raises:
+        InputError: the address of the Valkey can't be one.
+    """
     config = settings()
     project = project_name(config)
     if config.feature_online == "sqlite":
         return SqliteOnline(config.home.absolute() / "feast" / "online.db", project)
     from redis import Redis
 
-    url = config.valkey_url.replace("valkey", "redis", 1)
-    return ValkeyOnline(Redis.from_url(url, password=config.password or None, socket_timeout=5), project)
+    place = valkey_place(config)
+    client = Redis(
+        host=place.host,
+        port=place.port,
+        db=place.db,
+        ssl=place.encrypted,
+        password=config.password or None,
+        socket_timeout=5,
+    )
+    return ValkeyOnline(client, project)
+
+
+@dataclass(frozen=True)
+class ValkeyPlace:
+    """Where a Valkey or Redis is."""
+
+    host: str
+    port: int
+    db: int
+    encrypted: bool
+
+
+def valkey_place(config: Settings) -> ValkeyPlace:
+    """Where the Valkey of the settings is: Feast writes there, and what reads beside it reads there.
+
+    Raises:
+        InputError: there is no address, or one that Feast can't be told.
+    """
+    if not config.valkey_url:
+        raise InputError("RATCHET_FEATURE_ONLINE=valkey without RATCHET_VALKEY_URL", "the Valkey's address", "set it")
+    try:
+        parts = urlsplit(config.valkey_url)
+        host, db = parts.hostname or "", parts.path.strip("/") or "0"
+        if parts.scheme not in ENCRYPTED or not HOST.fullmatch(host) or not db.isdecimal() or parts.query or parts.fragment:
+            raise ValueError(parts.scheme)
+        return ValkeyPlace(host, parts.port or 6379, int(db), ENCRYPTED[parts.scheme])
+    except ValueError:
+        raise InputError(
+            f"RATCHET_VALKEY_URL={config.valkey_url[:200]!r} for features",
+            f"{', '.join(ENCRYPTED)} with a host, a port and a database's number, such as valkey://127.0.0.1:6379/0",
+            "correct it",
+        ) from None
 
 
 def read_features(
@@ -152,7 +202,8 @@ class SqliteOnline:
             return {}
         with _database(self.path) as db:
             tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return {table: sorted(self._held_in(db, table, holds)) for table in tables if table.startswith(self.project)}
+            own = [table for table in tables if table.startswith(f"{self.project}_")]
+            return {table: sorted(self._held_in(db, table, holds)) for table in own}
 
     @staticmethod
     def _held_in(db: sqlite3.Connection, table: str, holds: Callable[[bytes], bool]) -> set[bytes]:

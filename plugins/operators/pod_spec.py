@@ -172,6 +172,8 @@ def pod_environment(settings: Settings, profile: Profile, task_variables: dict[s
         "RATCHET_MLFLOW_MODEL": Settings().mlflow_model if settings.mlflow_uri else "",  # the pod adds the environment to it
         "RATCHET_SERVER_URL": settings.server_url,
         "RATCHET_TRACES_URL": settings.traces_url,
+        "RATCHET_FEATURE_ONLINE": settings.feature_online if settings.feature_online != "sqlite" else "",
+        "RATCHET_VALKEY_URL": settings.valkey_url,
         "RATCHET_ENVIRONMENT": settings.environment,
         "RATCHET_ENVIRONMENTS": _as_json(settings) if settings.environments else "",
         "RATCHET_GIT_SHA": settings.git_sha,

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
+from pipelines.settings import settings
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
@@ -33,6 +34,7 @@ class PlanFeaturesResult(Result):
 
 def plan_features(params: PlanFeaturesParams) -> PlanFeaturesResult:
     """Check what is asked for, and fix the corpus and the interval for all views."""
+    from pipelines.features.feast import check_places
     from pipelines.features.materialize import interval
     from pipelines.features.views import declared_view, declared_views
 
@@ -41,6 +43,7 @@ def plan_features(params: PlanFeaturesParams) -> PlanFeaturesResult:
     journal = Journal(store)
     if not params.corpus and params.release == "champion" and journal.routing.champion is None:
         raise NothingToDo("there is no champion yet, whose corpus features would be of")
+    check_places(settings())
     release = None if params.corpus else resolve(journal, params.release)
     corpus = load(store, "corpus", release.inputs["corpus"] if release else params.corpus)
     names = [declared_view(name).name for name in params.views] or list(declared_views())

@@ -109,6 +109,18 @@ def test_a_pod_acts_on_the_environment_of_airflow_or_on_that_of_its_task(cluster
     assert (inside.environment, inside.store, inside.mlflow_model) == (name, f"s3://ratchet/{name}", f"release-{name}")
 
 
+def test_a_pod_has_features_where_airflow_has_them_and_its_secrets_from_the_secret(cluster, monkeypatch):
+    places = {"RATCHET_FEATURE_ONLINE": "valkey", "RATCHET_VALKEY_URL": "valkey://valkey:6379"}
+    secrets = {"FEATURE_REGISTRY": "postgresql+psycopg://ann:hush-hush@h/x", "VALKEY_PASSWORD": "hush-hush"}
+    for name, value in {**places, **{f"RATCHET_{name}": value for name, value in secrets.items()}}.items():
+        monkeypatch.setenv(name, value)
+    pod = pod_of(*pods()["ingest"])
+    assert "hush-hush" not in yaml.safe_dump(pod)
+    given = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0]["env"]}
+    assert {name: given.get(name) for name in places} == places
+    assert not [name for name in given if name.removeprefix("RATCHET_") in secrets], "else the Secret's would not count"
+
+
 @pytest.mark.parametrize("name", ["RATCHET_MLFLOW_URI", "RATCHET_SERVER_URL", "RATCHET_S3_ENDPOINT"])
 @pytest.mark.parametrize(
     "address", ["https://ann:hush-hush@host:5000", "http://hush-hush@host", "ann:hush-hush@host", "http://ann:hush-hush/[@host"]
