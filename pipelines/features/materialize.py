@@ -78,11 +78,16 @@ def sourced(view: View, features: Artifact) -> "FeatureView":
         timestamp_field=TIME,
         file_format=ParquetFormat(),
         s3_endpoint_override=features.store.endpoint or None,
-        description=f"features {features.id}",
+        description=described_by(features),
     )
     changed = copy(view.declared)
     changed.batch_source = source
     return changed
+
+
+def described_by(features: Artifact) -> str:
+    """What Feast's registry says of the source of a view that reads this artifact."""
+    return f"features {features.id}"
 
 
 def check_schema(store: "FeatureStore", view: View) -> None:
@@ -122,17 +127,20 @@ def moment_of(option: str, given: str, default: datetime) -> datetime:
     '2026-01-31T00:00:00+00:00'
 
     Raises:
-        InputError: the text is no date and no time.
+        InputError: the text is no date and no time, or before 1970, since when events are counted.
     """
     if not given:
         return default
     try:
         moment = datetime.fromisoformat(given)
-    except ValueError:
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+        if moment.year < 1970:
+            raise ValueError(given)
+    except (ValueError, OverflowError):
         raise InputError(
-            f"{option} {given!r}", "a date or a time such as 2026-01-31T00:00:00+00:00", f"correct {option}"
+            f"{option} {given!r}", "a date or a time from 1970 on, such as 2026-01-31T00:00:00+00:00", f"correct {option}"
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+    return moment
 
 
 def interval(start: str, end: str) -> tuple[datetime, datetime]:

@@ -1,6 +1,7 @@
 """Whether the online store says of an entity what the offline rows say as of the same moment."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InputError
 from pipelines.features.compute import FILE
 from pipelines.features.feast import calls_feast, feature_store, registry_lock
-from pipelines.features.materialize import materialized_until
+from pipelines.features.materialize import described_by, materialized_until, registered_view
 from pipelines.features.online import Value, open_online, read_features
 from pipelines.features.views import TIME, View
 from pipelines.store.artifacts import Artifact
@@ -40,15 +41,13 @@ class Parity:
 
     @property
     def sentence(self) -> str:
-        """The outcome in words."""
+        """The outcome in words, for logs too: without entities and values, which may be a person's."""
         views, count = ", ".join(self.entities), sum(self.entities.values())
         if not self.mismatches:
             return f"{self.values:,} values of {count:,} entities are online as offline ({views})"
-        first = self.mismatches[0]
-        return (
-            f"{len(self.mismatches):,} of {self.values:,} values differ; {first.view} of {first.entity}: {first.feature} is"
-            f" {first.online} online and {first.offline} offline"
-        )
+        differing = Counter(f"{one.view}.{one.feature}" for one in self.mismatches)
+        where = ", ".join(f"{number:,} of {name}" for name, number in differing.items())
+        return f"{len(self.mismatches):,} of {self.values:,} values differ: {where}"
 
 
 def check_parity(views: Sequence[tuple[View, Artifact]], end: datetime, sample: int, seed: int) -> Parity:
@@ -61,7 +60,7 @@ def check_parity(views: Sequence[tuple[View, Artifact]], end: datetime, sample: 
         seed: of the sample.
 
     Raises:
-        InputError: a view was not materialized until then.
+        InputError: a view was not materialized until then, or from other rows, or is declared otherwise since.
         TryAgain: a database does not answer.
     """
     store, online, parity = feature_store(), open_online(), Parity()
@@ -73,6 +72,7 @@ def check_parity(views: Sequence[tuple[View, Artifact]], end: datetime, sample: 
                 f"values as of {end.isoformat()}",
                 "run materialize_view for this interval first; another run may have materialized a later one",
             )
+        _check_source(store, view, features)
         names = _sampled(view, features, sample, seed)
         offline = _offline(store, view, names, end)
         read = read_features(online, view.name, view.key, list(view.features), names, end, view.ttl)
@@ -85,6 +85,21 @@ def check_parity(views: Sequence[tuple[View, Artifact]], end: datetime, sample: 
                 if offline[name][feature] != (here or {}).get(feature)
             ]
     return parity
+
+
+def _check_source(store: "FeatureStore", view: View, features: Artifact) -> None:
+    """Refuse rows that are not those which went online last, and rows of another declaration than today's."""
+    registered = registered_view(store, view.name)
+    online = registered.batch_source.description if registered and registered.batch_source else ""
+    wrong = f"while {online or 'no rows'} went online last" if online != described_by(features) else ""
+    if features.manifest.recipe.params["definition"] != view.definition:
+        wrong = "made before its declaration was changed"
+    if wrong:
+        raise InputError(
+            f"features {features.id} of feature view {view.name}, {wrong}",
+            "the rows that went online last, by the view as it is declared",
+            f"run materialize_view for {view.name} again, and name the features that it prints",
+        )
 
 
 def _sampled(view: View, features: Artifact, sample: int, seed: int) -> list[str]:
@@ -123,12 +138,22 @@ def service_name(release: str) -> str:
 
 
 def register_service(release: str, views: Sequence[View], end: datetime) -> str:
-    """Register the feature service of a release, which says that its views are materialized and agree."""
+    """Register the feature service of a release, which says of each view until when it is materialized and agrees.
+
+    A view that the service had stays in it, with its own moment, also where this run is of other views.
+    """
     from feast import FeatureService
+    from feast.errors import FeatureServiceNotFoundException
 
     store, name = feature_store(), service_name(release)
     with registry_lock(), calls_feast("the registry"):
-        registered = [store.get_feature_view(view.name) for view in views]
-        service = FeatureService(name=name, features=registered, tags={"parity": end.isoformat()})
-        store.apply([service], partial=True)
+        try:
+            before = store.get_feature_service(name)
+        except FeatureServiceNotFoundException:
+            before = FeatureService(name=name, features=[])
+        had = [projection.name for projection in before.feature_view_projections]
+        names = dict.fromkeys([*had, *(view.name for view in views)])
+        tags = {**before.tags, **{f"parity {view.name}": end.isoformat() for view in views}}
+        registered = [kept for kept in (registered_view(store, one) for one in names) if kept]
+        store.apply([FeatureService(name=name, features=registered, tags=tags)], partial=True)
     return name

@@ -1,5 +1,7 @@
 """What is online is what Feast put there, also read without it; late data corrects it, and an earlier day never does."""
 
+import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from datetime import datetime, timedelta
 from urllib.request import urlopen
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from pipelines.errors import InputError, TryAgain
 from pipelines.features import feast
@@ -14,6 +17,8 @@ from pipelines.features import online as reading
 from pipelines.features.feast import feature_store, registry_lock
 from pipelines.features.online import murmur3, open_online, read_features
 from pipelines.settings import environment
+from pipelines.store.artifacts import load
+from pipelines.store.objects import open_store
 from tests.conftest import call
 from tests.pipelines.features.conftest import DOCUMENTS, END, choices, corpus_of, materialized
 from tests.services import BIN, answers, free_ports, running
@@ -36,6 +41,12 @@ def parity(made, **options):
     return call("check_parity", features=[one.features for one in made], end=END, **options)
 
 
+def differing(error) -> list[list[str]]:
+    """The rows of the report that the error of a parity names: view, entity, feature, offline, online."""
+    (report,) = re.findall(r"\(report (\w+)\)", str(error.value))
+    return load(open_store(), "report", report).json("report.json")["tables"][1]["rows"]
+
+
 def test_the_whole_way_on_both_kinds_of_stores(home, online):
     """Materialize, agree, correct by late data, keep a later day, find planted differences, fill an emptied store."""
     corpus = corpus_of(choices())
@@ -49,22 +60,81 @@ def test_the_whole_way_on_both_kinds_of_stores(home, online):
     late = corpus_of(sorted([*choices(), *choices(seed=2)], key=lambda one: (one.user, one.time, one.document)))
     before, corrected = read(), materialized(late)
     assert read() != before, "the same moment, but more is known of it"
+    said = rf"{made[1].features} of .*document_interactions, while features {corrected.features} went online last.* run mater"
+    with pytest.raises(InputError, match=said):
+        parity([made[1]], release="0a1b2c3d")
     assert parity([corrected]).entities == 12
 
     earlier = materialized(late, start="2023-12-09", end="2023-12-10")
     assert (earlier.online, earlier.rows > 0) == ("", True)
     assert parity([corrected]).entities == 12, "a backfill leaves the online store as it is"
 
+    before_change = read(["d03"])[0]["ctr_7d"]
     change(online, "d03")
     with pytest.raises(
-        InputError, match=r"parity: 1 of 48 values differ; document_interactions of d03: ctr_7d is 0\.125 online"
-    ):
+        InputError, match=r"parity: 1 of 48 values differ: 1 of document_interactions\.ctr_7d \(report"
+    ) as refused:
         parity([corrected])
+    (row,) = differing(refused)
+    assert (row[:3], row[4]) == (["document_interactions", "d03", "ctr_7d"], "0.125")
+    assert float(row[3]) == before_change
     empty(online)
     with pytest.raises(InputError, match="48 of 48 values differ"):
         parity([corrected])
     materialized(late)
     assert parity([corrected]).entities == 12
+
+
+def services() -> dict[str, tuple[list[str], dict[str, str]]]:
+    """By name, the views and the tags of each feature service."""
+    return {
+        one.name: ([projection.name for projection in one.feature_view_projections], one.tags)
+        for one in feature_store().list_feature_services()
+    }
+
+
+def test_a_parity_of_fewer_views_leaves_the_others_in_the_service(home):
+    corpus, later = corpus_of(choices()), "2023-12-21"
+    names = ["document_attributes", "document_interactions", "user_activity"]
+    parity([materialized(corpus, name) for name in names], release="0a1b")
+    one = materialized(corpus, "user_activity", end=later)
+    call("check_parity", features=[one.features], end=later, release="0a1b")
+    views, tags = services()["release_0a1b"]
+    assert sorted(views) == names
+    assert {name: tags[f"parity {name}"][:10] for name in names} == {**dict.fromkeys(names, END), "user_activity": later}
+    assert len(tags) == 3
+
+
+def test_rows_of_a_declaration_that_was_changed_are_not_compared(home, monkeypatch):
+    from dataclasses import replace
+
+    from pipelines.features import views
+
+    made = materialized(corpus_of(choices()))
+    view = views.declared_view("document_interactions")
+    monkeypatch.setattr(views, "declared_view", lambda name: replace(view, sql=f"SELECT * FROM ({view.sql})"))
+    with pytest.raises(
+        InputError, match=rf"{made.features} of .*made before its declaration was changed.* run materialize_view"
+    ):
+        parity([made], release="0a1b")
+    assert services() == {}
+
+
+def test_the_message_of_a_difference_names_nobody(home):
+    """It goes into task logs; whoever may read the report finds the rows there."""
+    made = materialized(corpus_of(choices()), "user_activity")
+    with sqlite3.connect(open_online().path) as db:
+        found = db.execute("DELETE FROM ratchet_user_activity WHERE entity_key = ?", (reading.entity_key("user_id", "u0"),))
+        assert found.rowcount == 3
+    with pytest.raises(InputError, match=r"3 of 27 values differ: 1 of user_activity\.segment, 1 of") as refused:
+        parity([made])
+    rows = differing(refused)
+    assert {row[1] for row in rows} == {"u0"}
+    held = {"u0", *(row[3] for row in rows if not row[3].isdecimal())}
+    assert "age=7, town=Ulm" in held
+    assert not [one for one in held if one in str(refused.value)]
+    facts = load(open_store(), "report", re.findall(r"\(report (\w+)\)", str(refused.value))[0]).facts
+    assert "Ulm" not in str(facts)
 
 
 def change(online: str, document: str) -> None:
@@ -134,6 +204,17 @@ def test_a_locked_registry_is_tried_again(home, online, monkeypatch):
     assert materialized(corpus).online, "whoever held it gave it back"
 
 
+@pytest.mark.services
+def test_who_holds_the_registry_in_postgresql_is_in_no_transaction(home, servers, monkeypatch):
+    """A server may end a transaction that is idle, and the lock with it."""
+    monkeypatch.setenv("RATCHET_FEATURE_REGISTRY", servers[1])
+    engine = create_engine(servers[1])
+    states = text("SELECT state FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory_lock%' AND pid <> pg_backend_pid()")
+    with registry_lock(), engine.connect() as connection:
+        assert connection.execute(states).scalars().all() == ["idle"]
+    engine.dispose()
+
+
 def test_a_store_that_is_down_is_tried_again(home, monkeypatch):
     corpus = corpus_of(choices())
     monkeypatch.setenv("RATCHET_VALKEY_URL", "valkey://127.0.0.1:1")
@@ -164,6 +245,20 @@ def test_whoever_is_erased_is_online_no_more(home, online):
     assert store.holding(holds) == 0
     left = store.rows("user_activity", "user_id", ["u3", "u4"], ["shown_30d"])
     assert (left[0], left[1] is not None) == (None, True)
+
+
+def test_who_is_erased_in_one_environment_stays_in_another_whose_name_begins_alike(home, monkeypatch):
+    names = ("blue", "bluegreen")
+    stores = {name: {"store": (home / name).as_uri()} for name in names}
+    monkeypatch.setenv("RATCHET_ENVIRONMENTS", json.dumps(stores))
+    for name in names:
+        monkeypatch.setenv("RATCHET_ENVIRONMENT", name)
+        materialized(corpus_of(choices()), "user_activity")
+    monkeypatch.setenv("RATCHET_ENVIRONMENT", names[0])
+    open_online().erase(lambda body: body == b'{"user_id": "u3"}')
+    assert open_online().rows("user_activity", "user_id", ["u3"], ["shown_30d"]) == [None]
+    monkeypatch.setenv("RATCHET_ENVIRONMENT", names[1])
+    assert open_online().rows("user_activity", "user_id", ["u3"], ["shown_30d"]) != [None]
 
 
 @pytest.mark.services
