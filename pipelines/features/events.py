@@ -87,7 +87,7 @@ def open_events(corpus: Artifact, log: str, folder: Path, until: datetime) -> It
         until: the last cut.
 
     Raises:
-        InputError: the log is not there, or can't be read.
+        InputError: the log is not there, or it or the corpus can't be read.
     """
     import duckdb
 
@@ -103,18 +103,43 @@ def open_events(corpus: Artifact, log: str, folder: Path, until: datetime) -> It
         before_cut.execute(TABLES + "SET TimeZone = 'UTC'; SET enable_external_access = false; SET lock_configuration = true")
         db.execute("SET TimeZone = 'UTC'")
         db.execute(TABLES)
+        with _readable(f"corpus {corpus.id}"):
+            _load_corpus(db, corpus)
+            if not log:
+                _load_interactions(db, corpus)
+        digest = ""
+        if log:
+            with _readable(f"the log of the search server in {folder}"):
+                _load_log(db, folder)
+                digest = _digest(db, until)
+        yield Events(db, before_cut, digest)
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise InputError(
+            f"{what}, which can't be read: {printable(str(error).partition(chr(10))[0], 300)}",
+            "lines of JSON of less than 32 MB each, which this account may read",
+            "correct the file, then run the same command again",
+        ) from None
+
+
+def _load_corpus(db: "DuckDBPyConnection", corpus: Artifact) -> None:
+    db.execute(
+        f"INSERT INTO documents SELECT id, coalesce(title, ''), text, coalesce(segment, ''), facets"
+        f" FROM {_read(corpus.path('documents.jsonl'), DOCUMENTS)}"
+    )
+    if "users.jsonl" in corpus.manifest.files:
+        named = "list_transform(map_entries(fields), lambda one: one.key || '=' || one.value)"
         db.execute(
-            f"INSERT INTO documents SELECT id, coalesce(title, ''), text, coalesce(segment, ''), facets"
-            f" FROM {_read(corpus.path('documents.jsonl'), DOCUMENTS)}"
+            f"INSERT INTO users SELECT id, array_to_string(list_sort({named}), ', ')"
+            f" FROM {_read(corpus.path('users.jsonl'), USERS)}"
         )
-        if "users.jsonl" in corpus.manifest.files:
-            named = "list_transform(map_entries(fields), lambda one: one.key || '=' || one.value)"
-            db.execute(
-                f"INSERT INTO users SELECT id, array_to_string(list_sort({named}), ', ')"
-                f" FROM {_read(corpus.path('users.jsonl'), USERS)}"
-            )
-        _load_log(db, folder) if log else _load_interactions(db, corpus)
-        yield Events(db, before_cut, _digest(db, until) if log else "")
 
 
 def _load_interactions(db: "DuckDBPyConnection", corpus: Artifact) -> None:

@@ -99,6 +99,18 @@ def test_the_server_s_log_gives_exposures_and_clicks_when_they_came(home):
     assert load_exactly(open_store(), "features", made.features).facts["from_the_future"] == 1
 
 
+def test_a_log_that_can_not_be_read_is_one_message(home):
+    """A line of more than twice 32 MB: DuckDB has room for two."""
+    (home / "events").mkdir(parents=True)
+    whole = json.dumps(shown("r1", "2023-12-19T23:59:00Z", ["d00"]))
+    (home / "events/exposures.jsonl").write_text(f"{whole}\n{whole[:-1]}" + " " * (70 << 20) + "}\n")
+    corpus = corpus_of([])
+    with pytest.raises(InputError, match=r"the log of the search server in .*, which can't be read: .*; next: correct"):
+        materialized(corpus, start="2023-12-20", end="2023-12-21", log="server", history=1)
+    assert open_store().names("features/") == []
+    assert not (home / "feast").exists()
+
+
 def test_a_view_without_rows_is_skipped_with_its_reason(home):
     with pytest.raises(NothingToDo, match=r"user_activity has no row until 2023-12-20"):
         materialized(corpus_of_documents_alone(), "user_activity")
@@ -124,6 +136,9 @@ def corpus_of_documents_alone() -> str:
         ({"end": "2093-01-01"}, "in the future"),
         ({"start": "2023-12-21"}, "after --end"),
         ({"end": "soon"}, "--end 'soon'"),
+        ({"end": "0001-01-01"}, "--end '0001-01-01'; expected a date or a time from 1970 on"),
+        ({"start": "0001-01-01T00:00:00+05:00"}, "--start '0001-01-01T00:00:00.05:00'"),
+        ({"end": "1969-12-31"}, "from 1970 on"),
         ({"view": "weather"}, "one of document_attributes, document_interactions, user_activity"),
         ({"log": "server"}, "exposures.jsonl"),
         ({"log": "/etc/passwd"}, "server, or nothing"),
