@@ -68,9 +68,10 @@ def judge_drift(params: JudgeDriftParams, tuning: JudgeDriftTuning) -> JudgeDrif
     inputs = {"current": current.id, **({"reference": reference.id} if reference else {})}
     inputs |= {f"day {one.facts['day']}": one.id for one in past.snapshots}
     earlier = reports_before(store, series, day, REPORTS)
-    inputs |= {f"report of {one.facts['day']}": one.id for one in earlier}
     since = last_gradual(store, series, day)
     semantic = {"policy": policy.model_dump(mode="json"), "since": since, "evidently": with_page}
+    # No inputs: these stay as long as what was made of them, so that each report would keep all before it and their queries.
+    semantic["reports"] = {one.facts["day"]: one.id for one in earlier}
     recipe = Recipe(kind="drift", step="judge_drift", version=VERSION, inputs=inputs, params=semantic)
     judged = produce(
         store, recipe, lambda folder: _judge(current, reference, past, earlier, policy, since, with_page, recipe.id, folder)

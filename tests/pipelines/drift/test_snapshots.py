@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import random
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from pipelines.drift.searches import OpenLog, Reading, open_log
 from pipelines.drift.snapshot import read_sample, read_snapshot
 from pipelines.errors import InputError
 from pipelines.store.artifacts import load_exactly
+from pipelines.store.gc import garbage
 from pipelines.store.objects import open_store
 from tests.conftest import call, embedded_release
 from tests.corpora import write_corpus
@@ -261,6 +264,22 @@ def test_after_two_weeks_days_are_the_null_and_the_report_has_their_trend(home, 
     before = next(table for table in report["tables"] if table["title"] == "Reports of the days before")
     assert [row[:2] for row in before["rows"]] == [["2026-01-17", "act"], ["2026-01-16", "quiet"]]
     assert call("judge_drift", current=today).found, "a report has no part of itself"
+
+
+def test_a_report_keeps_none_before_it_from_being_taken_away(home, tmp_path):
+    """Else the queries that people asked on the first day would be kept as long as there is a report of any day."""
+    log = write_log(tmp_path / "log.csv", rows=40)
+    gone, reference = set(), call("take_snapshot", log=log, day="2025-12-31").snapshot
+    for day in ("2026-01-01", "2026-01-02"):
+        taken = call("take_snapshot", log=log, day=day, series="daily").snapshot
+        gone.add(call("judge_drift", current=taken, reference=reference, evidently=False).drift)
+    since = math.floor(time.time()) + 1
+    time.sleep(since - time.time())
+    taken = call("take_snapshot", log=log, day="2026-01-03", series="daily").snapshot
+    last = artifact("drift", call("judge_drift", current=taken).drift)
+    days = next(table for table in last.json("report.json")["tables"] if table["title"] == "Reports of the days before")
+    assert [row[0] for row in days["rows"]] == ["2026-01-03", "2026-01-02", "2026-01-01"], "it has those before it"
+    assert {one.id for one in garbage(open_store(), since, 60).artifacts} == {*gone, reference}
 
 
 def test_what_only_one_side_has_is_read_and_named(home, tmp_path):
