@@ -20,6 +20,8 @@ Outcome = Literal["quiet", "watch", "act", "not compared"]
 WORST_FIRST: tuple[Outcome, ...] = ("act", "watch", "quiet", "not compared")
 ENCODED: tuple[Area, ...] = ("embeddings", "tokens")
 """Areas whose numbers depend on the encoder: its vectors, its tokens."""
+OF_RELEASE = ("probes",)
+"""Tables whose numbers say how a release ranks: those of another release say nothing about this one."""
 PLAIN = tuple(area for area in AREAS if area not in ENCODED)
 OUTCOMES = ("clicked", NDCG)
 """Numbers that are looked at for each value of a column, too."""
@@ -153,12 +155,12 @@ def _untested(reason: str) -> _Tested:
 
 
 def _alike(table: str, current: Snapshot, days: Sequence[Snapshot], encoded: bool) -> list[Snapshot]:
-    """The days that a table can be compared with: with enough rows, and where it matters by the same encoder."""
-    return [
-        day
-        for day in days
-        if table in day.sketches and day.sketches[table].rows >= LEAST_ROWS and (not encoded or day.encoder == current.encoder)
-    ]
+    """The days that a table can be compared with: with enough rows, and where it matters by the same encoder or release."""
+    if encoded:
+        days = [day for day in days if day.encoder == current.encoder]
+    if table in OF_RELEASE:
+        days = [day for day in days if day.release == current.release]
+    return [day for day in days if table in day.sketches and day.sketches[table].rows >= LEAST_ROWS]
 
 
 def _between_days(
@@ -219,6 +221,8 @@ def _why_not(table: str, current: Snapshot, reference: Snapshot | None, days: in
         return f"no reference yet, and {days} of {LEAST_DAYS} past days"
     if encoded and reference.encoder != current.encoder:
         return "vectors and tokens of different encoders are never compared"
+    if table in OF_RELEASE and reference.release != current.release:
+        return f"{table} that different releases ranked are never compared"
     return f"the reference has no {table}, or fewer than {LEAST_ROWS} rows"
 
 

@@ -42,6 +42,8 @@ class Snapshot:
     encoder: str
     """Encoder and variant of its vectors and tokens; empty: it has none."""
     sketches: dict[str, Sketch]
+    release: str = ""
+    """That ranked its probes; empty: it has none."""
 
 
 def write_snapshot(folder: Path, tables: Mapping[str, Table]) -> None:
@@ -78,7 +80,7 @@ def read_snapshot(artifact: Artifact) -> Snapshot:
     """The sketches of a snapshot."""
     content = artifact.json("sketches.json")
     sketches = {name: _sketch(given) for name, given in content.items()}
-    return Snapshot(artifact.id, artifact.facts["day"], artifact.facts["encoder"], sketches)
+    return Snapshot(artifact.id, artifact.facts["day"], artifact.facts["encoder"], sketches, artifact.facts["release"])
 
 
 def _sketch(given: dict[str, Any]) -> Sketch:

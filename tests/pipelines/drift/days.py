@@ -28,8 +28,8 @@ def rows(random, count=400, shares=None, words_of=8, centre=0.0, rate=0.2, new=0
     )
 
 
-def day(made, name, encoder="e onnx-fp32"):
-    return Snapshot(name, name, encoder, {TABLE: sketch(made, OUTCOMES)})
+def day(made, name, encoder="e onnx-fp32", table=TABLE, release=""):
+    return Snapshot(name, name, encoder, {table: sketch(made, OUTCOMES)}, release)
 
 
 def days(random, number_of_days, **how):

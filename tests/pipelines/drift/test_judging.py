@@ -270,10 +270,10 @@ def test_documents_that_were_added_are_compared_with_all_that_were_there(removed
     assert outcomes(drift)["embeddings"] in ("watch", "act")
 
 
-def probes(random, worse=(), count=600):
+def probes(random, worse=(), count=600, mean=0.4):
     """Judged queries of four segments, in some of which a release ranks worse."""
     codes = random.integers(0, 4, count)
-    values = np.clip(random.normal(0.4, 0.3, count), 0, 1)
+    values = np.clip(random.normal(mean, 0.3, count), 0, 1)
     values[np.isin(codes, worse)] *= 0.4
     return Rows(np.arange(count), {"segment": Column(codes, ["a", "b", "c", "d"])}, {"ndcg": values})
 
@@ -289,6 +289,23 @@ def test_a_release_that_ranks_worse_is_told_by_its_probes_and_by_segment(worse, 
     assert outcomes(drift)[area] == "act"
     assert words in next(one.sentence for one in drift.areas if one.area == area)
     assert judged(day(probes(random), "2026-02-01"), past).outcome == "quiet"
+
+
+def test_probes_that_another_release_ranked_are_no_drift():
+    """A better release was promoted: its nDCG beside that of the former one is no alarm, and of the same one it is."""
+    random = np.random.default_rng(23)
+    past = [day(probes(random), f"2026-01-{number:02d}", table="probes", release="a") for number in range(1, 31)]
+    better = probes(random, mean=0.6)
+    same, other = (day(better, "2026-02-01", table="probes", release=release) for release in ("a", "b"))
+    drift = judged(other, past)
+    assert (drift.outcome, drift.signals) == ("not compared", ())
+    assert drift.sentence == "not compared: no reference yet, and 0 of 14 past days"
+    drift = judged(other, past, past[-1])
+    assert drift.sentence == "not compared: probes that different releases ranked are never compared"
+    assert "ndcg of probes 0.6" in judged(same, past).sentence
+    then = probes(random)
+    drift = judged(other, past, day(then, "2026-01-31", table="probes", release="b"), lambda table: (then, better))
+    assert "ndcg of probes 0.6" in drift.sentence, "the new release itself is compared with how it ranked its own corpus"
 
 
 def test_scores_that_no_longer_mean_the_same_clicks_are_of_quality():
