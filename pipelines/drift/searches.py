@@ -132,6 +132,8 @@ def _categories(db: "DuckDBPyConnection", names: Sequence[str], rows: int) -> li
 
 
 def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
+    from duckdb import Error
+
     exposures, clicks = events / "exposures.jsonl", events / "clicks.jsonl"
     if not exposures.is_file():
         raise InputError(
@@ -140,18 +142,17 @@ def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
             "set RATCHET_EVENTS to its folder, or pass --log FILE",
         )
     db = open_database(scratch / "searches", memory)
-    after = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-    options = "format='newline_delimited', ignore_errors=true, maximum_object_size=33554432"
-    relation = f"read_json({literal(str(exposures))}, {options}, columns={EXPOSURE})"
-    clicked = "CREATE TABLE clicked (request_id VARCHAR)"
-    if clicks.is_file():
-        source = f"read_json({literal(str(clicks))}, {options}, columns={{request_id: 'VARCHAR'}})"
-        clicked = f"CREATE TABLE clicked AS SELECT DISTINCT request_id FROM {source}"  # noqa: S608
-    db.execute(clicked)
-    db.execute(
-        f"CREATE TABLE shown AS SELECT * FROM {relation} WHERE request_id IS NOT NULL"  # noqa: S608
-        f' AND "at" >= {literal(day)}::TIMESTAMPTZ AND "at" < {literal(after)}::TIMESTAMPTZ'
-    )
+    try:
+        _read_own(db, exposures, clicks, day)
+    except Error as error:
+        db.close()
+        reason = printable(str(error).partition("\n")[0], 300)
+        given = f"the log of the search server in {printable(events, 200)}: {reason}"
+        raise InputError(
+            given,
+            "lines that can be read, of at most 32 MB each",
+            "repair what it names, or pass more --memory where it was short",
+        ) from None
     listed = db.execute("SELECT DISTINCT unnest(map_keys(segment)) FROM shown WHERE segment IS NOT NULL").fetchall()
     names = sorted(str(row[0]) for row in listed)[:MOST_COLUMNS]
     fields = "".join(f", segment[{literal(name)}] AS {quoted(f'segment {name}')}" for name in names)
@@ -169,6 +170,22 @@ def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
         ("without results", "latency_ms", "score"),
     )
     return OpenLog(db, reading, [f"The search server's searches of {day}."], SHOWN)
+
+
+def _read_own(db: "DuckDBPyConnection", exposures: Path, clicks: Path, day: str) -> None:
+    """Make the tables `shown`, the searches of a day, and `clicked`, the requests with a click."""
+    after = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    options = "format='newline_delimited', ignore_errors=true, maximum_object_size=33554432"
+    relation = f"read_json({literal(str(exposures))}, {options}, columns={EXPOSURE})"
+    clicked = "CREATE TABLE clicked (request_id VARCHAR)"
+    if clicks.is_file():
+        source = f"read_json({literal(str(clicks))}, {options}, columns={{request_id: 'VARCHAR'}})"
+        clicked = f"CREATE TABLE clicked AS SELECT DISTINCT request_id FROM {source}"  # noqa: S608
+    db.execute(clicked)
+    db.execute(
+        f"CREATE TABLE shown AS SELECT * FROM {relation} WHERE request_id IS NOT NULL"  # noqa: S608
+        f' AND "at" >= {literal(day)}::TIMESTAMPTZ AND "at" < {literal(after)}::TIMESTAMPTZ'
+    )
 
 
 def search_table(opened: OpenLog, most: int, seed: int) -> Table | None:

@@ -336,6 +336,16 @@ def test_what_can_not_be_measured_is_refused_before_anything_is_written(home, tm
     assert not list((home / "store").glob("snapshot/*/manifest.json"))
 
 
+@pytest.mark.parametrize("name", ["exposures", "clicks"])
+def test_a_log_of_the_server_that_can_not_be_read_is_refused(home, name):
+    write_events(home, [([], False)])
+    with (home / f"events/{name}.jsonl").open("a") as file:
+        file.write(json.dumps({"request_id": "x" * 70_000_000}) + "\n")
+    with pytest.raises(InputError, match=f"{name}.jsonl.*; expected lines that can be read, of at most 32 MB each; next: "):
+        call("take_snapshot", log="server", day="2026-01-05", memory="1GB")
+    assert not list((home / "store").glob("snapshot/*/manifest.json"))
+
+
 def test_vectors_that_are_none_are_refused(home, monkeypatch):
     from pipelines.models.encoder import Encoder
 
