@@ -27,6 +27,8 @@ OUTCOMES = ("clicked", NDCG)
 """Numbers that are looked at for each value of a column, too."""
 LEAST_ROWS = 50
 """Rows of a table below which a day is not compared."""
+BETWEEN = "between days: "
+"""How the null is called that past days give."""
 PERMUTED = "by permutation: "
 """How the null begins that knows nothing of days."""
 Samples = Callable[[str], tuple[Rows, Rows]]
@@ -183,7 +185,7 @@ def _between_days(
         since = sum(day.day <= quiet_since for day in days)
         sketches = [*(day.sketches[table] for day in days), with_parts(today, parts)]
         if tests := findings_of(list(signals(table, sketches, mask)), mask, since):
-            null = f"between days: today against {counted(int(mask.sum()), 'past day')}, each of them against the others"
+            null = f"{BETWEEN}today against {counted(int(mask.sum()), 'past day')}, each of them against the others"
             yield areas, _Tested(tests, mask, null if count == len(past) else f"{named} {null}", between=True)
 
 
@@ -277,8 +279,10 @@ def _area(
     )
 
 
-def _beyond(null: str) -> str:
-    return "chance" if null.startswith(PERMUTED) else "quiet days"
+def _beyond(*nulls: str) -> str:
+    """What a quiet area was compared with, by the nulls of its tests."""
+    kinds = {"quiet days": BETWEEN, "chance": PERMUTED}
+    return " and ".join(kind for kind, words in kinds.items() if any(words in null for null in nulls))
 
 
 def said(change: SignalChange) -> str:
@@ -299,9 +303,9 @@ def _drift(
     worst = min((area.outcome for area in areas), key=WORST_FIRST.index)
     told = [area for area in areas if area.outcome == worst] if worst in ("act", "watch") else []
     silent = [area.area for area in areas if area.outcome == "not compared"]
+    quiet = [area.null for area in areas if area.outcome == "quiet"]
     parts = [f"{area.area}: {area.sentence}" for area in told] or [
-        next((f"nothing beyond {_beyond(area.null)}" for area in areas if area.outcome == "quiet"), "")
-        or areas[0].sentence.removeprefix("not compared: ")
+        f"nothing beyond {_beyond(*quiet)}" if quiet else areas[0].sentence.removeprefix("not compared: ")
     ]
     if silent and worst != "not compared":
         parts.append(f"not compared: {', '.join(silent)}")

@@ -104,6 +104,8 @@ def _effects(trend: Sequence[Told]) -> Iterator[Picture]:
         return
     series = {area: [areas.get(area, ("", math.nan))[1] for _, _, areas in trend] for area in AREAS}
     known: dict[str, list[float]] = {area: values for area, values in series.items() if not all(map(math.isnan, values))}
+    if not known:
+        return
     caption = f"The largest effect of each area in the last {len(trend)} reports, of which this is the last, alarm or not."
     numbers = {area: [None if math.isnan(one) else one for one in values] for area, values in known.items()}
     svg = charts.effects([day for day, _, _ in trend], known)

@@ -308,6 +308,23 @@ def test_probes_that_another_release_ranked_are_no_drift():
     assert "ndcg of probes 0.6" in drift.sentence, "the new release itself is compared with how it ranked its own corpus"
 
 
+def test_a_quiet_day_by_both_nulls_says_both():
+    """After a promotion documents are compared with past days, and the probes with those of the reference."""
+    random = np.random.default_rng(24)
+    asked = probes(random)
+
+    def two(name, release):
+        documents, ranked = day(rows(random), name, release=release), day(asked, name, table="probes")
+        return replace(documents, sketches=documents.sketches | ranked.sketches)
+
+    past = [two(f"2026-01-{number:02d}", "a") for number in range(1, 31)]
+    drift = judged(two("2026-02-01", "b"), past, two("2026-01-31", "b"), lambda table: (asked, asked))
+    assert drift.sentence == "quiet: nothing beyond quiet days and chance"
+    said = {area.area: area.sentence.partition(" in ")[0] for area in drift.areas}
+    assert said["embeddings"] == "nothing beyond quiet days"
+    assert said["quality"] == "nothing beyond quiet days and chance"
+
+
 def test_scores_that_no_longer_mean_the_same_clicks_are_of_quality():
     """As many clicks as ever, but the lower band has those of the upper."""
     random = np.random.default_rng(21)

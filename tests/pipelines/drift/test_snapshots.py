@@ -363,7 +363,11 @@ def test_one_row_and_no_reference_are_read_and_said(home, tmp_path):
     assert (judged.outcome, judged.nothing_due) == ("not compared", True)
     assert "with 1 row of 50" in judged.sentence
     many = call("take_snapshot", log=write_log(tmp_path / "many.csv"), day="2026-01-06", series="daily").snapshot
-    assert call("judge_drift", current=many).sentence == "not compared: no reference yet, and 0 of 14 past days"
+    second = call("judge_drift", current=many)
+    assert second.sentence == "not compared: no reference yet, and 0 of 14 past days"
+    report = json.loads(artifact("drift", second.drift).text("report.json"))
+    assert [row[0] for table in report["tables"][-1:] for row in table["rows"]] == ["2026-01-06", "2026-01-05"]
+    assert report["pictures"] == [], "no report has an effect that could be drawn"
 
 
 def test_evidentlys_page_lies_beside_the_report(home, tmp_path):
