@@ -106,14 +106,14 @@ def traceparent() -> str:
     return carrier.get("traceparent", "")
 
 
-def link(one: "Span | None", to: str) -> None:
+def link(linked: "Span | None", to: str) -> None:
     """Link a span to another, by its `traceparent`; nothing happens where either is missing."""
-    if one is None or not to:
+    if linked is None or not to:
         return
     from opentelemetry.trace import get_current_span
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    one.add_link(get_current_span(TraceContextTextMapPropagator().extract({"traceparent": to})).get_span_context())
+    linked.add_link(get_current_span(TraceContextTextMapPropagator().extract({"traceparent": to})).get_span_context())
 
 
 def record(above: "Span | None", name: str, began: float, attributes: Mapping[str, float | str]) -> None:

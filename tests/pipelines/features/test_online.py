@@ -5,17 +5,19 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime, timedelta
 from urllib.request import urlopen
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from pipelines.erasure.subject import Subject, readable
 from pipelines.errors import InputError, TryAgain
 from pipelines.features import feast
 from pipelines.features import online as reading
 from pipelines.features.feast import feature_store, registry_lock
-from pipelines.features.online import murmur3, open_online, read_features
+from pipelines.features.online import SqliteOnline, entity_key, murmur3, open_online, read_features
 from pipelines.settings import environment
 from pipelines.store.artifacts import load
 from pipelines.store.objects import open_store
@@ -245,6 +247,24 @@ def test_whoever_is_erased_is_online_no_more(home, online):
     assert store.holding(holds) == 0
     left = store.rows("user_activity", "user_id", ["u3", "u4"], ["shown_30d"])
     assert (left[0], left[1] is not None) == (None, True)
+
+
+@pytest.mark.parametrize("length", [40, 50, 70, 100, 300])
+def test_whoever_begins_a_text_is_found_whatever_its_length(tmp_path, length):
+    """The byte of the length is (, 2, F or d, of which all but the first would be taken for a part of the word."""
+    path = tmp_path / "online.db"
+    text_ = "Oakchair 7 of Ann".ljust(length, ".").encode()
+    lengths = bytes([length]) if length < 128 else bytes([length & 0x7F | 0x80, length >> 7])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE ratchet_shelf (entity_key BLOB, value BLOB)")
+        values = [b"\x12" + lengths + text_, b"\x12\x045031", b"\x20\x07", b"\x08\x01", b""]
+        rows = [(entity_key("user_id", f"u{number}"), value) for number, value in enumerate(values)]
+        db.executemany("INSERT INTO ratchet_shelf VALUES (?, ?)", rows)
+        db.commit()
+    store = SqliteOnline(path, "ratchet")
+    for name in ("Oakchair", "5031"):
+        subject = Subject("user", name, ordinary=frozenset({"5031"}))
+        assert store.holding(lambda body, subject=subject: subject.found_in(readable(body))) == 1
 
 
 def test_who_is_erased_in_one_environment_stays_in_another_whose_name_begins_alike(home, monkeypatch):
