@@ -18,7 +18,7 @@ from pipelines.store.recipes import Recipe
 if TYPE_CHECKING:
     from pipelines.retrieval.release import Parts
 
-VERSION = 1
+VERSION = 2
 
 
 class ChooseRerankerParams(Params):

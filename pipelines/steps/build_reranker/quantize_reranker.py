@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipelines.models.reranker_card import RerankerCard
     from pipelines.retrieval.release import Parts
 
-VERSION = 1
+VERSION = 2
 PROBES, CALIBRATING = 32, 300
 """Pairs by which a server checks what it loads, and pairs that set the ranges of int8; at most."""
 
