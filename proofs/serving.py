@@ -28,7 +28,7 @@ import numpy as np
 
 from pipelines.corpus.documents import documents as documents_of
 from pipelines.store.artifacts import load_exactly
-from pipelines.store.journal import Journal
+from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call, embedded_release
 from tests.figures import met, write_figures
@@ -327,9 +327,11 @@ def panels(home: Path, releases: list[str], folder: Path) -> dict[str, int]:
 
     _, key = KeyLog(open_store()).make("prometheus", ("metrics",), 1, "proof")
     route(releases[0], releases[1], "promote")
+    routing = Routing(champion=releases[0], challenger=releases[1], shadow=1.0)
+    Journal(open_store()).append("stage", releases[1], "for the panels of the shadow", routing)
     queries = [target["expr"] for _, panel in PANELS for target in panel["targets"]]
     with running_server(home) as server, prometheus(folder, [server.url], key) as url:
-        server.wait(lambda status: status["challenger"])
+        server.wait(lambda status: status["challenger"] and status["shadow"])
 
         def answered() -> int:
             found = server.search("moon").json()

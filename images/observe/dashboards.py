@@ -25,6 +25,16 @@ def _per_search(counter: str) -> str:
     return f"sum by (release) (rate({counter}[15m])) / sum by (release) (rate(ratchet_searches_total[15m]))"
 
 
+def _rate(counter: str) -> str:
+    """What a counter of shadow searches grows by, of all servers."""
+    return f"sum by (release) (rate(ratchet_shadow_{counter}_total[15m]))"
+
+
+def _ranked_in_shadow() -> str:
+    """Searches that both releases ranked."""
+    return f"{_rate('searches')} - {_rate('failed')} - {_rate('refused')}"
+
+
 SEARCH = [
     ("Requests by status", "reqps", "sum by (status) (rate(ratchet_requests_total[5m]))", "{{status}}"),
     ("Median of requests", "s", _quantile(0.5, "ratchet_request_seconds", "route"), "{{route}}"),
@@ -49,6 +59,9 @@ SEARCH = [
     ("Searches by release", "reqps", "sum by (release) (rate(ratchet_searches_total[5m]))", "{{release}}"),
     ("Searches with a click", "percentunit", _per_search("ratchet_searches_clicked_total"), "{{release}}"),
     ("Searches without results", "percentunit", _per_search("ratchet_searches_without_results_total"), "{{release}}"),
+    ("Searches that a release failed", "percentunit", _per_search("ratchet_searches_failed_total"), "{{release}}"),
+    ("Overlap with the champion in shadow", "percentunit", f"{_rate('overlap')} / ({_ranked_in_shadow()})", "{{release}}"),
+    ("Time in shadow, over the champion's", "none", f"{_rate('seconds')} / {_rate('champion_seconds')}", "{{release}}"),
     ("Searches not wholly reranked", "percentunit", _per_search("ratchet_rerank_late_total"), "{{release}}"),
     ("Concentration of exposure (Gini)", "none", "max by (release) (ratchet_exposure_gini)", "{{release}}"),
     ("Memory", "bytes", "process_resident_memory_bytes{job='ratchet'}", "{{instance}}"),

@@ -50,6 +50,7 @@ async def readyz(request: Request, dependencies: Deps) -> Response:
     if is_admin:
         limiter, credentials = dependencies.limiter, dependencies.credentials
         status["split"] = state.split and state.split.model_dump()
+        status["shadow"] = state.shadow
         status["limits"] = limiter.counted_in if limiter else "none"
         status["credentials"] = dict(credentials.problems) if credentials else {}
     return JSONResponse(status, 200 if state.ready else 503)

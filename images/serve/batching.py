@@ -79,6 +79,11 @@ class Batcher(Generic[Item, Answer]):
         """Items that wait now."""
         return len(self._queue)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is worked on."""
+        return not (self._queue or self._tasks)
+
     def _wait_s(self) -> float:
         """Expected seconds until all that wait now are answered."""
         return len(self._queue) * self._item_s

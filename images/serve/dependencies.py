@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import BackgroundTasks, Depends, Request
 
 from images.serve.audit import AuditLog
 from images.serve.auth import COOKIE, Auth, Caller
@@ -19,6 +19,7 @@ from images.serve.limits import Kind, Limiter, caller_address
 from images.serve.metrics import Metrics
 from images.serve.search import Answer as Found
 from images.serve.search import Answerer, Search, SearchRequest, check_log_fields
+from images.serve.shadow import Shadow
 from images.serve.watcher import Watcher
 from pipelines import tracing
 from pipelines.access.scopes import Scope
@@ -55,11 +56,18 @@ class Dependencies:
     audit_log: AuditLog = field(init=False)
     metrics: Metrics = field(init=False)
     searches: Batcher[Search, Found] = field(init=False)
+    shadow: Shadow = field(init=False)
     _waiting: int = 0
 
     def __post_init__(self) -> None:
         self.audit_log = AuditLog(self.exposure_log.folder)
-        answerer = Answerer(lambda: self.watcher.state, self.exposure_log, self.rerank_s, self.cache)
+        answerer = Answerer(
+            lambda: self.watcher.state,
+            self.exposure_log,
+            self.rerank_s,
+            self.cache,
+            lambda release, reason: self.metrics.failed(release, reason),  # noqa: PLW0108  # they come later
+        )
         self.metrics = Metrics(lambda: self.watcher.state, lambda: self.searches.waiting, answerer.cache)
 
         def answer_all(searches: Sequence[Search]) -> Sequence[Found | Exception]:
@@ -74,9 +82,18 @@ class Dependencies:
             return answers
 
         self.searches = Batcher(answer_all, self.pool, self.workers, self.queue, MOST_TOGETHER, WORK_S)
+        self.shadow = Shadow(
+            lambda: self.watcher.state,
+            answerer,
+            self.exposure_log,
+            self.metrics,
+            lambda: self.searches.idle and not self._waiting,
+        )
 
-    async def search(self, parameters: SearchRequest, caller: Caller, kind: ListKind = "search") -> Found:
-        """The answer to a search, which is written down and counted.
+    async def search(
+        self, parameters: SearchRequest, caller: Caller, after: BackgroundTasks, kind: ListKind = "search"
+    ) -> Found:
+        """The answer to a search, which is written down and counted; once it was sent, `after` offers it to the shadow.
 
         Raises:
             InputError: its parameters don't go together, or no document has a field of its filter.
@@ -85,13 +102,18 @@ class Dependencies:
         """
         check_log_fields(parameters)
         user = parameters.user or caller.user
-        answer = await self.searches.answer(Search(parameters, user, self.auth.pseudonym(user), caller.id, kind))
+        search = Search(parameters, user, self.auth.pseudonym(user), caller.id, kind)
+        answer = await self.searches.answer(search)
         self.metrics.searched(answer)
+        after.add_task(self._offer, search, answer)
         if span := tracing.current_span():
             span.set_attributes({"ratchet.release": answer["release"], "ratchet.request": answer["request_id"]})
             if release := self.watcher.state.warm.get(answer["release"]):
                 tracing.link(span, release.assembled_in)
         return answer
+
+    async def _offer(self, search: Search, answer: Found) -> None:
+        self.shadow.offer(search, answer)
 
     async def count(self, caller: Caller, more: int) -> None:
         """Count so many more requests of a caller, whose one request does the work of several.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from pipelines.corpus.exposure import Click, Conversion, Exposure
+from pipelines.corpus.exposure import Click, Conversion, Exposure, FailedSearch, ShadowSearch
 from pipelines.errors import InputError, StepError, TryAgain
 
 MAX_RECENT = 10_000
@@ -41,6 +41,22 @@ class ExposureLog:
                 self._recent[exposure.request_id] = tuple(shown.document for shown in exposure.results)
             while len(self._recent) > self._max_recent:
                 self._recent.popitem(last=False)
+
+    def log_failure(self, failure: FailedSearch) -> None:
+        """Append a search that a release did not answer.
+
+        Raises:
+            TryAgain: it could not be written.
+        """
+        append_events(self.folder / "failures.jsonl", [failure])
+
+    def log_shadow(self, seen: ShadowSearch) -> None:
+        """Append what the challenger would have answered.
+
+        Raises:
+            TryAgain: it could not be written.
+        """
+        append_events(self.folder / "shadow.jsonl", [seen])
 
     def latest_queries(self, most: int) -> list[str]:
         """The texts of the last searches that were written down, each once, the latest first; none where there is no log."""

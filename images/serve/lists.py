@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, BackgroundTasks, Path, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,42 +36,52 @@ class RecommendBatch(BaseModel):
 
 
 @router.get("/v1/search")
-async def search(parameters: Annotated[SearchRequest, Query()], dependencies: Deps, caller: Searcher) -> Response:
+async def search(
+    parameters: Annotated[SearchRequest, Query()], dependencies: Deps, caller: Searcher, after: BackgroundTasks
+) -> Response:
     """The top k documents for the query q, or the k most similar to the documents `like`."""
     check_query_or_like(parameters)
-    return JSONResponse(await dependencies.search(parameters, caller))
+    return JSONResponse(await dependencies.search(parameters, caller, after))
 
 
 @router.post("/v1/search/batch")
-async def search_batch(body: SearchBatch, dependencies: Deps, caller: Searcher) -> Response:
+async def search_batch(body: SearchBatch, dependencies: Deps, caller: Searcher, after: BackgroundTasks) -> Response:
     """Several searches at once: for each its answer, or its problem."""
-    return await _each(dependencies, caller, body.searches, check_query_or_like)
+    return await _each(dependencies, caller, after, body.searches, check_query_or_like)
 
 
 @router.get("/v1/similar/{document_id:path}")
 async def similar(
-    document_id: Annotated[Id, Path()], parameters: Annotated[ListRequest, Query()], dependencies: Deps, caller: Searcher
+    document_id: Annotated[Id, Path()],
+    parameters: Annotated[ListRequest, Query()],
+    dependencies: Deps,
+    caller: Searcher,
+    after: BackgroundTasks,
 ) -> Response:
     """The k documents that are most similar to one."""
     asked = SearchRequest(like=[document_id], **parameters.model_dump())
-    return JSONResponse(await dependencies.search(asked, caller, "similar"))
+    return JSONResponse(await dependencies.search(asked, caller, after, "similar"))
 
 
 @router.get("/v1/recommend")
-async def recommend(parameters: Annotated[RecommendRequest, Query()], dependencies: Deps, caller: Searcher) -> Response:
+async def recommend(
+    parameters: Annotated[RecommendRequest, Query()], dependencies: Deps, caller: Searcher, after: BackgroundTasks
+) -> Response:
     """The k documents for a user who chose some items before; what most users chose, where none of these is known."""
-    return JSONResponse(await dependencies.search(parameters.search, caller, "recommendation"))
+    return JSONResponse(await dependencies.search(parameters.search, caller, after, "recommendation"))
 
 
 @router.post("/v1/recommend/batch")
-async def recommend_batch(body: RecommendBatch, dependencies: Deps, caller: Searcher) -> Response:
+async def recommend_batch(body: RecommendBatch, dependencies: Deps, caller: Searcher, after: BackgroundTasks) -> Response:
     """Recommendations for several users at once: for each its answer, or its problem."""
-    return await _each(dependencies, caller, [asked.search for asked in body.recommendations], kind="recommendation")
+    searches = [asked.search for asked in body.recommendations]
+    return await _each(dependencies, caller, after, searches, kind="recommendation")
 
 
 async def _each(
     dependencies: Dependencies,
     caller: Caller,
+    after: BackgroundTasks,
     asked: Sequence[SearchRequest],
     check: Callable[[SearchRequest], None] = lambda _: None,
     kind: ListKind = "search",
@@ -81,7 +91,7 @@ async def _each(
     async def answer(parameters: SearchRequest) -> dict[str, Any]:
         try:
             check(parameters)
-            return await dependencies.search(parameters, caller, kind)
+            return await dependencies.search(parameters, caller, after, kind)
         except Exception as error:  # noqa: BLE001  # it stands in the place of the answer
             return problem_of(error)
 

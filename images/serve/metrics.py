@@ -7,10 +7,10 @@ Requests that end before their head was read (408, 431, too many connections) ar
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import prometheus_client as prometheus
@@ -21,9 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from images.serve.cache import RankingCache
 from images.serve.watcher import State
+from pipelines.corpus.exposure import Reason, ShadowSearch
 from pipelines.retrieval.stages.timing import timed
 from pipelines.statistics.concentration import gini
 
+Tally = TypeVar("Tally")
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 METHODS = ("GET", "HEAD", "POST")
@@ -35,9 +37,11 @@ MOST_RECENT = 10_000
 
 @dataclass
 class _Tally:
-    """The searches that one release answered."""
+    """The searches that one release answered, or was to answer."""
 
     searches: int = 0
+    refused: int = 0
+    failed: int = 0
     empty: int = 0
     clicked: int = 0
     candidates: int = 0
@@ -45,6 +49,46 @@ class _Tally:
     late: int = 0
     shown: Counter[str] = field(default_factory=Counter)
     """How often each document was in an answer."""
+
+
+@dataclass
+class _ShadowTally:
+    """The searches that one release ranked in shadow, with what the champion had for the same searches."""
+
+    searches: int = 0
+    refused: int = 0
+    failed: int = 0
+    empty: int = 0
+    champion_empty: int = 0
+    overlap: float = 0.0
+    seconds: float = 0.0
+    champion_seconds: float = 0.0
+
+
+TALLIED = {
+    "searches": ("ratchet_searches", "Searches that were answered"),
+    "refused": ("ratchet_searches_refused", "Searches for something that the release lacks"),
+    "failed": ("ratchet_searches_failed", "Searches that the release failed to answer"),
+    "empty": ("ratchet_searches_without_results", "Searches whose answer had no result"),
+    "clicked": ("ratchet_searches_clicked", "Searches with a click on a result"),
+    "candidates": ("ratchet_rerank_candidates", "Documents that the reranker was to score"),
+    "reranked": ("ratchet_rerank_scored", "Documents that it did score in its time"),
+    "late": ("ratchet_rerank_late", "Searches whose time was too short to score all"),
+}
+"""Of each release, by the names in its tally."""
+SHADOW_TALLIED = {
+    "searches": ("ratchet_shadow_searches", "Searches that the release ranked in shadow, or failed to"),
+    "refused": ("ratchet_shadow_refused", "Searches in shadow for something that the release lacks"),
+    "failed": ("ratchet_shadow_failed", "Searches that the release failed to rank in shadow"),
+    "empty": ("ratchet_shadow_without_results", "Searches for which the release had no result in shadow"),
+    "champion_empty": (
+        "ratchet_shadow_champion_without_results",
+        "Of the same searches those for which the champion had none",
+    ),
+    "overlap": ("ratchet_shadow_overlap", "Sum of the shares of the first ten that both have, of searches that both ranked"),
+    "seconds": ("ratchet_shadow_seconds", "Seconds in which the release ranked what both ranked"),
+    "champion_seconds": ("ratchet_shadow_champion_seconds", "Seconds in which the champion ranked the same"),
+}
 
 
 class Metrics(Collector):
@@ -60,6 +104,8 @@ class Metrics(Collector):
         self._state, self._waiting, self._cache, self._lock = state, waiting, cache, threading.Lock()
         self._tallies: OrderedDict[str, _Tally] = OrderedDict()
         self._recent: OrderedDict[str, str] = OrderedDict()
+        self._shadows: OrderedDict[str, _ShadowTally] = OrderedDict()
+        self._dropped: Counter[str] = Counter()
         self._registry = prometheus.CollectorRegistry()
         self._requests = prometheus.Counter(
             "ratchet_requests", "Requests by route, method and status", ["route", "method", "status"], registry=self._registry
@@ -105,10 +151,8 @@ class Metrics(Collector):
         """Count a search by its answer, as `/v1/search` gives it."""
         release, reranked = answer["release"], answer.get("reranked")
         with self._lock:
-            tally = self._tallies.setdefault(release, _Tally())
-            self._tallies.move_to_end(release)
+            tally = self._tally(release)
             self._recent[answer["request_id"]] = release
-            _forget(self._tallies, MOST_RELEASES)
             _forget(self._recent, MOST_RECENT)
             tally.searches += 1
             tally.empty += not answer["results"]
@@ -117,6 +161,35 @@ class Metrics(Collector):
                 tally.candidates += reranked["candidates"]
                 tally.reranked += reranked["scored"]
                 tally.late += reranked["late"]
+
+    def failed(self, release: str, reason: Reason) -> None:
+        """Count a search that a release was to answer, and did not."""
+        with self._lock:
+            tally = self._tally(release)
+            tally.refused += reason == "refused"
+            tally.failed += reason == "failed"
+
+    def _tally(self, release: str) -> _Tally:
+        return _latest(self._tallies, release, _Tally)
+
+    def shadowed(self, seen: ShadowSearch) -> None:
+        """Count what the challenger had for a search that the champion answered."""
+        with self._lock:
+            tally = _latest(self._shadows, seen.challenger, _ShadowTally)
+            tally.searches += 1
+            tally.refused += seen.reason == "refused"
+            tally.failed += seen.reason == "failed"
+            if seen.overlap is not None:
+                tally.empty += not seen.challenger_results
+                tally.champion_empty += not seen.champion_results
+                tally.overlap += seen.overlap
+                tally.seconds += seen.challenger_ms / 1000
+                tally.champion_seconds += seen.champion_ms / 1000
+
+    def shadow_dropped(self, reason: str) -> None:
+        """Count a search that was to be ranked in shadow and was not, or not written down."""
+        with self._lock:
+            self._dropped[reason] += 1
 
     def clicked(self, request_id: str) -> None:
         """Count a search as clicked, at its first click."""
@@ -136,6 +209,11 @@ class Metrics(Collector):
             "Share of the users whom the challenger answers",
             state.split.share if state.split and state.challenger else 0,
         )
+        yield _gauge(
+            "ratchet_shadow_share",
+            "Share of the champion's searches that the challenger ranks unseen",
+            state.shadow if state.challenger else 0,
+        )
         lookups = CounterMetricFamily("ratchet_cache_lookups", "Rankings that were looked for in the cache", labels=["outcome"])
         lookups.add_metric(["hit"], self._cache.hits)
         lookups.add_metric(["miss"], self._cache.misses)
@@ -145,24 +223,13 @@ class Metrics(Collector):
         for release_id in state.warm:
             releases.add_metric([release_id, roles.get(release_id, "warm")], 1)
         yield releases
-        yield from self._of_searches()
-        yield self._concentration(state)
-
-    def _of_searches(self) -> Iterator[Metric]:
-        counts = {
-            "searches": ("ratchet_searches", "Searches that were answered"),
-            "empty": ("ratchet_searches_without_results", "Searches whose answer had no result"),
-            "clicked": ("ratchet_searches_clicked", "Searches with a click on a result"),
-            "candidates": ("ratchet_rerank_candidates", "Documents that the reranker was to score"),
-            "reranked": ("ratchet_rerank_scored", "Documents that it did score in its time"),
-            "late": ("ratchet_rerank_late", "Searches whose time was too short to score all"),
-        }
         with self._lock:
-            for attribute, (name, meaning) in counts.items():
-                family = CounterMetricFamily(name, meaning, labels=["release"])
-                for release, tally in self._tallies.items():
-                    family.add_metric([release], getattr(tally, attribute))
-                yield family
+            yield from [*_families(self._tallies, TALLIED), *_families(self._shadows, SHADOW_TALLIED)]
+            dropped = CounterMetricFamily("ratchet_shadow_dropped", "Searches not ranked in shadow, by why", labels=["reason"])
+            for reason, count in self._dropped.items():
+                dropped.add_metric([reason], count)
+        yield dropped
+        yield self._concentration(state)
 
     def _concentration(self, state: State) -> Metric:
         """How unequally documents are shown, those that never are included; of releases that are in memory."""
@@ -211,6 +278,22 @@ def route_of(scope: Scope) -> str:
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:
     return GaugeMetricFamily(name, meaning, value=value)
+
+
+def _families(tallies: Mapping[str, object], counts: Mapping[str, tuple[str, str]]) -> Iterator[Metric]:
+    for attribute, (name, meaning) in counts.items():
+        family = CounterMetricFamily(name, meaning, labels=["release"])
+        for release, tally in tallies.items():
+            family.add_metric([release], getattr(tally, attribute))
+        yield family
+
+
+def _latest(tallies: OrderedDict[str, Tally], release: str, make: Callable[[], Tally]) -> Tally:
+    """The tally of a release, which is from now on the latest."""
+    tally = tallies.setdefault(release, make())
+    tallies.move_to_end(release)
+    _forget(tallies, MOST_RELEASES)
+    return tally
 
 
 def _forget(latest: OrderedDict[str, Any], most: int) -> None:

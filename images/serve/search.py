@@ -4,7 +4,8 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import State
 from pipelines import tracing
 from pipelines.corpus.documents import Document
-from pipelines.corpus.exposure import Exposure, ListKind, Policy, ShownDocument
+from pipelines.corpus.exposure import Exposure, FailedSearch, ListKind, Policy, Reason, ShownDocument
 from pipelines.corpus.text_rules import LONGEST_HISTORY, document_id, one_line
 from pipelines.errors import InputError, TryAgain
 from pipelines.experiments.assignment import assign
@@ -139,16 +140,31 @@ class Search:
 
 
 @dataclass(frozen=True)
-class _Routed:
-    """A search with the release that answers it, and the documents of `like` and `exclude` that this release has."""
+class _Assigned:
+    """A search with the release that is to answer it."""
 
     search: Search
     release: Release
     policy: Policy
-    experiment: str
+    experiment: str = ""
     """The split that assigned the user; empty: none did, or the caller's own experiment goes on."""
-    history: list[str]
-    exclude: list[str]
+
+    @property
+    def in_experiment(self) -> dict[str, str]:
+        """The experiment and its variant, as both are written down: the split's, or the caller's own."""
+        own = self.search.parameters
+        return {
+            "experiment": self.experiment or masked(own.experiment),
+            "variant": self.policy if self.experiment else masked(own.variant),
+        }
+
+
+@dataclass(frozen=True)
+class _Routed(_Assigned):
+    """With the documents of `like` and `exclude` that the release has."""
+
+    history: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
 
     @property
     def depth(self) -> int:
@@ -190,10 +206,18 @@ class Answerer:
         exposure_log: where each search is written down before it is answered.
         rerank_s: seconds of a search after which nothing more is reranked; 0: all candidates are, however long it takes.
         cache: how many rankings are kept, to answer with them again.
+        failed: told of each search that a release did not answer, with the release's id.
     """
 
-    def __init__(self, state: Callable[[], State], exposure_log: ExposureLog, rerank_s: float = 0.0, cache: int = 0) -> None:
-        self._state, self._exposure_log, self._rerank_s = state, exposure_log, rerank_s
+    def __init__(
+        self,
+        state: Callable[[], State],
+        exposure_log: ExposureLog,
+        rerank_s: float = 0.0,
+        cache: int = 0,
+        failed: Callable[[str, Reason], None] = lambda *_: None,
+    ) -> None:
+        self._state, self._exposure_log, self._rerank_s, self._failed = state, exposure_log, rerank_s, failed
         self.cache = RankingCache(cache)
 
     def answer_all(self, searches: Sequence[Search]) -> list[Answer | Exception]:
@@ -206,10 +230,14 @@ class Answerer:
         answers: dict[int, Answer | Exception] = {}
         alike: dict[Hashable, dict[int, _Routed]] = {}
         for number, search in enumerate(searches):
+            assigned = None
             try:
-                routed = _routed(state, search)
+                assigned = _assigned(state, search)
+                routed = _routed(assigned)
             except Exception as error:  # noqa: BLE001  # raised to who asked
                 answers[number] = error
+                if assigned:
+                    self._note(state, assigned, error)
             else:
                 alike.setdefault(routed.group, {})[number] = routed
         for group in alike.values():
@@ -222,12 +250,45 @@ class Answerer:
             ranked = self._ranked(group)
             exposures = [_exposure(state, *pair) for pair in zip(group, ranked, strict=True)]
         except Exception as error:  # noqa: BLE001  # raised to who asked
-            return [error] if len(group) == 1 else [self._answer_alike(state, [routed])[0] for routed in group]
+            if len(group) > 1:
+                return [self._answer_alike(state, [routed])[0] for routed in group]
+            self._note(state, group[0], error)
+            return [error]
         try:
             self._exposure_log.log_exposures(exposures)
         except TryAgain as error:
             return [error] * len(group)
         return [_answer(*parts) for parts in zip(group, ranked, exposures, strict=True)]
+
+    def first(self, search: Search, release: Release, k: int) -> list[str]:
+        """The first k documents that a release has for a search, ranked alone, without the cache, and written down nowhere.
+
+        Raises:
+            InputError: the release lacks what is asked for.
+        """
+        parameters = search.parameters.model_copy(update={"k": k, "explain": False})
+        (ranked,) = self._rank([_routed(_Assigned(replace(search, parameters=parameters), release, "champion"))])
+        return [document for document, _ in ranked.result[:k]]
+
+    def _note(self, state: State, assigned: _Assigned, error: Exception) -> None:
+        """Count and write down a search that its release did not answer. Who asked is told the same if the log can't grow."""
+        reason = reason_of(error)
+        self._failed(assigned.release.id, reason)
+        with suppress(TryAgain):
+            self._exposure_log.log_failure(
+                FailedSearch(
+                    at=datetime.now(UTC),
+                    kind=assigned.search.kind,
+                    release=assigned.release.id,
+                    policy=assigned.policy,
+                    entry=state.entry,
+                    reason=reason,
+                    error=type(error).__name__,
+                    latency_ms=_ms_since(assigned.search.since),
+                    caller=assigned.search.caller,
+                    **assigned.in_experiment,
+                )
+            )
 
     def _ranked(self, group: Sequence[_Routed]) -> list[StageRankings]:
         """The rankings of a group; equal searches are ranked once."""
@@ -257,14 +318,27 @@ class Answerer:
         return rankings
 
 
-def _routed(state: State, search: Search) -> _Routed:
+def reason_of(error: Exception) -> Reason:
+    """Whether a release lacks what was asked for, or failed."""
+    return "refused" if isinstance(error, InputError) else "failed"
+
+
+def _ms_since(moment: float) -> float:
+    return round(1000 * (time.perf_counter() - moment), 3)
+
+
+def _assigned(state: State, search: Search) -> _Assigned:
     parameters = search.parameters
-    assigned = None if parameters.release else _assigned(state, search.user)
-    policy = parameters.release or assigned or "champion"
-    release = routed_release(state, policy)
-    experiment = state.split.name if state.split and assigned and not parameters.experiment else ""
+    role = None if parameters.release else _role(state, search.user)
+    policy = parameters.release or role or "champion"
+    experiment = state.split.name if state.split and role and not parameters.experiment else ""
+    return _Assigned(search, routed_release(state, policy), policy, experiment)
+
+
+def _routed(assigned: _Assigned) -> _Routed:
+    search, release, parameters = assigned.search, assigned.release, assigned.search.parameters
     known = release.known(parameters.like), release.known(parameters.exclude)
-    routed = _Routed(search, release, policy, experiment, *known)
+    routed = _Routed(search, release, assigned.policy, assigned.experiment, *known)
     release.fields.check(routed.wanted)
     if routed.about_nobody:
         _check_popular(release)
@@ -277,7 +351,7 @@ def _routed(state: State, search: Search) -> _Routed:
     return routed
 
 
-def _assigned(state: State, user: str) -> Literal["champion", "challenger"] | None:
+def _role(state: State, user: str) -> Literal["champion", "challenger"] | None:
     """The role of the release that a user is assigned to; None: no split runs, or it is not known who asks.
 
     A server that has not yet loaded the challenger assigns nobody: the champion answers, and no experiment counts it.
@@ -303,12 +377,11 @@ def _exposure(state: State, routed: _Routed, ranked: StageRankings) -> Exposure:
         policy=routed.policy,
         entry=state.entry,
         results=tuple(_shown(ranked.result[: parameters.k])),
-        latency_ms=round(1000 * (time.perf_counter() - search.since), 3),
+        latency_ms=_ms_since(search.since),
         segment={masked(name): masked(value) for name, _, value in (part.partition("=") for part in parameters.segment)},
-        experiment=routed.experiment or masked(parameters.experiment),
-        variant=routed.policy if routed.experiment else masked(parameters.variant),
         caller=search.caller,
         reranked=ranked.reranked.scored if ranked.reranked else None,
+        **routed.in_experiment,
     )
 
 

@@ -46,6 +46,8 @@ class State:
     """The champion before, once it is in memory: a rollback returns to it."""
     split: Split | None = None
     """Which users the challenger answers, once it is in memory."""
+    shadow: float = 0.0
+    """The share of the champion's searches that the challenger answers, too, unseen, once it is in memory."""
     warm: Mapping[str, Release] = field(default_factory=dict)
     ready: bool = False
     problem: Problem | None = NOT_READ_YET
@@ -116,7 +118,8 @@ class Watcher:
         warm |= {champion.id: champion} if champion else {}
         self._loading = {release_id: future for release_id, future in self._loading.items() if release_id in needed}
         challenger, before = warm.get(routing.challenger or ""), warm.get(previous or "")
-        self.state = State(self._head, champion, challenger, before, routing.split, warm, champion is not None, None)
+        roles, shares = (champion, challenger, before), (routing.split, routing.shadow or 0.0)
+        self.state = State(self._head, *roles, *shares, warm, champion is not None, None)
         return self._load_challenger(routing.challenger) or self._load_previous(previous)
 
     def _report_loading(self, champion: str | None) -> None:
@@ -191,6 +194,7 @@ class Watcher:
             "champion": id_of(state.champion),
             "challenger": id_of(state.challenger),
             "share": state.split.share if state.split else 0,
+            "shadow": state.shadow,
             "problem": problem and problem.sentence,
         }
         if serving != self._last_logged:

@@ -2,6 +2,10 @@
 
 One JSON object per line, in `exposures.jsonl`, `clicks.jsonl` and `conversions.jsonl`. Clicks and
 conversions refer to their exposure by `request_id`.
+
+What was not shown is in logs of its own, which no analysis of exposures reads: searches that a release did not answer, in
+`failures.jsonl`, and what the challenger would have answered beside the champion, in `shadow.jsonl`. They hold no query, no
+user and no document.
 """
 
 from typing import Literal, Self
@@ -74,6 +78,59 @@ class Exposure(_Event):
         if bool(self.experiment) != bool(self.variant):
             raise ValueError("an experiment with its variant, or neither")
         return self
+
+
+Reason = Literal["refused", "failed"]
+"""Why a release did not answer: refused, it lacks what was asked for, as a field of a filter; failed, an error of its own."""
+
+
+class FailedSearch(_Event):
+    """One search that a release was to answer, and did not."""
+
+    at: AwareDatetime
+    kind: ListKind
+    release: str = Field(min_length=1)
+    policy: Policy
+    """The role in which the release was to answer."""
+    entry: int = Field(ge=1)
+    """The journal entry that gave it this role."""
+    reason: Reason
+    error: str = Field(min_length=1)
+    """The name of the error's class."""
+    latency_ms: float = Field(ge=0)
+    """How long it took to fail, without the network."""
+    experiment: str = ""
+    """The experiment that assigned the user; empty: none."""
+    variant: str = ""
+    """The variant that the user was assigned to; empty without an experiment."""
+    caller: str = ""
+    """The id of the key that asked."""
+
+
+class ShadowSearch(_Event):
+    """One search that the champion answered, ranked by both releases afterwards, one after the other, each alone."""
+
+    request_id: str = Field(min_length=1)
+    """Of the exposure, which has the query."""
+    at: AwareDatetime
+    entry: int = Field(ge=1)
+    """The journal entry that gave the releases their roles."""
+    champion: str = Field(min_length=1)
+    challenger: str = Field(min_length=1)
+    champion_ms: float = Field(ge=0)
+    """How long the champion took this time, so that both are timed alike."""
+    challenger_ms: float = Field(ge=0)
+    """How long the challenger took, also to fail."""
+    champion_results: int = Field(ge=0)
+    """Of the first ten."""
+    challenger_results: int = Field(ge=0)
+    """0, too, where it failed."""
+    overlap: float | None = Field(ge=0, le=1)
+    """The share of the first ten that both have, of the longer list; 1: both are empty; none: the challenger failed."""
+    reason: Reason | None = None
+    """Why the challenger did not answer; none: it did."""
+    error: str = ""
+    """The name of the error's class; empty: none."""
 
 
 class Click(_Event):

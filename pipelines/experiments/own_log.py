@@ -94,10 +94,15 @@ def _begun(journal: Journal, name: str) -> Entry | None:
     of_name = (entry for entry in reversed(journal.entries) if entry.routing.split and entry.routing.split.name == name)
     begun = last = next(of_name, None)
     for entry in reversed(journal.entries[: last.n - 1] if last else []):
-        if last is None or entry.routing != last.routing:
+        if last is None or _told_apart(entry) != _told_apart(last):
             break
         begun = entry
     return begun
+
+
+def _told_apart(entry: Entry) -> tuple[object, ...]:
+    """What must not change within an experiment; a shadow may, which nobody sees."""
+    return entry.routing.split, *entry.routing.roles.values()
 
 
 def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: str, since: int = 0) -> StagedLog:

@@ -28,8 +28,8 @@ ROUTES: Mapping[Action, Routed] = {
     "erase": "nothing",
     "repair": "nothing",
 }
-"""What each action changes in the routing table; share: how many users the challenger answers. Readers of the routing skip
-actions that change nothing."""
+"""What each action changes in the routing table; share: how many users the challenger answers, or how many searches it answers
+unseen. Readers of the routing skip actions that change nothing."""
 GENESIS = "0" * 64
 
 
@@ -53,6 +53,8 @@ class Routing(BaseModel):
     challenger: str | None = None
     split: Split | None = Field(None, exclude_if=lambda split: split is None)
     """None: the challenger answers only who asks for it."""
+    shadow: float | None = Field(None, gt=0, le=1, allow_inf_nan=False, exclude_if=lambda shadow: shadow is None)
+    """The share of the champion's searches that the challenger answers, too, without anybody seeing it; none: no search."""
 
     @property
     def roles(self) -> dict[str, str | None]:
@@ -61,8 +63,8 @@ class Routing(BaseModel):
 
     @model_validator(mode="after")
     def _both(self) -> Self:
-        if self.split and not (self.champion and self.challenger):
-            raise ValueError("a split between a champion and a challenger")
+        if (self.split or self.shadow) and not (self.champion and self.challenger):
+            raise ValueError("a split or a shadow only with a champion and a challenger")
         return self
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from images.observe.dashboards import FILES, FOLDER
 from pipelines.access.keys import KeyLog
+from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import PROJECT
 from tests.images.serve.conftest import _small_once, route, small
@@ -77,9 +78,10 @@ def until(holds, within_s=60.0):
 
 def test_prometheus_reads_a_server_and_answers_each_panel(trained, small, tmp_path):
     route(trained.release, small, "promote")
+    Journal(open_store()).append("stage", small, "for a test", Routing(champion=trained.release, challenger=small, shadow=1.0))
     _, key = KeyLog(open_store()).make("prometheus", ("metrics",), 1, "a test")
     with running_server(trained.home) as server, prometheus(tmp_path / "prometheus", [server.url], key) as url:
-        server.wait(lambda status: status["challenger"])
+        server.wait(lambda status: status["challenger"] and status["shadow"])
 
         def unanswered():
             found = server.search("moon").json()

@@ -26,7 +26,7 @@ class HistoryResult(Result):
     entry: int
     entries: list[str]
     sentence: str
-    """Which release serves, who made it champion, when and why; and which answers a share of the users beside it."""
+    """Which release serves, who made it champion, when and why; and which answers users or ranks searches beside it."""
 
 
 def history(params: HistoryParams) -> HistoryResult:
@@ -60,9 +60,12 @@ def _sentence(journal: Journal, at: str) -> str:
 
 
 def _beside(journal: Journal) -> str:
-    if (split := journal.routing.split) is None:
-        return ""
-    return f"; release {journal.routing.challenger} answers {split.share:.4g} of the users ({split.name})"
+    routing, told = journal.routing, ""
+    if split := routing.split:
+        told += f"; release {routing.challenger} answers {split.share:.4g} of the users ({split.name})"
+    if routing.shadow:
+        told += f"; release {routing.challenger} ranks {routing.shadow:.4g} of the searches unseen"
+    return told
 
 
 def _line(entry: Entry) -> str:

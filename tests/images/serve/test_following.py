@@ -39,7 +39,7 @@ def test_no_champion_then_one(trained):
         status = server.wait(lambda status: status["ready"])
         assert status == {
             "ready": True, "entry": entry, "champion": trained.release, "challenger": None, "previous": None,
-            "warm": [trained.release], "problem": None, "split": None, "limits": "memory", "credentials": {},
+            "warm": [trained.release], "problem": None, "split": None, "shadow": 0, "limits": "memory", "credentials": {},
         }  # fmt: skip
         answer = server.search("beach", k=5).json()
         ranked = load_release(open_store(), trained.release).search(["beach"], 5)[0]

@@ -116,12 +116,21 @@ def test_a_share_of_users_changes_no_release_and_is_stored_only_where_there_is_o
     assert b"split" not in open_store().read("journal/00000001.json"), "versions that know no split read it"
     with pytest.raises(ValueError, match="weight can't change"):
         journal.append("weight", "c" * 20, "why", Routing(champion="a" * 20, challenger="c" * 20))
-    with pytest.raises(ValueError, match="a split between a champion and a challenger"):
-        Routing(champion="a" * 20, split={"name": "s", "share": 0.25})
+    journal.append("stage", "b" * 20, "why", Routing(**both, shadow=0.5))
+    assert Journal(open_store()).routing == Routing(**both, shadow=0.5)
+    assert b"shadow" not in open_store().read("journal/00000002.json"), "versions that know no shadow read it"
+    with pytest.raises(ValueError, match="stage can't change"):
+        journal.append("stage", "c" * 20, "why", Routing(champion="a" * 20, challenger="c" * 20, shadow=0.5))
+    for share in ({"split": {"name": "s", "share": 0.25}}, {"shadow": 0.25}):
+        with pytest.raises(ValueError, match="only with a champion and a challenger"):
+            Routing(champion="a" * 20, **share)
+    for share in (0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="shadow"):
+            Routing(**both, shadow=share)
 
 
 @pytest.mark.parametrize("changes", [{"action": "merge"}, {"reviewed_by": "ada"}, {"action": "merge", "into": "x"},
-                                     {"routing": {"champion": "a" * 20, "shadow": "b" * 20}}])  # fmt: skip
+                                     {"routing": {"champion": "a" * 20, "mirror": "b" * 20}}])  # fmt: skip
 def test_what_a_newer_version_wrote_asks_for_an_upgrade(home, capsys, changes):
     store = written(**changes)
     with pytest.raises(NewerVersion, match=r"00000001.json with .*newer version.*upgrade"):

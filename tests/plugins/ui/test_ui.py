@@ -160,6 +160,10 @@ def test_a_split_is_told_beside_the_challenger(api, home):
     assert "of the users" not in client.get("/ratchet/releases", headers=viewer).text
     journal.append("weight", "b" * 20, "why", Routing(**both, split={"name": "titles", "share": 0.125}))
     assert "answers 12.5 % of the users, as experiment titles" in client.get("/ratchet/releases", headers=viewer).text
+    journal.append("stage", "b" * 20, "why", Routing(**both, shadow=0.25))
+    page = client.get("/ratchet/releases", headers=viewer).text
+    assert "ranks 25 % of the searches unseen" in page
+    assert "of the users" not in page
 
 
 def test_a_repair_links_what_called_for_it(api, home):
