@@ -45,7 +45,7 @@ train: install ## The same train in one process, without Airflow
 doctor: install ## Say what this machine lacks, and the fix
 	@$(RUN) -m pipelines doctor
 
-test: install-test ## Run every test, on all cores; writes build/bench/tests.json
+test: install-test build/dbt/bin/dbt ## Run every test, on all cores; writes build/bench/tests.json
 	@$(RUN) -m pytest -n $(WORKERS) --max-worker-restart 0 --write-figures bench/tests
 
 coverage: install-test ## The same, with what no test touches: a table, and build/coverage/index.html
@@ -130,8 +130,13 @@ proof-drift: install-test ## False alarms of quiet days, planted drifts, memory 
 proof-erasure: install-test ## Planted people and documents, kills and tampered releases; ten minutes; writes build/proof/erasure.json
 	@$(RUN) -m proofs.erasure
 
-proof-features: install-test ## Parity, planted differences and futures, kills of features, on both kinds of stores; five minutes; writes build/proof/features.json
-	@$(RUN) -m proofs.features
+proof-features: install-test ## Parity, planted differences and futures, kills of features, on both kinds of stores; five minutes; OPTIONS='--kills 2'; writes build/proof/features.json
+	@$(RUN) -m proofs.features $(OPTIONS)
+
+# dbt's libraries exclude Feast's, so it has an environment of its own, which one test uses.
+build/dbt/bin/dbt: .venv/bin/uv
+	@.venv/bin/uv venv --quiet --clear --python .venv/bin/python build/dbt
+	@.venv/bin/uv pip install --quiet --python build/dbt/bin/python --compile-bytecode dbt-core==1.11.16 dbt-duckdb==1.11.1
 
 bench-experiments: install-test ## Analyze 50 million events beside pandas; writes build/bench/experiments.json
 	@$(RUN) -m benches.experiments

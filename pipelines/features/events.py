@@ -1,9 +1,10 @@
 """What happened, as tables of DuckDB that hold only what was before the cut: documents, users, what was shown and what chosen.
 
-A view's SQL gets these tables alone and reads no file, so it can't see its own event or anything later, whoever writes it.
+A view's SQL gets these tables, those that its view names, and reads no file, so it can't see its own event or anything later,
+whoever writes it. A table that a view names is a Parquet file with a column `time`, such as a model of dbt writes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,8 +41,10 @@ class Events:
     everything: "DuckDBPyConnection"
     before_cut: "DuckDBPyConnection"
     """Holds nothing else, and reads no file."""
-    digest: str
-    """Of the log's rows before the last cut; empty where the corpus has the events."""
+    inputs: Mapping[str, str]
+    """Digests of what came from elsewhere than the corpus: of the rows before the last cut, by source."""
+    tables: Sequence[str] = ()
+    """Those besides documents, users, shown and chosen."""
     cut: datetime | None = None
 
     def move_cut(self, cut: datetime) -> None:
@@ -51,8 +54,8 @@ class Events:
             cut: in UTC, later than the one before.
         """
         since = f"time >= {_literal(self.cut)}" if self.cut else "true"
-        for table in ("shown", "chosen"):
-            arriving = f"SELECT * FROM {table} WHERE {since} AND time < {_literal(cut)}"
+        for table in ("shown", "chosen", *self.tables):
+            arriving = f'SELECT * FROM "{table}" WHERE {since} AND time < {_literal(cut)}'
             self._let_in(table, arriving)
         if self.cut is None:
             for table in ("documents", "users"):
@@ -63,7 +66,9 @@ class Events:
 
     def _let_in(self, table: str, rows: str) -> None:
         self.before_cut.register("arriving", self.everything.sql(rows).to_arrow_table())
-        self.before_cut.execute(f"INSERT INTO {table} FROM arriving")
+        if self.cut is None and table in self.tables:
+            self.before_cut.execute(f'CREATE TABLE "{table}" AS FROM arriving LIMIT 0')
+        self.before_cut.execute(f'INSERT INTO "{table}" FROM arriving')
         self.before_cut.unregister("arriving")
 
     def later_than(self, moment: datetime) -> int:
@@ -77,17 +82,18 @@ def _literal(moment: datetime) -> str:
 
 
 @contextmanager
-def open_events(corpus: Artifact, log: str, folder: Path, until: datetime) -> Iterator[Events]:
-    """The events of a corpus or of the search server's log.
+def open_events(corpus: Artifact, log: str, folder: Path, until: datetime, tables: Sequence[str] = ()) -> Iterator[Events]:
+    """The events of a corpus or of the search server's log, and tables of others.
 
     Args:
         corpus: its documents and users, and its interactions unless a log is named.
         log: `server`, or empty.
-        folder: of the server's logs.
+        folder: of the server's logs; its folder `tables` has the tables, as NAME.parquet.
         until: the last cut.
+        tables: names of tables besides.
 
     Raises:
-        InputError: the log is not there, or it or the corpus can't be read.
+        InputError: the log or a table is not there, or can't be read, or the corpus can't.
     """
     import duckdb
 
@@ -107,12 +113,15 @@ def open_events(corpus: Artifact, log: str, folder: Path, until: datetime) -> It
             _load_corpus(db, corpus)
             if not log:
                 _load_interactions(db, corpus)
-        digest = ""
+        inputs = {}
         if log:
             with _readable(f"the log of the search server in {folder}"):
                 _load_log(db, folder)
-                digest = _digest(db, until)
-        yield Events(db, before_cut, digest)
+                inputs["log"] = _digest(db, until)
+        for table in tables:
+            _load_table(db, table, folder / "tables" / f"{table}.parquet")
+            inputs[f"table {table}"] = _table_digest(db, table, until)
+        yield Events(db, before_cut, inputs, tables)
 
 
 @contextmanager
@@ -168,9 +177,28 @@ def _load_log(db: "DuckDBPyConnection", folder: Path) -> None:
     """)
 
 
+def _load_table(db: "DuckDBPyConnection", table: str, path: Path) -> None:
+    """Take what others wrote; what DuckDB says of it is not told, for it may quote a value."""
+    import duckdb
+
+    try:
+        moment = 'SELECT * REPLACE (CAST("time" AS TIMESTAMP) AS "time")'
+        db.execute(f'CREATE TABLE "{table}" AS {moment} FROM read_parquet({_quoted(path)})')
+    except duckdb.Error as error:
+        raise InputError(
+            f"table {table} of a feature view, {path}, which can't be read ({type(error).__name__})",
+            "a Parquet file with a column `time`, a moment from which on a row is known",
+            "run what writes it, such as dbt, or set RATCHET_EVENTS to the folder whose folder `tables` has it",
+        ) from None
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
 def _read(path: Path, columns: str) -> str:
     """The relation of one file; a line that is cut off is left out."""
-    name = "'" + str(path).replace("'", "''") + "'"
+    name = _quoted(path)
     return f"read_json({name}, format='newline_delimited', ignore_errors=true, maximum_object_size=33554432, columns={columns})"
 
 
@@ -183,3 +211,8 @@ def _digest(db: "DuckDBPyConnection", until: datetime) -> str:
         for table in ("shown", "chosen")
     ]
     return "-".join(str(value) for row in counts for value in row)
+
+
+def _table_digest(db: "DuckDBPyConnection", table: str, until: datetime) -> str:
+    before = f'SELECT count(*), bit_xor(hash(line)), sum(hash(line)) FROM "{table}" AS line WHERE time < {_literal(until)}'
+    return "-".join(map(str, db.execute(before).fetchall()[0]))

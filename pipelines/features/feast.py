@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, TryAgain
-from pipelines.features.online import project_name, valkey_place
+from pipelines.features.online import online_file, project_name, valkey_place
 from pipelines.settings import Settings, bound_feast, settings
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def registry_url(config: Settings) -> str:
 
 def _online(config: Settings) -> dict[str, Any]:
     if config.feature_online == "sqlite":
-        return {"type": "sqlite", "path": str(config.home.absolute() / "feast" / "online.db")}
+        return {"type": "sqlite", "path": str(online_file(config))}
     place = valkey_place(config)
     described = [f"{place.host}:{place.port}", f"db={place.db}"]
     described += ["ssl=true"] if place.encrypted else []

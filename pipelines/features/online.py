@@ -63,6 +63,11 @@ def project_name(config: Settings) -> str:
     return "_".join(filter(None, ["ratchet", config.environment.replace("-", "_")]))
 
 
+def online_file(config: Settings) -> Path:
+    """Where values are online in SQLite: a file for each environment, since Feast tells their tables by how names begin."""
+    return config.home.absolute() / "feast" / f"{project_name(config).replace('ratchet', 'online', 1)}.db"
+
+
 def open_online() -> OnlineStore:
     """The online store of the settings.
 
@@ -72,7 +77,7 @@ def open_online() -> OnlineStore:
     config = settings()
     project = project_name(config)
     if config.feature_online == "sqlite":
-        return SqliteOnline(config.home.absolute() / "feast" / "online.db", project)
+        return SqliteOnline(online_file(config), project)
     from redis import Redis
 
     place = valkey_place(config)
@@ -151,6 +156,18 @@ def _named(entity: bytes) -> bytes:
     return json.dumps({column: _text(entity, start + 4)[0]}, ensure_ascii=False).encode()
 
 
+def _project(entity: bytes) -> bytes:
+    """The project in a key of Valkey; of a key that is not Feast's, nothing.
+
+    >>> _project(entity_key("user_id", "u1") + b"ratchet_my_ratchet"), _project(b"limits of ratchet")
+    (b'ratchet_my_ratchet', b'')
+    """
+    try:
+        return entity[_text(entity, _text(entity, 8)[1] + 4)[1] :]
+    except (struct.error, UnicodeDecodeError):
+        return b""
+
+
 def _text(body: bytes, start: int) -> tuple[str, int]:
     """A text behind its length, and where it ends."""
     end = start + 4 + int(struct.unpack_from("<I", body, start)[0])
@@ -202,8 +219,7 @@ class SqliteOnline:
             return {}
         with _database(self.path) as db:
             tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            own = [table for table in tables if table.startswith(f"{self.project}_")]
-            return {table: sorted(self._held_in(db, table, holds)) for table in own}
+            return {table: sorted(self._held_in(db, table, holds)) for table in tables}
 
     @staticmethod
     def _held_in(db: sqlite3.Connection, table: str, holds: Callable[[bytes], bool]) -> set[bytes]:
@@ -257,7 +273,9 @@ class ValkeyOnline:
     def _held(self, holds: Callable[[bytes], bool]) -> Iterator[bytes]:
         project = self.project.encode()
         for entity in list(self.client.scan_iter(match=b"*" + project, count=1000)):
-            if holds(_named(entity)) or any(holds(_told(value)) for value in self.client.hvals(entity)):
+            if _project(entity) == project and (
+                holds(_named(entity)) or any(holds(_told(value)) for value in self.client.hvals(entity))
+            ):
                 yield entity
 
 

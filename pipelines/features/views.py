@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +22,9 @@ SQL_TYPES: Mapping[str, str] = {"Int64": "BIGINT", "Float64": "DOUBLE", "String"
 TIME = "event_timestamp"
 """The column with the moment that a row is for: nothing from then on has entered it."""
 REPOSITORY = "feature_repo"
+TABLE = re.compile(r"[a-z_][a-z0-9_]*")
+OWN = ("documents", "users", "shown", "chosen", "computed", "arriving")
+"""Names that no table of others may have."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class View:
     sql: str
     ttl: timedelta
     """How old a value may be that is still used."""
+    tables: tuple[str, ...]
+    """Tables that the SQL reads besides documents, users, shown and chosen."""
     declared: "FeatureView"
     entity: "Entity"
 
@@ -53,10 +59,13 @@ def declared_views() -> dict[str, View]:
     lacking = missing_packages("features")
     if lacking:
         raise InputError(f"no {', '.join(lacking)}", "the extra `features`", f"run `{install_command('features')}`")
-    repository = importlib.import_module(REPOSITORY)
-    names = [module.name for module in pkgutil.iter_modules(repository.__path__)]
-    views = [_view(name, declared) for name in names for declared in _declared(name)]
+    views = [_view(name, declared) for name in repository_files() for declared in _declared(name)]
     return {view.name: view for view in views}
+
+
+def repository_files() -> list[str]:
+    """The names of the files in which views may be, by which alone, and without Feast, a view's name can be checked."""
+    return [module.name for module in pkgutil.iter_modules(importlib.import_module(REPOSITORY).__path__)]
 
 
 def declared_view(name: str) -> View:
@@ -91,6 +100,7 @@ def _imported(name: str) -> "ModuleType":
 def _view(file: str, declared: "FeatureView") -> View:
     features = {field.name: str(field.dtype) for field in declared.features}
     sql, ttl = declared.tags.get("sql", ""), declared.ttl
+    tables = tuple(declared.tags.get("tables", "").split())
     entities = [entity for entity in vars(_imported("entities")).values() if getattr(entity, "name", "") in declared.entities]
     lacking = {
         f"a name that is not the file's ({declared.name})": declared.name != file,
@@ -99,12 +109,14 @@ def _view(file: str, declared: "FeatureView") -> View:
         "no ttl": not ttl,
         f"types {', '.join(sorted({*features.values()} - {*SQL_TYPES}))}": not {*features.values()} <= {*SQL_TYPES},
         "no features": not features,
+        f"tables {', '.join(tables)}": not all(map(TABLE.fullmatch, tables)) or len({*tables, *OWN}) < len(tables) + len(OWN),
     }
     wrong = [what for what, is_so in lacking.items() if is_so]
     if wrong or ttl is None:
         raise InputError(
             f"{REPOSITORY}/{file}.py, whose view has {', '.join(wrong)}",
-            f"the file's name, one entity, a ttl, tags={{'sql': …}}, and features of {', '.join(SQL_TYPES)}",
+            f"the file's name, one entity, a ttl, tags={{'sql': …}}, features of {', '.join(SQL_TYPES)}, and tables by names "
+            "that are not taken, such as price_changes",
             "correct it; docs/add-a-feature.md has an example",
         )
-    return View(declared.name, entities[0].join_key, features, sql, ttl, declared, entities[0])
+    return View(declared.name, entities[0].join_key, features, sql, ttl, tables, declared, entities[0])

@@ -74,8 +74,8 @@ def _features(corpus: Artifact, view: "View", source: str, end: datetime, days: 
     from pipelines.features.events import open_events
 
     config = settings()
-    with open_events(corpus, source, config.events or config.home / "events", end) as events:
-        inputs = {"corpus": corpus.id} | ({"log": events.digest} if source else {})
+    with open_events(corpus, source, config.events or config.home / "events", end, view.tables) as events:
+        inputs = {"corpus": corpus.id, **events.inputs}
         semantic = {"view": view.name, "definition": view.definition, "end": end.isoformat(), "days": days}
         recipe = Recipe(kind=KIND, step="materialize_view", version=VERSION, inputs=inputs, params=semantic)
 

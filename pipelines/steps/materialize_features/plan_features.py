@@ -36,7 +36,7 @@ def plan_features(params: PlanFeaturesParams) -> PlanFeaturesResult:
     """Check what is asked for, and fix the corpus and the interval for all views."""
     from pipelines.features.feast import check_places
     from pipelines.features.materialize import interval
-    from pipelines.features.views import declared_view, declared_views
+    from pipelines.features.views import declared_view, declared_views, repository_files
 
     start, end = interval(params.start, params.end)
     store = open_store()
@@ -46,7 +46,9 @@ def plan_features(params: PlanFeaturesParams) -> PlanFeaturesResult:
     check_places(settings())
     release = None if params.corpus else resolve(journal, params.release)
     corpus = load(store, "corpus", release.inputs["corpus"] if release else params.corpus)
-    names = [declared_view(name).name for name in params.views] or list(declared_views())
+    names = params.views or list(declared_views())  # what is named, its own task checks; Feast takes seconds to import
+    if unknown := {*params.views} - {*repository_files()}:
+        declared_view(min(unknown))  # says which there are
     if not names:
         raise InputError("feature_repo without a feature view", "at least one", "add a file, see docs/add-a-feature.md")
     return PlanFeaturesResult(

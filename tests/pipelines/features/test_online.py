@@ -267,18 +267,23 @@ def test_whoever_begins_a_text_is_found_whatever_its_length(tmp_path, length):
         assert store.holding(lambda body, subject=subject: subject.found_in(readable(body))) == 1
 
 
-def test_who_is_erased_in_one_environment_stays_in_another_whose_name_begins_alike(home, monkeypatch):
-    names = ("blue", "bluegreen")
-    stores = {name: {"store": (home / name).as_uri()} for name in names}
+def test_who_is_erased_in_one_environment_stays_in_another_whose_name_begins_or_ends_alike(home, online, monkeypatch):
+    names = ["", "blue", "bluegreen", "my-ratchet"]
+    stores = {name: {"store": (home / name).as_uri()} for name in names if name}
     monkeypatch.setenv("RATCHET_ENVIRONMENTS", json.dumps(stores))
+
+    def rows(environment: str) -> list:
+        monkeypatch.setenv("RATCHET_ENVIRONMENT", environment)
+        return open_online().rows("user_activity", "user_id", ["u3"], ["shown_30d"])
+
     for name in names:
         monkeypatch.setenv("RATCHET_ENVIRONMENT", name)
-        materialized(corpus_of(choices()), "user_activity")
-    monkeypatch.setenv("RATCHET_ENVIRONMENT", names[0])
-    open_online().erase(lambda body: body == b'{"user_id": "u3"}')
-    assert open_online().rows("user_activity", "user_id", ["u3"], ["shown_30d"]) == [None]
-    monkeypatch.setenv("RATCHET_ENVIRONMENT", names[1])
-    assert open_online().rows("user_activity", "user_id", ["u3"], ["shown_30d"]) != [None]
+        materialized(corpus_of(choices()), "user_activity", history=1)
+    for place, name in enumerate(names):
+        assert rows(name) != [None]
+        assert open_online().holding(lambda body: body == b'{"user_id": "u3"}') == 1
+        open_online().erase(lambda body: body == b'{"user_id": "u3"}')
+        assert [rows(one) == [None] for one in names] == [other <= place for other in range(len(names))]
 
 
 @pytest.mark.services

@@ -1,11 +1,15 @@
 """Feature views that a person wrote wrongly are refused in one sentence."""
 
 import sys
+from datetime import datetime, timedelta, timezone
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from pipelines.errors import InputError
 from pipelines.features import views
+from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import PROJECT, call
 from tests.pipelines.features.conftest import choices, corpus_of, materialized
@@ -49,6 +53,52 @@ def test_a_good_view_is_taken(plant, home):
     assert materialized(corpus_of([]), "planted").rows == 4 * 12
 
 
+COUNTED = "SELECT document_id, count(stock.time) AS number FROM documents LEFT JOIN stock USING (document_id) GROUP BY ALL"
+NAMES_IT = {"was": 'tags={"sql"', "becomes": 'tags={"tables": "stock", "sql"'}
+
+
+def write_stock(home, times: list, column: str = "time") -> None:
+    """A table of others: a row for d00 at each time."""
+    (home / "events/tables").mkdir(parents=True, exist_ok=True)
+    table = pyarrow.table({"document_id": ["d00"] * len(times), column: times})
+    pyarrow.parquet.write_table(table, home / "events/tables/stock.parquet")
+
+
+def test_a_table_that_a_view_names_is_seen_up_to_each_cut(plant, home):
+    """Also where its times have a zone; what comes later changes no row, and what was late changes them."""
+    plant(COUNTED, **NAMES_IT)
+    ulm = timezone(timedelta(hours=1))
+    known = [datetime(2023, 12, 19, 0, 59, 59, tzinfo=ulm), datetime(2023, 12, 19, 1, tzinfo=ulm)]
+    corpus = corpus_of([])
+    write_stock(home, known)
+    made = materialized(corpus, "planted")
+    features = load_exactly(open_store(), "features", made.features)
+    rows = pyarrow.parquet.read_table(features.path("features.parquet")).to_pylist()
+    assert [row["number"] for row in rows if row["document_id"] == "d00"] == [0, 0, 1, 2]
+    assert "table stock" in features.inputs
+    write_stock(home, [*known, datetime(2093, 1, 1, tzinfo=ulm)])
+    assert materialized(corpus, "planted").features == made.features
+    write_stock(home, [*known, datetime(2023, 12, 1, tzinfo=ulm)])
+    assert materialized(corpus, "planted").features != made.features
+
+
+@pytest.mark.parametrize(
+    ("column", "times", "said"),
+    [
+        ("", [], r"stock\.parquet, which can't be read .IOException"),
+        ("seen", [datetime(2023, 1, 1)], "BinderException"),
+        ("time", ["Ann said so"], "ConversionException"),
+    ],
+)
+def test_a_table_that_can_not_be_read_is_refused(plant, home, column, times, said):
+    plant(COUNTED, **NAMES_IT)
+    if column:
+        write_stock(home, times, column)
+    with pytest.raises(InputError, match=rf"given table stock of a feature view, .*{said}.*expected .* `time`") as refused:
+        materialized(corpus_of([]), "planted")
+    assert "Ann" not in str(refused.value)
+
+
 def test_without_feast_the_message_says_what_to_install(home, monkeypatch):
     monkeypatch.setattr(views, "missing_packages", lambda extra: ["feast"])
     with pytest.raises(InputError, match=r"no feast; expected the extra `features`; next: run"):
@@ -66,6 +116,10 @@ def test_without_feast_the_message_says_what_to_install(home, monkeypatch):
         ("import timedelta", "import timedeltas", "can't be imported: ImportError"),
         ("planted = ", "planted == ", "can't be imported: NameError"),
         ("planted = ", "planted = (", "can't be imported: SyntaxError"),
+        *(
+            ('tags={"sql"', f'tags={{"tables": "{name}", "sql"', f"tables {name.split()[0]}")
+            for name in ("users", "a-b", "stock stock")
+        ),
     ],
 )
 def test_a_declaration_that_lacks_something_is_refused(plant, home, was, becomes, said):
