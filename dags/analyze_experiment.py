@@ -16,7 +16,7 @@ a split that nobody has searched by yet. Looking daily is paid for by wider inte
 
 from airflow.sdk import DAG
 from operators.form import form
-from operators.schedules import DAILY
+from operators.schedules import DAILY, over_within
 from operators.step import StepOperator
 
 from pipelines.steps.analyze_experiment.analyze import AnalyzeParams, AnalyzeTuning, analyze
@@ -25,6 +25,7 @@ from pipelines.steps.analyze_experiment.find_experiments import FindExperimentsP
 with DAG(
     "analyze_experiment",
     schedule=DAILY,
+    deadline=over_within(hours=12),
     catchup=False,
     max_active_runs=1,
     tags=["experiments"],

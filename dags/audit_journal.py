@@ -14,7 +14,7 @@ any later change. `pseudonyms` makes one for people outside.
 from airflow.sdk import DAG
 from operators.form import answers, form
 from operators.paging import pager
-from operators.schedules import WEEKLY
+from operators.schedules import WEEKLY, over_within
 from operators.step import StepOperator
 
 from pipelines.steps.look.audit import AuditParams, audit
@@ -22,6 +22,7 @@ from pipelines.steps.look.audit import AuditParams, audit
 with DAG(
     "audit_journal",
     schedule=WEEKLY,
+    deadline=over_within(hours=12),
     catchup=False,
     max_active_runs=1,
     tags=["journal"],

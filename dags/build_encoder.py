@@ -18,7 +18,7 @@ is deployed.
 from airflow.sdk import DAG, AssetOrTimeSchedule
 from operators.assets import INDEX, JUDGMENTS
 from operators.form import answer_or_event, answers, form
-from operators.schedules import WEEKLY
+from operators.schedules import WEEKLY, over_within
 from operators.step import StepOperator
 
 from pipelines.settings import settings
@@ -31,6 +31,7 @@ from pipelines.steps.refresh_embeddings.plan import PlanTuning, plan
 with DAG(
     "build_encoder",
     schedule=AssetOrTimeSchedule(timetable=WEEKLY, assets=[JUDGMENTS]),
+    deadline=over_within(days=3),
     catchup=False,
     max_active_runs=1,
     tags=["encoder", "embeddings", "index"],

@@ -19,7 +19,7 @@ policy says rebuild, or by hand with other options.
 from airflow.sdk import DAG, AssetOrTimeSchedule
 from operators.assets import REBUILD, VERDICT
 from operators.form import answers, form
-from operators.schedules import WEEKLY
+from operators.schedules import WEEKLY, over_within
 from operators.step import StepOperator
 
 from pipelines.steps.build_recommender.train_recommender import TrainRecommenderParams, train_recommender
@@ -31,6 +31,7 @@ from pipelines.steps.evaluate_release.gate import GateParams, gate
 with DAG(
     "build_recommender",
     schedule=AssetOrTimeSchedule(timetable=WEEKLY, assets=[REBUILD]),
+    deadline=over_within(days=1),
     catchup=False,
     max_active_runs=1,
     tags=["recommender", "release", "verdict"],

@@ -18,7 +18,7 @@ queries alone, ends the run early. Runs weekly, by hand, or when a champion with
 from airflow.sdk import DAG, AssetOrTimeSchedule
 from operators.assets import JUDGMENTS, VERDICT
 from operators.form import answers, form
-from operators.schedules import WEEKLY
+from operators.schedules import WEEKLY, over_within
 from operators.step import StepOperator
 
 from pipelines.settings import settings
@@ -34,10 +34,10 @@ OTHERS = (
     *("evaluation", "baseline", "anchor", "latency", "off_policy"),
     *("reranker", "index", "queries", "fidelity", "query_variant"),
 )
-
 with DAG(
     "build_reranker",
     schedule=AssetOrTimeSchedule(timetable=WEEKLY, assets=[JUDGMENTS]),
+    deadline=over_within(days=3),
     catchup=False,
     max_active_runs=1,
     tags=["reranker", "release", "verdict"],

@@ -2,22 +2,24 @@
 
 Evaluates the champion on the judged queries of today's corpus and compares it with the evaluation of its promotion, by the
 rules of a policy: **degraded**, held, undecided or not run. A degraded champion starts what the policy says, at most once in a
-cool-down: a page to a person, `rollback_release`, `refresh_embeddings` on today's corpus, `build_recommender`.
+cool-down: a page to a person, `rollback_release`, `refresh_embeddings` on today's corpus (with `re-index` its index is trained
+anew), `build_recommender`. A drift may start this DAG, too, by its policy's `re-judge`.
 
 ## When it is red
 
 - Red is never a degraded champion: that is a green run with the note DEGRADED. Read the last line of the red task's log.
 - `find_champion`, `evaluate`: the message names the artifact that can't be read. Without a champion they are skipped.
 - `judge_degradation`: the policy's file can't be read, or names a measure that there is none of. Correct it, clear the task.
-- `re_embed`, `rebuild`, `page`, `roll_back`: another run wrote the journal first. Clear it: what was started stays started.
+- `re_index`, `re_embed`, `rebuild`, `page`, `roll_back`: another run wrote the journal first. Clear it: what was started stays
+  started.
 - Never delete a journal entry to end a cool-down: start by hand what it would start. Never raise a `margin` to silence a page.
 """
 
-from airflow.sdk import DAG
-from operators.assets import CORPUS, REBUILD, ROLLBACK
-from operators.form import answers, form
-from operators.paging import pager
-from operators.schedules import DAILY
+from airflow.sdk import DAG, AssetOrTimeSchedule
+from operators.assets import REJUDGE
+from operators.form import answer_or_event, answers, form
+from operators.repairs import start_repairs
+from operators.schedules import DAILY, over_within
 from operators.step import StepOperator
 
 from pipelines.steps.check_degradation.find_champion import FindChampionParams, find_champion
@@ -27,7 +29,8 @@ from pipelines.steps.evaluate_release.evaluate import evaluate
 
 with DAG(
     "check_degradation",
-    schedule=DAILY,
+    schedule=AssetOrTimeSchedule(timetable=DAILY, assets=[REJUDGE]),
+    deadline=over_within(hours=12),
     catchup=False,
     max_active_runs=1,
     tags=["release", "evaluation"],
@@ -35,7 +38,9 @@ with DAG(
     params=form(JudgeDegradationParams, FindChampionParams, omit=("evaluation", "promotion")),
     doc_md=__doc__,
 ):
-    champion = StepOperator(step=find_champion, step_params=answers(FindChampionParams))
+    champion = StepOperator(
+        step=find_champion, step_params={**answers(FindChampionParams), "corpus": answer_or_event("corpus")}
+    )
     asked = {name: champion.output[name] for name in ("release", "corpus", "split", "no_relevant", "depth")}
     today = StepOperator(step=evaluate, step_params={**asked, "baseline": "none"})
     policy = "{{ params.policy or var.value.get('check_degradation_policy', '') }}"
@@ -44,14 +49,4 @@ with DAG(
         step_params={"evaluation": today.output["evaluation"], "promotion": champion.output["promotion"], "policy": policy},
         ends_if="nothing_due",
     )
-    repairs = {
-        "page": {"on_success_callback": pager()},
-        "roll back": {"outlets": [ROLLBACK], "emits": "reason"},
-        "re-embed": {"outlets": [CORPUS], "emits": "corpus"},
-        "rebuild": {"outlets": [REBUILD], "emits": "degradation"},
-    }
-    before, rule = judged, "none_failed_min_one_success"  # one after the other: each may write the journal's next entry
-    for repair, tells in repairs.items():
-        params = {"degradation": judged.output["degradation"], "repair": repair}
-        name = repair.replace(" ", "_").replace("-", "_")
-        before >> (before := StepOperator(step=start_repair, task_id=name, step_params=params, trigger_rule=rule, **tells))
+    start_repairs(judged, "degradation", start_repair, ("page", "roll back", "re-index", "re-embed", "rebuild"))

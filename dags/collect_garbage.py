@@ -15,7 +15,7 @@ What is taken away lies in the store's trash until a later run; its recipe stays
 from airflow.sdk import DAG
 from operators.approval import AskBefore
 from operators.form import answers, form
-from operators.schedules import WEEKLY
+from operators.schedules import WEEKLY, over_within
 from operators.step import StepOperator
 
 from pipelines.steps.look.gc import GcParams, gc
@@ -25,6 +25,7 @@ OMITTED = ("dry_run", "as_of")
 with DAG(
     "collect_garbage",
     schedule=WEEKLY,
+    deadline=over_within(days=6),
     catchup=False,
     max_active_runs=1,
     tags=["store"],

@@ -16,7 +16,7 @@ the times of every drill so far. It is skipped while a challenger waits, which a
 from airflow.sdk import DAG
 from operators.form import answers, form
 from operators.paging import pager
-from operators.schedules import WEEKLY
+from operators.schedules import WEEKLY, over_within
 from operators.step import StepOperator
 
 from pipelines.steps.deploy_release.drill import DrillParams, drill
@@ -27,6 +27,7 @@ TRIGGERED = "{{ (dag_run.start_date or dag_run.run_after).isoformat() }}"  # a r
 with DAG(
     "drill_rollback",
     schedule=WEEKLY,
+    deadline=over_within(hours=2),
     catchup=False,
     max_active_runs=1,
     tags=["release", "journal"],

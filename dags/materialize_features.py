@@ -20,7 +20,7 @@ makes rows of earlier days for training, and never overwrites the online values 
 
 from airflow.sdk import DAG
 from operators.form import answers, form
-from operators.schedules import DAY_BEFORE
+from operators.schedules import DAY_BEFORE, over_within
 from operators.step import StepOperator
 
 from pipelines.steps.materialize_features.check_parity import CheckParityParams, check_parity
@@ -31,6 +31,7 @@ BY_TASKS = ("corpus", "start", "end")
 with DAG(
     "materialize_features",
     schedule=DAY_BEFORE,
+    deadline=over_within(hours=12),
     catchup=False,
     max_active_runs=1,
     tags=["features"],

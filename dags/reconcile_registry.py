@@ -13,7 +13,7 @@ is told in the note and mended: an alias that was moved by hand, a version that 
 
 from airflow.sdk import DAG
 from operators.form import answers, form
-from operators.schedules import HOURLY
+from operators.schedules import HOURLY, over_within
 from operators.step import StepOperator
 
 from pipelines.steps.promote_release.reconcile import ReconcileParams, reconcile
@@ -21,6 +21,7 @@ from pipelines.steps.promote_release.reconcile import ReconcileParams, reconcile
 with DAG(
     "reconcile_registry",
     schedule=HOURLY,
+    deadline=over_within(hours=1),
     catchup=False,
     max_active_runs=1,
     tags=["journal"],

@@ -2,8 +2,8 @@
 
 Compares the corpus with the champion's embeddings, encodes only what was added or changed, in as many shards as asked,
 and commits all vectors at once, if every document has exactly one. Nothing changed: nothing is encoded. Leaves an
-**index**, which starts `evaluate_release`. A dry run ends after `plan`: the dag run's note says what would be encoded and
-how long that takes.
+**index**, which starts `evaluate_release`; trained anew where a drift or a degradation asks for it by `re-index`. A dry run
+ends after `plan`: the dag run's note says what would be encoded and how long that takes.
 
 ## When it is red
 
@@ -16,8 +16,8 @@ how long that takes.
 """
 
 from airflow.sdk import DAG
-from operators.assets import CORPUS, INDEX
-from operators.form import answer_or_event, answers, form
+from operators.assets import CORPUS, INDEX, RETRAIN
+from operators.form import answer_if_event, answer_or_event, answers, form
 from operators.step import StepOperator
 
 from pipelines.steps.refresh_embeddings.commit_embeddings import commit_embeddings
@@ -27,7 +27,7 @@ from pipelines.steps.refresh_embeddings.plan import PlanParams, PlanTuning, plan
 
 with DAG(
     "refresh_embeddings",
-    schedule=[CORPUS],
+    schedule=CORPUS | RETRAIN,
     catchup=False,
     max_active_runs=1,
     tags=["embeddings", "index"],
@@ -50,9 +50,10 @@ with DAG(
         step_params={**parts, "shards": embedded.output},
         trigger_rule="none_failed",  # nothing to encode skips embed, and still there may be vectors to drop
     )
+    anew = {"base_index": answer_if_event("base_index", RETRAIN, "none")}
     StepOperator(
         step=index,
-        step_params={**answers(IndexParams, IndexTuning), "embeddings": committed.output["embeddings"]},
+        step_params={**answers(IndexParams, IndexTuning), **anew, "embeddings": committed.output["embeddings"]},
         outlets=[INDEX],
         emits="index",
     )

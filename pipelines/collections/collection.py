@@ -10,7 +10,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipelines.collections.direction import GradeDirection, few_worst, grade_direction
-from pipelines.collections.judgments import assign_splits, grade_judgments, own_document_note, untested_note
+from pipelines.collections.judgments import (
+    agreement_note,
+    assign_splits,
+    grade_judgments,
+    own_document_note,
+    untested_note,
+)
 from pipelines.collections.known_item import known_items
 from pipelines.collections.next_item import next_items, split_facts
 from pipelines.collections.numbering import shared_note
@@ -26,8 +32,9 @@ from pipelines.collections.schema.inspection import taken_for
 from pipelines.collections.schema.layout import UNREAD_IS_REFUSED, infer_layout
 from pipelines.collections.schema.overrides import Overrides, parse_columns
 from pipelines.collections.staging import Staging, open_staging
-from pipelines.corpus.documents import Document, Interaction, Qrel, Query, User, query_id, write_qrels, write_rows
+from pipelines.corpus.documents import RATINGS, Document, Interaction, Qrel, Query, User, query_id, write_qrels, write_rows
 from pipelines.errors import InputError
+from pipelines.store.recipes import canonical
 
 SYSTEMATIC = 0.1
 """Where more than this part of the rows is bad, there is one reason for it: tolerating them is no advice."""
@@ -189,7 +196,9 @@ def _check_and_relate(collection: Collection) -> None:
     collection.scale = grade_judgments(staging, options.grades or collection.layout.grades)
     check_bad_rows(staging, options.max_bad_fraction)
     assign_splits(staging, options.held_out)
-    staging.notes += filter(None, (shared_note(staging.db), untested_note(staging.db), own_document_note(staging.db)))
+    staging.notes += filter(
+        None, (shared_note(staging.db), untested_note(staging.db), own_document_note(staging.db), agreement_note(staging))
+    )
     _add_queries(collection)
     collection.direction = grade_direction(staging.db)
     if collection.direction.reversed and options.grades_checked:
@@ -263,6 +272,9 @@ def write_corpus(staging: Staging, folder: Path) -> None:
         write_rows(folder / name, rows)
     judged = staging.db.execute("SELECT query, document, grade FROM qrels ORDER BY query, document")
     write_qrels(folder / "qrels.txt", (Qrel(query=query, document=document, grade=grade) for query, document, grade in judged))
+    if staging.rated_again:
+        ratings = [[*grades, count] for grades, count in sorted(staging.rated_again.items())]
+        (folder / RATINGS).write_bytes(canonical(ratings))
 
 
 def _corpus_rows(staging: Staging) -> dict[str, Iterator[BaseModel]]:

@@ -1,5 +1,6 @@
 """From judgments as written to qrels: grades on one scale, one judgment per pair, and the split of each query."""
 
+import math
 import sqlite3
 
 from pipelines.collections.record import BadRow
@@ -7,6 +8,7 @@ from pipelines.collections.schema.grades import Scale, infer_scale
 from pipelines.collections.staging import Staging
 from pipelines.corpus.documents import split_of
 from pipelines.errors import InputError
+from pipelines.statistics.agreement import same_share, weighted_kappa
 
 MOST_GRADES = 1000
 """More different grades than this are no grades."""
@@ -47,8 +49,21 @@ def _grade_judgment(staging: Staging, scale: Scale, judged: tuple[str, str, str]
     insert = "INSERT OR IGNORE INTO qrels VALUES (?, ?, ?)"
     if not staging.db.execute(insert, (query, document, grade)).rowcount:
         (before,) = staging.db.execute("SELECT grade FROM qrels WHERE query = ? AND document = ?", (query, document)).fetchone()
+        staging.rated_again[min(before, grade), max(before, grade)] += 1
         if before != grade:
             staging.quarantine.add("qrels", BadRow(file, line, "a second judgment with another grade", f"{query} {document}"))
+
+
+def agreement_note(staging: Staging) -> str:
+    """How well the ratings agree of pairs that were judged more than once; empty: none was."""
+    counts = staging.rated_again
+    if not counts:
+        return ""
+    kappa = weighted_kappa(counts)
+    beyond = "" if math.isnan(kappa) else f", weighted kappa {kappa:.2f}"
+    return (
+        f"{counts.total():,} judgments are of pairs that had one: {100 * same_share(counts):.1f} % have the same grade{beyond}."
+    )
 
 
 def assign_splits(staging: Staging, held_out: bool) -> None:

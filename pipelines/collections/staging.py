@@ -69,6 +69,8 @@ class Staging:
     """Rows that are neither used nor bad, by what they are."""
     unjudged: int = 0
     """Rows of judgments with an empty grade: pairs that wait for a judgment."""
+    rated_again: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Of pairs that were judged again: the grade that is kept and the further one, the lower first."""
 
     def load(self, part: FilePart, records: Iterable[Record | BadRow]) -> None:
         """Stage the rows of one part; bad ones go to the quarantine."""

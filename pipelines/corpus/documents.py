@@ -1,7 +1,8 @@
 """The rows of a corpus and its files: `documents.jsonl`, `queries.jsonl` and, in TREC's format, `qrels.txt`.
 
-A corpus made from interactions also has `interactions.jsonl` and, where users have fields, `users.jsonl`. Rows are sorted by
-id, so that equal content gives equal files, whatever the format and order of the source.
+A corpus made from interactions also has `interactions.jsonl` and, where users have fields, `users.jsonl`; one of which pairs
+were judged more than once has `ratings.json`. Rows are sorted by id, so that equal content gives equal files, whatever the
+format and order of the source.
 """
 
 import hashlib
@@ -16,6 +17,8 @@ from pipelines.store.artifacts import Artifact
 from pipelines.store.recipes import digest
 
 Split = Literal["train", "test"]
+RATINGS = "ratings.json"
+"""Of a corpus with pairs that were judged more than once: how often which two grades."""
 TEST_TENTHS = 4
 DEV_PART = 5
 """One train query of so many is a dev query."""
@@ -183,6 +186,13 @@ def qrels(corpus: Artifact) -> dict[str, dict[str, int]]:
             query, _, document, grade = line.split(" ")
             judgments.setdefault(query, {})[document] = int(grade)
     return judgments
+
+
+def ratings(corpus: Artifact) -> dict[tuple[int, int], int]:
+    """How often a pair that was judged again got two grades, the lower one first; empty: each pair has one judgment."""
+    if RATINGS not in corpus.manifest.files:
+        return {}
+    return {(lower, higher): count for lower, higher, count in corpus.json(RATINGS)}
 
 
 def named(title: str, text: str) -> str:

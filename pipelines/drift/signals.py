@@ -24,11 +24,13 @@ LEAST_PRESENT = 0.9
 LEAST_SPREAD = 0.05
 """Of the logarithm of a distance between days: below it, days are copies of each other."""
 NDCG = "ndcg"
-SHARES = ("unknown", "truncated", "clicked", "without results", NDCG)
+AGREED = "same grade"
+"""Whether a pair that was judged again got the grade that it had."""
+SHARES = ("unknown", "truncated", "clicked", "without results", NDCG, AGREED)
 """Numbers from 0 to 1, of which the rows spread at most as shares do. Others are above 0 and compared by their ratio."""
 SCORE_BAND = "score band"
 """The column whose clicks by value say whether scores still mean what they meant."""
-QUALITY = ("clicked", "without results", "latency_ms", "score", "gini", NDCG)
+QUALITY = ("clicked", "without results", "latency_ms", "score", "gini", NDCG, AGREED)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pipelines.errors import InputError, expectation
 from pipelines.gates.policies import DEFAULT, FOLDER
 from pipelines.wording import printable
 
-Repair = Literal["re-embed", "rebuild", "page", "roll back"]
+Repair = Literal["re-embed", "re-index", "rebuild", "re-judge", "page", "roll back"]
 REPAIRS: tuple[Repair, ...] = get_args(Repair)
 LARGEST = 1_000_000
 """Bytes of a policy at most."""
@@ -50,6 +50,8 @@ class DegradationRule(_Declared):
     def _once(cls, repairs: tuple[Repair, ...]) -> tuple[Repair, ...]:
         if len(set(repairs)) < len(repairs):
             raise ValueError("each repair once")
+        if "re-judge" in repairs:
+            raise ValueError("no re-judge: it is this judgment that it asks for anew")
         return repairs
 
 

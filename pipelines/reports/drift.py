@@ -156,6 +156,11 @@ def _example_tables(found: dict[str, Examples]) -> Iterator[ReportTable]:
             columns = [("word", "text"), ("before", "share"), ("today", "share")]
             words: list[list[Any]] = [list(term) for term in one.terms]
             yield ReportTable(f"Words of {table} that rise or fall", columns, words, "Shares of the rows that have the word.")
+        if one.methods:
+            columns = [("method", "text"), ("score", "value"), ("threshold", "value"), ("beyond it", "text")]
+            scored: list[list[Any]] = [[*method, "yes" if method.score > method.threshold else ""] for method in one.methods]
+            note = "Methods and thresholds of Evidently, on the samples; they do not know how days differ, and decide nothing."
+            yield ReportTable(f"Vectors of {table} by other methods", columns, scored, note)
 
 
 def _result(row: Shown) -> dict[str, Any]:

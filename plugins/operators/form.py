@@ -2,7 +2,7 @@
 
 from typing import Any, get_origin
 
-from airflow.sdk import Param
+from airflow.sdk import Asset, Param
 
 from pipelines.contract import Params, Tuning
 from pipelines.settings import environment_gate_file, settings
@@ -71,3 +71,9 @@ def answer_or_event(name: str) -> str:
     """
     newest = "triggering_asset_events.values() | sum(start=[]) | sort(attribute='timestamp') | last"
     return "{{ params.%s or ((%s).extra['id'] if triggering_asset_events else '') }}" % (name, newest)  # noqa: UP031
+
+
+def answer_if_event(name: str, asset: Asset, value: str) -> str:
+    """A template for the form's value, otherwise `value` where the asset is among those that started the dag run."""
+    among = "triggering_asset_events and '%s' in (triggering_asset_events | map(attribute='name'))" % asset.name  # noqa: UP031
+    return "{{ params.%s or ('%s' if %s else '') }}" % (name, value, among)  # noqa: UP031

@@ -1,4 +1,4 @@
-"""The Airflow plugin: the pages under /ratchet, a link to them in the navigation, and the listener that writes notes.
+"""The Airflow plugin: the pages under /ratchet, links to two of them in the navigation, and the listener that writes notes.
 
 Every Airflow process imports this file, so the pages' imports wait for the first request.
 """
@@ -30,6 +30,7 @@ class RatchetPlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow's classes a
     name = "ratchet"
     fastapi_apps: ClassVar[list[Any]] = [{"app": LazyApplication(), "url_prefix": "/ratchet", "name": "ratchet"}]
     external_views: ClassVar[list[Any]] = [
-        {"name": "Releases", "href": "/ratchet/releases", "destination": "nav", "url_route": "ratchet-releases"}
+        {"name": "Releases", "href": "/ratchet/releases", "destination": "nav", "url_route": "ratchet-releases"},
+        {"name": "Drift", "href": "/ratchet/drift", "destination": "nav", "url_route": "ratchet-drift"},
     ]
     listeners: ClassVar[list[Any]] = [notes]

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -47,8 +48,8 @@ def bag(airflow_database: None) -> Any:
     return DagBag()
 
 
-@pytest.fixture(scope="session")
-def _dags_written_once(airflow_database: None) -> Iterator[None]:
+@contextmanager
+def dags_written_once() -> Iterator[None]:
     """`DAG.test` parses the whole folder and writes every DAG to the database for each run; the first time is enough."""
     from airflow.dag_processing import dagbag
 
@@ -58,20 +59,28 @@ def _dags_written_once(airflow_database: None) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def _dags_written_once(airflow_database: None) -> Iterator[None]:
+    with dags_written_once():
+        yield
+
+
 @pytest.fixture
 def run_dag(_dags_written_once: None) -> Callable[..., DagRun]:
+    return run_to_its_end
+
+
+def run_to_its_end(dag_id: str, edit: Callable[[Any], None] = lambda dag: None, **answers: Any) -> DagRun:
     """Run a DAG to its end, after `edit(dag)`, with the form's answers."""
     from airflow.dag_processing.dagbag import DagBag
 
-    def run(dag_id: str, edit: Callable[[Any], None] = lambda dag: None, **answers: Any) -> DagRun:
-        # Parsed anew, as for every run in earnest: `test` leaves one run's answers in the DAG's params.
-        dag = DagBag(str(PROJECT / "dags" / f"{dag_id}.py")).dags[dag_id]
-        edit(dag)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(time, "sleep", bounded_sleep(dag_id, time.sleep, IDLE_S))
-            return _seen(dag.test(run_conf=answers))
-
-    return run
+    # Parsed anew, as for every run in earnest: `test` leaves one run's answers in the DAG's params.
+    dag = DagBag(str(PROJECT / "dags" / f"{dag_id}.py")).dags[dag_id]
+    dag.deadline = None  # `DAG.test` looks a deadline up by its definition in place of its id, and fails
+    edit(dag)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", bounded_sleep(dag_id, time.sleep, IDLE_S))
+        return _seen(dag.test(run_conf=answers))
 
 
 def bounded_sleep(dag_id: str, sleep: Callable[[float], None], idle_s: float) -> Callable[[float], None]:

@@ -4,7 +4,7 @@ import ast
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.serialization.decoders import decode_timetable
@@ -44,16 +44,22 @@ def test_the_bag_parses_without_heavy_imports(airflow_database):
     assert names == sorted(file.stem for file in FILES)
 
 
-def test_no_dag_runs_the_moment_that_airflow_sees_it(bag, monkeypatch):
+def test_dags_by_the_clock_wait_for_their_time_and_page_where_they_are_late(bag, monkeypatch):
     moment = datetime(2026, 11, 29, 0, 1, tzinfo=UTC)  # a minute after both the daily and the weekly time
     monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: moment)
     planned = {dag.dag_id: decode_timetable(encode_timetable(dag.timetable)) for dag in bag.dags.values()}
-    by_the_clock = {name: timetable for name, timetable in planned.items() if timetable.can_be_scheduled}
-    assert {"build_encoder", "build_reranker", "check_degradation"} <= by_the_clock.keys()
-    for name, timetable in by_the_clock.items():
+    by_the_clock = set()
+    for name, timetable in planned.items():
         restriction = TimeRestriction(None, None, catchup=False)
         first = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=restriction)
         assert first is None or first.run_after > moment, name
+        by_the_clock |= {name} if first else set()
+    assert {"build_encoder", "build_reranker", "check_degradation"} <= by_the_clock
+    assert {name for name, dag in bag.dags.items() if dag.deadline} == by_the_clock, "`deadline=over_within(…)` for each, only"
+    for name in by_the_clock:
+        (alert,) = bag.dags[name].deadline
+        assert alert.callback.path == "operators.paging.page_late"
+        assert timedelta(hours=1) <= alert.interval <= timedelta(days=6), f"{name}: before the next run is due"
 
 
 def test_every_dag_explains_itself(bag):
@@ -111,6 +117,8 @@ def test_the_assets_chain_the_dags(bag):
         "champion": ["deploy_release", "restore_release", "rollback_release"],
         "judgments": ["deploy_release"],
         "rebuild": ["check_degradation", "report_drift"],
+        "rejudge": ["report_drift"],
+        "retrain": ["check_degradation", "report_drift"],
         "rollback": ["check_degradation", "report_drift"],
     }
     assert awaited == {
@@ -120,6 +128,8 @@ def test_the_assets_chain_the_dags(bag):
         "challenger": ["deploy_release"],
         "champion": ["erase_subject"],
         "rebuild": ["build_recommender"],
+        "rejudge": ["check_degradation"],
+        "retrain": ["refresh_embeddings"],
         "rollback": ["rollback_release"],
         "judgments": ["build_encoder", "build_reranker"],
     }

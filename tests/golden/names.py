@@ -92,8 +92,8 @@ def starts_on(dag: Any) -> list[str]:
     """The assets that start a DAG, alone or beside a time."""
     if isinstance(dag.schedule, list):
         return sorted(asset.name for asset in dag.schedule)
-    condition = getattr(dag.schedule, "asset_condition", None)
-    return sorted(asset.name for asset in condition.objects) if condition else []
+    condition = getattr(dag.schedule, "asset_condition", dag.schedule)
+    return sorted(asset.name for asset in getattr(condition, "objects", ()))
 
 
 def kinds() -> list[str]:

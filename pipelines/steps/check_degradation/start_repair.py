@@ -17,7 +17,7 @@ VERSION = 1
 
 class StartRepairParams(Params):
     degradation: str = Field(description="Degradation id, from judge_degradation, or drift id, from judge_drift")
-    repair: Literal["re-embed", "rebuild", "page", "roll back"] = Field(description="Which repair")
+    repair: Literal["re-embed", "re-index", "rebuild", "re-judge", "page", "roll back"] = Field(description="Which repair")
 
 
 class StartRepairResult(Result):
@@ -70,8 +70,10 @@ def _check_due(journal: Journal, degradation: Artifact, repair: str) -> None:
     if repair == "roll back" and journal.previous_champion() is None:
         raise NothingToDo("there is no champion before this one to roll back to")
     own = load_exactly(journal.store, "release", release).inputs["corpus"]
-    if repair == "re-embed" and degradation.facts["corpus"] == own:
-        raise NothingToDo("the champion was made from the corpus of today, so there is nothing to embed")
+    if repair in ("re-embed", "re-index") and degradation.facts["corpus"] == own:
+        raise NothingToDo("the champion was made from the corpus of today, so there is nothing to embed, and its index fits it")
+    if repair == "re-embed" and "re-index" in degradation.facts["repairs"]:
+        raise NothingToDo("re-index embeds the corpus of today, too")
 
 
 def _cools_until(last: Entry, degradation: Artifact) -> datetime:

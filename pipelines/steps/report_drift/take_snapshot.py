@@ -116,6 +116,7 @@ def _build(
 ) -> dict[str, Any]:  # fmt: skip
     from pipelines.drift import measuring
     from pipelines.drift.probes import probe_table
+    from pipelines.drift.ratings import agreement, rating_table
     from pipelines.drift.searches import queries_of, search_table
     from pipelines.drift.snapshot import write_snapshot
     from pipelines.models.encoder import load_encoder
@@ -134,10 +135,13 @@ def _build(
         tables["queries"] = measuring.query_table(corpus, loaded, *asked, tuning.batch_tokens)
     if corpus and release:
         tables["probes"] = probe_table(release, corpus, *asked, tuning.batch_tokens)
+    if corpus and (rated := rating_table(corpus, *asked)):
+        tables["ratings"] = rated
     made = {name: table for name, table in tables.items() if table}
     write_snapshot(folder, made)
     for name, table in made.items():
         log().info("snapshot measured", table=name, rows=table.sketch.rows, sampling=table.sampling)
     notes = [*(opened.notes if opened else []), *(f"No {name} that day." for name, table in tables.items() if not table)]
+    notes += [agreement(corpus)] if corpus else []
     sampling = {name: table.sampling for name, table in made.items()}
     return {"rows": {name: table.sketch.rows for name, table in made.items()}, "sampling": sampling, "notes": notes}

@@ -155,6 +155,7 @@ def test_a_second_judgment_must_agree(staging):
     _, rows = graded(staging)
     assert rows == [("q", "a", 1)]
     assert reasons(staging) == {"a second judgment with another grade": 1}
+    assert staging.rated_again == {(1, 1): 1, (0, 1): 1}
 
 
 def test_a_split_is_what_the_files_say_else_by_the_text(staging):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.drift.alarms import LEAST_DAYS
+from pipelines.drift.examples import vector_methods
 from pipelines.drift.judging import judge_drift, lacking
 from pipelines.drift.permutation import concatenated, dealt
 from pipelines.drift.policy import read_drift_policy
@@ -356,3 +357,21 @@ def test_shares_of_many_values_are_told_apart_though_most_documents_are_on_both_
     drift = judged(day(now, "2026-01-02"), [], day(then, "2026-01-01"), lambda table: (then, now))
     change = next(one for one in drift.signals if one.name == "category of documents")
     assert change.alarm, change
+
+
+def test_evidentlys_methods_stay_below_their_thresholds_until_the_vectors_move():
+    random = np.random.default_rng(23)
+
+    def vectors(centre):
+        drawn = random.standard_normal((800, 48)) + centre * np.eye(48)[0]
+        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+    alike = vector_methods(vectors(0), vectors(0), 0.5)
+    assert [method.name.partition(":")[0] for method in alike] == ["model", "mmd", "ratio", "distance"]
+    assert not any(method.score > method.threshold for method in alike), alike
+    assert all(method.score > method.threshold for method in vector_methods(vectors(0), vectors(3), 0.9)[:2])
+    apart = {method.name.partition(":")[0]: method.score for method in vector_methods(vectors(0), vectors(3), 0.9)}
+    assert apart["distance"] == pytest.approx(3 / np.sqrt(48 + 9), abs=0.05), (
+        "of unit vectors, of which one direction is longer"
+    )
+    assert apart["ratio"] >= 1 / 32

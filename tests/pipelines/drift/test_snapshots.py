@@ -379,3 +379,37 @@ def test_evidentlys_page_lies_beside_the_report(home, tmp_path):
     page = tmp_path / judged.drift / "evidently.html"
     assert page.stat().st_size < 8_000_000
     assert f'href="{judged.drift}/evidently.html"' in (tmp_path / "drift.html").read_text()
+
+
+def rated(folder, differing, pairs=300):
+    """A collection of which each pair was judged twice, some with another grade."""
+    folder.mkdir()
+    documents = [{"_id": f"d{number}", "text": f"{WORDS[number % 14]} number {number}"} for number in range(pairs)]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
+    queries = [{"_id": f"q{number}", "text": word} for number, word in enumerate(WORDS[:14])]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    first = [(f"q{number % 14}", f"d{number}", number % 2) for number in range(pairs)]
+    again = [(query, document, grade ^ (place < differing)) for place, (query, document, grade) in enumerate(first)]
+    lines = "".join(f"{query}\t{document}\t{grade}\n" for query, document, grade in first + again)
+    (folder / "qrels").mkdir()
+    (folder / "qrels/test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{lines}")
+    return call("ingest", source=str(folder), grades="0..1", grades_checked=False, max_bad_fraction=1).corpus
+
+
+def test_raters_who_agree_less_are_a_drift_of_quality(home, tmp_path):
+    then, now = (rated(tmp_path / str(differing), differing) for differing in (10, 150))
+    assert then != now, "the same grades are kept, of pairs that were rated otherwise"
+    before, today = (call("take_snapshot", corpus=name, day="2026-01-05") for name in (then, now))
+    assert before.rows["ratings"] == today.rows["ratings"] == 300
+    judged = call("judge_drift", current=today.snapshot, reference=before.snapshot, evidently=False)
+    assert judged.sentence.startswith("act: quality: same grade of ratings: 50.0 % of rows, expected ")
+    report = json.loads(artifact("drift", judged.drift).text("report.json"))
+    assert (
+        "Agreement of raters: 50.0 % of 300 further ratings have the pair's first grade; weighted kappa 0.00."
+        in report["method"]
+    )
+
+
+def test_one_rating_for_each_pair_is_no_agreement(home):
+    notes = artifact("snapshot", call("take_snapshot", corpus=corpus()).snapshot).facts["notes"]
+    assert "Agreement of raters: not measured, one rating for each pair." in notes

@@ -128,6 +128,7 @@ def test_the_steps_repairs_are_those_of_a_policy():
         ("name: p\ndescription: d\nrules: [{name: a, repairs: [pray]}]", r"rule 1 \(a\) repairs 0: pray; expected 're-embed'"),
         ("name: p\ndescription: d\nrules: [{name: a, repairs: []}]", r"rule 1 \(a\) repairs"),
         ("name: p\ndescription: d\nrules: [{name: a, repairs: [page, page]}]", "each repair once"),
+        ("name: p\ndescription: d\nrules: [{name: a, repairs: [re-judge]}]", "expected no re-judge: it is this judgment"),
         ("name: p\ndescription: d\nrules: [{name: a, margin: .nan, repairs: [page]}]", "margin: nan"),
         ("name: p\ndescription: d\nrules: [{name: a, margin: 2, repairs: [page]}]", "margin: 2; expected less than 1"),
         (

@@ -1,9 +1,14 @@
 """Who is called: the notifier of the settings, checked when the DAG is parsed."""
 
+import asyncio
 import json
+import threading
+from pathlib import Path
 
 import pytest
-from operators.paging import LogNotifier, pager
+from airflow.sdk import BaseNotifier
+from operators.paging import LogNotifier, late_run, pager
+from operators.schedules import over_within
 
 from pipelines.errors import InputError
 
@@ -43,3 +48,60 @@ def test_a_bad_notifier_is_refused(monkeypatch, notifier, options, message):
     monkeypatch.setenv("RATCHET_NOTIFIER_OPTIONS", options)
     with pytest.raises(InputError, match=message):
         pager()
+
+
+class FileNotifier(BaseNotifier):
+    """Appends its text to a file; it only knows how to `notify`, in whatever thread it is called."""
+
+    template_fields = ("text",)
+
+    def __init__(self, path, text, **arguments):
+        super().__init__(**arguments)
+        self.path, self.text = path, text
+
+    def notify(self, context):
+        with Path(self.path).open("a", encoding="utf-8") as file:
+            file.write(f"{threading.current_thread() is threading.main_thread()} {self.text}\n")
+
+
+LATE = {
+    "dag_run": {"dag_id": "report_drift", "dag_run_id": "scheduled__2026-01-02T00:00:00+00:00", "state": "running",
+                "queued_at": "2026-01-02T00:00:01Z"},
+    "deadline": {"id": "0123", "deadline_time": "2026-01-02 12:00:01+00:00"},
+}  # fmt: skip
+
+
+def test_a_late_run_pages_by_the_notifier_and_the_templates_of_a_tasks_page(monkeypatch, tmp_path):
+    """As the triggerer awaits it: Airflow asks whether the callback takes the context, and gives it."""
+    from airflow._shared.module_loading import accepts_context, import_string
+
+    options = {"path": str(tmp_path / "pages"), "text": "{{ ti.xcom_pull(ti.task_id, key='reason') }} {{ ti.log_url }}"}
+    monkeypatch.setenv("RATCHET_NOTIFIER", f"{__name__}.FileNotifier")
+    monkeypatch.setenv("RATCHET_NOTIFIER_OPTIONS", json.dumps(options))
+    callback = import_string(over_within(hours=12).callback.path)
+    assert accepts_context(callback)
+    said = asyncio.run(callback(context=LATE))
+    assert said == (
+        "report_drift was to be over by 2026-01-02 12:00:01+00:00: its run scheduled__2026-01-02T00:00:00+00:00, queued at"
+        " 2026-01-02T00:00:01Z, is running"
+    )
+    page = "/dags/report_drift/runs/scheduled__2026-01-02T00%3A00%3A00%2B00%3A00"
+    assert (tmp_path / "pages").read_text() == f"False {said} {page}\n", "not in the triggerer's own thread"
+
+
+def test_the_mail_that_smtp_makes_by_itself_tells_of_a_late_run():
+    """Where the options have neither subject nor text, the provider's templates ask a task for much else."""
+    import airflow.providers.smtp.notifications as provider
+    from jinja2 import Environment, StrictUndefined
+
+    folder = Path(provider.__file__).parent / "templates"
+    late = late_run(LATE["dag_run"], "noon")
+    for name in ("email.html", "email_subject.jinja2"):
+        text = Environment(undefined=StrictUndefined, autoescape=True).from_string((folder / name).read_text()).render(ti=late)
+        assert "report_drift" in text or late.log_url in text
+
+
+def test_a_deadline_without_a_notifier_that_can_be_made_fails_the_parse(monkeypatch):
+    monkeypatch.setenv("RATCHET_NOTIFIER", "airflow.nothing.Here")
+    with pytest.raises(InputError, match="expected a class that can be imported"):
+        over_within(hours=1)

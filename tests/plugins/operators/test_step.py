@@ -17,9 +17,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from operators import step as step_module
-from operators.assets import CORPUS, VERDICT
+from operators.assets import CORPUS, RETRAIN, VERDICT
 from operators.failures import StepFailed
-from operators.form import answer_or_event
+from operators.form import answer_if_event, answer_or_event
 from operators.process import ChildProcess
 from operators.retries import StepRetryPolicy
 from operators.step import StepOperator
@@ -30,6 +30,7 @@ from pipelines.steps.evaluate_release.gate import gate
 from pipelines.steps.ingest_corpus.ingest import ingest
 from pipelines.steps.promote_release.promote import promote
 from pipelines.steps.refresh_embeddings.embed import embed
+from pipelines.steps.refresh_embeddings.index import index
 from pipelines.steps.refresh_embeddings.plan import plan
 
 OK = "import os; open(os.environ['RATCHET_RESULT_PATH'], 'w').write('{\"corpus\": \"c0ffee\", \"documents\": 2}')"
@@ -244,10 +245,10 @@ def test_a_stopped_steps_last_line_is_not_its_reason(runs, context, end):
         run(StepOperator(step=ingest), context)
 
 
-def event(artifact, minute):
-    """An event of the asset `verdict`, as the task gets it."""
+def event(artifact, minute, asset=VERDICT):
+    """An event of an asset, as the task gets it."""
     return AssetEventDagRunReferenceResult.model_validate({
-        "asset": {"name": VERDICT.name, "uri": VERDICT.uri, "extra": {}}, "extra": {"id": artifact}, "source_aliases": [],
+        "asset": {"name": asset.name, "uri": asset.uri, "extra": {}}, "extra": {"id": artifact}, "source_aliases": [],
         "source_task_id": None, "source_dag_id": None, "source_run_id": None, "source_map_index": None,
         "timestamp": f"2026-01-01T00:{minute:02}:00Z",
     })  # fmt: skip
@@ -269,6 +270,19 @@ def test_the_newest_event_counts_in_whatever_order_they_come(answer, events, use
         {"params": {"verdict": answer}, "triggering_asset_events": TriggeringAssetEventsAccessor.build(events)}
     )
     assert task.step_params == {"verdict": used}
+
+
+@pytest.mark.parametrize(
+    ("answer", "started_by", "used"),
+    [("", RETRAIN, "none"), ("", VERDICT, ""), ("", None, ""), ("chosen", RETRAIN, "chosen"), (None, RETRAIN, "none")],
+)
+def test_an_event_of_an_asset_sets_what_the_form_left_empty(answer, started_by, used):
+    task = StepOperator(
+        step=index, step_params={"base_index": answer_if_event("base_index", RETRAIN, "none"), "embeddings": "e"}
+    )
+    events = TriggeringAssetEventsAccessor.build([event("c", 1, started_by)] if started_by else [])
+    task.render_template_fields({"params": {"base_index": answer}, "triggering_asset_events": events})
+    assert task.step_params == {"base_index": used, "embeddings": "e"}
 
 
 @pytest.mark.parametrize(

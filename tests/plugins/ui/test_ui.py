@@ -16,8 +16,9 @@ from tests.images.serve.browser import browser
 
 __all__ = ["browser"]
 HOSTILE = '<script>alert("x")</script>'
+PAGES = ["/ratchet/releases", "/ratchet/drift"]
 PATHS = [
-    "/ratchet/releases", "/ratchet/reports/verdict/0123", "/ratchet/artifacts/release/0123",
+    *PAGES, "/ratchet/reports/verdict/0123", "/ratchet/artifacts/release/0123",
     "/ratchet/reports/drift/0123/evidently.html", "/ratchet/none",
 ]  # fmt: skip
 
@@ -52,14 +53,15 @@ def test_frameworks_own_pages_are_off(api, home, path):
     assert api[0].get(path).status_code == 404
 
 
-def test_an_empty_store_has_a_page(api, home):
+@pytest.mark.parametrize(("path", "words"), zip(PAGES, ("No release was promoted yet", "No day was judged yet"), strict=True))
+def test_an_empty_store_has_a_page(api, home, path, words):
     client, viewer = api
-    page = client.get("/ratchet/releases", headers=viewer)
+    page = client.get(path, headers=viewer)
     assert page.status_code == 200
-    assert "No release was promoted yet" in page.text
+    assert words in page.text
 
 
-@pytest.mark.parametrize("path", PATHS[1:])
+@pytest.mark.parametrize("path", PATHS[len(PAGES) :])
 def test_what_is_not_there_is_404(api, home, path):
     client, viewer = api
     assert client.get(path, headers=viewer).status_code == 404
@@ -190,6 +192,36 @@ def test_a_damaged_verdict_is_named_and_hides_no_other(api, home):
     assert sound.inputs["release"] in page.text
     assert f"Damaged and left out: given file://{home}/store/verdict/{torn.id}/manifest.json" in page.text
     assert "Traceback" not in page.text
+
+
+def judged_day(day, outcome, sentence):
+    """A drift, as judge_drift leaves it."""
+    facts = {
+        "day": day,
+        "outcome": outcome,
+        "sentence": sentence,
+        "series": "daily",
+        "repairs": ["page"] if outcome == "act" else [],
+    }
+    recipe = Recipe(kind="drift", step="judge_drift", version=1, inputs={}, params=facts)
+    return produce(open_store(), recipe, lambda folder: facts)
+
+
+def test_reports_of_drift_lead_from_the_last_day_to_the_first(api, home):
+    client, viewer = api
+    told = {"2026-01-01": ("quiet", HOSTILE), "2026-01-02": ("act", "words"), "2026-01-03": ("quiet", "")}
+    quiet, act, torn = (judged_day(day, *said) for day, said in told.items())
+    manifest = home / "store" / "drift" / torn.id / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:100])
+    page = client.get("/ratchet/drift", headers=viewer).text
+    rows = [
+        f'<td class="{tone}"><a href="/ratchet/reports/drift/{one.id}">' for one, tone in ((act, "rejected"), (quiet, "passed"))
+    ]
+    assert 0 < page.find(rows[0]) < page.find(rows[1])
+    assert "<td>words</td><td>page</td>" in page
+    assert "<script" not in page
+    assert "Series daily" in page
+    assert f"Damaged and left out: given file://{home}/store/drift/{torn.id}/manifest.json" in page
 
 
 def test_airflow_loads_the_plugins_file_alone(api):
