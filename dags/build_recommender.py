@@ -1,16 +1,16 @@
 """Train a recommender anew and judge the release that it makes.
 
 Trains on the interactions of the champion's corpus, chooses the **stages** for histories by dev queries, keeps the champion's
-for texts, assembles a **release**, measures it beside popularity and the champion, and writes a **verdict**. A pass starts
-`promote_release`. The same release as before is found and judged equal. Runs weekly, where the champion has degraded and the
-policy says rebuild, or by hand with other options.
+for texts, fits a **blend** of `features`, measures the **release** beside popularity and the champion: a **verdict**. A pass
+starts `promote_release`. The same release as before is found and judged equal. Runs weekly, where the champion has
+degraded and the policy says rebuild, or by hand with other options.
 
 ## When it is red
 
 - Red is never a bad recommender: that is a green run with the note REJECTED. Without interactions it ends early, green.
 - `train_recommender`: there is no champion yet, or its parts are gone: deploy a release first, or name an `index`. Out of
   memory: lower `most_items`, then clear it.
-- `choose_stages`, `assemble`: parts that were not made from each other. Leave the form's ids empty and start again.
+- `choose_stages`, `fit_blend`, `assemble`: parts not made from each other. Leave the form's ids empty and start again.
 - `evaluate`, `gate`: as in `evaluate_release`; if the champion changed meanwhile, clear both.
 - Clearing is safe: what was done before is found by its recipe, and no release serves by this DAG.
 - Never widen `margin` or lower `confidence` to turn a verdict.
@@ -26,7 +26,10 @@ from pipelines.steps.build_recommender.train_recommender import TrainRecommender
 from pipelines.steps.evaluate_release.assemble import assemble
 from pipelines.steps.evaluate_release.choose_stages import choose_stages
 from pipelines.steps.evaluate_release.evaluate import EvaluateParams, evaluate
+from pipelines.steps.evaluate_release.fit_blend import FitBlendParams, fit_blend
 from pipelines.steps.evaluate_release.gate import GateParams, gate
+
+OTHERS = ("release", "evaluation", "anchor", "corpus", "stages", "reranker", "query_variant")
 
 with DAG(
     "build_recommender",
@@ -36,7 +39,7 @@ with DAG(
     max_active_runs=1,
     tags=["recommender", "release", "verdict"],
     default_args={"owner": "recommendation"},
-    params=form(GateParams, EvaluateParams, TrainRecommenderParams, omit=("release", "evaluation", "anchor", "corpus")),
+    params=form(GateParams, EvaluateParams, FitBlendParams, TrainRecommenderParams, omit=OTHERS),
     doc_md=__doc__,
 ):
     trained = StepOperator(
@@ -46,14 +49,11 @@ with DAG(
     chosen = StepOperator(
         step=choose_stages, step_params={**index, "recommender": trained.output["recommender"], "take": "histories"}
     )
-    assembled = StepOperator(step=assemble, step_params={**index, "stages": chosen.output["stages"]})
+    before = {**index, "stages": chosen.output["stages"]}
+    fitted = StepOperator(step=fit_blend, step_params={**answers(FitBlendParams, omit=OTHERS), **before})
+    assembled = StepOperator(step=assemble, step_params={**before, "blend": fitted.output["blend"]})
     release = {"release": assembled.output["release"]}
     evaluated = StepOperator(step=evaluate, step_params={**answers(EvaluateParams, omit=("corpus",)), **release})
     compared = {name: evaluated.output[name] for name in ("evaluation", "baseline", "anchor")}
-    StepOperator(
-        step=gate,
-        step_params={**answers(GateParams), **compared},
-        outlets=[VERDICT],
-        emits="verdict",
-        only_if="passed",
-    )
+    judged = {**answers(GateParams), **compared}
+    StepOperator(step=gate, step_params=judged, outlets=[VERDICT], emits="verdict", only_if="passed")

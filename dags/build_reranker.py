@@ -11,7 +11,7 @@ queries alone, ends the run early. Runs weekly, by hand, or when a champion with
 - `train_reranker`: no champion, no judged train queries, or only champions that were tuned on them: name an untuned release
   in `candidates_from`. Clear it where it was killed: it goes on from its checkpoint.
 - `quantize_reranker`, `choose_reranker`: the library of a variant is missing, or an export differs from its weights.
-- `assemble`, `evaluate`, `gate`: as in `evaluate_release`; if the champion changed meanwhile, clear the last two.
+- `fit_blend`, `assemble`, `evaluate`, `gate`: as in `evaluate_release`; if the champion changed meanwhile, clear the last two.
 - Clearing is safe: what was done before is found. Never widen `margin` or lower `confidence` to turn a verdict.
 """
 
@@ -25,11 +25,10 @@ from pipelines.settings import settings
 from pipelines.steps.build_reranker.choose_reranker import ChooseRerankerTuning, choose_reranker
 from pipelines.steps.build_reranker.quantize_reranker import QuantizeRerankerParams, quantize_reranker
 from pipelines.steps.build_reranker.train_reranker import TrainRerankerParams, TrainRerankerTuning, train_reranker
-from pipelines.steps.evaluate_release.assemble import assemble
-from pipelines.steps.evaluate_release.evaluate import evaluate
-from pipelines.steps.evaluate_release.gate import GateParams, gate
+from pipelines.steps.evaluate_release import assemble, evaluate, fit_blend, gate
 
-TRAINING, MEASURING = (TrainRerankerParams, TrainRerankerTuning), (GateParams, QuantizeRerankerParams, ChooseRerankerTuning)
+TRAINING = (TrainRerankerParams, TrainRerankerTuning)
+MEASURING = (gate.GateParams, QuantizeRerankerParams, ChooseRerankerTuning)
 OTHERS = (
     *("evaluation", "baseline", "anchor", "latency", "off_policy"),
     *("reranker", "index", "queries", "fidelity", "query_variant"),
@@ -53,8 +52,9 @@ with DAG(
     measured = {**answers(ChooseRerankerTuning), **index, "reranker_variants": made.output["reranker_variants"]}
     chosen = StepOperator(step=choose_reranker, step_params=measured)
     parts = {**index, "stages": trained.output["release"], "reranker": chosen.output["report"]}
-    assembled = StepOperator(step=assemble, step_params=parts)
-    evaluated = StepOperator(step=evaluate, step_params={"release": assembled.output["release"]})
+    fitted = StepOperator(step=fit_blend.fit_blend, step_params=parts)
+    assembled = StepOperator(step=assemble.assemble, step_params={**parts, "blend": fitted.output["blend"]})
+    evaluated = StepOperator(step=evaluate.evaluate, step_params={"release": assembled.output["release"]})
     compared = {name: evaluated.output[name] for name in ("evaluation", "baseline", "anchor")}
-    judged = {**answers(GateParams, omit=OTHERS), **compared}
-    StepOperator(step=gate, step_params=judged, outlets=[VERDICT], emits="verdict", only_if="passed")
+    judged = {**answers(gate.GateParams, omit=OTHERS), **compared}
+    StepOperator(step=gate.gate, step_params=judged, outlets=[VERDICT], emits="verdict", only_if="passed")

@@ -61,7 +61,8 @@ def train(margin: float = 0.02, waive: str = "", gate: str = "", corpus: str = "
         "recommender": run_step("train_recommender", index=index).recommender,
     }
     stages = run_step("choose_stages", index=index, **retrievers).stages
-    release = run_step("assemble", index=index, stages=stages).release
+    blend = run_step("fit_blend", index=index, stages=stages).blend
+    release = run_step("assemble", index=index, stages=stages, blend=blend).release
     evaluated = run_step("evaluate", release=release)
     measured = _evidence(evaluated, release, gate_file)
     verdict = run_step("gate", **measured, gate_file=gate_file, margin=margin)

@@ -1,7 +1,7 @@
 """Corpus artifacts of a few rows, for tests of what is done with a corpus, however it was read."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -15,10 +15,12 @@ from pipelines.store.recipes import Recipe, digest
 def write_corpus(
     documents: Sequence[Document], queries: Sequence[Query] = (), qrels: Sequence[str] = (),
     interactions: Sequence[Interaction] = (), users: Sequence[User] = (), seed: int = 0,
+    facts: Mapping[str, float] | None = None,
 ) -> str:  # fmt: skip
     """Make a corpus in the store that the environment names; its id.
 
     Documents come in the order of their ids, as `ingest` leaves them; other rows as given, or with a `seed` in any order.
+    `facts` are more that its manifest says, such as the least value of a choice.
     """
     files = {
         "documents.jsonl": _lines(sorted(documents, key=lambda one: one.id)),
@@ -31,10 +33,10 @@ def write_corpus(
         files = shuffled | {"documents.jsonl": files["documents.jsonl"]}
     contents = {name: "".join(line + "\n" for line in lines) for name, lines in files.items()}
 
-    def build(folder: Path) -> dict[str, int]:
+    def build(folder: Path) -> dict[str, float]:
         for name, content in contents.items():
             (folder / name).write_text(content, encoding="utf-8")
-        return {"documents": len(documents), "queries": len(queries), "judgments": len(qrels)}
+        return {"documents": len(documents), "queries": len(queries), "judgments": len(qrels), **(facts or {})}
 
     inputs = {name: digest(content.encode()) for name, content in contents.items()}
     return produce(open_store(), Recipe(kind="corpus", step="ingest", version=1, inputs=inputs, params={}), build).id

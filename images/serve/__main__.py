@@ -21,6 +21,7 @@ from images.serve.app import build_app
 from images.serve.auth import Auth
 from images.serve.credentials import Credentials
 from images.serve.exposure_log import ExposureLog
+from images.serve.features import OnlineFeatures
 from images.serve.limits import Limiter
 from images.serve.metrics import Measured
 from images.serve.middleware import SecurityHeaders, Traced
@@ -87,13 +88,14 @@ def serve(config: Settings) -> None:
     store = open_store(config)
     exposure_log = ExposureLog(config.events or config.home / "events")
     pinned = config.served_release or store.bundled
-    watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, pinned, exposure_log.latest_queries)
+    workers, rerank_s = os.cpu_count() or 1, config.rerank_ms / 1000
+    features = OnlineFeatures(config.features_ms / 1000, workers)
+    watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, pinned, exposure_log.latest_queries, features)
     keys, tokens = KeyLog(store, read=False), tokens_of(config)
     user_keys = UserKeys(config.user_keys_file) if config.user_keys_file else None
     credentials = Credentials(keys, tokens, user_keys, config.poll_s)
     limiter, proxies = Limiter(config), checked_proxies(config.proxies)
     auth = Auth(config.key, keys, tokens, user_keys)
-    workers, rerank_s = os.cpu_count() or 1, config.rerank_ms / 1000
     app = build_app(watcher, exposure_log, auth, workers, limiter, credentials, rerank_s, config.queue, config.cache)
 
     class Http(BoundedHttp):

@@ -32,8 +32,8 @@ class RankingCache:
             return ranked
 
     def keep(self, key: Hashable, ranked: StageRankings) -> None:
-        """Keep a ranking, unless its reranker had too little time: the next search may have more."""
-        if ranked.reranked and ranked.reranked.late:
+        """Keep a ranking, unless its reranker or its features had too little time: the next search may have more."""
+        if (ranked.reranked and ranked.reranked.late) or (ranked.blended and ranked.blended.terms.late):
             return
         with self._lock:
             self._rankings[key] = ranked

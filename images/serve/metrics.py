@@ -47,6 +47,9 @@ class _Tally:
     candidates: int = 0
     reranked: int = 0
     late: int = 0
+    blended: int = 0
+    defaulted: int = 0
+    without_features: int = 0
     shown: Counter[str] = field(default_factory=Counter)
     """How often each document was in an answer."""
 
@@ -74,6 +77,9 @@ TALLIED = {
     "candidates": ("ratchet_rerank_candidates", "Documents that the reranker was to score"),
     "reranked": ("ratchet_rerank_scored", "Documents that it did score in its time"),
     "late": ("ratchet_rerank_late", "Searches whose time was too short to score all"),
+    "blended": ("ratchet_blend_candidates", "Documents that the blend ordered"),
+    "defaulted": ("ratchet_blend_defaulted", "Documents of these that lacked a feature, so that its default stood in"),
+    "without_features": ("ratchet_blend_late", "Searches whose features did not come in time"),
 }
 """Of each release, by the names in its tally."""
 SHADOW_TALLIED = {
@@ -149,7 +155,7 @@ class Metrics(Collector):
 
     def searched(self, answer: dict[str, Any]) -> None:
         """Count a search by its answer, as `/v1/search` gives it."""
-        release, reranked = answer["release"], answer.get("reranked")
+        release, reranked, blended = answer["release"], answer.get("reranked"), answer.get("blended")
         with self._lock:
             tally = self._tally(release)
             self._recent[answer["request_id"]] = release
@@ -161,6 +167,10 @@ class Metrics(Collector):
                 tally.candidates += reranked["candidates"]
                 tally.reranked += reranked["scored"]
                 tally.late += reranked["late"]
+            if blended:
+                tally.blended += blended["candidates"]
+                tally.defaulted += blended["defaulted"]
+                tally.without_features += blended["late"]
 
     def failed(self, release: str, reason: Reason) -> None:
         """Count a search that a release was to answer, and did not."""

@@ -103,7 +103,7 @@ def _reranked(release: Release, body: RerankRequest, deadline: float | None) -> 
     return {
         "release": release.id,
         "variant": stage.card.variant,
-        "reranked": {"candidates": counted.candidates, "scored": counted.scored, "late": counted.late},
+        "reranked": counted.counts,
         "results": [_result(row, known, scores) for row in order],
     }
 

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
@@ -35,6 +35,8 @@ SEGMENT = re.compile(r"[\w.-]{1,40}=[^=\x00-\x1f]{1,80}")
 MOST_SEGMENTS = 8
 FILTER = re.compile(r"[^=\x00-\x1f\x7f-\x9f]{1,80}=[^\x00-\x1f\x7f-\x9f]{1,200}")
 MOST_FILTERS = 16
+FRESH_S = 60
+"""Seconds within which a kept ranking may have features of before."""
 Answer = dict[str, Any]
 
 
@@ -165,6 +167,8 @@ class _Routed(_Assigned):
 
     history: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
+    minute: int = 0
+    """In which it was asked, where features may change its ranking; else 0."""
 
     @property
     def depth(self) -> int:
@@ -182,7 +186,7 @@ class _Routed(_Assigned):
         """What the ranking follows from."""
         parameters = self.search.parameters
         chosen = tuple(parameters.filter), frozenset(self.exclude)
-        return self.release.id, self.depth, parameters.q or "", tuple(self.history), *chosen
+        return self.release.id, self.minute, self.depth, parameters.q or "", tuple(self.history), *chosen
 
     @property
     def about_nobody(self) -> bool:
@@ -338,7 +342,8 @@ def _assigned(state: State, search: Search) -> _Assigned:
 def _routed(assigned: _Assigned) -> _Routed:
     search, release, parameters = assigned.search, assigned.release, assigned.search.parameters
     known = release.known(parameters.like), release.known(parameters.exclude)
-    routed = _Routed(search, release, assigned.policy, assigned.experiment, *known)
+    minute = int(time.time() // FRESH_S) if release.ranker and release.ranker.blend else 0
+    routed = _Routed(search, release, assigned.policy, assigned.experiment, *known, minute)
     release.fields.check(routed.wanted)
     if routed.about_nobody:
         _check_popular(release)
@@ -396,11 +401,15 @@ def _answer(routed: _Routed, ranked: StageRankings, exposure: Exposure) -> Answe
         "results": results,
     }
     if ranked.reranked:
-        answer["reranked"] = dict(asdict(ranked.reranked), late=ranked.reranked.late)
+        answer["reranked"] = ranked.reranked.counts
+    if ranked.blended:
+        answer["blended"] = ranked.blended.counts
     if parameters.explain:
         places = {stage: _places(ranking) for stage, ranking in ranked.stages.items()}
         for result in results:
             result["stages"] = {stage: of_stage.get(result["id"]) for stage, of_stage in places.items()}
+            if ranked.blended:
+                result["terms"] = ranked.blended.explained(result["id"])
         answer["stages"] = [card.model_dump(exclude_none=True) for card in release.card.stages]
     return answer
 

@@ -11,6 +11,7 @@ from images.serve.pinned import PinnedJournal
 from pipelines.errors import StepError
 from pipelines.logs import log
 from pipelines.retrieval.release import Release, load_release
+from pipelines.retrieval.stages.blend import FeatureSource
 from pipelines.store.journal import Journal, Split
 from pipelines.store.objects import Store
 
@@ -62,6 +63,7 @@ class Watcher:
         threads: threads that one search may use; 0: the libraries' default.
         pinned: id of a release to serve in place of the one that the journal routes to; empty: none.
         latest_queries: gives as many queries as are named, or fewer, that people asked, to answer before a release serves.
+        features: where blends read features; none: as of the time of their releases.
     """
 
     def __init__(
@@ -71,10 +73,12 @@ class Watcher:
         threads: int = 0,
         pinned: str = "",
         latest_queries: Callable[[int], list[str]] = lambda _: [],
+        features: FeatureSource | None = None,
     ) -> None:
         self.state = State()
         self._store, self._poll_s, self._threads = store, poll_s, threads
         self._latest_queries = latest_queries
+        self._features = features
         self._journal = PinnedJournal(store, pinned) if pinned else Journal(store, read=False)
         self._head = 0
         self._load_problem: Problem | None = None
@@ -173,7 +177,7 @@ class Watcher:
 
     def _load_and_warm(self, release_id: str) -> Release:
         """Load a release and run its first queries, which are slower than later ones: what people asked last, or its probes."""
-        release = load_release(self._store, release_id, self._threads)
+        release = load_release(self._store, release_id, self._threads, self._features)
         probes = [release.documents[probe].text for probe in release.card.probes[:WARM_QUERIES]]
         until = time.monotonic() + WARM_S
         for query in self._latest_queries(WARM_QUERIES) or probes:

@@ -22,6 +22,7 @@ RULES: Mapping[str, Rule] = {
     "recommender": "made from",
     "reranker": "made from",
     "reranker_variants": "made from",
+    "blend": "made from",
     "release": "made from",
     "evaluation": "content",
     "latency": "content",

@@ -21,7 +21,7 @@ from pipelines.corpus.documents import dev_queries
 from pipelines.errors import InputError
 from pipelines.evaluation.qrels import Topics, judged_topics
 from pipelines.retrieval.stages.answers import AskedQuery, Retriever
-from pipelines.retrieval.stages.card import FUSION, RERANK, FusionMethod, QueryKind, StageCard, named
+from pipelines.retrieval.stages.card import BLEND, FUSION, RERANK, FusionMethod, QueryKind, StageCard, named
 from pipelines.retrieval.stages.fusion import CANDIDATES, RANK_CONSTANT
 from pipelines.retrieval.stages.ranker import ranked_by
 from pipelines.retrieval.stages.table import DENSE, RETRIEVERS, answered, check_stages
@@ -318,10 +318,12 @@ def of_both_kinds(text: Choice, histories: Choice) -> Choice:
 def champion_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Choice:
     """The champion's stages with today's artifacts, so that a refresh changes what is searched and not how.
 
+    Its blend is none of them: `fit_blend` fits one to what these stages find now.
+
     Raises:
         InputError: an artifact is missing that a stage needs.
     """
-    cards = [StageCard(**stage) for stage in champion.manifest.recipe.params.get("stages", [])]
+    cards = _champion_cards(champion)
     missing = [card.stage for card in cards if card.artifact and card.stage not in (*artifacts, RERANK)]
     if missing:
         raise InputError(
@@ -335,11 +337,16 @@ def champion_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Choice:
 
 def champion_text_choice(champion: Artifact, artifacts: Mapping[str, str]) -> Choice:
     """The champion's stages for texts, each with today's artifact, or with its own where none is given."""
-    cards = [StageCard(**stage) for stage in champion.manifest.recipe.params.get("stages", [])]
+    cards = _champion_cards(champion)
     kept = [card for card in cards if (card.answers("text") if card.stage == FUSION else "text" in answered(card))]
     stages = [card.model_copy(update={"artifact": artifacts.get(card.stage, card.artifact)}) for card in kept]
     names = named(stages) or DENSE
     return Choice(stages, f"{names}: the stages of champion {champion.id[:8]} are kept.", "kept")
+
+
+def _champion_cards(champion: Artifact) -> list[StageCard]:
+    cards = [StageCard(**stage) for stage in champion.manifest.recipe.params.get("stages", [])]
+    return [card for card in cards if card.stage != BLEND]
 
 
 def named_choice(take: str, artifacts: Mapping[str, str]) -> Choice:

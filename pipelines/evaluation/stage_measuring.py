@@ -61,7 +61,7 @@ def history_choice(parts: Parts, artifacts: Mapping[str, Artifact]) -> Choice:
     if len(asked.queries) < stage_choice.LEAST_DEV:
         return stage_choice.default_choice(ids, len(asked.queries), "history")
     index = load_index(parts.index)
-    by_time = {time: _of_past(artifacts, index, names, time) for time in {query.time or 0 for query in asked.queries}}
+    by_time = {time: retrievers_of_past(artifacts, index, names, time) for time in {query.time or 0 for query in asked.queries}}
     scores = [
         stage_choice.dev_scores(
             AskedQuery(query, "history", query.history, mean_direction(index.vectors(query.history))),
@@ -85,7 +85,7 @@ def measured_stages(parts: Parts, artifacts: Mapping[str, Artifact], query_varia
     return stage_choice.of_both_kinds(text, history_choice(parts, histories))
 
 
-def _of_past(artifacts: Mapping[str, Artifact], index: Index, ids: list[str], time: int) -> dict[str, Retriever]:
+def retrievers_of_past(artifacts: Mapping[str, Artifact], index: Index, ids: list[str], time: int) -> dict[str, Retriever]:
     """The retrievers of histories, of which a recommender's are as they were before a dev cutoff."""
     timeless = {name: artifact for name, artifact in artifacts.items() if artifact.kind != RECOMMENDER}
     of_past = {name: artifact for name, artifact in artifacts.items() if artifact.kind == RECOMMENDER}

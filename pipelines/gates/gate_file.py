@@ -31,7 +31,9 @@ from pipelines.store.recipes import canonical, digest
 from pipelines.wording import printable
 
 Comparison = Literal["champion", "anchor", "baseline", "absolute", "latency", "logs", "perturbed", "segments", "exposure"]
-Part = Literal["corpus", "encoder", "embeddings", "index", "stages", "lexical", "known_queries", "recommender", "reranker"]
+Part = Literal[
+    "corpus", "encoder", "embeddings", "index", "stages", "lexical", "known_queries", "recommender", "reranker", "blend"
+]
 MEASURES_OF: Mapping[Comparison, tuple[str, ...]] = {
     "latency": latency.MEASURES,
     "logs": off_policy.MEASURES,

@@ -66,6 +66,7 @@ def evaluation_report(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]
         [
             _measures(summary),
             *_stages(summary),
+            *_blend(summary),
             *_examples(rows, documents, baseline),
             *_segments(rows, summary["confidence"], baseline),
         ],
@@ -176,6 +177,27 @@ def _stages(summary: Mapping[str, Any]) -> list[ReportTable]:
             "Stages", columns, rows, "Each retriever alone, then what fusion makes of those above it, on the same queries."
         )
     ]
+
+
+def _blend(summary: Mapping[str, Any]) -> list[ReportTable]:
+    """The release with its blend and without, and beside popularity; none where it has no blend, or no query was blended."""
+    rows = [
+        [
+            row["ranking"], row["queries"], row["measure"]["mean"], (row["measure"]["low"], row["measure"]["high"]),
+            row["gain"]["mean"], (row["gain"]["low"], row["gain"]["high"]),
+        ]
+        for row in summary.get("blend", [])
+        if row["queries"]
+    ]  # fmt: skip
+    columns: list[tuple[str, Any]] = [
+        ("ranking", "text"), ("queries", "count"), (MAIN, "value"), ("interval", "interval"), ("the blend gains", "signed"),
+        ("interval", "signed interval"),
+    ]  # fmt: skip
+    note = (
+        "Features are as of the last midnight before a query's time, or before the test where it has none. Without features: "
+        "the stages before the blend."
+    )
+    return [ReportTable("Blend", columns, rows, note)] if rows else []
 
 
 def _examples(rows: Sequence[dict[str, Any]], documents: Mapping[str, Document], baseline: str) -> list[ReportTable]:

@@ -21,7 +21,8 @@ from pipelines.models.reranker import check_probes as check_reranker
 from pipelines.models.reranker import load_reranker
 from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery
-from pipelines.retrieval.stages.card import RERANK, StageCard
+from pipelines.retrieval.stages.blend import Blend, FeatureSource, StoredValues, card_of, load_values
+from pipelines.retrieval.stages.card import BLEND, RERANK, StageCard
 from pipelines.retrieval.stages.ranker import Ranker, StageRankings
 from pipelines.retrieval.stages.rerank import Rerank, SharedReranker
 from pipelines.retrieval.stages.table import DENSE, POPULARITY, check_stages, load_retrievers, stage_artifacts
@@ -178,6 +179,12 @@ class Release:
         return self._rank(queries, k, [left_out.get(query.id, ()) for query in queries], batch_tokens, deadline, among)
 
     @property
+    def stored_features(self) -> StoredValues | None:
+        """The values that its blend reads, where these are its artifact's own; none without a blend, or with other values."""
+        source = self.ranker.blend.source if self.ranker and self.ranker.blend else None
+        return source if isinstance(source, StoredValues) else None
+
+    @property
     def counts_choices(self) -> bool:
         """Whether it has a stage that counts how many users chose each document."""
         return self.ranker is not None and POPULARITY in self.ranker.retrievers
@@ -283,8 +290,15 @@ def _history_batches(numbers: list[int]) -> list[list[int]]:
     return [numbers[start : start + 256] for start in range(0, len(numbers), 256)]
 
 
-def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
+def load_release(store: Store, release_id: str, threads: int = 0, features: FeatureSource | None = None) -> Release:
     """Load a release and check it as a whole: its parts were made from each other, and its encoder gives the stored vectors.
+
+    Args:
+        store: that has it.
+        release_id: its id.
+        threads: of its encoder; 0: the library's default.
+        features: where its blend, if it has one, reads features; none: in the blend's own artifact, which has them as of the
+            time of the release.
 
     Raises:
         InputError: a part is missing or was made from another, or a probe's vector or score differs beyond the bound.
@@ -307,8 +321,9 @@ def load_release(store: Store, release_id: str, threads: int = 0) -> Release:
     if card.stages:
         check_stages(card.stages)
         artifacts = stage_artifacts(store, card.stages, card.parts)
-        rerank = load_rerank(card.stages, artifacts, by_id)
-        ranker = Ranker(card.stages, load_retrievers(artifacts, index, list(by_id)), rerank)
+        rerank, ids = load_rerank(card.stages, artifacts, by_id), list(by_id)
+        blend = load_blend(artifacts[BLEND], ids, features) if BLEND in artifacts else None
+        ranker = Ranker(card.stages, load_retrievers(artifacts, index, ids), rerank, blend)
     assembled_in = str(artifact.manifest.provenance.get("traceparent", ""))
     return Release(artifact.id, card, encoder, index, by_id, ranker, by_id.fields, assembled_in)
 
@@ -334,6 +349,11 @@ def load_rerank(
     reranker = load_reranker(artifacts[RERANK], card.variant)
     check_reranker(f"reranker {card.artifact}", reranker)
     return Rerank(card, SharedReranker(reranker), Texts(documents_))
+
+
+def load_blend(artifact: Artifact, ids: Sequence[str], features: FeatureSource | None = None) -> Blend:
+    """A blend that reads features where it is told, else in its artifact; `ids` are those of the corpus's documents, sorted."""
+    return Blend(card_of(artifact), features or load_values(artifact, ids))
 
 
 def _parts(store: Store, card: ReleaseCard) -> Parts:

@@ -22,6 +22,9 @@ class ServerSettings(BaseModel):
     rerank_ms: float = Field(
         200, ge=0, description="Milliseconds of a search in which to rerank; late: fewer candidates, then none; 0: no limit"
     )
+    features_ms: float = Field(
+        50, ge=0, description="Milliseconds in which a blend's features are read; late: their defaults; 0: no limit"
+    )
     queue: int = Field(256, ge=1, description="Searches that may wait; one more is told to come back, by 429")
     cache: int = Field(0, ge=0, le=1_000_000, description="Rankings kept to answer equal searches again; 0: none")
     drain_s: float = Field(

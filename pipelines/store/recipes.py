@@ -28,6 +28,7 @@ KINDS: Mapping[str, KindInfo] = {
     "recommender": KindInfo(),
     "reranker": KindInfo(),
     "reranker_variants": KindInfo(),
+    "blend": KindInfo(has_report=True),
     "release": KindInfo(),
     "evaluation": KindInfo(has_report=True),
     "latency": KindInfo(has_report=True),

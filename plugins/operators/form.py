@@ -12,7 +12,7 @@ ENVIRONMENT = "{{ params.environment or '' }}"
 """A template for the form's environment, which `environment_field` asks for."""
 BY_TASKS = (
     *("release", "evaluation", "anchor", "robustness", "other_robustness", "latency"),
-    *("lexical", "known_queries", "recommender", "stages"),
+    *("lexical", "known_queries", "recommender", "stages", "blend"),
 )
 """Params of evaluate_release that earlier tasks give, so that its form does not ask for them."""
 

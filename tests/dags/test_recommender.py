@@ -15,12 +15,15 @@ def test_a_recommender_becomes_a_verdict(run_dag, home):
     corpus = corpus_of_choices(numbered_films(), small_ratings(200), quantile=0.7)
     before = embedded_release(home, corpus, static_encoder())
     serve(before.release)
-    built = run_dag("build_recommender", measure="nDCG@10")
+    built = run_dag("build_recommender", measure="nDCG@10", features=["document_interactions.chosen_30d"])
     assert built.tasks == {
-        name: ["success"] for name in ("train_recommender", "choose_stages", "assemble", "evaluate", "gate")
+        name: ["success"] for name in ("train_recommender", "choose_stages", "fit_blend", "assemble", "evaluate", "gate")
     }, built.note
     assert built.results["train_recommender"]["index"] == before.index
     assert built.results["assemble"]["stages"].startswith("text: dense; history: ")
+    fitted = built.results["fit_blend"]
+    assert fitted["sentence"].startswith("History: nDCG@10")
+    assert bool(fitted["blend"]) == built.results["assemble"]["stages"].endswith(", blended")
     gate = built.results["gate"]
     assert gate["champion"] == before.release
     assert built.note.partition(":")[0].lower() == gate["outcome"]

@@ -13,16 +13,20 @@ FUSION = "fusion"
 """The name of the stage that combines the rankings of several retrievers."""
 RERANK = "rerank"
 """The name of the stage that orders the first documents of the stages before it anew."""
+BLEND = "blend"
+"""The name of the stage that orders what all others found by their scores and by features."""
+NO_RETRIEVERS = (FUSION, RERANK, BLEND)
+"""Stages that order what retrievers found."""
 FusionMethod = Literal["rrf", "weighted"]
 
 
 class StageCard(BaseModel):
-    """One stage of a release: a retriever, the fusion of the retrievers before it, or a reranker of what they found."""
+    """One stage of a release: a retriever, the fusion of those before it, a reranker of what they found, or the blend."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     stage: str
-    """A name of `table.RETRIEVERS`, `fusion` or `rerank`."""
+    """A name of `table.RETRIEVERS`, `fusion`, `rerank` or `blend`."""
     artifact: str = ""
     """The artifact that the stage searches; empty: the release's encoder and index, or none (fusion)."""
     weight: float = Field(1.0, ge=0, allow_inf_nan=False)
@@ -61,19 +65,22 @@ def named(stages: Sequence[StageCard]) -> str:
     'dense + lexical, rrf'
     >>> named([dense, StageCard(stage="rerank", weight=1, first_stage=20, candidates=50)])
     'dense, 50 reranked'
+    >>> named([dense, StageCard(stage="blend", artifact="ab")])
+    'dense, blended'
     """
     of_kind = {kind: _named(stages, kind) for kind in ("text", "history")}
     reranked = "".join(f", {stage.candidates} reranked" for stage in stages if stage.stage == RERANK)
+    blended = ", blended" if any(stage.stage == BLEND for stage in stages) else ""
     same = len(set(of_kind.values())) == 1
     of_kind["text"] += reranked
     if same or not of_kind["history"]:
-        return of_kind["text"]
-    return "; ".join(f"{kind}: {names}" for kind, names in of_kind.items() if names)
+        return of_kind["text"] + blended
+    return "; ".join(f"{kind}: {names}" for kind, names in of_kind.items() if names) + blended
 
 
 def _named(stages: Sequence[StageCard], kind: QueryKind) -> str:
     fusion = next((stage.method for stage in stages if stage.stage == FUSION and stage.answers(kind)), None)
-    retrievers = [stage for stage in stages if stage.stage not in (FUSION, RERANK) and stage.answers(kind)]
+    retrievers = [stage for stage in stages if stage.stage not in NO_RETRIEVERS and stage.answers(kind)]
     if fusion == "weighted" and len(retrievers) > 1:
         return " + ".join(f"{stage.stage} {stage.weight:g}" for stage in retrievers)
     return " + ".join(stage.stage for stage in retrievers) + (", rrf" if fusion and len(retrievers) > 1 else "")

@@ -1,4 +1,4 @@
-"""How the stages of a release rank a query: each retriever, then the fusion, then the reranker."""
+"""How the stages of a release rank a query: each retriever, then the fusion, then the reranker, then the blend."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pipelines.corpus.document_fields import Places
 from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery, Retriever
-from pipelines.retrieval.stages.card import FUSION, RERANK, QueryKind, StageCard
+from pipelines.retrieval.stages.blend import Blend, Blended, Found
+from pipelines.retrieval.stages.card import BLEND, FUSION, NO_RETRIEVERS, RERANK, QueryKind, StageCard
 from pipelines.retrieval.stages.fusion import CANDIDATES, Ranked, fuse
 from pipelines.retrieval.stages.rerank import FirstStage, Rerank, Reranked
 from pipelines.retrieval.stages.table import answered
@@ -24,6 +25,17 @@ class StageRankings:
     result: Ranking
     reranked: Reranked | None = None
     """How many documents were reranked; none where no reranker is."""
+    blended: Blended | None = None
+    """What was blended; none where no blend is."""
+
+
+@dataclass(frozen=True)
+class BeforeBlend:
+    """What the stages before the blend made of a query: their rankings, how many were reranked, and what a blend needs."""
+
+    stages: dict[str, Ranking]
+    reranked: Reranked | None
+    found: Found
 
 
 @dataclass(frozen=True)
@@ -33,10 +45,11 @@ class Ranker:
     cards: Sequence[StageCard]
     retrievers: Mapping[str, Retriever]
     rerank: Rerank | None = None
+    blend: Blend | None = None
 
     def retriever_cards(self, kind: QueryKind) -> list[StageCard]:
         """The retrievers for queries of a kind, in their order."""
-        return [card for card in self.cards if card.stage not in (FUSION, RERANK) and kind in answered(card)]
+        return [card for card in self.cards if card.stage not in NO_RETRIEVERS and kind in answered(card)]
 
     def uses_vectors(self, kind: QueryKind) -> bool:
         """Whether any of them needs the query's vector."""
@@ -73,11 +86,42 @@ class Ranker:
         deadline: float | None,
         among: Places | None,
     ) -> list[StageRankings]:
+        depths = [max(k, self.blend.depth(query.kind)) if self.blend else k for query in asked]
+        before = self.before_blend(asked, depths, left_out, deadline, among)
+        blended: dict[int, tuple[Ranking, Blended]] = {}
+        if self.blend:
+            numbers = [n for n, one in enumerate(before) if self.blend.depth(one.found.kind) and one.found.ranking]
+            with stage_time(BLEND):
+                together = self.blend.rank_together([before[number].found for number in numbers]) if numbers else []
+            blended = dict(zip(numbers, together, strict=True))
+        return [_shortened(one, blended.get(number), k) for number, one in enumerate(before)]
+
+    def before_blend(
+        self,
+        asked: Sequence[AskedQuery],
+        depths: Sequence[int],
+        left_out: Sequence[Collection[str]],
+        deadline: float | None = None,
+        among: Places | None = None,
+    ) -> list[BeforeBlend]:
+        """What all stages before the blend make of each query.
+
+        Args:
+            asked: the queries.
+            depths: for each query, how many documents are found.
+            left_out: as `rank` has it.
+            deadline: as `rank` has it.
+            among: as `rank` has it.
+        """
         rerank = self.rerank if self.rerank and self.rerank.card.answers("text") else None
         with_reranker = [rerank is not None and query.kind == "text" for query in asked]
-        depths = [max(k, rerank.card.candidates) if rerank and wanted else k for wanted in with_reranker]
-        stages = [self.first_stage(*query, among) for query in zip(asked, depths, left_out, strict=True)]
+        deep = [
+            max(depth, rerank.card.candidates) if rerank and wanted else depth
+            for depth, wanted in zip(depths, with_reranker, strict=True)
+        ]
+        stages = [self.first_stage(*query, among) for query in zip(asked, deep, left_out, strict=True)]
         results = [next(reversed(rankings.values()), []) for rankings, _ in stages]
+        first = [{name: score / scale for name, score in found} for found, (_, scale) in zip(results, stages, strict=True)]
         counts: dict[int, Reranked] = {}
         numbers = [number for number, wanted in enumerate(with_reranker) if wanted and results[number]]
         if rerank and numbers:
@@ -88,8 +132,18 @@ class Ranker:
                 results[number], counts[number] = result, counted
                 stages[number][0][RERANK] = result
         return [
-            StageRankings({stage: ranking[:k] for stage, ranking in rankings.items()}, result[:k], counts.get(number))
-            for number, ((rankings, _), result) in enumerate(zip(stages, results, strict=True))
+            BeforeBlend(
+                stages[number][0],
+                counts.get(number),
+                Found(
+                    query.kind,
+                    results[number],
+                    first[number],
+                    counts[number].scores if number in counts else {},
+                    query.query.time,
+                ),
+            )
+            for number, query in enumerate(asked)
         ]
 
     def first_stage(
@@ -126,3 +180,14 @@ def ranked_by(
     """The first `depth` documents of one retriever, ready for fusion; none where it has nothing to say."""
     answer = retriever.answer(asked)
     return None if answer is None else Ranked(answer, answer.best(depth, left_out, among), weight, retriever.bounded)
+
+
+def _shortened(before: BeforeBlend, blended: tuple[Ranking, Blended] | None, k: int) -> StageRankings:
+    """The first k documents after each stage."""
+    stages = {**before.stages, BLEND: blended[0]} if blended else before.stages
+    return StageRankings(
+        {stage: ranking[:k] for stage, ranking in stages.items()},
+        (blended[0] if blended else before.found.ranking)[:k],
+        before.reranked,
+        blended[1] if blended else None,
+    )

@@ -31,11 +31,18 @@ class Reranked:
 
     candidates: int
     scored: int
+    scores: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
+    """By document; of those that were scored."""
 
     @property
     def late(self) -> bool:
         """Whether time was too short for all."""
         return self.scored < self.candidates
+
+    @property
+    def counts(self) -> dict[str, int | bool]:
+        """What an answer says of it."""
+        return {"candidates": self.candidates, "scored": self.scored, "late": self.late}
 
 
 @dataclass
@@ -192,7 +199,8 @@ class Rerank:
         reranked = [(candidates[row], float(joint[row])) for row in order]
         below = min(float(joint.min()) - first[count - 1], 0.0) if count < len(ranking) else 0.0
         rest = [(document, float(first[row] + below)) for row, (document, _) in enumerate(ranking[count:], count)]
-        return reranked + rest, Reranked(len(candidates), count)
+        by_document = dict(zip(candidates, scores.tolist(), strict=False))  # of the first, where time was short
+        return reranked + rest, Reranked(len(candidates), count, by_document)
 
 
 def rerank_card(store: Store, chosen: Artifact) -> StageCard:

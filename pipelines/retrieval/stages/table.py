@@ -8,8 +8,9 @@ from pipelines.errors import InputError
 from pipelines.index.vector_index import Index
 from pipelines.models.reranker import KIND as RERANKER_VARIANTS
 from pipelines.retrieval.stages.answers import Retriever
+from pipelines.retrieval.stages.blend import KIND as BLEND_KIND
+from pipelines.retrieval.stages.card import BLEND, FUSION, NO_RETRIEVERS, RERANK, QueryKind, StageCard, named
 from pipelines.retrieval.stages.card import DENSE as DENSE  # noqa: PLC0414  # exported
-from pipelines.retrieval.stages.card import FUSION, RERANK, QueryKind, StageCard
 from pipelines.retrieval.stages.collaborative import load_collaborative
 from pipelines.retrieval.stages.dense import Dense
 from pipelines.retrieval.stages.known_queries import load_known_queries
@@ -50,14 +51,14 @@ RETRIEVERS: Mapping[str, RetrieverKind] = {
 
 
 def answered(stage: StageCard) -> frozenset[QueryKind]:
-    """The kinds of queries that a retriever, or a reranker, answers and is meant for."""
-    able = BOTH if stage.stage == DENSE else TEXT if stage.stage == RERANK else _kind(stage.stage).answers
+    """The kinds of queries that a retriever, a reranker or a blend answers and is meant for."""
+    able = BOTH if stage.stage in (DENSE, BLEND) else TEXT if stage.stage == RERANK else _kind(stage.stage).answers
     return frozenset(kind for kind in able if stage.answers(kind))
 
 
 def _kind(stage: str) -> RetrieverKind:
     if stage not in RETRIEVERS:
-        known = f"one of {DENSE}, {', '.join(RETRIEVERS)}, {FUSION}, {RERANK}"
+        known = f"one of {DENSE}, {', '.join(RETRIEVERS)}, {', '.join(NO_RETRIEVERS)}"
         raise InputError(f"stage {stage!r}", known, "take the version of Ratchet that made it")
     return RETRIEVERS[stage]
 
@@ -69,13 +70,14 @@ def check_stages(stages: Sequence[StageCard]) -> None:
 
     Raises:
         InputError: a stage that this version does not know, two of one name, several retrievers without a fusion after them, or
-            weights that sum to 0, or a reranker that is not last or lacks what it needs.
+            weights that sum to 0, or a reranker or a blend that is not last or lacks what it needs.
     """
+    stages = _without_blend(stages)
     _check_rerank(stages)
     if not stages:
         raise InputError("no stage", f"at least one retriever, such as {DENSE}", "name one")
     for kind in sorted(BOTH):
-        retrievers = [stage for stage in stages if stage.stage not in (FUSION, RERANK) and kind in answered(stage)]
+        retrievers = [stage for stage in stages if stage.stage not in NO_RETRIEVERS and kind in answered(stage)]
         fusions = [place for place, stage in enumerate(stages) if stage.stage == FUSION and stage.answers(kind)]
         names = ", ".join(stage.stage for stage in stages if stage.answers(kind))
         if len({stage.stage for stage in retrievers}) < len(retrievers):
@@ -87,6 +89,15 @@ def check_stages(stages: Sequence[StageCard]) -> None:
         if len(retrievers) > 1 and math.fsum(stage.weight for stage in retrievers) <= 0:
             weights = ", ".join(f"{stage.stage} {stage.weight:g}" for stage in retrievers)
             raise InputError(f"weights that sum to 0 ({weights})", "a weight above 0", "give one stage a weight")
+
+
+def _without_blend(stages: Sequence[StageCard]) -> Sequence[StageCard]:
+    """The stages before the blend; refuse one that is not the last, or has no artifact."""
+    places = [place for place, stage in enumerate(stages) if stage.stage == BLEND]
+    if places and (places != [len(stages) - 1] or places == [0] or not stages[-1].artifact):
+        names = ", ".join(stage.stage for stage in stages)
+        raise InputError(f"stages {names}", f"{BLEND} once with its artifact, after all others", "put it last")
+    return stages[: len(stages) - len(places)]
 
 
 def _check_rerank(stages: Sequence[StageCard]) -> None:
@@ -125,27 +136,51 @@ def stage_artifacts(store: Store, stages: Sequence[StageCard], parts: Mapping[st
         if stage.stage == RERANK:  # as an encoder, it is made for no one corpus
             artifacts[RERANK] = load_exactly(store, RERANKER_VARIANTS, stage.artifact)
             continue
+        if stage.stage == BLEND:
+            artifacts[BLEND] = _blend(store, stage, stages, parts)
+            continue
         kind = _kind(stage.stage)
         artifact = load_exactly(store, kind.artifact, stage.artifact)
-        for part in kind.made_from:
-            made_from = artifact.inputs.get(part)
-            if made_from != parts[part]:
-                raise InputError(
-                    f"{kind.artifact} {artifact.id}, made from {part} {made_from}, beside {part} {parts[part]}",
-                    f"stage {stage.stage} made from the release's {part}",
-                    f"run `python -m pipelines {kind.step}` for {part} {parts[part]}",
-                )
+        _check_made_from(artifact, stage.stage, kind.made_from, kind.step, parts)
         artifacts[stage.stage] = artifact
     return artifacts
+
+
+def _check_made_from(artifact: Artifact, stage: str, made_from: Sequence[str], step: str, parts: Mapping[str, str]) -> None:
+    for part in made_from:
+        recorded = artifact.inputs.get(part)
+        if recorded != parts[part]:
+            raise InputError(
+                f"{artifact.kind} {artifact.id}, made from {part} {recorded}, beside {part} {parts[part]}",
+                f"stage {stage} made from the release's {part}",
+                f"run `python -m pipelines {step}` for {part} {parts[part]}",
+            )
+
+
+def _blend(store: Store, card: StageCard, stages: Sequence[StageCard], parts: Mapping[str, str]) -> Artifact:
+    """A blend's artifact, whose weights were fitted to the scores of the stages before it."""
+    artifact = load_exactly(store, BLEND_KIND, card.artifact)
+    _check_made_from(artifact, BLEND, ("corpus", "encoder"), "fit_blend", parts)
+    fitted_to = [StageCard(**stage) for stage in artifact.manifest.recipe.params["stages"]]
+    before = [stage for stage in stages if stage.stage != BLEND]
+    if fitted_to != before:
+        raise InputError(
+            f"blend {artifact.id}, fitted to the stages {named(fitted_to)}, after {named(before)}",
+            "a blend that was fitted to the same stages, artifacts and weights",
+            "run `python -m pipelines fit_blend` with these stages",
+        )
+    return artifact
 
 
 def load_retrievers(artifacts: Mapping[str, Artifact], index: Index, ids: Sequence[str]) -> dict[str, Retriever]:
     """Every retriever by its stage's name, `dense` among them.
 
     Args:
-        artifacts: by stage name; a reranker among them is no retriever.
+        artifacts: by stage name; a reranker or a blend among them is no retriever.
         index: of the release.
         ids: document ids of its corpus, sorted.
     """
     retrievers: dict[str, Retriever] = {DENSE: Dense(index)}
-    return retrievers | {name: RETRIEVERS[name].load(artifact, ids) for name, artifact in artifacts.items() if name != RERANK}
+    return retrievers | {
+        name: RETRIEVERS[name].load(artifact, ids) for name, artifact in artifacts.items() if name not in NO_RETRIEVERS
+    }

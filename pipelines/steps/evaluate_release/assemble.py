@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
-from pipelines.store.artifacts import find, load, produce, report_of
+from pipelines.store.artifacts import load, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
@@ -31,6 +31,7 @@ class AssembleParams(Params):
         "", description="Whose stages are taken: report id of choose_stages, or release id; empty: encoder and index alone"
     )
     reranker: str = Field("", description="Report id of choose_reranker, whose variant reranks what is found; empty: none")
+    blend: str = Field("", description="Blend of fit_blend for these stages, the last stage; empty: none but the release's own")
 
 
 class AssembleResult(Result):
@@ -57,7 +58,7 @@ def assemble(params: AssembleParams) -> AssembleResult:
     parts = check_parts(encoder, embedded, index)
     inputs = parts.ids
     query_variant = params.query_variant or default_variants(Journal(store), encoder.id).query
-    stages = _stages(store, params.stages, params.reranker, parts, query_variant)
+    stages = _stages(store, params, parts, query_variant)
     semantic: dict[str, Any] = {"query_variant": query_variant}
     if stages:
         semantic["stages"] = [stage.model_dump() for stage in stages]
@@ -67,19 +68,21 @@ def assemble(params: AssembleParams) -> AssembleResult:
     return AssembleResult(release=release.id, stages=named(stages), found=release.found, **inputs)
 
 
-def _stages(store: Store, report: str, reranker: str, parts: "Parts", query_variant: str) -> "tuple[StageCard, ...]":
-    """The stages that reports of `choose_stages` and `choose_reranker` name, checked to be made from the parts; maybe none."""
-    from pipelines.retrieval.stages.card import DENSE, RERANK, StageCard
-    from pipelines.retrieval.stages.rerank import rerank_card
-    from pipelines.retrieval.stages.table import check_stages, stage_artifacts
+def _stages(store: Store, params: AssembleParams, parts: "Parts", query_variant: str) -> "tuple[StageCard, ...]":
+    """The stages that the options name, checked to be made from the parts; maybe none."""
+    from pipelines.retrieval.stages.card import BLEND, RERANK, StageCard
+    from pipelines.retrieval.stages.described import described_stages, stages_before_blend
+    from pipelines.retrieval.stages.table import stage_artifacts
 
-    stages = tuple(StageCard(**stage) for stage in _described(store, report)) if report else ()
-    if reranker:
-        first = tuple(stage for stage in stages if stage.stage != RERANK) or (StageCard(stage=DENSE),)
-        stages = (*first, rerank_card(store, report_of(store, "reranker", reranker)))
+    stages = described_stages(store, params.stages, params.reranker)
+    if params.blend:
+        blend = load(store, "blend", params.blend)
+        if not blend.facts["queries"]:
+            raise InputError(f"--blend {blend.id}, which ranks the dev queries no better", "one that does", "leave it out")
+        before = stages_before_blend(store, params.stages, params.reranker)
+        stages = (*before, StageCard(stage=BLEND, artifact=blend.id, queries=blend.facts["queries"]))
     if not stages:
         return ()
-    check_stages(stages)
     for name, artifact in stage_artifacts(store, stages, parts.ids).items():
         if name == RERANK:  # it reads texts; the variant by which its calibration was drawn does not matter here
             continue
@@ -91,14 +94,6 @@ def _stages(store: Store, report: str, reranker: str, parts: "Parts", query_vari
                 f"pass --query-variant {encoded_by}, or make the stage anew",
             )
     return stages
-
-
-def _described(store: Store, stages: str) -> list[dict[str, Any]]:
-    """The stages of a release, or those that a report of `choose_stages` names."""
-    release = find(store, "release", stages)
-    if release:
-        return list(release.manifest.recipe.params.get("stages", []))
-    return list(report_of(store, "stages", stages).facts["stages"])
 
 
 def _assemble(

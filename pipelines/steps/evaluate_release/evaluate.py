@@ -98,6 +98,7 @@ def _measure(
     release: Artifact, corpus: Artifact, params: EvaluateParams, own: dict[str, set[str]], folder: Path
 ) -> dict[str, Any]:
     from pipelines.evaluation.baselines import baseline_runs, past_interactions
+    from pipelines.evaluation.blended import blend_measures
     from pipelines.evaluation.measures import per_query
     from pipelines.evaluation.qrels import judged_topics
     from pipelines.evaluation.record import rows_of, summary_of, write_evaluation
@@ -121,6 +122,8 @@ def _measure(
     summary = summary_of(topics, scores, params.confidence)
     if loaded.ranker:
         summary["stages"] = stage_measures(topics, loaded.card.stages, by_query, scores["release"], params.confidence)
+    if loaded.stored_features:
+        summary["blend"] = blend_measures(topics, loaded.stored_features, by_query, params.confidence)
     summary |= {"release": release.id, "corpus": corpus.id, "depth": params.depth, "own_documents": len(own)}
     rows = rows_of(topics, runs["release"], scores, loaded.documents)
     write_evaluation(folder, topics, runs, summary, rows)

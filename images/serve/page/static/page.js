@@ -84,6 +84,14 @@ function stagesText(stages) {
   return Object.entries(stages).map(place).join(" · ");
 }
 
+function termsText(terms) {
+  const part = ([name, term]) => {
+    const sign = term.score < 0 ? "−" : "+";
+    return `${name} ${sign}${Math.abs(term.score).toFixed(3)}${term.value === null ? " (default)" : ""}`;
+  };
+  return Object.entries(terms).map(part).join(" · ");
+}
+
 function resultRow(result, answer, move) {
   const row = byId("result").content.cloneNode(true).firstElementChild;
   const part = (name) => row.querySelector(name);
@@ -96,6 +104,7 @@ function resultRow(result, answer, move) {
   part("meter").title = `score ${result.score}`;
   part(".stages").hidden = !result.stages;
   part(".stages").textContent = result.stages ? stagesText(result.stages) : "";
+  if (result.terms) part(".stages").textContent += ` · blend of ${termsText(result.terms)}`;
   const [kind, mark, meaning] = move;
   part(".move").className = `move ${kind}`;
   part(".move").textContent = mark;
