@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError
 from pipelines.features.compute import FILE, KIND, compute
-from pipelines.features.events import SERVER, open_events
+from pipelines.features.events import open_events
 from pipelines.features.views import TIME, View, declared_views
 from pipelines.retrieval.stages.blend import BlendFeature
 from pipelines.settings import settings
@@ -93,8 +93,8 @@ def cuts_before(times: Sequence[int]) -> list[datetime]:
 def rows_as_of(corpus: Artifact, view: View, log: str, cuts: Sequence[datetime]) -> Artifact:
     """A view's rows as of these cuts, as an artifact like those that go online."""
     config = settings()
-    with open_events(corpus, log, config.events or config.home / "events", cuts[-1]) as events:
-        inputs = {"corpus": corpus.id} | ({"log": events.digest} if log == SERVER else {})
+    with open_events(corpus, log, config.events or config.home / "events", cuts[-1], view.tables) as events:
+        inputs = {"corpus": corpus.id, **events.inputs}
         asked = {"view": view.name, "definition": view.definition, "cuts": [cut.isoformat() for cut in cuts]}
         recipe = Recipe(kind=KIND, step="fit_blend", version=VERSION, inputs=inputs, params=asked)
 
