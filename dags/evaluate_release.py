@@ -6,8 +6,8 @@ A passing **verdict**, or a person's yes where rules can't decide, starts `promo
 ## When it is red
 
 - Red is never a bad release: that is a green run with the note REJECTED. Read the last line of the red task's log.
-- `index_…`, `train_recommender`, `choose_stages`, `fit_blend`, `assemble`: parts not made from each other, or a stage of the
-  champion that can't be made of this corpus. Leave the form's ids empty; `best` in `take` chooses stages anew.
+- `index_lexical`, `index_known_queries`, `train_recommender`, `choose_stages`, `fit_blend`, `assemble`: parts not made of each
+  other, or a stage of the champion that this corpus can't have. Leave the form's ids empty; `best` in `take` chooses anew.
 - `evaluate`, `perturb`, `measure_robustness`, `measure_latency`, `gate`: do what `next:` says, clear `evaluate` and the rest.
 - Clearing is safe. Never widen `margin` to turn a verdict: answer `ask`; `waive` writes who said yes into the journal.
 """

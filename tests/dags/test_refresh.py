@@ -10,8 +10,8 @@ from pipelines.store.objects import open_store
 from tests.conftest import call, embedded_release
 
 EVALUATED = (
-    "index_lexical", "index_known_queries", "train_recommender", "choose_stages", "assemble", "evaluate", "perturb",
-    "measure_robustness", "measure_latency", "gate",
+    "index_lexical", "index_known_queries", "train_recommender", "choose_stages", "fit_blend", "assemble", "evaluate",
+    "perturb", "measure_robustness", "measure_latency", "gate",
 )  # fmt: skip
 ASKED = {"ask": ["skipped"], "waive": ["skipped"]}
 """The rules decided, so nobody was asked."""

@@ -8,7 +8,7 @@ from tests.pipelines.models.training.conftest import base, corpus, release  # no
 
 FAST = {"learning_rate": 3e-3, "batch_size": 4, "epochs": 4, "patience": 4, "candidates": 8, "threads": 1}
 QUICK = {"variants": ["onnx-fp32"], "latency_s": 0}
-STEPS = ("train_reranker", "quantize_reranker", "choose_reranker", "assemble", "evaluate", "gate")
+STEPS = ("train_reranker", "quantize_reranker", "choose_reranker", "fit_blend", "assemble", "evaluate", "gate")
 
 
 def test_a_reranker_becomes_a_verdict(run_dag, base, release):  # noqa: F811
