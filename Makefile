@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-features proof-erasure proof-drift bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
+.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-features proof-erasure proof-drift proof-deploy bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,9 @@ proof-serving: ## Swaps and rollbacks under load, kills, store and disk gone, ov
 
 proof-drift: install-test ## False alarms of quiet days, planted drifts, memory of 10 million rows; OPTIONS='--seeds 5'; writes build/proof/drift.json
 	@$(RUN) -m proofs.drift $(OPTIONS)
+
+proof-deploy: install-test ## False rollbacks and planted harms of deployments by evidence, simulated; three minutes; OPTIONS='--healthy 500' less; writes build/proof/deploy.json
+	@$(RUN) -m proofs.deploy $(OPTIONS)
 
 proof-erasure: install-test ## Planted people and documents, kills and tampered releases; ten minutes; writes build/proof/erasure.json
 	@$(RUN) -m proofs.erasure

@@ -1,25 +1,30 @@
-"""Let the challenger take the traffic.
+"""Let the challenger take the traffic: at once, or by evidence.
 
-Waits until the server has the challenger in memory, makes it **champion** with one journal entry and watches the server
-follow. If it does not follow in time, the champion before it is put back. No restart: the champion before stays warm.
-Where people have judged other pairs since the champion before, `build_encoder` and `build_reranker` start (**judgments**).
+`direct`: as soon as the server has it in memory, by one journal entry; if the server does not follow, the champion before is
+put back. `canary`: 1, 5, 25, 50 % of the users, then all; `judge_canary` looks each minute at what servers counted, goes back
+at harm, and asks a person where searches are too few. Between looks it waits without a worker. No restart in either.
 
 ## When it is red
 
-- Look at the page Releases first: which release is champion, and is the last entry a rollback by this run?
-- `deploy`, before its entry: the server can't load the challenger. `/readyz` with the key says why; so does the server's log.
-- `deploy`, after its entry: the server did not follow, and the message says what was done. Start `rollback_release` if needed.
+- Look at the page Releases first: which release is champion, which share has a challenger, and is the last entry a rollback?
+- `judge_canary`, a guardrail without a signal: nothing was changed; mend it, or name it in `without`. Else the challenger keeps
+  its share: clear the task, or end it by `split_traffic` with share 0. The same for `ask` and `end_canary`.
+- `deploy`, before its entry: the server can't load the challenger, `/readyz` with the key says why; so does the server's log.
+  After its entry: the server did not follow, and the message says what was done. Start `rollback_release` if needed.
 - `reconcile`: only MLflow lags behind. Clear it once MLflow answers; nothing that serves depends on it.
-- Clearing is safe while no later entry routes: a cleared `deploy` goes on with its own entry. After that, start a new dag run.
+- Clearing is safe while no later entry routes: a cleared task goes on with its own entry. After that, start a new dag run.
 - Never edit or delete a file of `journal/`. Never restart servers to force a release: they follow the journal.
 """
 
 from airflow.sdk import DAG
+from operators.approval import AskBefore, answered_by
 from operators.assets import CHALLENGER, CHAMPION, JUDGMENTS
-from operators.form import answer_or_event, answers, form
+from operators.form import CANARY, answer_or_event, answers, form, mode_field
 from operators.step import StepOperator
 
 from pipelines.steps.deploy_release.deploy import DeployParams, deploy
+from pipelines.steps.deploy_release.judge_canary import JudgeCanaryParams, judge_canary
+from pipelines.steps.deploy_release.split import split
 from pipelines.steps.promote_release.reconcile import reconcile
 
 with DAG(
@@ -29,15 +34,17 @@ with DAG(
     max_active_runs=1,
     tags=["release", "journal"],
     default_args={"owner": "search"},
-    params=form(DeployParams, omit=("who",)),
+    params=mode_field() | form(JudgeCanaryParams, DeployParams, omit=("who",)),
     doc_md=__doc__,
 ):
-    deployed = StepOperator(
-        step=deploy,
-        step_params={**answers(DeployParams, omit=("who",)), "release": answer_or_event("release")},
-        outlets=[CHAMPION],
-        emits="release",
-        only_if="changed",
-        also={"judgments": JUDGMENTS},
-    )
-    deployed >> StepOperator(step=reconcile)
+    release = {"release": answer_or_event("release")}
+    looks = {**answers(JudgeCanaryParams, omit=("who",)), **release}
+    judged = StepOperator(step=judge_canary, step_params=looks, runs_if=CANARY, repeats_if="waits", ends_if="over", retries=5)
+    asks = "{{ ti.xcom_pull(task_ids='judge_canary', key='asks') or '' }}"
+    asked = AskBefore(subject="May all users have it, with fewer searches?", told=judged, asks=asks, trigger_rule="none_failed")
+    why = "{{ params.why or ti.xcom_pull(task_ids='judge_canary', key='note') or '' }}"
+    named = {**answers(DeployParams, omit=("who",)), **release, "why": why, "who": answered_by(asked)}
+    emitted = {"outlets": [CHAMPION], "emits": "release", "only_if": "changed", "also": {"judgments": JUDGMENTS}}
+    deployed = StepOperator(step=deploy, step_params=named, trigger_rule="none_failed", **emitted)
+    ended = StepOperator(step=split, task_id="end_canary", step_params={"share": 0}, runs_if=CANARY, trigger_rule="none_failed")
+    asked >> deployed >> [ended, StepOperator(step=reconcile)]

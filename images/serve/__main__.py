@@ -18,6 +18,7 @@ from collections.abc import Callable
 import uvicorn
 
 from images.serve.app import build_app
+from images.serve.arm_counts import ArmCounts
 from images.serve.auth import Auth
 from images.serve.credentials import Credentials
 from images.serve.exposure_log import ExposureLog
@@ -96,7 +97,9 @@ def serve(config: Settings) -> None:
     credentials = Credentials(keys, tokens, user_keys, config.poll_s)
     limiter, proxies = Limiter(config), checked_proxies(config.proxies)
     auth = Auth(config.key, keys, tokens, user_keys)
-    app = build_app(watcher, exposure_log, auth, workers, limiter, credentials, rerank_s, config.queue, config.cache)
+    place = f"{socket.gethostname()}:{config.server_port or os.getpid()}"
+    arms = ArmCounts(store, lambda: watcher.state, config.counts_s, place)
+    app = build_app(watcher, exposure_log, auth, workers, limiter, credentials, rerank_s, config.queue, config.cache, arms)
 
     class Http(BoundedHttp):
         request_s = config.request_s
@@ -123,7 +126,7 @@ def serve(config: Settings) -> None:
         server.drain_s, server.drain = config.drain_s, drain
         host, port = listening.getsockname()[:2]
         server.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        for follower in (watcher, credentials):
+        for follower in (watcher, credentials, arms):
             name = type(follower).__name__.lower()
             threading.Thread(target=contextvars.copy_context().run, args=(follower.run,), name=name, daemon=True).start()
         try:
@@ -131,6 +134,7 @@ def serve(config: Settings) -> None:
         finally:
             watcher.stop()
             credentials.stop()
+            arms.stop()
 
 
 def checked_proxies(text: str) -> str:

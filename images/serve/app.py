@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from images.serve import events, lists, pages, scoring
+from images.serve.arm_counts import ArmCounts
 from images.serve.auth import Auth
 from images.serve.credentials import Credentials
 from images.serve.dependencies import MOST_WAITING, Dependencies, Deps, Observer, Searcher, identified
@@ -100,15 +101,17 @@ def build_app(
     rerank_s: float = 0.0,
     queue: int = MOST_WAITING,
     cache: int = 0,
+    arms: ArmCounts | None = None,
 ) -> FastAPI:
     """The application. The caller runs the watcher and follows the credentials; `workers` threads search and write logs.
 
-    `rerank_s`: see `Answerer`; `queue`: searches that may wait; `cache`: rankings that are kept.
+    `rerank_s`: see `Answerer`; `queue`: searches that may wait; `cache`: rankings that are kept; `arms`: counts
+    searches of a deployment.
     """
     app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
     pool = ThreadPoolExecutor(workers, "search")
     app.state.dependencies = Dependencies(
-        watcher, exposure_log, auth, pool, limiter, credentials, rerank_s, workers, queue, cache
+        watcher, exposure_log, auth, pool, limiter, credentials, rerank_s, workers, queue, cache, arms
     )
     for part in (router, lists.router, scoring.router, events.router, pages.router):
         app.include_router(part)

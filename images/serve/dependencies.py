@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import BackgroundTasks, Depends, Request
 
+from images.serve.arm_counts import ArmCounts
 from images.serve.audit import AuditLog
 from images.serve.auth import COOKIE, Auth, Caller
 from images.serve.batching import Batcher
@@ -38,7 +39,8 @@ WORK_S = 20.0
 class Dependencies:
     """The objects that routes use; `pool` runs what would block the event loop, searches on `workers` of its threads at once.
 
-    `rerank_s` is the time to rerank in, 0: any; `queue` the searches that may wait; `cache` the rankings kept.
+    `rerank_s` is the time to rerank in, 0: any; `queue` the searches that may wait; `cache` the rankings kept; `arms` counts
+    the searches of a deployment by evidence.
     """
 
     watcher: Watcher
@@ -51,6 +53,7 @@ class Dependencies:
     workers: int = 1
     queue: int = MOST_WAITING
     cache: int = 0
+    arms: ArmCounts | None = None
     draining: bool = False
     """Whether this server is about to end: it is not ready, and yet answers what arrives."""
     audit_log: AuditLog = field(init=False)
@@ -67,6 +70,7 @@ class Dependencies:
             self.rerank_s,
             self.cache,
             lambda release, reason: self.metrics.failed(release, reason),  # noqa: PLW0108  # they come later
+            self.arms,
         )
         self.metrics = Metrics(lambda: self.watcher.state, lambda: self.searches.waiting, answerer.cache)
 
@@ -89,6 +93,12 @@ class Dependencies:
             self.metrics,
             lambda: self.searches.idle and not self._waiting,
         )
+
+    def clicked(self, request_id: str) -> None:
+        """Count a search as clicked."""
+        self.metrics.clicked(request_id)
+        if self.arms:
+            self.arms.clicked(request_id)
 
     async def search(
         self, parameters: SearchRequest, caller: Caller, after: BackgroundTasks, kind: ListKind = "search"

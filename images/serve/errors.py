@@ -91,18 +91,19 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def problem_of(error: Exception) -> dict[str, Any]:
     """The problem that stands in place of one of several answers."""
-    status = _status(error)
+    status = status_of(error)
     if status == 500:
         log().error("request failed", exc_info=error)
     return _body(status, DEFECT if status == 500 else str(error))
 
 
-def _status(error: Exception) -> int:
+def status_of(error: Exception) -> int:
+    """The HTTP status of the answer to a request that failed with this error."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 async def _step_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    status = _status(error)
+    status = status_of(error)
     return problem(status, str(error), _headers(status, error))
 
 

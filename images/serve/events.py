@@ -55,7 +55,7 @@ async def click(body: ClickRequest, dependencies: Deps, caller: Reporter) -> Res
     """Log a click on a result of an earlier search."""
     event = Click(**body.model_dump(), at=datetime.now(UTC), caller=caller.id)
     await dependencies.run(dependencies.exposure_log.log_events, [event], [])
-    dependencies.metrics.clicked(body.request_id)
+    dependencies.clicked(body.request_id)
     return JSONResponse(body.model_dump(), 201)
 
 
@@ -71,5 +71,5 @@ async def events(body: Events, dependencies: Deps, caller: Reporter) -> Response
     ]
     await dependencies.run(dependencies.exposure_log.log_events, clicks, conversions)
     for event in clicks:
-        dependencies.metrics.clicked(event.request_id)
+        dependencies.clicked(event.request_id)
     return JSONResponse({"clicks": len(clicks), "conversions": len(conversions)}, 201)

@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from images.serve.arm_counts import ArmCounts
 from images.serve.cache import RankingCache
-from images.serve.errors import NotFound
+from images.serve.errors import NotFound, status_of
 from images.serve.exposure_log import ExposureLog
 from images.serve.watcher import State
 from pipelines import tracing
@@ -188,6 +189,11 @@ class _Routed(_Assigned):
         chosen = tuple(parameters.filter), frozenset(self.exclude)
         return self.release.id, self.minute, self.depth, parameters.q or "", tuple(self.history), *chosen
 
+    def is_assigned(self, state: State) -> bool:
+        """Whether nothing but the split chose the release, so that the search is one that releases are compared by."""
+        by_caller = self.search.parameters.release or self.search.parameters.experiment
+        return bool(self.search.user and not by_caller and (self.experiment or state.split is None))
+
     @property
     def about_nobody(self) -> bool:
         """Whether it asks for recommendations, and the release has none of the user's items."""
@@ -211,6 +217,7 @@ class Answerer:
         rerank_s: seconds of a search after which nothing more is reranked; 0: all candidates are, however long it takes.
         cache: how many rankings are kept, to answer with them again.
         failed: told of each search that a release did not answer, with the release's id.
+        arms: counts the searches of a deployment by evidence; none: nobody does.
     """
 
     def __init__(
@@ -220,8 +227,10 @@ class Answerer:
         rerank_s: float = 0.0,
         cache: int = 0,
         failed: Callable[[str, Reason], None] = lambda *_: None,
+        arms: ArmCounts | None = None,
     ) -> None:
-        self._state, self._exposure_log, self._rerank_s, self._failed = state, exposure_log, rerank_s, failed
+        self._state, self._exposure_log, self._rerank_s = state, exposure_log, rerank_s
+        self._failed, self._arms = failed, arms
         self.cache = RankingCache(cache)
 
     def answer_all(self, searches: Sequence[Search]) -> list[Answer | Exception]:
@@ -250,6 +259,7 @@ class Answerer:
 
     def _answer_alike(self, state: State, group: Sequence[_Routed]) -> Sequence[Answer | Exception]:
         """Rank and write down the searches of one group. One that can't be ranked does not spoil the others."""
+        began = time.perf_counter()
         try:
             ranked = self._ranked(group)
             exposures = [_exposure(state, *pair) for pair in zip(group, ranked, strict=True)]
@@ -257,12 +267,30 @@ class Answerer:
             if len(group) > 1:
                 return [self._answer_alike(state, [routed])[0] for routed in group]
             self._note(state, group[0], error)
-            return [error]
+            return self._counted(state, group, began, [error])
         try:
             self._exposure_log.log_exposures(exposures)
         except TryAgain as error:
-            return [error] * len(group)
-        return [_answer(*parts) for parts in zip(group, ranked, exposures, strict=True)]
+            return self._counted(state, group, began, [error] * len(group))
+        return self._counted(state, group, began, [_answer(*parts) for parts in zip(group, ranked, exposures, strict=True)])
+
+    def _counted(
+        self, state: State, group: Sequence[_Routed], began: float, answers: Sequence[Answer | Exception]
+    ) -> Sequence[Answer | Exception]:
+        """The same answers, counted by arm: those of users whom the split assigned, or would, and not what callers did wrong.
+
+        How long they took is what the release took for them: searches wait for each other whichever release answers them.
+        """
+        milliseconds = 1000 * (time.perf_counter() - began)
+        for routed, answer in zip(group, answers, strict=True):
+            if self._arms is None or not routed.is_assigned(state):
+                continue
+            if not isinstance(answer, Exception):
+                request_id, results = answer["request_id"], len(answer["results"])
+                self._arms.answered(state, routed.policy, routed.search.user, milliseconds, request_id, results)
+            elif status_of(answer) >= 500:
+                self._arms.answered(state, routed.policy, routed.search.user, milliseconds, "", 0)
+        return answers
 
     def first(self, search: Search, release: Release, k: int) -> list[str]:
         """The first k documents that a release has for a search, ranked alone, without the cache, and written down nowhere.

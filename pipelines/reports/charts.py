@@ -308,12 +308,12 @@ def curves(values: Sequence[Sequence[float]], probabilities: Sequence[float], na
     return drawn.svg
 
 
-def trend(values: Sequence[float], limit: float, label: str) -> str:
-    """Values one after another, with the limit that none should pass."""
+def trend(values: Sequence[float], limit: float, label: str, each: str = "drill") -> str:
+    """Values one after another, with the limit that none should pass; `each` is what has one."""
     with _figure(8.4, 2.2) as drawn:
         drawn.axes.axhline(limit, color=BAD, lw=1.2, ls=(0, (4, 3)))
-        drawn.axes.plot(range(1, len(values) + 1), values, color=SERIES_1, lw=2, marker="o", ms=5)
-        drawn.axes.set(ylim=(0, 1.15 * max(limit, *values)), xlim=(0.5, len(values) + 0.5), ylabel=label, xlabel="drill")
+        drawn.axes.plot(range(1, len(values) + 1), values, color=SERIES_1, lw=2, marker="o", ms=5 if len(values) < 60 else 0)
+        drawn.axes.set(ylim=(0, 1.15 * max(limit, *values)), xlim=(0.5, len(values) + 0.5), ylabel=label, xlabel=each)
         drawn.axes.xaxis.get_major_locator().set_params(integer=True)
         drawn.axes.grid(axis="y")
         drawn.axes.tick_params(length=0)

@@ -27,6 +27,9 @@ class ServerSettings(BaseModel):
     )
     queue: int = Field(256, ge=1, description="Searches that may wait; one more is told to come back, by 429")
     cache: int = Field(0, ge=0, le=1_000_000, description="Rankings kept to answer equal searches again; 0: none")
+    counts_s: float = Field(
+        60, ge=0.2, le=600, description="Seconds of a minute of a deployment by evidence, by which both releases are counted"
+    )
     drain_s: float = Field(
         0, ge=0, le=60, description="Seconds after SIGTERM in which the server says that it is not ready, and still answers"
     )

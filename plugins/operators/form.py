@@ -77,3 +77,13 @@ def answer_if_event(name: str, asset: Asset, value: str) -> str:
     """A template for the form's value, otherwise `value` where the asset is among those that started the dag run."""
     among = "triggering_asset_events and '%s' in (triggering_asset_events | map(attribute='name'))" % asset.name  # noqa: UP031
     return "{{ params.%s or ('%s' if %s else '') }}" % (name, value, among)  # noqa: UP031
+
+
+CANARY = "{{ 'yes' if params.mode == 'canary' else '' }}"
+"""A template that is empty unless the form's mode, which `mode_field` asks for, is canary."""
+
+
+def mode_field() -> dict[str, Param]:
+    """The field of a form that chooses how a release takes the traffic."""
+    told = "direct: all users at once, for a first release; canary: growing shares of the users, while no guardrail is broken"
+    return {"mode": Param("direct", type="string", enum=["direct", "canary"], title="Mode", description=told)}

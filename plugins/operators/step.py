@@ -9,7 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_origin
 
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import Asset, AssetAlias, BaseOperatorLink, Context
+from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from pydantic import ValidationError
@@ -54,12 +56,15 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         also: More assets, each by the field of the result that holds its id; no event where that is empty.
         ends_if: A field of the result that, if true, ends the dag run here: all tasks that follow are skipped, whatever
             their trigger rule.
+        repeats_if: A field of the result that, if true, runs the step again after the seconds of its field `wait_s`. Until then
+            the triggerer waits, and no worker slot is held.
+        runs_if: Whether the step runs at all; may be a template. What is false or empty skips it.
         in_environment: The environment whose store is meant; may be a template. Empty: the settings' own.
         profile: The pod profile, one of RATCHET_PROFILES.
         deferrable: For long steps: while the pod runs, the triggerer waits for it and no worker slot is held.
     """
 
-    template_fields = (*StepPodOperator.template_fields, "step_params", "value", "in_environment")
+    template_fields = (*StepPodOperator.template_fields, "step_params", "value", "in_environment", "runs_if")
     operator_extra_links = (ArtifactLink(),)
     ui_color = "#e8f0e4"
 
@@ -76,6 +81,8 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         only_if: str = "",
         also: dict[str, Asset] | None = None,
         ends_if: str = "",
+        repeats_if: str = "",
+        runs_if: Any = True,
         in_environment: str = "",
         profile: str = "cpu",
         outlets: list[Asset] | None = None,
@@ -86,7 +93,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
     ) -> None:
         config = settings()
         declaration = _declaration(step)
-        result_fields = [field for field in (returns, emits, only_if, ends_if, *(also or ())) if field]
+        result_fields = [field for field in (returns, emits, only_if, ends_if, repeats_if, *(also or ())) if field]
         check_values(declaration, _with_mapped_value(step_params, over, None), result_fields)
         aliases = [AssetAlias(f"{asset.name}-if-{only_if}") if only_if else asset for asset in outlets or []]
         self.also = {field: (AssetAlias(f"{asset.name}-if-{field}"), asset) for field, asset in (also or {}).items()}
@@ -114,6 +121,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         self.step_params, self.over, self.value = step_params or {}, over, value
         self.returns, self.emits, self.only_if, self.event_assets = returns, emits, only_if, outlets or []
         self.ends_if, self.in_environment = ends_if, in_environment
+        self.repeats_if, self.runs_if = repeats_if, runs_if
         self.artifact_page = ""
         self._child: ChildProcess | None = None
 
@@ -132,14 +140,25 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
 
         Raises:
             StepFailed: with the step's own message and its exit code.
-            AirflowSkipException: there was nothing to do (exit code 4).
+            AirflowSkipException: there was nothing to do (exit code 4), or `runs_if` is false.
+            TaskDeferred: the step runs again later.
         """
+        if not self.runs_if:
+            raise AirflowSkipException("this dag run was started without it")
         result = self.run_pod(context) if settings().runtime == "kubernetes" else self._run_child(context)
         return self._finish(context, result)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """Continue after a deferral, in another process: the result is in the store."""
         return self._finish(context, self.resume_pod(context, event))
+
+    def repeat(self, context: Context, event: Any = None) -> Any:  # noqa: ARG002  # Airflow's signature
+        """Run the step again after a wait."""
+        token = ExecutorSafeguard.tracker.set(self)  # it is the task runner that calls, though not `execute`
+        try:
+            return self.execute(context)
+        finally:
+            ExecutorSafeguard.tracker.reset(token)
 
     def on_kill(self) -> None:
         """End the child process, or the pod."""
@@ -234,6 +253,8 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         for field, (alias, asset) in self.also.items():
             if result[field]:
                 context["outlet_events"][alias].add(asset, extra={"id": result[field]})
+        if self.repeats_if and result[self.repeats_if]:
+            self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=result["wait_s"])), method_name="repeat")
         if self.ends_if and result[self.ends_if]:
             self.skip(context["ti"], self.get_flat_relatives(upstream=False))
         return result[self.returns] if self.returns else result

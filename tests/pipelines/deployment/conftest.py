@@ -6,9 +6,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pipelines.deployment.counts import Minute, ServerCounts, Tally, write_counts
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from tests.releases import _releases_once, releases  # noqa: F401
+
+
+def counted(entry, errors=0, **more):
+    """What a server counts in ten minutes under an entry of the journal."""
+    minutes = [
+        Minute(
+            minute=10 * entry + number,
+            ready=True,
+            memory_mb=100,
+            champion=Tally(searches=100, clicked=20, latency={40: 100}),
+            challenger=Tally(searches=100, errors=errors, clicked=20, latency={40: 100 - errors}),
+        )
+        for number in range(10)
+    ]
+    write_counts(
+        open_store(),
+        ServerCounts(
+            **{"server": "a:1", "started": 1.0, "entry": entry, "interval_s": 60, "minutes": minutes, "groups": [], **more}
+        ),
+    )
 
 
 class FakeServer:

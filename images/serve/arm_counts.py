@@ -1,0 +1,186 @@
+"""Counts of a deployment by evidence: what each arm answered, by minute, written into the store while there is a challenger."""
+
+import hashlib
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from images.serve.watcher import State
+from pipelines.corpus.exposure import Policy
+from pipelines.deployment.counts import Arm, Minute, ServerCounts, Tally, write_counts
+from pipelines.deployment.guardrails import GROUPS, bucket_of
+from pipelines.errors import StepError
+from pipelines.logs import log
+from pipelines.store.objects import Store
+
+MOST_RECENT = 10_000
+"""Searches whose click is counted, as many as the exposure log knows."""
+MOST_ENTRIES = 2
+"""Entries of the journal that are counted: the present one, and the one before, whose clicks still come."""
+SEARCHES, ERRORS, EMPTY, CLICKED = range(4)
+
+
+@dataclass
+class _Arm:
+    counted: list[int] = field(default_factory=lambda: [0] * 4)
+    latency: dict[int, int] = field(default_factory=dict)
+
+    def tally(self) -> Tally:
+        searches, errors, empty, clicked = self.counted
+        return Tally(searches=searches, errors=errors, empty=empty, clicked=clicked, latency=dict(self.latency))
+
+
+@dataclass
+class _Minute:
+    ready: bool = True
+    memory_mb: float | None = None
+    arms: dict[Arm, _Arm] = field(default_factory=lambda: {"champion": _Arm(), "challenger": _Arm()})
+
+
+@dataclass
+class _Entry:
+    minutes: dict[int, _Minute] = field(default_factory=dict)
+    groups: list[list[int]] = field(default_factory=lambda: [[0] * 4 for _ in range(GROUPS)])
+    changed: bool = True
+
+
+class ArmCounts:
+    """Counts searches by arm and minute, and writes them. Used by several threads.
+
+    Args:
+        store: where to; what can't be written is kept and written the next time.
+        state: gives what serves now.
+        interval_s: seconds of a minute.
+        server: host and port of this process.
+    """
+
+    def __init__(self, store: Store, state: Callable[[], State], interval_s: float, server: str) -> None:
+        self._store, self._state, self._interval_s, self._server = store, state, interval_s, server
+        self._started, self._stop, self._lock = time.time(), threading.Event(), threading.Lock()
+        self._entries: OrderedDict[int, _Entry] = OrderedDict()
+        self._recent: OrderedDict[str, tuple[int, int, Arm, int]] = OrderedDict()
+        self._problem = ""
+
+    def answered(self, state: State, policy: Policy, user: str, milliseconds: float, request_id: str, results: int) -> None:
+        """Count a search of a user whom nobody but the split assigned; without a request id it ended with an error."""
+        if state.challenger is None or policy == "previous":
+            return
+        bucket, group, now = int(bucket_of(milliseconds)), group_of(user), self._minute()
+        with self._lock:
+            of_entry = self._of(state.entry)
+            arm = of_entry.minutes.setdefault(now, _Minute()).arms[policy]
+            counters = [arm.counted, *([of_entry.groups[group]] if policy == "champion" else [])]
+            for counted in counters:
+                counted[SEARCHES] += 1
+                counted[ERRORS] += not request_id
+                counted[EMPTY] += bool(request_id) and not results
+            if request_id:
+                arm.latency[bucket] = arm.latency.get(bucket, 0) + 1
+                self._recent[request_id] = (state.entry, now, policy, group)
+                while len(self._recent) > MOST_RECENT:
+                    self._recent.popitem(last=False)
+            of_entry.changed = True
+
+    def clicked(self, request_id: str) -> None:
+        """Count a search as clicked, at its first click."""
+        with self._lock:
+            entry, minute, policy, group = self._recent.pop(request_id, (0, 0, "champion", 0))
+            if of_entry := self._entries.get(entry):
+                of_entry.minutes[minute].arms[policy].counted[CLICKED] += 1
+                of_entry.groups[group][CLICKED] += policy == "champion"
+                of_entry.changed = True
+
+    def run(self) -> None:
+        """Write until `stop`, soon after the start and once a minute; more often while a minute is short."""
+        wait_s = min(self._interval_s / 2, 5.0)
+        while not self._stop.wait(wait_s):
+            self.write()
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stop.set()
+
+    def write(self) -> None:
+        """Write what has changed, if there is a challenger or a split. A problem of the store is logged once."""
+        state = self._state()
+        if state.challenger is None and state.split is None:
+            return
+        with self._lock:
+            minutes = self._of(state.entry).minutes
+            if self._minute() not in minutes or minutes[self._minute()].memory_mb is None:
+                minutes.setdefault(self._minute(), _Minute()).memory_mb = memory_mb()
+                self._entries[state.entry].changed = True
+            if minutes[self._minute()].ready != state.ready:
+                minutes[self._minute()].ready = state.ready
+                self._entries[state.entry].changed = True
+            bodies = [(number, self._body(number, kept)) for number, kept in self._entries.items() if kept.changed]
+            for number, _ in bodies:
+                self._entries[number].changed = False
+        for number, body in bodies:
+            try:
+                write_counts(self._store, body)
+                self._problem = ""
+            except StepError as error:
+                self._retry(number, str(error))
+
+    def _retry(self, number: int, problem: str) -> None:
+        with self._lock:
+            if number in self._entries:
+                self._entries[number].changed = True
+        if problem != self._problem:
+            self._problem = problem
+            log().warning("counts can't be written", problem=problem)
+
+    def _of(self, entry: int) -> _Entry:
+        if entry not in self._entries and self._entries and entry < max(self._entries):
+            return _Entry()  # a search that began long ago: what is written of its entry stays as it is
+        found = self._entries.setdefault(entry, _Entry())
+        while len(self._entries) > MOST_ENTRIES:
+            self._entries.popitem(last=False)
+        return found
+
+    def _minute(self) -> int:
+        return int(time.time() / self._interval_s)
+
+    def _body(self, number: int, kept: _Entry) -> ServerCounts:
+        minutes = [
+            Minute(
+                minute=minute,
+                ready=counted.ready,
+                memory_mb=counted.memory_mb,
+                champion=counted.arms["champion"].tally(),
+                challenger=counted.arms["challenger"].tally(),
+            )
+            for minute, counted in kept.minutes.items()
+        ]
+        groups = [list(group) for group in kept.groups]
+        return ServerCounts(
+            server=self._server,
+            started=self._started,
+            entry=number,
+            interval_s=self._interval_s,
+            minutes=minutes,
+            groups=groups,
+        )
+
+
+def group_of(user: str) -> int:
+    """The group of a user, which has nothing to do with the split.
+
+    >>> group_of("ann")
+    29
+    """
+    return int.from_bytes(hashlib.sha256(f"group\0{user}".encode()).digest()[:8]) % GROUPS
+
+
+def memory_mb() -> float | None:
+    """The megabytes of this process; None where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 2)

@@ -1,0 +1,243 @@
+"""A deployment by evidence, one look after another: the journal says which stage it is in, servers' counts say what comes next.
+
+Nothing else is kept: whoever looks next, after a kill or by hand, reads the same journal and the same counts, and goes on.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from pipelines.deployment.counts import ServerCounts, counts_of, not_ready_of, read_counts, restarts_of
+from pipelines.deployment.guardrails import CHALLENGER, CHAMPION, Counts, Finding, evidence, findings, limit_findings
+from pipelines.deployment.stages import Decision, Plan, decide
+from pipelines.errors import InputError
+from pipelines.settings import settings
+from pipelines.store.journal import Entry, Journal, Split
+
+PREFIX = "canary-"
+"""How the split of a deployment by evidence is named: one name over all stages, so that users keep their release."""
+SIGNALS = ("errors", "p99", "p50", "empty", "clicks", "memory", "restarts", "readiness", "overlap")
+"""What must arrive before a deployment starts; who has no clicks, say, names it as left out."""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A deployment that was begun: its split, and the entries of its stages."""
+
+    split: Split
+    champion: str
+    challenger: str
+    begun: Entry
+    stage: Entry
+    """The entry since which the split has its share."""
+    last: int
+    """The number of the last entry under which it ran."""
+
+    @property
+    def entries(self) -> range:
+        """The journal's entries under which it ran."""
+        return range(self.begun.n, self.last + 1)
+
+    def number(self, plan: Plan) -> int:
+        """The number of its stage, from 0: the last one that has no larger share."""
+        return max(0, sum(share <= self.split.share + 1e-9 for share in plan.shares) - 1)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen, and what follows from it."""
+
+    decision: Decision
+    sentence: str
+    findings: list[Finding]
+    minutes: float
+    """Since the stage began."""
+    searches: int
+    """Of the challenger in the stage."""
+    total: int
+    """Of the challenger in all stages."""
+
+    @property
+    def broken(self) -> list[Finding]:
+        """Guardrails that do not hold."""
+        return [finding for finding in self.findings if finding.broken]
+
+
+def canary_of(journal: Journal, name: str = "") -> Canary | None:
+    """The deployment by evidence that runs; with a name, that one, even if it is over.
+
+    A split that a person began is none.
+    """
+    running = journal.routing.split
+    name = name or (running.name if running and running.name.startswith(PREFIX) else "")
+    of_name = [entry for entry in journal.entries if entry.routing.split and entry.routing.split.name == name]
+    if not name or not of_name:
+        return None
+    begun, last = of_name[0], of_name[-1]
+    split = last.routing.split
+    assert split is not None
+    stage = next(entry for entry in of_name if entry.routing.split == split)
+    return Canary(split, str(last.routing.champion), str(last.routing.challenger), begun, stage, last.n)
+
+
+def last_canary(journal: Journal) -> Canary | None:
+    """The youngest deployment by evidence, whether it runs or is over; None: there was none."""
+    names = (entry.routing.split.name for entry in reversed(journal.entries) if entry.routing.split)
+    name = next((name for name in names if name.startswith(PREFIX)), "")
+    return canary_of(journal, name) if name else None
+
+
+def canary_name(journal: Journal) -> str:
+    """The name for a deployment of the challenger that begins with the next entry."""
+    return f"{PREFIX}{str(journal.routing.challenger)[:8]}-{len(journal.entries) + 1}"
+
+
+def look(journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], overlap: float | None) -> Look:
+    """Judge what all servers have counted since the deployment began.
+
+    Args:
+        journal: as it is now.
+        canary: that runs.
+        plan: its stages.
+        without: guardrails that are left out.
+        overlap: of the rankings of probe queries; None: they were not asked.
+
+    Raises:
+        CorruptArtifact: counts that no server wrote.
+        TryAgain: the store does not answer.
+    """
+    read = read_counts(journal.store, canary.entries)
+    counts, strata = counts_of(read)
+    began = datetime.fromisoformat(canary.begun.at).timestamp()
+    fixed = limit_findings(restarts_of(read, began), not_ready_of(read), overlap)
+    found = [finding for finding in (*findings(counts), *fixed) if finding.name not in without]
+    in_stage = np.array([entry >= canary.stage.n for entry, _ in strata], bool)
+    searches = int(counts.searches[in_stage, CHALLENGER].sum())
+    minutes = (time.time() - datetime.fromisoformat(canary.stage.at).timestamp()) / 60
+    broken = [finding for finding in found if finding.broken]
+    decision = decide(plan, canary.number(plan), minutes, searches, bool(broken))
+    total = int(counts.searches[:, CHALLENGER].sum())
+    return Look(decision, _told(decision, canary, plan, broken, minutes, searches), found, minutes, searches, total)
+
+
+def _told(decision: Decision, canary: Canary, plan: Plan, broken: Sequence[Finding], minutes: float, searches: int) -> str:
+    stage = canary.number(plan)
+    needed, share = plan.searches[stage], canary.split.share
+    seen = f"{searches:,} of {needed:,} searches and {minutes:.0f} of {plan.minutes:g} minutes at a share of {share:.4g}"
+    if decision == "roll back":
+        return f"{'; '.join(finding.sentence for finding in broken)} (at a share of {share:.4g})"
+    if decision == "next":
+        return f"no guardrail is broken after {seen}"
+    if decision == "ask":
+        return f"no guardrail is broken, and yet there were only {seen}: a person decides"
+    return f"no guardrail is broken so far: {seen}"
+
+
+def missing_signals(read: Sequence[ServerCounts], without: Sequence[str]) -> dict[str, str]:
+    """By guardrail, why its signal does not arrive; empty: all do, but those left out.
+
+    Args:
+        read: what servers counted since the challenger is in memory.
+        without: guardrails that are left out.
+    """
+    counts, _ = counts_of(read)
+    searched = float(counts.searches[..., CHAMPION].sum())
+    nothing = "no server wrote counts: is one running that may write the store?"
+    unknown = "no search of a known user arrived: send `user` with each search"
+    why: dict[str, str] = {}
+    for name in ("errors", "p99", "p50", "empty"):
+        if not searched:
+            why[name] = unknown if read else nothing
+    if not _clicked(counts):
+        why["clicks"] = "no click arrived: tell of clicks by /v1/clicks"
+    if not any(minute.memory_mb for counted in read for minute in counted.minutes):
+        why["memory"] = "no server tells its memory" if read else nothing
+    if not read:
+        why["restarts"] = nothing
+    if not settings().server_url:
+        why |= dict.fromkeys(("readiness", "overlap"), "there is no server to ask: set RATCHET_SERVER_URL")
+    return {name: reason for name, reason in why.items() if name not in without}
+
+
+def _clicked(counts: Counts) -> bool:
+    return bool(counts.clicked[..., CHAMPION].sum())
+
+
+def check_possible(journal: Journal) -> None:
+    """Check that there are two releases and that nothing else is going on.
+
+    Raises:
+        InputError: there is no champion or no challenger, or a split runs that a person began.
+    """
+    routing = journal.routing
+    if routing.champion is None:
+        raise InputError("no champion", "one to compare the challenger with", "deploy the first release by --mode direct")
+    if routing.challenger is None:
+        raise InputError("no challenger", "a release that was promoted", "run `promote` with a verdict that passed")
+    if routing.split:
+        raise InputError(
+            f"split {routing.split.name} with a share of {routing.split.share:.4g}",
+            "no split but that of a deployment",
+            "end it by `split --share 0`, then run this again",
+        )
+
+
+def signals_since(journal: Journal) -> Entry:
+    """The entry since which the champion and the challenger are the present ones and nothing split them."""
+    since = journal.entries[-1]
+    for entry in reversed(journal.entries):
+        if entry.routing.roles != journal.routing.roles or entry.routing.split:
+            break
+        since = entry
+    return since
+
+
+def refusal(missing: Mapping[str, str]) -> InputError:
+    """The error for signals that do not arrive."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in missing.items():
+        reasons.setdefault(reason, []).append(name)
+    given = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return InputError(
+        f"guardrails without a signal: {given}",
+        "a signal of each guardrail before users get the challenger",
+        "mend it, or leave a guardrail out by --without NAME",
+    )
+
+
+@dataclass(frozen=True)
+class StageSeen:
+    """One stage of a deployment as it was: who began it and why, and what servers counted up to its end."""
+
+    entry: Entry
+    share: float
+    champion: int
+    """Searches that each release answered in it."""
+    challenger: int
+    findings: list[Finding]
+    """Of all stages up to this one."""
+    evidence: list[float]
+    """After each of its minutes, the most that any guardrail has against the challenger; REFUSED breaks it."""
+
+
+def stages_seen(journal: Journal, canary: Canary) -> list[StageSeen]:
+    """The stages of a deployment so far, by its entries and the counts of its servers."""
+    counts, strata = counts_of(read_counts(journal.store, canary.entries))
+    numbers = np.array([entry for entry, _ in strata], int)
+    most = np.max([*evidence(counts).values()], axis=0) if len(strata) else np.zeros(0)
+    entries = journal.entries[canary.begun.n - 1 : canary.last]
+    before = [None, *(entry.routing.split for entry in entries)]
+    stages = [entry for entry, split in zip(entries, before, strict=False) if entry.routing.split != split]
+    ends = [*(entry.n for entry in stages[1:]), canary.last + 1]
+    seen = []
+    for entry, end in zip(stages, ends, strict=True):
+        here = (numbers >= entry.n) & (numbers < end)
+        searches = counts.searches[here].sum(0)
+        share = entry.routing.split.share if entry.routing.split else 0.0
+        found = findings(counts.until(int((numbers < end).sum())))
+        values = (round(float(value), 3) for value in most[here])
+        seen.append(StageSeen(entry, share, int(searches[CHAMPION]), int(searches[CHALLENGER]), found, [*values]))
+    return seen

@@ -1,0 +1,165 @@
+"""What servers count of a deployment, minute by minute, and write into the store: one object for each process and entry.
+
+The store is what all replicas share already, on a laptop as in a cluster, so nothing has to know how many there are or where.
+A process replaces its own object, so that a click counts for the minute of its search. It holds numbers alone: no query and no
+user.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.deployment.guardrails import BUCKETS, FIRST_MINUTES, GROUPS, Counts
+from pipelines.errors import CorruptArtifact
+from pipelines.store.objects import Store
+
+FOLDER = "counts"
+Arm = Literal["champion", "challenger"]
+ARMS: tuple[Arm, Arm] = ("champion", "challenger")
+TALLIES = ("searches", "errors", "empty", "clicked")
+OF_GROUPS = {"errors": 1, "empty": 2, "clicks": 3}
+"""By guardrail: its place in TALLIES, as groups have them."""
+
+
+class _Counted(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Tally(_Counted):
+    """One arm in one minute: the searches of users whom the split assigned."""
+
+    searches: int = Field(0, ge=0)
+    errors: int = Field(0, ge=0)
+    """Those that ended with an error of the server."""
+    empty: int = Field(0, ge=0)
+    clicked: int = Field(0, ge=0)
+    latency: dict[int, int] = {}
+    """By bucket: how many answers took so long to rank and to write down."""
+
+
+class Minute(_Counted):
+    """One minute of one process."""
+
+    minute: int
+    """Its number since 1970, in intervals of `interval_s`."""
+    ready: bool
+    memory_mb: float | None
+    champion: Tally = Tally()
+    challenger: Tally = Tally()
+
+
+class ServerCounts(_Counted):
+    """What one process counted under one entry of the journal."""
+
+    server: str
+    """Host and port, which a restarted process has again."""
+    started: float
+    """When the process began, in seconds since 1970."""
+    entry: int = Field(ge=1)
+    interval_s: float = Field(gt=0)
+    minutes: list[Minute]
+    groups: list[list[int]]
+    """TALLIES of each group of the champion's users, over all minutes."""
+
+
+def counts_path(counts: ServerCounts) -> str:
+    """The path of a process's counts in the store.
+
+    >>> counts_path(ServerCounts(server="host:80", started=1.5, entry=7, interval_s=60, minutes=[], groups=[]))
+    'counts/00000007/host%3A80-1500.json'
+    """
+    return f"{FOLDER}/{counts.entry:08d}/{quote(counts.server, safe='')}-{round(1000 * counts.started)}.json"
+
+
+def write_counts(store: Store, counts: ServerCounts) -> None:
+    """Write or replace them.
+
+    Raises:
+        TryAgain, InputError: the store can't be written.
+    """
+    store.write(counts_path(counts), counts.model_dump_json(exclude_defaults=True).encode())
+
+
+def read_counts(store: Store, entries: Sequence[int]) -> list[ServerCounts]:
+    """What all processes counted under some entries of the journal.
+
+    Raises:
+        CorruptArtifact: an object is not one that a server wrote.
+    """
+    read = []
+    for entry in entries:
+        for name in store.names(f"{FOLDER}/{entry:08d}/"):
+            path = f"{FOLDER}/{entry:08d}/{name}"
+            try:
+                read.append(ServerCounts.model_validate_json(store.read(path)))
+            except ValidationError as error:
+                reason = str(error).splitlines()[0]
+                raise CorruptArtifact(
+                    f"{store.uri}/{path}: {reason}", "counts as a server of this version writes them", "move it away"
+                ) from None
+    return read
+
+
+def counts_of(read: Sequence[ServerCounts]) -> tuple[Counts, list[tuple[int, int]]]:
+    """The strata of all processes together, and what each is: entry and minute, oldest first."""
+    keys = sorted({(minute.minute, counts.entry) for counts in read for minute in counts.minutes})
+    place = {key: number for number, key in enumerate(keys)}
+    tallies = {name: np.zeros((len(keys), 2)) for name in TALLIES}
+    latency = np.zeros((len(keys), 2, BUCKETS))
+    groups = np.zeros((len(TALLIES), GROUPS))
+    for counts in read:
+        groups += np.array(counts.groups, float).T if counts.groups else 0
+        for minute in counts.minutes:
+            here = place[minute.minute, counts.entry]
+            for arm, tally in enumerate((minute.champion, minute.challenger)):
+                for name, values in tallies.items():
+                    values[here, arm] += getattr(tally, name)
+                for bucket, times in tally.latency.items():
+                    latency[here, arm, min(bucket, BUCKETS - 1)] += times
+    of_groups = {name: (groups[number], groups[0]) for name, number in OF_GROUPS.items()}
+    counts_by_name: dict[str, Any] = {**tallies, "latency": latency, "memory": _memory(read, place), "groups": of_groups}
+    return Counts(**counts_by_name), [(entry, minute) for minute, entry in keys]
+
+
+def _memory(read: Sequence[ServerCounts], place: Mapping[tuple[int, int], int]) -> Any:
+    """The memory of each stratum relative to a process's first minutes, the mean of those that told it."""
+    processes: dict[tuple[str, float], list[tuple[int, float]]] = {}
+    for counts in read:
+        told = processes.setdefault((counts.server, counts.started), [])
+        told += [(place[minute.minute, counts.entry], minute.memory_mb) for minute in counts.minutes if minute.memory_mb]
+    total, number = np.zeros(len(place)), np.zeros(len(place))
+    for told in processes.values():
+        first = float(np.mean([megabytes for _, megabytes in sorted(told)[:FIRST_MINUTES]])) if told else 1.0
+        for here, megabytes in told:
+            total[here] += megabytes / first
+            number[here] += 1
+    memory, last = np.ones(len(place)), 1.0
+    for here in range(len(place)):
+        last = float(total[here] / number[here]) if number[here] else last
+        memory[here] = last
+    return memory
+
+
+def restarts_of(read: Sequence[ServerCounts], since: float) -> int:
+    """How many processes began in the place of an earlier one since a time, in seconds since 1970."""
+    starts: dict[str, set[float]] = {}
+    for counts in read:
+        starts.setdefault(counts.server, set()).add(counts.started)
+    return sum(sum(start > max(since, min(of_server)) for start in of_server) for of_server in starts.values())
+
+
+def not_ready_of(read: Sequence[ServerCounts]) -> int:
+    """For how many minutes in a row, up to its last one, a server says that it is not ready; the most of all servers."""
+    latest: dict[str, list[Minute]] = {}
+    for counts in sorted(read, key=lambda counts: (counts.started, counts.entry)):
+        latest.setdefault(counts.server, []).extend(counts.minutes)
+    longest = 0
+    for minutes in latest.values():
+        row = 0
+        for minute in sorted(minutes, key=lambda minute: minute.minute):
+            row = 0 if minute.ready else row + 1
+        longest = max(longest, row)
+    return longest

@@ -1,0 +1,279 @@
+"""Guardrails of a deployment: is the challenger worse than the champion, judged at every look, over all stages at once?
+
+Searches are counted by minute and arm. Within a minute both arms had the same load, machines and queries of the day, so each
+minute of each stage is a stratum of its own: pooled over a ramp, minutes with a higher share of the challenger would speak for
+or against it (Simpson's paradox: T. Crook, B. Frasca, R. Kohavi and R. Longbotham, "Seven pitfalls to avoid when running
+controlled experiments on the web", KDD 2009). Evidence adds up over the strata of all stages, and a stage spends no error of
+its own: ALPHA is split over the guardrails alone.
+
+Latency is a rate, too: the share of searches that take longer than the champion's quantile of the last hour. The hour ends
+before the minute, so that the quantile does not depend on what is counted above it.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.statistics.sequential import (
+    Floats,
+    design_effect,
+    mixture_pvalue,
+    stratified_log_evidence,
+    stratified_ratio,
+    tuned_rho,
+)
+
+ALPHA = 0.05
+"""The probability that a healthy release is ever taken for a harmful one, over all guardrails and stages."""
+CHAMPION, CHALLENGER = 0, 1
+FIRST_MS, STEP, BUCKETS = 0.05, 1.1, 140
+"""Bucket 0 holds latencies up to FIRST_MS; each next one ends STEP times as far, the last at 28 seconds."""
+SLOWER = 1
+"""Buckets by which the challenger may be slower: 10 %."""
+HOUR = 60
+"""Minutes before a minute whose searches give the champion's quantiles."""
+FEWEST = {"p50": 100, "p99": 1000}
+"""Searches of the champion in that hour without which a quantile is not known."""
+QUANTILES = {"p50": 0.5, "p99": 0.99}
+GROUPS = 32
+"""Groups of each arm's users, by a hash, whose events tell how much those of one user go together."""
+GROWTH = 0.1
+"""By which share of its first minutes' memory a server may grow."""
+FIRST_MINUTES = 5
+BLOCK = 10
+"""Minutes whose mean memory counts."""
+MEMORY_RHO = tuned_rho(24)
+MOST_RESTARTS = 2
+LEAST_OVERLAP = 0.05
+MOST_NOT_READY = 5
+"""Minutes in a row that a server may say that it is not ready."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What servers counted, by stratum: a minute of a stage, oldest first. Leading axes are runs, or there are none."""
+
+    searches: Floats
+    """Of the users whom the split assigned, shape (…, strata, arms), the champion first. So are errors, empty and clicked."""
+    errors: Floats
+    empty: Floats
+    clicked: Floats
+    latency: Floats
+    """Answered searches by bucket, shape (…, strata, arms, BUCKETS)."""
+    memory: Floats
+    """Megabytes of a server's process relative to its first minutes, the mean of all servers, shape (…, strata)."""
+    groups: Mapping[str, tuple[Floats, Floats]]
+    """By guardrail: events and searches of each group of the champion's users, shape (…, GROUPS)."""
+
+    def until(self, strata: int) -> "Counts":
+        """The first strata alone; groups as they are, since they are not counted by stratum."""
+        cut = {name: getattr(self, name)[..., :strata, :] for name in ("searches", "errors", "empty", "clicked")}
+        latency, memory = self.latency[..., :strata, :, :], self.memory[..., :strata]
+        return Counts(**cut, latency=latency, memory=memory, groups=self.groups)
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """A rate that must not get worse."""
+
+    name: str
+    told: str
+    """What is counted, in words."""
+    tolerated: float
+    """The ratio of the rates that is no harm."""
+    events: Callable[[Counts], tuple[Floats, Floats]]
+    """Events of the champion and of the challenger by stratum: a share of the searches of each."""
+    falls: bool = False
+    """Whether fewer events are worse."""
+
+
+def bucket_of(milliseconds: Any) -> Any:
+    """The bucket of a latency.
+
+    >>> [int(bucket) for bucket in bucket_of([0.01, 0.05, 0.0501, 1.0, 1e6])]
+    [0, 0, 1, 32, 139]
+    """
+    steps = np.log(np.maximum(np.asarray(milliseconds, float), FIRST_MS) / FIRST_MS) / math.log(STEP)
+    return np.clip(np.ceil(np.round(steps, 6)), 0, BUCKETS - 1).astype(int)
+
+
+def bucket_end(bucket: int) -> float:
+    """The milliseconds at which a bucket ends."""
+    return FIRST_MS * STEP**bucket
+
+
+def champion_bucket(latency: Floats, name: str) -> Any:
+    """The bucket with the champion's quantile of the hour before each stratum; −1 where too few searches tell it.
+
+    Args:
+        latency: as `Counts` has it.
+        name: one of QUANTILES.
+
+    Returns:
+        Shape (…, strata).
+    """
+    champion = latency[..., CHAMPION, :]
+    before = np.cumsum(champion, axis=-2) - champion
+    earlier = np.zeros_like(before)
+    earlier[..., HOUR:, :] = before[..., :-HOUR, :] if before.shape[-2] > HOUR else 0
+    hour = np.cumsum(before - earlier, axis=-1)
+    total = hour[..., -1]
+    reached = (hour >= QUANTILES[name] * total[..., None]).argmax(-1)
+    return np.where(total >= FEWEST[name], reached, -1)
+
+
+def _slow(name: str) -> Callable[[Counts], tuple[Floats, Floats]]:
+    """Searches above the champion's quantile: the challenger's above SLOWER buckets more."""
+
+    def above(counts: Counts) -> tuple[Floats, Floats]:
+        bucket = champion_bucket(counts.latency, name)
+        beyond = counts.latency.sum(-1, keepdims=True) - np.cumsum(counts.latency, axis=-1)
+        slow = []
+        for arm, more in ((CHAMPION, 0), (CHALLENGER, SLOWER)):
+            place = np.clip(bucket + more, 0, BUCKETS - 1)[..., None]
+            slow.append(np.where(bucket >= 0, np.take_along_axis(beyond[..., arm, :], place, -1)[..., 0], 0.0))
+        return slow[0], slow[1]
+
+    return above
+
+
+def _of(field: str) -> Callable[[Counts], tuple[Floats, Floats]]:
+    def events(counts: Counts) -> tuple[Floats, Floats]:
+        values: Floats = getattr(counts, field)
+        return values[..., CHAMPION], values[..., CHALLENGER]
+
+    return events
+
+
+RATES = (
+    Guardrail("errors", "searches that ended with an error of the server", 1.1, _of("errors")),
+    Guardrail("p99", "searches slower than the champion's 99th percentile (the challenger's: by 10 %)", 1.0, _slow("p99")),
+    Guardrail("p50", "searches slower than the champion's median (the challenger's: by 10 %)", 1.0, _slow("p50")),
+    Guardrail("empty", "searches without a result", 1.05, _of("empty")),
+    Guardrail("clicks", "searches with a click", 1.02, _of("clicked"), falls=True),
+)
+TESTED = (*(rate.name for rate in RATES), "memory")
+"""The guardrails that share ALPHA. The others are fixed limits: a healthy release does not come near them."""
+REFUSED = math.log(len(TESTED) / ALPHA)
+"""The logarithm of the evidence from which on a guardrail is broken."""
+
+
+def share_of(counts: Counts) -> Floats:
+    """The share of each stratum's searches that the challenger answered; 0 where there were none."""
+    total = counts.searches.sum(-1)
+    share: Floats = counts.searches[..., CHALLENGER] / np.maximum(total, 1)
+    return share
+
+
+def effect_of(counts: Counts, name: str) -> Any:
+    """The design effect of a guardrail's events, shape (…, 1); 1 where nothing is known of users."""
+    return design_effect(*counts.groups[name])[..., None] if name in counts.groups else 1.0
+
+
+def rate_evidence(counts: Counts, rate: Guardrail) -> Any:
+    """The logarithm of the evidence of harm after each stratum, shape (…, strata)."""
+    champion, challenger = (events / effect_of(counts, rate.name) for events in rate.events(counts))
+    share = share_of(counts)
+    if rate.falls:
+        return stratified_log_evidence(champion, challenger, 1 - share, rate.tolerated)
+    return stratified_log_evidence(challenger, champion, share, rate.tolerated)
+
+
+def memory_evidence(memory: Floats) -> Any:
+    """The same for memory that grows beyond GROWTH: blocks of minutes are taken for a random walk, as wide as they differ.
+
+    Args:
+        memory: as `Counts` has it, 1 for that of the first minutes; shape (…, strata).
+    """
+    blocks = memory.shape[-1] // BLOCK
+    if blocks < 2:
+        return np.zeros_like(memory)
+    means = memory[..., : blocks * BLOCK].reshape(*memory.shape[:-1], blocks, BLOCK).mean(-1)
+    steps = np.diff(means, axis=-1, prepend=means[..., :1])
+    number = np.arange(1, blocks + 1, dtype=float)
+    deviation = np.sqrt(np.cumsum(steps**2, axis=-1) / number)
+    grown = means - 1 - GROWTH
+    statistic = grown / np.maximum(deviation * np.sqrt(number), 1e-3)
+    found = -np.log(np.maximum(mixture_pvalue(statistic, number, MEMORY_RHO), 1e-300))
+    found = np.where((grown > 0) & (number > 1), found, 0.0)
+    last = np.arange(1, memory.shape[-1] + 1) // BLOCK - 1
+    return np.where(last >= 0, found[..., np.maximum(last, 0)], 0.0)
+
+
+def evidence(counts: Counts) -> dict[str, Any]:
+    """The logarithm of the evidence of harm by guardrail, each of shape (…, strata)."""
+    return {**{rate.name: rate_evidence(counts, rate) for rate in RATES}, "memory": memory_evidence(counts.memory)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a guardrail says now."""
+
+    name: str
+    broken: bool
+    sentence: str
+    ratio: float | None = None
+    """Challenger over champion; of memory, now over the first minutes."""
+    low: float | None = None
+    high: float | None = None
+    champion: int = 0
+    """Events of each arm."""
+    challenger: int = 0
+
+
+def findings(counts: Counts) -> list[Finding]:
+    """What each tested guardrail says of the counts of one deployment."""
+    return [*(_rate_finding(counts, rate) for rate in RATES), _memory_finding(counts.memory)]
+
+
+def _rate_finding(counts: Counts, rate: Guardrail) -> Finding:
+    events = rate.events(counts)
+    deflated = [values / effect_of(counts, rate.name) for values in events]
+    ratio, low, high = stratified_ratio(deflated[1], deflated[0], share_of(counts), ALPHA / len(TESTED))
+    broken = bool(np.max(rate_evidence(counts, rate), initial=-np.inf) >= REFUSED)
+    champion, challenger = (round(float(values.sum())) for values in events)
+    known = math.isfinite(ratio)
+    bounds = f"{ratio:.2f} [{low:.2f}, {high:.2f}]" if known else f"at least {low:.2f}"
+    limit = f"at least {1 / rate.tolerated:.2f}" if rate.falls else f"at most {rate.tolerated:.2f}"
+    sentence = f"{rate.name}: {bounds} times the champion's {rate.told}, {limit} tolerated ({challenger:,} and {champion:,})"
+    if not known:
+        return Finding(rate.name, broken, sentence, champion=champion, challenger=challenger)
+    return Finding(rate.name, broken, sentence, ratio, low, high, champion, challenger)
+
+
+def _memory_finding(memory: Floats) -> Finding:
+    now = float(memory[-1]) if memory.size else 1.0
+    broken = bool(np.max(memory_evidence(memory), initial=-np.inf) >= REFUSED)
+    sentence = f"memory: {now:.2f} times that of the first minutes, at most {1 + GROWTH:.2f} tolerated"
+    return Finding("memory", broken, sentence, now)
+
+
+def limit_findings(restarts: int, not_ready: int, overlap: float | None) -> list[Finding]:
+    """What the guardrails with fixed limits say.
+
+    Args:
+        restarts: of servers since the deployment began.
+        not_ready: the most minutes in a row, up to now, that a server says it is not ready.
+        overlap: the share of the champion's first ten that the challenger has, mean over probe queries; None: not asked.
+    """
+    found = [
+        Finding(
+            "restarts",
+            restarts > MOST_RESTARTS,
+            f"restarts: {restarts} of the servers since the deployment began, at most {MOST_RESTARTS} tolerated",
+        ),
+        Finding(
+            "readiness",
+            not_ready > MOST_NOT_READY,
+            f"readiness: a server is not ready for {not_ready} minutes, at most {MOST_NOT_READY} tolerated",
+        ),
+    ]
+    if overlap is not None:
+        sentence = (
+            f"rank overlap: {overlap:.2f} of the champion's first ten on probe queries, at least {LEAST_OVERLAP:g} expected"
+        )
+        found.append(Finding("overlap", overlap < LEAST_OVERLAP, sentence, overlap))
+    return found

@@ -1,0 +1,53 @@
+"""Probe queries: how far the challenger's first documents are the champion's, as the server answers now."""
+
+from collections.abc import Sequence
+from urllib.parse import parse_qsl, urlsplit
+
+from pipelines.deployment.readiness import REQUEST_TIMEOUT_S, authorization
+from pipelines.errors import InputError, TryAgain
+from pipelines.evaluation.latency import targets
+from pipelines.settings import settings
+from pipelines.store.artifacts import load
+from pipelines.store.objects import Store
+
+DEPTH, PROBES = 10, 20
+
+
+def probe_overlap(store: Store, champion: str, challenger: str) -> float:
+    """The share of the champion's first ten that the challenger's first ten have, the mean over test queries.
+
+    Raises:
+        InputError: no server is set, or what answers is no search server that has both.
+        TryAgain: it does not answer now.
+    """
+    corpora = [load(store, "corpus", load(store, "release", release).inputs["corpus"]) for release in (champion, challenger)]
+    asked = targets(corpora, corpora[0])[:PROBES]
+    shared = [_shared(*(_first(target, role) for role in ("champion", "challenger"))) for target in asked]
+    return sum(shared) / len(shared)
+
+
+def _shared(ours: Sequence[str], theirs: Sequence[str]) -> float:
+    longer = max(len(ours), len(theirs))
+    return len({*ours} & {*theirs}) / longer if longer else 1.0
+
+
+def _first(target: str, role: str) -> list[str]:
+    import httpx
+
+    url = settings().server_url
+    if not url:
+        raise InputError("no search server", "one that answers probe queries", "set RATCHET_SERVER_URL and its key")
+    parts = urlsplit(target)
+    parameters: list[tuple[str, str | int | float | bool | None]] = [*parse_qsl(parts.query), ("release", role)]
+    try:
+        answer = httpx.get(
+            f"{url.rstrip('/')}{parts.path}", params=parameters, headers=authorization(), timeout=REQUEST_TIMEOUT_S
+        )
+        if answer.status_code >= 429:
+            raise TryAgain(f"server {url}: status {answer.status_code}", "an answer of the challenger", "look at its log")
+        return [result["id"] for result in answer.json()["results"]][:DEPTH]
+    except httpx.HTTPError as error:
+        raise TryAgain(f"server {url}: {error or type(error).__name__}", "an answer", "start the server") from None
+    except (httpx.InvalidURL, ValueError, KeyError, TypeError):
+        given = f"server {url}: status {answer.status_code} without results of the {role}"
+        raise InputError(given, "an answer of a search server", "correct RATCHET_SERVER_URL, or RATCHET_SERVER_KEY") from None

@@ -1,0 +1,69 @@
+"""The stages of a deployment by evidence: what comes next, from what was seen. Pure functions, without clock and store."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipelines.errors import InputError
+
+Decision = Literal["wait", "next", "ask", "roll back"]
+SHARES = (0.01, 0.05, 0.25, 0.5)
+"""The challenger's share of the users in each stage; after the last one it is deployed."""
+SEARCHES = (500, 2_000, 10_000, 60_000)
+"""Searches of the challenger that each stage must see: with fewer, harm is not found as often as `make proof-deploy` says."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long each stage is, and how much it must see."""
+
+    shares: tuple[float, ...] = SHARES
+    searches: tuple[int, ...] = SEARCHES
+    """Searches of the challenger, by stage."""
+    minutes: float = 30.0
+    """The least time of each stage."""
+    most_minutes: float = 1440.0
+    """After which a stage that has not seen enough asks a person."""
+
+    def __post_init__(self) -> None:
+        rising = all(low < high for low, high in zip(self.shares, self.shares[1:], strict=False))
+        if not self.shares or not rising or not (self.shares[0] > 0 and self.shares[-1] < 1):
+            raise InputError(
+                f"shares {', '.join(f'{share:g}' for share in self.shares) or 'none'}",
+                "shares between 0 and 1, each larger than the one before",
+                "pass for example --shares 0.01 --shares 0.1 --shares 0.5",
+            )
+        if len(self.searches) != len(self.shares) or min(self.searches) < 1:
+            raise InputError(
+                f"{len(self.searches)} numbers of searches for {len(self.shares)} shares",
+                "for each share how many searches it must see, 1 or more",
+                "pass --searches as often as --shares",
+            )
+
+
+def is_over(plan: Plan, stage: Any, minutes: Any, searches: Any) -> Any:
+    """Whether a stage has seen enough, elementwise over runs.
+
+    Args:
+        stage: its number, from 0.
+        minutes: since it began.
+        searches: of the challenger in it.
+
+    >>> bool(is_over(Plan(), 0, 30, 500)), bool(is_over(Plan(), 0, 30, 499)), bool(is_over(Plan(), 0, 29, 900))
+    (True, False, False)
+    """
+    import numpy as np
+
+    return (np.asarray(minutes) >= plan.minutes) & (np.asarray(searches) >= np.asarray(plan.searches)[stage])
+
+
+def decide(plan: Plan, stage: int, minutes: float, searches: float, broken: bool) -> Decision:
+    """What comes next; harm comes first, however little was seen.
+
+    >>> [decide(Plan(), 0, minutes, 400, broken) for minutes, broken in ((40, True), (40, False), (1440, False))]
+    ['roll back', 'wait', 'ask']
+    """
+    if broken:
+        return "roll back"
+    if is_over(plan, stage, minutes, searches):
+        return "next"
+    return "ask" if minutes >= plan.most_minutes else "wait"

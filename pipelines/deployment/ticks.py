@@ -1,0 +1,186 @@
+"""One tick of a deployment by evidence: a look, and what is done about it. The journal has it all: a kill is made good."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pipelines.deployment.canary import (
+    SIGNALS,
+    Canary,
+    Look,
+    canary_name,
+    canary_of,
+    check_possible,
+    last_canary,
+    look,
+    missing_signals,
+    refusal,
+    signals_since,
+)
+from pipelines.deployment.counts import read_counts
+from pipelines.deployment.probing import probe_overlap
+from pipelines.deployment.readiness import wait_until, wait_until_warm
+from pipelines.deployment.stages import Plan
+from pipelines.errors import InputError, TryAgain
+from pipelines.logs import log
+from pipelines.store.journal import Entry, Journal, Split
+
+Outcome = Literal["waits", "widened", "asks", "passed", "rolled back", "stopped"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a deployment by evidence keeps to."""
+
+    plan: Plan
+    without: Sequence[str] = ()
+    """Guardrails that are left out."""
+    signal_minutes: float = 10.0
+    """Since the promotion, in which each guardrail's signal must arrive."""
+    why: str = ""
+    who: str = ""
+    wait_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if unknown := sorted({*self.without} - {*SIGNALS}):
+            raise InputError(f"--without {', '.join(unknown)}", f"some of {', '.join(SIGNALS)}", "correct it")
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a tick saw and did."""
+
+    outcome: Outcome
+    sentence: str
+    release: str
+    canary: Canary | None = None
+    """As it was before; none: it has not begun."""
+    look: Look | None = None
+
+
+def tick(journal: Journal, release: str, terms: Terms) -> Tick:
+    """Look once, and act on it.
+
+    Args:
+        journal: of the store, read now.
+        release: whose deployment is meant; empty: the challenger's.
+        terms: what it keeps to.
+
+    Raises:
+        InputError: it can't begin, or another release is the challenger; nothing was changed.
+        TryAgain: the store or the server does not answer, or somebody else wrote to the journal; what was written stays.
+    """
+    running = canary_of(journal)
+    if running is None:
+        return _ended(journal, release) or _begin(journal, release, terms)
+    _check_release(journal, release)
+    seen = look(journal, running, terms.plan, terms.without, _overlap(journal, running, terms.without))
+    (log().warning if seen.broken else log().info)(seen.sentence, decision=seen.decision, share=running.split.share)
+    stage = running.number(terms.plan)
+    if seen.decision == "roll back":
+        _write(journal, running.split.name, None, seen.sentence, terms)
+        return Tick("rolled back", seen.sentence, running.challenger, running, seen)
+    if seen.decision != "next":
+        return Tick("asks" if seen.decision == "ask" else "waits", seen.sentence, running.challenger, running, seen)
+    if stage + 1 == len(terms.plan.shares):
+        return Tick("passed", seen.sentence, running.challenger, running, seen)
+    _write(journal, running.split.name, terms.plan.shares[stage + 1], seen.sentence, terms)
+    return Tick("widened", seen.sentence, running.challenger, running, seen)
+
+
+def _check_not_rolled_back(journal: Journal) -> None:
+    """Check that the challenger was not found harmful since it was promoted.
+
+    Raises:
+        InputError: it was.
+    """
+    last = last_canary(journal)
+    if last is None or last.challenger != journal.routing.challenger:
+        return
+    end, promoted = _end(journal, last), journal.latest("promote", to=last.challenger)
+    if end.action == "stage" and (promoted is None or promoted.n < end.n):
+        raise InputError(
+            f"release {last.challenger}, which entry {end.n} took from its users: {end.why}",
+            "a release that was not found harmful since its promotion",
+            "promote another one; to try this one again, judge it anew by `gate`, then `promote` it by that verdict",
+        )
+
+
+def _end(journal: Journal, canary: Canary) -> Entry:
+    """The entry that ended a deployment which does not run."""
+    return journal.entries[canary.last]
+
+
+def _check_release(journal: Journal, release: str) -> None:
+    challenger = journal.routing.challenger
+    if release and release != challenger:
+        raise InputError(
+            f"release {release} while {challenger or 'none'} is the challenger",
+            "the challenger",
+            "leave --release out; a deployment that runs is ended by `split --share 0`",
+        )
+
+
+def _ended(journal: Journal, release: str) -> Tick | None:
+    """How the deployment ended that an earlier try of this dag run was at; None: there is none that ended."""
+    own, last = journal.resumed("stage"), last_canary(journal)
+    if own is None or last is None or own.n < last.begun.n or (release and release != last.challenger):
+        return None
+    end = _end(journal, last)
+    told = end.why if end.action == "stage" else f"entry {end.n} by {end.who} ended it: {end.action} to {end.to}, {end.why}"
+    deployed = end.action == "deploy" and end.to == last.challenger
+    outcome: Outcome = "passed" if deployed else "rolled back" if end.action == "stage" else "stopped"
+    return Tick(outcome, told, last.challenger, last)
+
+
+def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
+    """Give the first users the challenger once each guardrail's signal arrives, or wait for it."""
+    check_possible(journal)
+    _check_not_rolled_back(journal)
+    _check_release(journal, release)
+    challenger = str(journal.routing.challenger)
+    wait_until_warm(challenger, terms.wait_s)
+    since = signals_since(journal)
+    read = read_counts(journal.store, range(since.n, len(journal.entries) + 1))
+    if missing := missing_signals(read, terms.without):
+        if time.time() - datetime.fromisoformat(since.at).timestamp() > 60 * terms.signal_minutes:
+            raise refusal(missing)
+        sentence = f"waits for a signal of {', '.join(missing)}"
+        log().info(sentence, missing=missing)
+        return Tick("waits", sentence, challenger)
+    left_out = f", without {', '.join(terms.without)}" if terms.without else ""
+    sentence = f"each guardrail's signal arrives{left_out}"
+    _write(journal, canary_name(journal), terms.plan.shares[0], sentence, terms)
+    return Tick("widened", sentence, challenger, canary_of(journal))
+
+
+def _overlap(journal: Journal, running: Canary, without: Sequence[str]) -> float | None:
+    """Of the rankings of probe queries; None: left out, or the server does not answer them now, which other guardrails tell."""
+    if "overlap" in without:
+        return None
+    try:
+        return probe_overlap(journal.store, running.champion, running.challenger)
+    except TryAgain as error:
+        log().warning("probe queries were not answered", problem=str(error))
+        return None
+
+
+def _write(journal: Journal, name: str, share: float | None, sentence: str, terms: Terms) -> Entry:
+    """Change the challenger's share, none: take all users from it, and wait until the server follows.
+
+    Raises:
+        TryAgain: somebody else wrote the next entry, or the server does not follow in time; the entry stays.
+    """
+    split = Split(name=name, share=share) if share else None
+    done = f"stage {share:.4g} of {name}" if share else f"rolled back: {name} ends"
+    why = "; ".join(filter(None, (f"{done}: {sentence}", terms.why)))
+    routing = journal.routing.model_copy(update={"split": split})
+    entry = journal.append("stage", str(routing.challenger), why, routing, None, terms.who)
+    log().info(done, entry=entry.n)
+    follows, server, waited_s = wait_until(lambda server: server.entry >= entry.n, terms.wait_s)
+    if not follows:
+        given = f"server at entry {server.entry} {waited_s:.0f} s after entry {entry.n} ({server.problem or 'no problem told'})"
+        raise TryAgain(given, f"a server that follows entry {entry.n}, which stays", "look at the server's log")
+    return entry

@@ -1,0 +1,121 @@
+"""The report of a deployment by evidence: its stages with what was seen in each, and who or what decided."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.deployment.guardrails import ALPHA, GROWTH, LEAST_OVERLAP, MOST_NOT_READY, MOST_RESTARTS, REFUSED, TESTED
+from pipelines.reports import charts
+from pipelines.reports.frame import Picture, Report, ReportTable, write_report
+
+if TYPE_CHECKING:
+    from pipelines.deployment.canary import StageSeen
+    from pipelines.deployment.guardrails import Finding
+    from pipelines.deployment.ticks import Terms, Tick
+
+FILE = "canary.json"
+
+
+def write_canary_report(folder: Path, seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> None:
+    """Write `report.html`, `report.json` and the numbers of each stage, `canary.json`.
+
+    Args:
+        folder: where to.
+        seen: the tick that decided.
+        stages: all so far.
+        terms: what the deployment keeps to.
+    """
+    content = [{"entry": stage.entry.n, "share": stage.share, "findings": [*map(vars, stage.findings)]} for stage in stages]
+    (folder / FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_report(folder, canary_report(seen, stages, terms))
+
+
+def canary_report(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> Report:
+    """The report: the timeline first, then each guardrail, and the evidence over time."""
+    last = seen.look.findings if seen.look else stages[-1].findings if stages else []
+    name = seen.canary.split.name if seen.canary else ""
+    return Report(
+        "canary",
+        f"deployment {name} of release {seen.release[:8]}",
+        seen.outcome,
+        seen.sentence,
+        _pictures(stages),
+        [_guardrails(last)],
+        [f"Left out: {', '.join(terms.without)}."] if terms.without else [],
+        _method(terms),
+        {"release": seen.release, "champion": seen.canary.champion if seen.canary else ""},
+        [_timeline(seen, stages, terms)],
+    )
+
+
+def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> ReportTable:
+    columns: list[tuple[str, Any]] = [
+        ("since", "text"), ("share", "number"), ("searches of the challenger", "count"), ("of the champion", "count"),
+        ("decided by", "text"), ("because", "text"), ("entry", "number"),
+    ]  # fmt: skip
+    rows = [
+        [
+            stage.entry.at, f"{100 * stage.share:g} %", stage.challenger, stage.champion,
+            _who(stage.entry.who, stage.entry.dag_run), stage.entry.why, str(stage.entry.n),
+        ]
+        for stage in stages
+    ]  # fmt: skip
+    needed = ", ".join(
+        f"{100 * share:g} %: {searches:,}" for share, searches in zip(terms.plan.shares, terms.plan.searches, strict=True)
+    )
+    return ReportTable(
+        "Stages",
+        columns,
+        rows,
+        f"Each stage takes {terms.plan.minutes:g} minutes at least, and as many searches of the challenger: {needed}. Then:"
+        f" {seen.outcome}.",
+    )
+
+
+def _who(who: str, dag_run: str) -> str:
+    return f"the guardrails, in {dag_run} of {who}" if dag_run else f"the guardrails, for {who}"
+
+
+def _guardrails(found: Sequence["Finding"]) -> ReportTable:
+    columns: list[tuple[str, Any]] = [
+        ("guardrail", "text"), ("holds", "text"), ("challenger / champion", "value"), ("interval at every look", "interval"),
+        ("challenger", "count"), ("champion", "count"), ("in words", "text"),
+    ]  # fmt: skip
+    rows = [
+        [
+            one.name, "no" if one.broken else "yes", one.ratio, (one.low, one.high if one.high != math.inf else None),
+            one.challenger, one.champion, one.sentence,
+        ]
+        for one in found
+    ]  # fmt: skip
+    note = "Counts are of events: errors, slow searches, searches without a result, clicks."
+    return ReportTable("Guardrails", columns, rows, note)
+
+
+def _pictures(stages: Sequence["StageSeen"]) -> list[Picture]:
+    values = [value for stage in stages for value in stage.evidence]
+    if not values:
+        return []
+    caption = (
+        "The most that any guardrail has against the challenger after each minute, as the logarithm of the evidence. At the"
+        f" dashed line, {REFUSED:.1f}, it is rolled back."
+    )
+    svg = charts.trend([max(0.0, value) for value in values], REFUSED, "log evidence", "minute")
+    return [Picture("Evidence of harm", caption, svg, values)]
+
+
+def _method(terms: "Terms") -> list[str]:
+    return [
+        "Searches of users whom the split assigned count, by minute. Each minute of each stage is compared within itself, and"
+        " what the minutes say adds up over all stages (Mantel and Haenszel 1959; Crook et al. 2009 on pooling a ramp).",
+        f"The evidence is a mixture of likelihood ratios that holds at every look (Lindon and Malek 2022). {ALPHA:.0%} is split"
+        f" over {', '.join(TESTED)}: a healthy release is rolled back falsely in at most {ALPHA:.0%} of deployments.",
+        "Counts are divided by their design effect where the events of one user go together (Rao and Scott 1992). Latency is"
+        " what a release takes to rank and write down, without the queue; p50 and p99 count searches above the champion's"
+        " quantile of the hour before, with 10 % allowed.",
+        f"Fixed limits: {MOST_RESTARTS} restarts, {MOST_NOT_READY} minutes not ready, {LEAST_OVERLAP:g} of the champion's first"
+        f" ten on probe queries. Memory may grow by {GROWTH:.0%}.",
+        f"A stage with too few searches after {terms.plan.most_minutes:g} minutes asks a person.",
+    ]

@@ -1,0 +1,78 @@
+"""What the server counts of a deployment: by arm and minute, into the store, and nothing but numbers."""
+
+from types import SimpleNamespace
+
+from images.serve.arm_counts import ArmCounts
+from images.serve.watcher import State
+from pipelines.deployment.counts import counts_of, read_counts
+from pipelines.store.objects import open_store
+from tests.images.serve.conftest import route
+from tests.images.serve.server import running_server
+from tests.images.serve.test_split import USERS, split
+
+CHALLENGER = SimpleNamespace(id="b")
+
+
+def test_clicks_and_errors_count_for_their_minute_and_arm(home, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("images.serve.arm_counts.time.time", lambda: now[0])
+    state = [State(7, CHALLENGER, CHALLENGER, ready=True)]
+    counts = ArmCounts(open_store(), lambda: state[0], 60, "host:1")
+    counts.answered(state[0], "champion", "ann", 5.0, "r1", 10)
+    counts.answered(state[0], "challenger", "bob", 5.0, "r2", 0)
+    counts.answered(state[0], "challenger", "bob", 5.0, "", 0)
+    counts.answered(State(7), "champion", "ann", 5.0, "r9", 10)
+    now[0] += 60
+    counts.write()
+    counts.clicked("r1")
+    counts.clicked("r1")
+    state[0] = State(8, CHALLENGER, CHALLENGER)
+    counts.write()
+    read = read_counts(open_store(), [7, 8])
+    found, strata = counts_of(read)
+    assert strata == [(7, 16), (7, 17), (8, 17)]
+    assert found.searches[0].tolist() == [1, 2]
+    assert (found.errors[0].tolist(), found.empty[0].tolist(), found.clicked[0].tolist()) == ([0, 1], [0, 1], [1, 0])
+    assert found.latency.sum() == 2, "an error has no latency"
+    assert found.groups["clicks"][0].sum() == found.groups["clicks"][1].sum() == 1, "groups are of the champion's users"
+    assert [minute.ready for counted in read for minute in counted.minutes] == [True, True, False]
+
+
+def test_a_store_that_can_not_be_written_costs_nothing(home, monkeypatch):
+    from pipelines.errors import TryAgain
+
+    def fails(store, counts):
+        raise TryAgain("a full disk", "room", "make some")
+
+    state = State(7, CHALLENGER, CHALLENGER)
+    counts = ArmCounts(open_store(), lambda: state, 60, "host:1")
+    counts.answered(state, "champion", "ann", 5.0, "r1", 10)
+    with monkeypatch.context() as patch:
+        patch.setattr("images.serve.arm_counts.write_counts", fails)
+        counts.write()
+    counts.write()
+    assert counts_of(read_counts(open_store(), [7]))[0].searches[:, 0].sum() == 1, "it is written the next time"
+
+
+def test_a_server_counts_the_users_of_a_split_and_nobody_else(trained, small):
+    route(trained.release)
+    route(trained.release, small, "promote")
+    entry = split(trained.release, small, 0.5)
+    with running_server(trained.home, RATCHET_COUNTS_S="0.4") as server:
+        server.wait(lambda status: status["entry"] == entry and status["challenger"])
+        shown = [server.search("beach", user=user).json() for user in USERS]
+        server.search("beach")
+        server.search("beach", user="ann", release="challenger")
+        server.search("beach", user="ann", experiment="button", variant="blue")
+        clicked = next(answer for answer in shown if answer["release"] == small)
+        click = {"request_id": clicked["request_id"], "document": clicked["results"][0]["id"], "position": 1}
+        assert server.client.post("/v1/clicks", json=click).status_code == 201
+        challengers = sum(answer["release"] == small for answer in shown)
+        server.wait(lambda _: counts_of(read_counts(open_store(), [entry]))[0].clicked.sum() == 1)
+    counts, _ = counts_of(read_counts(open_store(), [entry]))
+    assert counts.searches.sum(0).tolist() == [len(USERS) - challengers, challengers]
+    assert counts.clicked.sum(0).tolist() == [0, 1]
+    assert counts.latency.sum() == len(USERS)
+    body = b"".join(path.read_bytes() for path in (trained.home / "store/counts").rglob("*.json"))
+    assert b"beach" not in body
+    assert b"user-1" not in body

@@ -1,0 +1,150 @@
+"""judge_canary: one look, one thing done, all of it in the journal."""
+
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.deployment.counts import Minute, Tally, counts_of, not_ready_of, read_counts, restarts_of
+from pipelines.errors import CorruptArtifact, InputError
+from pipelines.store.artifacts import load
+from pipelines.store.journal import Routing
+from pipelines.store.objects import open_store
+from tests.conftest import call
+from tests.pipelines.deployment.conftest import counted
+
+LEFT_OUT = ["overlap"]
+
+
+@pytest.fixture
+def both(server, releases):
+    """A champion and a challenger in a server's memory."""
+    releases.deployed(releases.a)
+    releases.promoted(releases.b)
+    return releases
+
+
+def look(**terms):
+    return call("judge_canary", **{"shares": "0.1 0.5", "searches": "500 500", "minutes": 0.0, "without": LEFT_OUT, **terms})
+
+
+def shares(releases):
+    return [(entry.action, entry.routing.split and entry.routing.split.share) for entry in releases.journal.entries[3:]]
+
+
+def test_each_look_widens_the_share_while_nothing_is_broken(both):
+    for entry in (3, 4, 5):
+        counted(entry)
+    looks = [look(who="ada", why="Friday") for _ in range(3)]
+    assert [(seen.outcome, seen.waits, seen.share) for seen in looks] == [
+        ("widened", True, 0.1), ("widened", True, 0.5), ("passed", False, 0.5),
+    ]  # fmt: skip
+    assert shares(both) == [("stage", 0.1), ("stage", 0.5)], "deploy does the rest"
+    splits = {entry.routing.split.name for entry in both.journal.entries[3:]}
+    assert splits == {f"canary-{both.b[:8]}-4"}, "users keep their release"
+    assert both.journal.entries[4].why == (
+        f"stage 0.5 of canary-{both.b[:8]}-4: no guardrail is broken after 1,000 of 500 searches and 0 of 0 minutes at a share"
+        " of 0.1; Friday"
+    )
+    assert (both.journal.entries[4].who, looks[2].note.partition(":")[0]) == ("ada", "PASSED")
+    report = load(open_store(), "report", looks[2].report).json("report.json")
+    assert [row[1:4] for row in report["first"][0]["rows"]] == [["10 %", 1000, 1000], ["50 %", 1000, 1000]]
+    assert call("deploy").release == both.b
+
+
+def test_harm_takes_the_users_back_at_once_and_is_not_tried_again(both):
+    counted(3)
+    counted(4, errors=20)
+    look()
+    seen = look(shares="0.1 0.5", searches="500 500000", minutes=60.0)
+    assert (seen.outcome, seen.over, seen.share) == ("rolled back", True, 0.0)
+    assert seen.sentence.startswith("errors: at least ")
+    entry = both.journal.entries[-1]
+    assert entry.why == f"rolled back: canary-{both.b[:8]}-4 ends: {seen.sentence}"
+    assert entry.routing == Routing(champion=both.a, challenger=both.b)
+    assert load(open_store(), "report", seen.report).json("report.json")["verdict"] == "rolled back"
+    counted(5)
+    with pytest.raises(InputError, match=r"which entry 5 took from its users: rolled back"):
+        look()
+    call("promote", verdict=both.verdict(both.b, both.a, sentence="passed: judged anew"))
+    counted(6)
+    assert look().outcome == "widened", "a new promotion is a new try"
+
+
+def test_a_try_that_was_killed_after_its_entry_is_made_good(both, monkeypatch):
+    for name, value in (("DAG", "deploy_release"), ("DAG_RUN", "manual__1")):
+        monkeypatch.setenv(f"RATCHET_{name}", value)
+    counted(3)
+    counted(4, errors=20)
+    look()
+    first = look()
+    assert len(both.journal.entries) == 5
+    again = look()
+    assert (again.outcome, again.over, len(both.journal.entries)) == (first.outcome, True, 5)
+    monkeypatch.setenv("RATCHET_DAG_RUN", "manual__2")
+    with pytest.raises(InputError, match="took from its users"):
+        look()
+
+
+def test_a_person_who_ends_it_is_obeyed(both, monkeypatch):
+    monkeypatch.setenv("RATCHET_DAG", "deploy_release")
+    monkeypatch.setenv("RATCHET_DAG_RUN", "manual__1")
+    counted(3)
+    look()
+    call("split", share=0, why="the boss calls", who="ada")
+    seen = look()
+    assert (seen.outcome, seen.over) == ("stopped", True)
+    assert seen.sentence == f"entry 5 by ada ended it: weight to {both.b}, the boss calls"
+
+
+def test_too_few_searches_wait_and_then_ask(both):
+    counted(3)
+    look()
+    assert (look().outcome, look(most_minutes=1e-6).outcome) == ("waits", "asks")
+    seen = look(most_minutes=1e-6)
+    assert (seen.asks, seen.waits, seen.share) == (True, False, 0.1)
+    assert "only 0 of 500 searches" in seen.sentence
+
+
+def test_nothing_begins_without_a_signal_which_is_named(both):
+    assert look().sentence == "waits for a signal of errors, p99, p50, empty, clicks, memory, restarts"
+    nothing = Minute(minute=1, ready=True, memory_mb=90, champion=Tally(searches=9, latency={40: 9}))
+    counted(3, minutes=[nothing])
+    assert look().sentence == "waits for a signal of clicks"
+    with pytest.raises(InputError, match=r"clicks: no click arrived: tell of clicks by /v1/clicks.*or leave a guardrail out"):
+        look(signal_minutes=0.0)
+    assert look(without=[*LEFT_OUT, "clicks"]).outcome == "widened"
+    assert both.journal.entries[-1].why.endswith("each guardrail's signal arrives, without overlap, clicks")
+
+
+def test_what_can_not_begin_is_refused(releases, server, capsys):
+    with pytest.raises(InputError, match="--mode direct"):
+        look()
+    releases.deployed(releases.a)
+    with pytest.raises(InputError, match="no challenger"):
+        look()
+    releases.promoted(releases.b)
+    with pytest.raises(InputError, match=f"release {releases.c} while {releases.b} is the challenger"):
+        look(release=releases.c)
+    call("split", share=0.5)
+    with pytest.raises(InputError, match="end it by `split --share 0`"):
+        look()
+    for arguments in (["--shares", "0.1 x"], ["--shares", "0.5 0.1"], ["--searches", "1"], ["--without", "beauty"]):
+        assert main(["judge-canary", *arguments]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert len(releases.journal.entries) == 4
+
+
+def test_counts_of_all_processes_are_one(both):
+    counted(3)
+    counted(3, errors=5, server="b:1", started=2.0)
+    counted(3, server="b:1", started=9.0, minutes=[Minute(minute=90, ready=False, memory_mb=120)] * 2)
+    read = read_counts(open_store(), [2, 3, 4])
+    counts, strata = counts_of(read)
+    assert (len(read), len(strata), strata[0]) == (3, 11, (3, 30))
+    assert (counts.searches[0].tolist(), counts.errors[0].tolist()) == ([200, 200], [0, 5])
+    assert counts.latency[0, 0, 40] == 200
+    assert counts.memory[0] == 1.0
+    assert (restarts_of(read, since=0.0), restarts_of(read, since=9.5)) == (1, 0)
+    assert not_ready_of(read) == 2
+    open_store().write("counts/00000003/x.json", b"{}")
+    with pytest.raises(CorruptArtifact, match="move it away"):
+        read_counts(open_store(), [3])

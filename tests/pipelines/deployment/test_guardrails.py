@@ -1,0 +1,155 @@
+"""Guardrails: harm is seen, a busy hour or a ramp is not harm, and every look counts. Error rates: `make proof-deploy`."""
+
+import numpy as np
+import pytest
+
+from pipelines.deployment.guardrails import (
+    BUCKETS,
+    CHALLENGER,
+    CHAMPION,
+    REFUSED,
+    Counts,
+    bucket_of,
+    champion_bucket,
+    evidence,
+    findings,
+    limit_findings,
+    memory_evidence,
+)
+from pipelines.deployment.stages import Plan, decide
+from pipelines.errors import InputError
+from pipelines.statistics.sequential import stratified_log_evidence, stratified_ratio
+from proofs import deploy as proof
+
+MINUTES = 90
+
+
+def made(searches=(900, 100), errors=(0, 0), clicked=(0, 0), milliseconds=(5.0, 5.0), groups=None):
+    """The same counts in each minute; latencies spread evenly over 20 buckets that end at twice the given one's."""
+
+    def spread(value):
+        return np.broadcast_to(np.array(value, float), (MINUTES, 2)).copy()
+
+    latency = np.zeros((MINUTES, 2, BUCKETS))
+    for arm, middle in enumerate(milliseconds):
+        first = int(bucket_of(middle))
+        latency[:, arm, first - 10 : first + 10] = searches[arm] / 20
+    nothing = spread((0, 0))
+    return Counts(spread(searches), spread(errors), nothing, spread(clicked), latency, np.ones(MINUTES), groups or {})
+
+
+def broken(counts):
+    return [finding.name for finding in findings(counts) if finding.broken]
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        ({}, []),
+        ({"errors": (1, 1)}, ["errors"]),
+        ({"clicked": (270, 24)}, ["clicks"]),
+        ({"clicked": (270, 36)}, []),
+        ({"milliseconds": (5.0, 7.0)}, ["p99", "p50"]),
+        ({"milliseconds": (5.0, 5.4)}, []),
+        ({"milliseconds": (5.0, 3.0)}, []),
+    ],
+)
+def test_what_is_worse_is_named(harm, named):
+    assert broken(made(**harm)) == named
+
+
+def test_the_sentence_has_the_ratio_and_the_counts():
+    finding = next(one for one in findings(made(errors=(1, 1))) if one.name == "errors")
+    assert finding.sentence.startswith("errors: 9.00 [")
+    assert finding.sentence.endswith("with an error of the server, at most 1.10 tolerated (90 and 90)")
+    assert finding.low > 1.1
+
+
+def test_a_ramp_on_a_bad_evening_is_no_harm():
+    """Both releases err more in the evening, when the challenger has half of the users: pooled, it would look worse."""
+    share = np.repeat([0.01, 0.5], 100)
+    rate = np.repeat([0.01, 0.02], 100)
+    events = np.stack([1000 * (1 - share) * rate, 1000 * share * rate], -1)
+    pooled = (events[:, 1].sum() / (1000 * share).sum()) / (events[:, 0].sum() / (1000 * (1 - share)).sum())
+    assert pooled > 1.4
+    assert stratified_log_evidence(events[:, 1], events[:, 0], share).max() < 0.5
+    ratio, low, high = stratified_ratio(events[:, 1], events[:, 0], share)
+    assert ratio == pytest.approx(1.0)
+    assert low < 1 < high
+
+
+def test_evidence_is_one_on_average_whatever_the_shares():
+    """A supermartingale: over many runs without harm, the likelihood ratio has a mean of 1, and 1 % pass 100 at most."""
+    random = np.random.default_rng(1)
+    share = np.repeat([0.01, 0.1, 0.5], 40)
+    units = np.stack([random.binomial(500, share, (4000, 120)), np.zeros((4000, 120), int)], -1)
+    units[..., 1] = 500 - units[..., 0]
+    events = random.binomial(units, random.gamma(2, 0.005, (4000, 120, 1)))
+    found = stratified_log_evidence(events[..., 0], events[..., 1], units[..., 0] / 500)
+    assert np.exp(found[:, -1]).mean() < 1.1
+    assert (found.max(-1) > np.log(100)).mean() <= 0.01 + 3 * np.sqrt(0.01 * 0.99 / 4000)
+
+
+def test_users_who_go_together_count_less():
+    """Thirty clicks that one user did not make are no thirty people who did not click."""
+    alone = {"clicks": (np.full(32, 50.0), np.full(32, 500.0))}
+    together = {"clicks": (np.r_[np.full(31, 1.0), 1569.0], np.full(32, 500.0))}
+    harm = {"clicked": (270, 24)}
+    assert broken(made(**harm, groups=alone)) == ["clicks"]
+    assert broken(made(**harm, groups=together)) == []
+
+
+def test_a_quantile_is_of_the_hour_before():
+    latency = np.zeros((MINUTES, 2, BUCKETS))
+    latency[:10, CHAMPION, 40] = 100
+    latency[10:, CHAMPION, 60] = 100
+    latency[:, CHALLENGER, 90] = 1e6
+    median = champion_bucket(latency, "p50")
+    assert median[0] == -1, "no minute is before the first"
+    assert [*median[[1, 10, 19, 21, MINUTES - 1]]] == [40, 40, 40, 60, 60]
+    assert [*champion_bucket(latency, "p99")[[5, 10]]] == [-1, 40], "99 % are known of 1,000 searches"
+
+
+def test_memory_may_waver_and_fill_but_not_grow():
+    minutes, random = np.arange(300), np.random.default_rng(2)
+    wavers = 1 + 0.02 * random.standard_normal(300) + 0.06 * (1 - np.exp(-minutes / 20))
+    assert memory_evidence(wavers).max() < REFUSED
+    assert memory_evidence(wavers + 0.002 * minutes).max() > REFUSED
+    assert memory_evidence(np.ones(1)).tolist() == [0.0]
+
+
+def test_fixed_limits():
+    assert [finding.broken for finding in limit_findings(2, 5, 0.05)] == [False, False, False]
+    assert [finding.broken for finding in limit_findings(3, 6, 0.04)] == [True, True, True]
+    assert [finding.name for finding in limit_findings(0, 0, None)] == ["restarts", "readiness"]
+
+
+def test_nothing_counted_is_no_harm():
+    nothing = np.zeros((0, 2))
+    counts = Counts(nothing, nothing, nothing, nothing, np.zeros((0, 2, BUCKETS)), np.zeros(0), {})
+    assert [finding.broken for finding in findings(counts)] == [False] * 6
+    assert {name: found.shape for name, found in evidence(counts).items()} == dict.fromkeys(evidence(counts), (0,))
+
+
+def test_simulated_deployments_are_judged_by_the_same_code():
+    healthy, _, _ = proof.many(10, proof.Harm(), 1)
+    harmed, requests, by_guardrail = proof.many(10, proof.HARMS["errors"], 2)
+    assert healthy.sum() <= 3, "5 % of 10, with a probability of 0.1 %"
+    assert (harmed.all(), by_guardrail["errors"]) == (True, 10)
+    assert requests.max() < 5_000
+
+
+def test_plans_that_can_not_work_are_refused():
+    no_plans = [((), ()), ((0.5, 0.1), (1, 1)), ((0.1, 1.0), (1, 1)), ((0.0, 0.5), (1, 1)), ((0.1,), (1, 2)), ((0.1,), (0,))]
+    for shares, searches in no_plans:
+        with pytest.raises(InputError, match="expected"):
+            Plan(shares, searches)
+
+
+def test_what_comes_next():
+    plan = Plan((0.1, 0.5), (10, 20), minutes=5, most_minutes=60)
+    assert decide(plan, 0, 5, 10, False) == "next"
+    assert decide(plan, 1, 5, 10, False) == "wait"
+    assert decide(plan, 1, 60, 19, False) == "ask"
+    assert decide(plan, 1, 60, 20, False) == "next"
+    assert decide(plan, 0, 0, 0, True) == "roll back", "harm needs no least time"
