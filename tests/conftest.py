@@ -13,9 +13,10 @@ import pytest
 from pipelines.contract import load_step
 from pipelines.corpus.icons import installed_icons
 from pipelines.store.objects import Store, open_store
+from tests import warm
 from tests.planted import _planted_once, planted  # noqa: F401  # fixtures
 from tests.services import S3, seaweedfs
-from tests.sharing import built_once
+from tests.sharing import built_once, shared_folder
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +41,12 @@ class Trained:
     @property
     def store(self) -> Store:
         return open_store()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with warm.in_folder(shared_folder(tmp_path_factory)):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -25,10 +25,15 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder for this run of the tests, one for all of its processes."""
+    base = factory.getbasetemp()
+    return base.parent if base.name.startswith("popen-gw") else base
+
+
 def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], Any]) -> tuple[Path, Any]:
     """A folder that one of the test processes fills, and the JSON-like answer of `build(folder)`, for all of them."""
-    base = factory.getbasetemp()
-    shared = base.parent if base.name.startswith("popen-gw") else base
+    shared = shared_folder(factory)
     folder, answer = shared / f"{name}-shared", shared / f"{name}-shared.json"
     with locked(shared / f"{name}.lock"):
         if not answer.exists():

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -13,6 +14,7 @@ from pipelines.corpus.documents import Query
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
+from tests import warm
 from tests.conftest import PROJECT, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
@@ -52,16 +54,30 @@ def runbook():
     ],
 )
 def test_commands_of_a_document(name, kept, request, tmp_path):
-    """The tutorial begins with an empty store. The others find in theirs what its commands make, so that it is made once."""
+    """The tutorial begins with an empty store, and its programs begin cold, as a reader's do.
+
+    The others find in their store what its commands make, so that it is made once.
+    """
     for part in kept:
         served = request.getfixturevalue("_served_once")[0] / "store"
         shutil.copytree(served / part, tmp_path / "store" / part, copy_function=os.link)
-    run_commands(blocks(name), {"RATCHET_STORE": f"file://{tmp_path}/store"} if kept else {})
+    run_commands(blocks(name), {"RATCHET_STORE": f"file://{tmp_path}/store"} if kept else {}, cold=name == "docs/tutorial.md")
 
 
-def run_commands(shown, variables):
+WARM = """
+.venv/bin/python() {
+    case "$1 ${2:-}" in
+        "-m pipelines"* | "-m images.serve") %s "$@" ;;
+        *) command .venv/bin/python "$@" ;;
+    esac
+}
+"""
+"""What a script runs in place of Python: our programs begin with their imports done."""
+
+
+def run_commands(shown, variables, cold=False):
     """Run blocks of a document as one script; returns what it printed."""
-    script = "set -euo pipefail\n" + "\n".join(shown)
+    script = "\n".join(["set -euo pipefail", "" if cold else WARM % shlex.join(warm.command()), *shown])
     if "services up prometheus" in script:
         prometheus_here()
     command = ["bash", "-c", script]

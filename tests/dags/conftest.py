@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import airflow_home
+from tests import airflow_home, warm
 from tests.conftest import PROJECT
 
 PAUSE_S = 0.2
@@ -71,16 +71,23 @@ def run_dag(_dags_written_once: None) -> Callable[..., DagRun]:
 
 
 def run_to_its_end(dag_id: str, edit: Callable[[Any], None] = lambda dag: None, **answers: Any) -> DagRun:
-    """Run a DAG to its end, after `edit(dag)`, with the form's answers."""
+    """Run a DAG to its end, after `edit(dag)`, with the form's answers; in tests its steps start with their imports done."""
     from airflow.dag_processing.dagbag import DagBag
+    from operators import step
 
     # Parsed anew, as for every run in earnest: `test` leaves one run's answers in the DAG's params.
     dag = DagBag(str(PROJECT / "dags" / f"{dag_id}.py")).dags[dag_id]
     dag.deadline = None  # `DAG.test` looks a deadline up by its definition in place of its id, and fails
     edit(dag)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "ChildProcess", _warm_child(step.ChildProcess))
         patch.setattr(time, "sleep", bounded_sleep(dag_id, time.sleep, IDLE_S))
         return _seen(dag.test(run_conf=answers))
+
+
+def _warm_child(child: type[Any]) -> Callable[..., Any]:
+    """The operator's child process, by the warm server's client."""
+    return lambda command, *how: child(warm.command(*command[1:]), *how)
 
 
 def bounded_sleep(dag_id: str, sleep: Callable[[float], None], idle_s: float) -> Callable[[float], None]:

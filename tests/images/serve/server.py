@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 
+from tests import warm
+
 PROJECT = Path(__file__).resolve().parents[3]
 KEY = "a-key-of-the-tests"
 
@@ -70,9 +72,11 @@ def server_environment(home: Path, **env: str) -> dict[str, str]:
 def running_server(home: Path, **env: str) -> Iterator[RunningServer]:
     """`python -m images.serve` on a free port until the block ends. `env` adds to or overrides its environment."""
     environment = server_environment(home, **env)
+    asked = "-m", "images.serve"
+    program = [sys.executable, *asked] if "PYTHONPATH" in env else warm.command(*asked)  # Python reads it when it starts
     with tempfile.NamedTemporaryFile("w", suffix=".log") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "images.serve"],
+            program,
             cwd=PROJECT,
             env=environment,
             stdout=subprocess.PIPE,

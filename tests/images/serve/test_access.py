@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from pipelines.access.keys import KeyLog
 from pipelines.access.scopes import SCOPES
 from pipelines.errors import InputError
 from pipelines.store.objects import Store
+from tests import warm
 from tests.conftest import PROJECT
 from tests.images.serve.server import KEY, running_server, server_environment
 from tests.images.serve.test_interface import refusal
@@ -259,7 +259,7 @@ def test_an_act_that_cannot_be_written_down_is_refused(tmp_path):
 
 def command(home, *arguments, code=0, **env):
     done = subprocess.run(
-        [sys.executable, "-m", "images.serve", *arguments], cwd=PROJECT, env=server_environment(home, **env),
+        warm.command("-m", "images.serve", *arguments), cwd=PROJECT, env=server_environment(home, **env),
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stderr

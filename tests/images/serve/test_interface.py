@@ -17,6 +17,7 @@ from images.serve.auth import Auth
 from images.serve.exposure_log import append_line
 from pipelines.corpus.exposure import Click, Exposure
 from pipelines.errors import InputError
+from tests import warm
 from tests.images.serve.conftest import HOSTILE, HOSTILE_PICTURE, route
 from tests.images.serve.server import KEY, PROJECT, running_server, server_environment
 
@@ -277,7 +278,7 @@ def test_another_site_cannot_use_a_session(server):
 
 def start(home: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "images.serve"], cwd=PROJECT, env=server_environment(home, **env),
+        warm.command("-m", "images.serve"), cwd=PROJECT, env=server_environment(home, **env),
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 

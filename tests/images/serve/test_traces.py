@@ -11,6 +11,7 @@ from pipelines.errors import InputError, NothingToDo
 from pipelines.settings import settings
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
+from tests import warm
 from tests.conftest import PROJECT
 from tests.images.serve.conftest import route
 from tests.images.serve.server import running_server, server_environment
@@ -37,7 +38,7 @@ def test_a_request_is_joined_with_the_step_that_assembled_its_release(trained, t
     (trained.home / "store/release" / trained.release / "manifest.json").unlink()  # so that it is assembled anew
     with mlflow(tmp_path / "mlflow") as url:
         traced = {"RATCHET_TRACES_URL": f"{url}/v1/traces", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x-mlflow-experiment-id=0"}
-        command = [sys.executable, "-m", "pipelines", "assemble", trained.index]
+        command = warm.command("-m", "pipelines", "assemble", trained.index)
         variables = server_environment(trained.home, TRACEPARENT=TASK, **traced)
         subprocess.run(command, cwd=PROJECT, env=variables, check=True, capture_output=True)
         assembled = load_exactly(open_store(), "release", trained.release).manifest.provenance["traceparent"]

@@ -3,7 +3,6 @@
 import csv
 import json
 import subprocess
-import sys
 
 import pytest
 
@@ -13,6 +12,7 @@ from pipelines.store.artifacts import committed, load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.train import train
+from tests import warm
 from tests.conftest import PROJECT, call, embedded_release
 
 THINGS = ("lamp", "chair", "table", "sofa", "clock", "mirror", "carpet", "shelf", "vase", "curtain")
@@ -206,7 +206,7 @@ def test_a_collection_far_smaller_than_the_champions_is_stopped_by_its_checks(se
 )
 def test_a_users_mistake_is_a_sentence(home, tmp_path, options, words):
     write_csv(tmp_path / "shop.csv", products())
-    command = [sys.executable, "-m", "pipelines", "ingest", *options]
+    command = warm.command("-m", "pipelines", "ingest", *options)
     environment = {"PYTHONPATH": str(PROJECT), "RATCHET_HOME": str(home), "PATH": "/usr/bin:/bin"}
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 2, answer.stderr

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
@@ -12,6 +11,7 @@ from pipelines.errors import CorruptArtifact, InputError
 from pipelines.store.artifacts import load, produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
+from tests import warm
 from tests.conftest import PROJECT, call
 from tests.corpora import write_corpus
 
@@ -167,7 +167,7 @@ def test_icons(home, icons_folder):
 
 
 def ratchet(*arguments):
-    command = [sys.executable, "-m", "pipelines", *arguments]
+    command = warm.command("-m", "pipelines", *arguments)
     return subprocess.run(
         command, cwd=PROJECT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"}, check=False
     )

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,6 +15,7 @@ from pipelines.settings import environment
 from pipelines.store.artifacts import committed, load_exactly
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
+from tests import warm
 from tests.conftest import call
 
 KEY = "k" * 32
@@ -31,7 +31,7 @@ def search(releases, monkeypatch, tmp_path):
     monkeypatch.setitem(drilling.LIMITS, "rollback_s", 600.0)
     with (tmp_path / "server.log").open("wb") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "images.serve"],
+            warm.command("-m", "images.serve"),
             env=environment({"RATCHET_SERVER_PORT": "0", "RATCHET_SERVER_KEY": KEY}),
             stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
@@ -150,7 +150,7 @@ def test_a_drill_that_is_told_to_stop_brings_the_champion_back_first(releases, s
         return 200, {"release": releases.b}  # it does not follow, so the drill waits
 
     scripted.answer = answer
-    command = [sys.executable, "-m", "pipelines", "drill", "--wait-s", "600"]
+    command = warm.command("-m", "pipelines", "drill", "--wait-s", "600")
     with subprocess.Popen(command, env=environment({}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
         waiting.wait(60)
         child.send_signal(number)

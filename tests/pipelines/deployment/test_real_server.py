@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
 
 from pipelines.settings import environment
+from tests import warm
 from tests.conftest import call
 
 
@@ -15,7 +15,7 @@ def server(releases, monkeypatch, tmp_path):
     changes = {"RATCHET_SERVER_PORT": "0", "RATCHET_SERVER_KEY": "k" * 32}
     with (tmp_path / "server.log").open("wb") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "images.serve"], env=environment(changes), stdout=subprocess.PIPE, stderr=log, text=True
+            warm.command("-m", "images.serve"), env=environment(changes), stdout=subprocess.PIPE, stderr=log, text=True
         )
     try:
         line = child.stdout.readline()

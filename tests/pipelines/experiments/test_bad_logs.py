@@ -1,12 +1,12 @@
 """Logs as people have them: each gets a message, or a reading that is said, never a silent guess."""
 
 import subprocess
-import sys
 
 import pytest
 
 from pipelines.errors import InputError, NothingToDo
 from pipelines.store.objects import open_store
+from tests import warm
 from tests.conftest import call
 from tests.pipelines.experiments.conftest import ON, declared, units
 
@@ -300,7 +300,7 @@ def test_options(write, options, words):
 def test_exit_codes_without_a_traceback(write, tmp_path):
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "pipelines", *arguments], capture_output=True, text=True, timeout=60, check=False
+            warm.command("-m", "pipelines", *arguments), capture_output=True, text=True, timeout=60, check=False
         )
 
     bad = run("analyze", "--log", write("log.csv", changed(20, variant="control")))

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from pipelines.store.artifacts import load, produce
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
+from tests import warm
 from tests.conftest import PROJECT, call, embedded_release
 from tests.corpora import write_corpus
 
@@ -254,7 +254,7 @@ def test_a_corpus_without_queries(shop, home, tmp_path):
     ],
 )
 def test_bad_input(home, tmp_path, arguments, words):
-    command = [sys.executable, "-m", "pipelines", "pool", *arguments]
+    command = warm.command("-m", "pipelines", "pool", *arguments)
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
@@ -304,7 +304,7 @@ def test_only_a_pool_is_read_as_one():
 
 
 def test_at_the_command_line(shop, tmp_path):
-    command = [sys.executable, "-m", "pipelines", "pool", str(tmp_path / "pool.csv"), "--depth", "2"]
+    command = warm.command("-m", "pipelines", "pool", str(tmp_path / "pool.csv"), "--depth", "2")
     answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["pairs"] == len(read(tmp_path / "pool.csv"))

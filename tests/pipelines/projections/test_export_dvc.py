@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 import yaml
@@ -14,6 +13,7 @@ from pipelines.errors import CorruptArtifact, InputError
 from pipelines.store.artifacts import load, produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
+from tests import warm
 from tests.conftest import PROJECT, call
 from tests.corpora import write_corpus
 
@@ -101,7 +101,7 @@ def test_a_damaged_or_hostile_artifact(corpus, tmp_path, home):
     ],
 )
 def test_bad_input(home, arguments, words):
-    command = [sys.executable, "-m", "pipelines", "export_dvc", *arguments]
+    command = warm.command("-m", "pipelines", "export_dvc", *arguments)
     answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
     assert words in answer.stderr
