@@ -23,10 +23,14 @@ from tests.services import free_ports, mlflow, postgres, seaweedfs
 __all__ = ["_reranking_once", "base", "corpus", "release", "reranking"]
 
 
-@pytest.fixture(scope="session", params=["sqlite+files", "postgres+s3"])
+on_both_kinds = pytest.mark.parametrize("mlflow_uri", ["sqlite+files", "postgres+s3"], indirect=True)
+"""What a database and a store of artifacts do differently; the rest is on one kind here, and on both in proof-registry."""
+
+
+@pytest.fixture(scope="session")
 def mlflow_uri(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
-    if request.param == "sqlite+files":
+    if getattr(request, "param", "sqlite+files") == "sqlite+files":
         with mlflow(folder) as uri:
             yield uri
         return
@@ -56,6 +60,7 @@ def shown(client):
     return {alias: client.get_model_version("release", version).tags["release"] for alias, version in model.aliases.items()}
 
 
+@on_both_kinds
 def test_aliases_follow_promotion_deployment_and_rollback(releases, client):
     releases.promoted(releases.a)
     assert shown(client) == {"challenger": releases.a}
@@ -71,6 +76,7 @@ def test_aliases_follow_promotion_deployment_and_rollback(releases, client):
     assert len(client.search_model_versions("name='release'")) == 2
 
 
+@on_both_kinds
 def test_a_version_says_what_was_promoted_and_why(releases, client, tmp_path):
     verdict = releases.verdict(releases.a, sentence="passed: no champion yet")
     call("promote", verdict=verdict)
@@ -99,6 +105,7 @@ def test_a_version_says_what_was_promoted_and_why(releases, client, tmp_path):
     assert "passed: no champion yet" in Path(text).read_text()
 
 
+@on_both_kinds
 def test_a_hand_moved_alias_is_reported_and_mended(releases, client, capsys):
     releases.deployed(releases.a)
     releases.promoted(releases.b)
@@ -230,6 +237,7 @@ def judged(served, client):
     return served
 
 
+@on_both_kinds
 def test_the_champion_in_mlflow_ranks_as_the_store_does(judged, client, monkeypatch):
     import mlflow
 
@@ -251,6 +259,7 @@ def test_the_champion_in_mlflow_ranks_as_the_store_does(judged, client, monkeypa
         mlflow.pyfunc.load_model("models:/release@champion")
 
 
+@on_both_kinds
 def test_the_run_has_all_that_is_known_of_the_release(judged, client):
     from pipelines.store.artifacts import load_exactly
 
@@ -327,6 +336,7 @@ def curve(client, run, name):
     return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
 
 
+@on_both_kinds
 def test_a_training_is_a_run_with_params_curves_and_a_model_that_loads(client, base, corpus, home):
     options = {"corpus": corpus, "learning_rate": 3e-3, "batch_size": 4, "epochs": 2}
     tuned = tune(base, **options)
