@@ -1,4 +1,4 @@
-"""Steps as pods of a real cluster: one alone, one evicted, two at the same shard. `make test-k8s` makes all twelve faults."""
+"""Steps as pods of a real cluster: one alone, one evicted. `make test-k8s` makes all twelve faults."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from kubernetes.client import ApiClient
 
-from cluster.faults import FAULTS, SHARDS, Fault, drained
+from cluster.faults import Fault, drained
 from cluster.local import NoCluster, cluster, until
 from cluster.make_faults import check
 from cluster.platform import platform
@@ -92,11 +92,6 @@ def nowhere(p, seen, log, run):
 
 def test_evicted_in_the_middle_of_a_shard(p):
     check(Fault(1, "airflow#39096", "drained", drained), p)
-
-
-def test_two_pods_run_one_shard(p):
-    (fault,) = [one for one in FAULTS if one.number == 2]
-    assert check(fault, p).facts["shards_encoded"] == SHARDS
 
 
 def test_a_shard_encoded_again_is_seen(tmp_path):
