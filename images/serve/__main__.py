@@ -81,11 +81,8 @@ def serve(config: Settings) -> None:
         InputError: no key is set, a setting can't work, or the address can't be bound.
     """
     if not config.key:
-        raise InputError(
-            "no RATCHET_SERVER_KEY",
-            "a key for the callers",
-            "set it, or RATCHET_SERVER_KEY_FILE=FILE, and start again",
-        )
+        expected, next_action = "a key for the callers", "set it, or RATCHET_SERVER_KEY_FILE=FILE, and start again"
+        raise InputError("no RATCHET_SERVER_KEY", expected, next_action)
     store = open_store(config)
     exposure_log = ExposureLog(config.events or config.home / "events")
     pinned = config.served_release or store.bundled

@@ -11,6 +11,7 @@ from pipelines.errors import NothingToDo
 from pipelines.logs import log
 from pipelines.settings import settings
 from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 
@@ -43,12 +44,15 @@ class MaterializeViewResult(Result):
 def materialize_view(params: MaterializeViewParams) -> MaterializeViewResult:
     """Compute a view's rows, found if they were before, and put the latest of each entity in the interval online."""
     from pipelines.features.materialize import interval, materialize
+    from pipelines.features.served import check_served
     from pipelines.features.views import declared_view
 
     start, end = interval(params.start, params.end)
     since = start - timedelta(days=params.overlap)
-    corpus = load(open_store(), "corpus", params.corpus)
+    store = open_store()
+    corpus = load(store, "corpus", params.corpus)
     view = declared_view(params.view)
+    check_served(Journal(store), view, params.log)
     days = max(params.history, -(-(end - since) // timedelta(days=1)))
     features = _features(corpus, view, params.log, end, days)
     facts = features.facts

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from feature_repo.document_interactions import document_interactions
 from pipelines.corpus.documents import Query
 from pipelines.errors import InputError
 from pipelines.evaluation.blend_fit import listwise_weights
@@ -66,7 +67,7 @@ def test_a_rate_that_tells_what_is_relevant_is_blended_and_gains(home):
     assert ranked.stages["dense"] == load_release(store, call("assemble", index=index).release).search(["oak chair"], 6)[0]
 
 
-def test_a_refresh_fits_the_features_of_the_champion_anew(home):
+def test_a_refresh_fits_the_features_of_the_champion_anew_and_nobody_changes_them_under_it(home, monkeypatch):
     index = shop()
     fitted = blended(index)
     release = call("assemble", index=index, blend=fitted.blend).release
@@ -79,6 +80,12 @@ def test_a_refresh_fits_the_features_of_the_champion_anew(home):
     assert call("assemble", index=fresh, stages=chosen.stages, blend=anew.blend).stages == "dense, blended"
     assert call("fit_blend", index=fresh, stages=chosen.stages, features=["none"]).report == ""
     assert call("assemble", index=index, stages=release).stages == "dense, blended", "a release's own stages"
+    view, corpus = "document_interactions", load(open_store(), "release", release).inputs["corpus"]
+    with pytest.raises(InputError, match=f"with --log server, which the champion {release} reads"):
+        call("materialize_view", view=view, corpus=corpus, log="server")
+    monkeypatch.setitem(document_interactions.tags, "sql", document_interactions.tags["sql"].replace("30 DAY", "31 DAY"))
+    with pytest.raises(InputError, match=f"changed since the champion {release} was fitted to it"):
+        call("materialize_view", view=view, corpus=corpus)
 
 
 def test_a_rate_that_tells_nothing_is_not_blended(home):
