@@ -52,7 +52,7 @@ class SignalChange(_Stored):
     unit: str
     today: float
     usual: float
-    """The mean of the baseline's days."""
+    """The mean of the baseline's days; by permutation the reference's own number, if there is one for it alone."""
     effect: float
     """A share of rows, or a relative change, beyond what quiet days show."""
     pvalue: float
@@ -239,7 +239,7 @@ def _change(test: Finding, tested: _Tested, pvalue: float, policy: DriftPolicy) 
         detail=clipped(signal.detail, 80),
         unit=signal.unit,
         today=_rounded(signal.shown[-1]),
-        usual=_rounded(signal.shown[tested.baseline].mean()),
+        usual=_rounded(signal.shown[tested.baseline].mean() if signal.before is None else signal.before),
         effect=_rounded(test.effect),
         pvalue=pvalue,
         alarm=alarm,
@@ -286,9 +286,10 @@ def _beyond(*nulls: str) -> str:
 
 
 def said(change: SignalChange) -> str:
-    """A change as a sentence. Without a trend, what was to be expected is by permutation."""
+    """A change as a sentence. Without a trend it is by permutation, and beside the reference's number, if it has one."""
     when = "" if change.kind == "sudden" else f" over {change.days} days"
-    usually, beyond = ("usually", "quiet days") if change.trend else ("expected", "chance")
+    before = "by chance" if change.name.startswith("new ") else "before"  # the reference has nothing that it lacks
+    usually, beyond = ("usually", "quiet days") if change.trend else (before, "chance")
     name = f"{change.name.removeprefix('one value of ')}, {change.detail}" if change.detail else change.name
     if change.unit == "mean":
         return f"{name} {change.today:.3g}, {usually} {change.usual:.3g}{when}"

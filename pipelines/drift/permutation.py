@@ -18,6 +18,7 @@ SAGMB 9, 2010). This is at least 1/101, which is above 1/120: such a signal alon
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -64,8 +65,16 @@ def _stacked(pairs: Sequence[Signal]) -> Signal:
     """The second days of pairs as one signal."""
     real = pairs[-1]
     values, sizes, shown = (np.array([getattr(pair, name)[1] for pair in pairs]) for name in ("values", "sizes", "shown"))
-    least = least_pvalue(values, real.two_sided)
-    return Signal(real.name, real.area, values, sizes, 1e-9, real.two_sided, shown, real.unit, real.root, real.detail, least)
+    before = float(real.shown[0]) if real.two_sided or real.detail else None  # a distance is of both sides
+    return replace(
+        real,
+        values=values,
+        sizes=sizes,
+        floor=1e-9,
+        shown=shown,
+        before=before,
+        least_pvalue=least_pvalue(values, real.two_sided),
+    )
 
 
 def least_pvalue(values: Floats, two_sided: bool) -> float:

@@ -51,6 +51,8 @@ class Signal:
     root: bool = False
     detail: str = ""
     """The value that the signal is about today."""
+    before: float | None = None
+    """What `shown` was in the reference, where days are permutations and it is a number of one side alone."""
     least_pvalue: float = 0.0
     """Its p-value is no smaller, whatever the tail of a distribution says."""
 

@@ -54,7 +54,7 @@ def write_drift_report(
         drift.outcome,
         drift.sentence,
         [*(_picture(change, policy) for change in [one for one in drift.signals if one.trend][:TRENDS]), *_effects(trend)],
-        [*_example_tables(found), *_value_tables(drift, sides), _numbers(drift), *_trend_table(trend)],
+        [*_example_tables(found), *_value_tables(drift, sides), _numbers(drift), *_method_tables(found), *_trend_table(trend)],
         [f"The policy {policy.name} starts: {', '.join(drift.repairs)}."] if drift.repairs else [],
         [*_method(drift, policy, found), *notes, *current.facts["notes"], *_sampling(current), *_only_one(sides)],
         {"current": drift.current, "reference": drift.reference or "none", "encoder": current.facts["encoder"] or "none"},
@@ -156,11 +156,21 @@ def _example_tables(found: dict[str, Examples]) -> Iterator[ReportTable]:
             columns = [("word", "text"), ("before", "share"), ("today", "share")]
             words: list[list[Any]] = [list(term) for term in one.terms]
             yield ReportTable(f"Words of {table} that rise or fall", columns, words, "Shares of the rows that have the word.")
+
+
+def _method_tables(found: dict[str, Examples]) -> Iterator[ReportTable]:
+    """What Evidently's methods for embeddings say of the vectors."""
+    for table, one in found.items():
         if one.methods:
-            columns = [("method", "text"), ("score", "value"), ("threshold", "value"), ("beyond it", "text")]
-            scored: list[list[Any]] = [[*method, "yes" if method.score > method.threshold else ""] for method in one.methods]
+            columns: list[tuple[str, Any]] = [
+                ("method", "text"),
+                ("score", "value"),
+                ("threshold", "value"),
+                ("beyond", "text"),
+            ]
+            rows: list[list[Any]] = [[*method, "yes" if method.score > method.threshold else ""] for method in one.methods]
             note = "Methods and thresholds of Evidently, on the samples; they do not know how days differ, and decide nothing."
-            yield ReportTable(f"Vectors of {table} by other methods", columns, scored, note)
+            yield ReportTable(f"Vectors of {table} by other methods", columns, rows, note)
 
 
 def _result(row: Shown) -> dict[str, Any]:

@@ -357,6 +357,9 @@ def test_shares_of_many_values_are_told_apart_though_most_documents_are_on_both_
     drift = judged(day(now, "2026-01-02"), [], day(then, "2026-01-01"), lambda table: (then, now))
     change = next(one for one in drift.signals if one.name == "category of documents")
     assert change.alarm, change
+    value = next(one for one in drift.signals if one.name == "one value of category of documents")
+    own = (codes[:1600] == values.index(value.detail)).mean()
+    assert value.usual == pytest.approx(own, abs=1e-5), "the reference's own share, not that of permutations"
 
 
 def test_evidentlys_methods_stay_below_their_thresholds_until_the_vectors_move():
