@@ -135,8 +135,8 @@ def loaded(server: RunningServer, queries: list[str], **how: Any) -> Iterator[Lo
 
 def exposures(home: Path) -> list[dict[str, Any]]:
     """The lines of the exposure log that are whole."""
-    lines = (home / "events/exposures.jsonl").read_bytes().split(b"\n")
-    return [json.loads(line) for line in lines if line.endswith(b"}")]
+    files = (home / "events").glob("exposures*.jsonl")
+    return [json.loads(line) for path in files for line in path.read_bytes().split(b"\n") if line.endswith(b"}")]
 
 
 def made_releases(home: Path) -> tuple[dict[str, set[str]], list[str]]:

@@ -6,6 +6,7 @@ with seaweedfs(folder) as s3: Store(s3.uri("bucket"), s3.endpoint)
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -110,7 +112,7 @@ def seaweedfs(folder: Path) -> Iterator[S3]:
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "s3.json").write_text(json.dumps({"identities": [account]}))
+    (folder / "s3.json").write_text(json.dumps({"identities": [account, _account_of_the_stack("server")]}))
     names = [
         "master.port",
         "master.port.grpc",
@@ -137,6 +139,13 @@ def seaweedfs(folder: Path) -> Iterator[S3]:
         server = S3(endpoint)
         _first_write(server, folder)
         yield server
+
+
+def _account_of_the_stack(name: str) -> dict[str, Any]:
+    """An account that the Compose stack makes, with what it may do there."""
+    (actions,) = re.findall(rf"^account {name} '(.*)'$", (PROJECT / "images/stack/secrets.sh").read_text(), re.MULTILINE)
+    credentials = [{"accessKey": f"{name}-key", "secretKey": f"{name}-secret"}]
+    return {"name": name, "credentials": credentials, "actions": json.loads(f"[{actions}]")}
 
 
 def _first_write(server: S3, folder: Path) -> None:

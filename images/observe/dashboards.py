@@ -64,6 +64,8 @@ SEARCH = [
     ("Time in shadow, over the champion's", "none", f"{_rate('seconds')} / {_rate('champion_seconds')}", "{{release}}"),
     ("Searches not wholly reranked", "percentunit", _per_search("ratchet_rerank_late_total"), "{{release}}"),
     ("Concentration of exposure (Gini)", "none", "max by (release) (ratchet_exposure_gini)", "{{release}}"),
+    ("Logs that are not shipped", "bytes", "ratchet_log_bytes", "{{instance}}"),
+    ("Age of the closed log that waits longest", "s", "ratchet_log_oldest_seconds", "{{instance}}"),
     ("Memory", "bytes", "process_resident_memory_bytes{job='ratchet'}", "{{instance}}"),
 ]
 

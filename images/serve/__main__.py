@@ -27,6 +27,7 @@ from images.serve.limits import Limiter
 from images.serve.metrics import Measured
 from images.serve.middleware import SecurityHeaders, Traced
 from images.serve.protocol import BoundedHttp
+from images.serve.shipping import Shipper
 from images.serve.watcher import Watcher
 from pipelines import logs, tracing
 from pipelines.access.keys import KeyLog
@@ -47,12 +48,14 @@ SEND_BUFFER = 131_072
 class Server(uvicorn.Server):
     """Prints its URL and pid as JSON on stdout once it listens. On SIGTERM it drains, then ends what is left.
 
-    It calls `drain` and serves on for `drain_s` seconds, in which those who send requests here can go elsewhere.
+    It calls `drain` and serves on for `drain_s` seconds, in which those who send requests here can go elsewhere. Where it had
+    such seconds, it calls `drained` when all is answered: the disk may end with the process.
     """
 
     url = ""
     drain_s = 0.0
     drain: Callable[[], None]
+    drained: Callable[[], None]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -64,6 +67,8 @@ class Server(uvicorn.Server):
         while time.monotonic() < until and not self.force_exit:  # a second SIGINT forces it
             await asyncio.sleep(DRAIN_LOOK_S)
         await super().shutdown(sockets)
+        if self.drain_s:
+            await asyncio.to_thread(self.drained)
         await asyncio.to_thread(tracing.flush)  # the signal ends the process next, and nothing at its exit runs
 
 
@@ -84,19 +89,20 @@ def serve(config: Settings) -> None:
         expected, next_action = "a key for the callers", "set it, or RATCHET_SERVER_KEY_FILE=FILE, and start again"
         raise InputError("no RATCHET_SERVER_KEY", expected, next_action)
     store = open_store(config)
-    exposure_log = ExposureLog(config.events or config.home / "events")
+    exposure_log = _exposure_log(config)
     pinned = config.served_release or store.bundled
     workers, rerank_s = os.cpu_count() or 1, config.rerank_ms / 1000
     features = OnlineFeatures(config.features_ms / 1000, workers)
     watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, pinned, exposure_log.latest_queries, features)
+    shipper = Shipper(exposure_log, 0.0 if pinned else config.ship_s)  # what is asked of a pinned release, nobody asked
     keys, tokens = KeyLog(store, read=False), tokens_of(config)
     user_keys = UserKeys(config.user_keys_file) if config.user_keys_file else None
     credentials = Credentials(keys, tokens, user_keys, config.poll_s)
     limiter, proxies = Limiter(config), checked_proxies(config.proxies)
-    auth = Auth(config.key, keys, tokens, user_keys)
-    place = f"{socket.gethostname()}:{config.server_port or os.getpid()}"
-    arms = ArmCounts(store, lambda: watcher.state, config.counts_s, place)
-    app = build_app(watcher, exposure_log, auth, workers, limiter, credentials, rerank_s, config.queue, config.cache, arms)
+    arms = ArmCounts(store, lambda: watcher.state, config.counts_s, _place(config))
+    followers = (watcher, credentials, arms, shipper)
+    limits = limiter, credentials, rerank_s, config.queue, config.cache
+    app = build_app(watcher, exposure_log, Auth(config.key, keys, tokens, user_keys), workers, *limits, arms, shipper)
 
     class Http(BoundedHttp):
         request_s = config.request_s
@@ -120,18 +126,30 @@ def serve(config: Settings) -> None:
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
             )
         )
-        server.drain_s, server.drain = config.drain_s, drain
-        host, port = listening.getsockname()[:2]
-        server.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        for follower in (watcher, credentials, arms):
+        server.drain_s, server.drain, server.drained = config.drain_s, drain, shipper.last_round
+        server.url = _url(listening)
+        for follower in followers:
             name = type(follower).__name__.lower()
             threading.Thread(target=contextvars.copy_context().run, args=(follower.run,), name=name, daemon=True).start()
         try:
             server.run([listening])
         finally:
-            watcher.stop()
-            credentials.stop()
-            arms.stop()
+            for follower in followers:
+                follower.stop()
+
+
+def _place(config: Settings) -> str:
+    return f"{socket.gethostname()}:{config.server_port or os.getpid()}"
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _exposure_log(config: Settings) -> ExposureLog:
+    folder = config.events or config.home / "events"
+    return ExposureLog(folder, file_bytes=config.log_mb * 10**6, room=config.log_room_mb * 10**6)
 
 
 def checked_proxies(text: str) -> str:

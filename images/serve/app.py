@@ -19,6 +19,7 @@ from images.serve.errors import NotAuthenticated, NotFound, add_error_handlers
 from images.serve.exposure_log import ExposureLog
 from images.serve.interface import describe
 from images.serve.limits import Limiter
+from images.serve.shipping import Shipper
 from images.serve.watcher import DRAINING, Watcher, id_of
 from pipelines.errors import TryAgain
 
@@ -54,6 +55,7 @@ async def readyz(request: Request, dependencies: Deps) -> Response:
         status["shadow"] = state.shadow
         status["limits"] = limiter.counted_in if limiter else "none"
         status["credentials"] = dict(credentials.problems) if credentials else {}
+        status["log"] = dependencies.shipper and dependencies.shipper.told()
     return JSONResponse(status, 200 if state.ready else 503)
 
 
@@ -102,6 +104,7 @@ def build_app(
     queue: int = MOST_WAITING,
     cache: int = 0,
     arms: ArmCounts | None = None,
+    shipper: Shipper | None = None,
 ) -> FastAPI:
     """The application. The caller runs the watcher and follows the credentials; `workers` threads search and write logs.
 
@@ -111,7 +114,7 @@ def build_app(
     app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
     pool = ThreadPoolExecutor(workers, "search")
     app.state.dependencies = Dependencies(
-        watcher, exposure_log, auth, pool, limiter, credentials, rerank_s, workers, queue, cache, arms
+        watcher, exposure_log, auth, pool, limiter, credentials, rerank_s, workers, queue, cache, arms, shipper
     )
     for part in (router, lists.router, scoring.router, events.router, pages.router):
         app.include_router(part)

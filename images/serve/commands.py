@@ -6,9 +6,10 @@ Each prints one JSON object on stdout. They write to the store that the settings
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -16,9 +17,10 @@ import click
 from images.serve.audit import FILE
 from pipelines.access import pseudonyms
 from pipelines.access.keys import DEFAULT_DAYS, Key, KeyEntry, KeyLog
+from pipelines.corpus.event_log import log_files
 from pipelines.errors import InputError, StepError
 from pipelines.settings import settings
-from pipelines.store.objects import open_store
+from pipelines.store.objects import Store, open_store
 
 GRACE_MINUTES = 60.0
 MOST_ACTS = 1000
@@ -97,9 +99,10 @@ def list_keys(everything: bool) -> None:
 )
 def history(key_id: str, events: tuple[Path, ...]) -> None:
     """What a key did: its entries in the log of keys, its acts as admin, refusals, its searches, clicks and conversions."""
-    log = KeyLog(open_store())
     current = settings()
     folders = events or (current.events or current.home / "events",)
+    store = open_store()
+    log = KeyLog(store)
     entries = [entry for entry in log.entries if key_id in (entry.key, entry.replaces)]
     acts = [line for folder in folders for line in _lines(folder / FILE, key_id)]
     _print(
@@ -107,9 +110,9 @@ def history(key_id: str, events: tuple[Path, ...]) -> None:
             **_shown(log.known(key_id)),
             "changes": [_change(entry) for entry in entries],
             "acts": sorted(acts, key=lambda act: str(act["at"]))[-MOST_ACTS:],
-            "searches": _count(line for folder in folders for line in _lines(folder / "exposures.jsonl", key_id)),
-            "clicks": _count(line for folder in folders for line in _lines(folder / "clicks.jsonl", key_id)),
-            "conversions": _count(line for folder in folders for line in _lines(folder / "conversions.jsonl", key_id)),
+            "searches": _logged(store, folders, "exposures", key_id),
+            "clicks": _logged(store, folders, "clicks", key_id),
+            "conversions": _logged(store, folders, "conversions", key_id),
             "logs": [str(folder) for folder in folders],
         }
     )
@@ -186,6 +189,14 @@ def _lines(path: Path, key_id: str) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(row, dict) and row.get("caller") in callers:
                 yield row
+
+
+def _logged(store: Store, folders: Sequence[Path], name: str, key_id: str) -> dict[str, Any]:
+    """How many lines of a log are by a key; what was shipped counts once, whichever folder it came from."""
+    with TemporaryDirectory() as scratch:
+        logged = [log_files(store, folder, name, Path(scratch)) for folder in folders]
+        paths = {path for files in logged for path in files.lines} | set(logged[0].as_lines(Path(scratch)))
+        return _count(line for path in paths for line in _lines(path, key_id))
 
 
 def _count(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:

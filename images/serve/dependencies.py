@@ -21,6 +21,7 @@ from images.serve.metrics import Metrics
 from images.serve.search import Answer as Found
 from images.serve.search import Answerer, Search, SearchRequest, check_log_fields
 from images.serve.shadow import Shadow
+from images.serve.shipping import Shipper
 from images.serve.watcher import Watcher
 from pipelines import tracing
 from pipelines.access.scopes import Scope
@@ -54,6 +55,7 @@ class Dependencies:
     queue: int = MOST_WAITING
     cache: int = 0
     arms: ArmCounts | None = None
+    shipper: Shipper | None = None
     draining: bool = False
     """Whether this server is about to end: it is not ready, and yet answers what arrives."""
     audit_log: AuditLog = field(init=False)
@@ -72,7 +74,7 @@ class Dependencies:
             lambda release, reason: self.metrics.failed(release, reason),  # noqa: PLW0108  # they come later
             self.arms,
         )
-        self.metrics = Metrics(lambda: self.watcher.state, lambda: self.searches.waiting, answerer.cache)
+        self.metrics = Metrics(lambda: self.watcher.state, lambda: self.searches.waiting, answerer.cache, self.shipper)
 
         def answer_all(searches: Sequence[Search]) -> Sequence[Found | Exception]:
             began = time.perf_counter()

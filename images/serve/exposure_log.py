@@ -1,18 +1,25 @@
 """The exposure log: exposures, clicks and conversions as JSON lines, each written before the request is answered."""
 
+import errno
 import fcntl
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from pipelines.corpus.event_log import close, closed_files, has_name, local_files
 from pipelines.corpus.exposure import Click, Conversion, Exposure, FailedSearch, ShadowSearch
 from pipelines.errors import InputError, StepError, TryAgain
 
 MAX_RECENT = 10_000
+LOGS = ("exposures", "clicks", "conversions")
 TAIL = 262_144
 """Bytes at the end of the log in which its latest queries are looked for."""
 
@@ -21,11 +28,33 @@ class UnknownExposure(InputError):
     """A click for a request that is none of the latest exposures."""
 
 
-class ExposureLog:
-    """The logs' files, and the latest exposures in memory, against which clicks and conversions are checked."""
+@dataclass(frozen=True)
+class Unshipped:
+    """What of the logs is on this machine alone, or is not yet deleted here."""
 
-    def __init__(self, folder: Path, max_recent: int = MAX_RECENT) -> None:
+    closed: int
+    """Files that are closed."""
+    bytes: int
+    """Of these and of those that are written."""
+    oldest_s: float
+    """Seconds since the last line of the closed file that was closed first; 0: there is none."""
+
+
+class ExposureLog:
+    """The logs' files, and the latest exposures in memory, against which clicks and conversions are checked.
+
+    Args:
+        folder: of the files.
+        max_recent: how many exposures are kept in memory.
+        file_bytes: beyond which a file is closed; the next day (UTC) closes it, too.
+        room: bytes that all files may take; beyond them nothing is written, as on a full disk. 0: what the disk has.
+    """
+
+    def __init__(self, folder: Path, max_recent: int = MAX_RECENT, file_bytes: int = 64_000_000, room: int = 0) -> None:
         self.folder, self._max_recent = folder, max_recent
+        self._file_bytes, self._room = file_bytes, room
+        self._closed_bytes = 0
+        self.measure()
         self._recent: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -35,7 +64,7 @@ class ExposureLog:
         Raises:
             TryAgain: they could not be written; the searches must not be answered then.
         """
-        append_events(self.folder / "exposures.jsonl", exposures)
+        self._append("exposures", exposures)
         with self._lock:
             for exposure in exposures:
                 self._recent[exposure.request_id] = tuple(shown.document for shown in exposure.results)
@@ -61,10 +90,10 @@ class ExposureLog:
     def latest_queries(self, most: int) -> list[str]:
         """The texts of the last searches that were written down, each once, the latest first; none where there is no log."""
         try:
-            with (self.folder / "exposures.jsonl").open("rb") as file:
+            with local_files(self.folder, "exposures")[0].open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
                 lines = file.read(TAIL).splitlines()
-        except OSError:
+        except (OSError, IndexError):
             return []
         return list(dict.fromkeys(query for line in reversed(lines) if (query := _query_of(line))))[:most]
 
@@ -88,9 +117,40 @@ class ExposureLog:
                 raise InputError(
                     f"document {conversion.document[:64]!r}", "a document that was shown", "send it as the search answered it"
                 )
-        for name, events in (("conversions.jsonl", conversions), ("clicks.jsonl", clicks)):
-            if events:
-                append_events(self.folder / name, events)
+        if conversions:
+            self._append("conversions", conversions)
+        if clicks:
+            self._append("clicks", clicks)
+
+    def measure(self) -> Unshipped:
+        """What is on this machine now."""
+        closed = [status for path in closed_files(self.folder) if (status := _status(path))]
+        written = [status for name in LOGS if (status := _status(self.folder / f"{name}.jsonl"))]
+        self._closed_bytes = sum(status.st_size for status in closed)
+        oldest = min((status.st_mtime for status in closed), default=time.time())
+        bytes_here = self._closed_bytes + sum(status.st_size for status in written)
+        return Unshipped(len(closed), bytes_here, max(0.0, time.time() - oldest))
+
+    def _append(self, name: str, events: Sequence[BaseModel]) -> None:
+        """Append events to a log; a file that is full, or of a day before, is closed first.
+
+        Raises:
+            TryAgain: they could not be written, or the room for logs is used up.
+        """
+        path = self.folder / f"{name}.jsonl"
+        status = _status(path)
+        if status and self._is_due(status):
+            with suppress(OSError):  # it is as well to go on in the same file
+                close(path, self._is_due)
+            self.measure()
+            status = _status(path)
+        if self._room and self._closed_bytes + (status.st_size if status else 0) >= self._room:
+            raise _write_error(path, OSError(errno.ENOSPC, "RATCHET_LOG_ROOM_MB is used up, and nothing was shipped"))
+        append_events(path, events)
+
+    def _is_due(self, status: os.stat_result) -> bool:
+        last = datetime.fromtimestamp(status.st_mtime, UTC).date()
+        return status.st_size > 0 and (status.st_size >= self._file_bytes or last < datetime.now(UTC).date())
 
     def _shown(self, request_id: str) -> tuple[str, ...]:
         with self._lock:
@@ -100,6 +160,13 @@ class ExposureLog:
                 f"request_id {request_id[:64]!r}", f"one of the last {self._max_recent} searches", "search again"
             )
         return shown
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 def _query_of(line: bytes) -> str:
@@ -127,7 +194,7 @@ def append_line(path: Path, line: bytes) -> None:
     """Append a line, or several that belong together, in one write: all or none. After a truncated line it starts on a new one.
 
     The file is locked meanwhile: a long line is written page by page, and another writer would take it for a truncated one.
-    Where it was replaced while this waited for the lock, as an erasure does, the new file is taken.
+    Where it was closed or replaced while this waited for the lock, as an erasure does, the new file is taken.
 
     Raises:
         OSError: it could not be written, or not all of it.
@@ -135,7 +202,7 @@ def append_line(path: Path, line: bytes) -> None:
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if not path.exists() or not os.path.samestat(os.fstat(file), path.stat()):
+        if not has_name(file, path):
             return append_line(path, line)
         size = os.fstat(file).st_size
         truncated = size > 0 and os.pread(file, 1, size - 1) != b"\n"

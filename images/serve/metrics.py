@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from images.serve.cache import RankingCache
+from images.serve.shipping import Shipper
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Reason, ShadowSearch
 from pipelines.retrieval.stages.timing import timed
@@ -104,9 +105,12 @@ class Metrics(Collector):
         state: gives what serves now.
         waiting: gives how many searches wait now.
         cache: of rankings, which counts how often one was there.
+        shipper: of the logs; none: they are not measured.
     """
 
-    def __init__(self, state: Callable[[], State], waiting: Callable[[], int], cache: RankingCache) -> None:
+    def __init__(
+        self, state: Callable[[], State], waiting: Callable[[], int], cache: RankingCache, shipper: Shipper | None = None
+    ) -> None:
         self._state, self._waiting, self._cache, self._lock = state, waiting, cache, threading.Lock()
         self._tallies: OrderedDict[str, _Tally] = OrderedDict()
         self._recent: OrderedDict[str, str] = OrderedDict()
@@ -122,6 +126,8 @@ class Metrics(Collector):
         self._batch = prometheus.Histogram(
             "ratchet_batch_searches", "Searches that were answered together", buckets=BATCHES, registry=self._registry
         )
+        if shipper:
+            self._registry.register(shipper)
         prometheus.ProcessCollector(registry=self._registry)
         self._registry.register(self)
 

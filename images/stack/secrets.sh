@@ -37,6 +37,7 @@ keep valkey.conf "requirepass $valkey"
 accounts=
 account admin '"Admin"'
 account ratchet '"Read:ratchet", "Write:ratchet", "List:ratchet", "Tagging:ratchet"'
+account server '"Read:ratchet", "List:ratchet", "Write:ratchet/store/events/*", "Write:ratchet/store/counts/*"'
 account reader '"Read:ratchet", "List:ratchet"'
 account mlflow '"Read:mlflow", "Write:mlflow", "List:mlflow", "Tagging:mlflow"'
 keep s3.json "{\"identities\": [$accounts

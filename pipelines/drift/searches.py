@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.corpus.event_log import LogFiles, is_logged, log_files
 from pipelines.drift.rows import MOST_VALUES, NULL, Rows, Sketch, column_of
 from pipelines.drift.sampling import Sample, unit_numbers
 from pipelines.drift.signals import SCORE_BAND
@@ -20,6 +21,7 @@ from pipelines.errors import InputError
 from pipelines.experiments.own_log import SERVER
 from pipelines.experiments.staging import FILE, literal, open_database, quoted, stage_log
 from pipelines.statistics.concentration import gini
+from pipelines.store.objects import open_store
 from pipelines.store.recipes import canonical, digest
 from pipelines.wording import counted, printable
 
@@ -30,10 +32,7 @@ UNITS = ("user", "user_id", "userid", "session", "session_id", "visitor")
 OUTCOMES = ("click", "clicked", "reward", "purchase", "converted")
 TEXTS = ("query", "search_term", "q")
 MOST_COLUMNS = 30
-EXPOSURE = (
-    "{request_id: 'VARCHAR', \"at\": 'TIMESTAMPTZ', \"user\": 'VARCHAR', query: 'VARCHAR', latency_ms: 'DOUBLE',"
-    " segment: 'MAP(VARCHAR, VARCHAR)', results: 'STRUCT(document VARCHAR, position INTEGER, score DOUBLE)[]'}"
-)
+EXPOSURE = ("request_id", "at", "user", "query", "latency_ms", "segment", "results")
 FIRST, STEP = "results[1].score", "floor(2 * log2(abs(results[1].score)))"
 BAND = (
     f"CASE WHEN {FIRST} = 0 THEN '0' ELSE format('{{}}{{:.2g}} to {{:.2g}}', CASE WHEN {FIRST} < 0 THEN '−' ELSE '' END,"
@@ -134,13 +133,15 @@ def _categories(db: "DuckDBPyConnection", names: Sequence[str], rows: int) -> li
 def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
     from duckdb import Error
 
-    exposures, clicks = events / "exposures.jsonl", events / "clicks.jsonl"
-    if not exposures.is_file():
+    store = open_store()
+    if not is_logged(store, events):
         raise InputError(
-            f"the log of the search server, {printable(exposures, 200)}, which is not there",
-            "exposures.jsonl in that folder",
+            f"the log of the search server, {printable(events / 'exposures.jsonl', 200)}, which is not there",
+            f"exposures.jsonl in that folder, or what a server shipped to {store.uri}",
             "set RATCHET_EVENTS to its folder, or pass --log FILE",
         )
+    exposures = log_files(store, events, "exposures", scratch / "files", day, day)
+    clicks = log_files(store, events, "clicks", scratch / "files", day)
     db = open_database(scratch / "searches", memory)
     try:
         _read_own(db, exposures, clicks, day)
@@ -172,18 +173,12 @@ def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
     return OpenLog(db, reading, [f"The search server's searches of {day}."], SHOWN)
 
 
-def _read_own(db: "DuckDBPyConnection", exposures: Path, clicks: Path, day: str) -> None:
+def _read_own(db: "DuckDBPyConnection", exposures: LogFiles, clicks: LogFiles, day: str) -> None:
     """Make the tables `shown`, the searches of a day, and `clicked`, the requests with a click."""
     after = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-    options = "format='newline_delimited', ignore_errors=true, maximum_object_size=33554432"
-    relation = f"read_json({literal(str(exposures))}, {options}, columns={EXPOSURE})"
-    clicked = "CREATE TABLE clicked (request_id VARCHAR)"
-    if clicks.is_file():
-        source = f"read_json({literal(str(clicks))}, {options}, columns={{request_id: 'VARCHAR'}})"
-        clicked = f"CREATE TABLE clicked AS SELECT DISTINCT request_id FROM {source}"  # noqa: S608
-    db.execute(clicked)
+    db.execute(f"CREATE TABLE clicked AS SELECT DISTINCT request_id FROM {clicks.relation('request_id')}")  # noqa: S608
     db.execute(
-        f"CREATE TABLE shown AS SELECT * FROM {relation} WHERE request_id IS NOT NULL"  # noqa: S608
+        f"CREATE TABLE shown AS SELECT * FROM {exposures.relation(*EXPOSURE)} WHERE request_id IS NOT NULL"  # noqa: S608
         f' AND "at" >= {literal(day)}::TIMESTAMPTZ AND "at" < {literal(after)}::TIMESTAMPTZ'
     )
 

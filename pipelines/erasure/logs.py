@@ -1,4 +1,8 @@
-"""The server's logs without a person or a document. A file is replaced at once, under the lock that the server writes by."""
+"""The server's logs without a person or a document, on this machine and in the store.
+
+A file is replaced at once, here under the lock that the server writes and ships by. Lines go from the file that is written to a
+closed one, and from there to the store, and in this order they are searched and erased, so that none slips through between.
+"""
 
 import fcntl
 import json
@@ -6,13 +10,18 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from pipelines.corpus.event_log import COLUMNS, local_files, shipped_files
 from pipelines.erasure.subject import Subject, readable
 from pipelines.errors import TryAgain
+from pipelines.store.objects import Store
+
+if TYPE_CHECKING:
+    from pyarrow import Table
 
 ERASED = "erased"
 """What stands in a log in place of a document: positions and scores stay, so that the log can be analyzed."""
@@ -62,20 +71,59 @@ def _other(document: str, subject: Subject) -> str:
     return ERASED if document == subject.id else document
 
 
-def requests_of(folders: list[Path], subject: Subject) -> set[str]:
+def requests_of(store: Store, folders: list[Path], subject: Subject) -> set[str]:
     """The requests of a user, by which clicks name their exposures."""
-    rows = (row for folder in folders for row in _rows(folder / "exposures.jsonl"))
+    rows = _exposures(store, folders)
     return {str(row.get("request_id")) for row in rows if row.get("user") in subject.names}
 
 
-def running_experiments(folders: list[Path], subject: Subject, now: datetime | None = None) -> set[str]:
+def running_experiments(store: Store, folders: list[Path], subject: Subject, now: datetime | None = None) -> set[str]:
     """The experiments that the user is in and that were exposed to somebody within the last day."""
     since = (now or datetime.now(UTC)) - RUNNING
     joined, running = set(), set()
-    for row in (row for folder in folders for row in _rows(folder / "exposures.jsonl") if row.get("experiment")):
+    for row in (row for row in _exposures(store, folders) if row.get("experiment")):
         joined |= {row["experiment"]} if row.get("user") in subject.names else set()
         running |= {row["experiment"]} if datetime.fromisoformat(str(row["at"])) >= since else set()
     return joined & running
+
+
+def _exposures(store: Store, folders: list[Path]) -> Iterator[dict[str, Any]]:
+    for path in (path for folder in folders for path in files_of(folder, "exposures")):
+        yield from _rows(path)
+    for shipped in shipped_files(store, "exposures"):
+        yield from _table(store, shipped).to_pylist()
+
+
+def files_of(folder: Path, name: str) -> list[Path]:
+    """The files of a log in a server's folder, and those of the audit log, which is never closed."""
+    return local_files(folder, name) if name in COLUMNS else [folder / f"{name}.jsonl"]
+
+
+def changed_in_store(store: Store, path: str, change: Change) -> int:
+    """How many rows of a shipped file would be changed."""
+    return sum(change(row) != row for row in _table(store, path).to_pylist())
+
+
+def rewrite_in_store(store: Store, path: str, change: Change) -> None:
+    """Write a shipped file anew without what was erased, unless nothing is. It keeps its name, and is not shipped again."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = _table(store, path)
+    rows = table.to_pylist()
+    left = [change(row) for row in rows]
+    if left != rows:
+        kept = pyarrow.Table.from_pylist([row for row in left if row is not None], schema=table.schema)
+        body = pyarrow.BufferOutputStream()
+        pyarrow.parquet.write_table(kept, body, compression="zstd")
+        store.write(path, body.getvalue().to_pybytes())
+
+
+def _table(store: Store, path: str) -> "Table":
+    import pyarrow
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(pyarrow.BufferReader(store.read(path)))
 
 
 def changed(path: Path, change: Change) -> int:
@@ -84,10 +132,14 @@ def changed(path: Path, change: Change) -> int:
 
 
 def rewrite(path: Path, change: Change) -> None:
-    """Write a log anew without what was erased, unless nothing is; a line that is no JSON stays."""
+    """Write a log anew without what was erased, unless nothing is; a line that is no JSON stays.
+
+    A file that was closed or shipped meanwhile is left: whoever searches again finds where its lines went.
+    """
     if not changed(path, change):
         return
     with (
+        suppress(FileNotFoundError),
         _locked(path) as file,
         tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as kept,
     ):
@@ -97,6 +149,8 @@ def rewrite(path: Path, change: Change) -> None:
             kept.flush()
             os.fsync(kept.fileno())
             Path(kept.name).chmod(0o600)
+            written = path.stat().st_mtime_ns  # of the last line: what is of another day is closed
+            os.utime(kept.name, ns=(written, written))
             Path(kept.name).replace(path)
         finally:
             Path(kept.name).unlink(missing_ok=True)
@@ -142,9 +196,7 @@ def _own(file: IO[bytes], path: Path) -> bool:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
+    with suppress(FileNotFoundError), path.open("rb") as file:
         yield from (row for line in file if (row := _parsed(line)) is not None)
 
 

@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from pipelines.erasure.logs import acts_change, changed, clicks_change, exposures_change, requests_of, rewrite
+from pipelines.corpus.event_log import COLUMNS, shipped_files
+from pipelines.erasure.logs import (
+    Change,
+    acts_change,
+    changed,
+    changed_in_store,
+    clicks_change,
+    exposures_change,
+    files_of,
+    requests_of,
+    rewrite,
+    rewrite_in_store,
+)
 from pipelines.erasure.rules import RULES, holders
 from pipelines.erasure.subject import Subject, readable
 from pipelines.features.online import open_online
@@ -61,6 +73,11 @@ class Search:
     def holders(self) -> dict[str, Artifact]:
         """Those that hold the subject, by id."""
         return holders(self.artifacts, self.subject, self.corpora, self.gone)
+
+    @cached_property
+    def requests(self) -> set[str]:
+        """The user's requests, as exposures name them: of the moment when they are first asked for."""
+        return requests_of(self.store, self.folders, self.subject)
 
     def holds(self, body: bytes) -> bool:
         """Whether some bytes, read as text, hold the subject."""
@@ -197,29 +214,32 @@ def _delete_pages(search: Search) -> None:
         (search.pages / name).unlink(missing_ok=True)
 
 
-def _log(name: str, search: Search) -> dict[Path, int]:
-    """How many lines of each file of a log would be changed."""
-    return {folder / name: count for folder in search.folders if (count := changed(folder / name, _change(name, search)))}
-
-
-def _change(name: str, search: Search) -> Callable[..., dict[str, object] | None]:
-    changes = {
-        "exposures.jsonl": lambda: exposures_change(search.subject),
-        "clicks.jsonl": lambda: clicks_change(search.subject, requests_of(search.folders, search.subject)),
-        "conversions.jsonl": lambda: clicks_change(search.subject, requests_of(search.folders, search.subject)),
-        "audit.jsonl": lambda: acts_change(search.subject),
-    }
-    return changes[name]()
+def _change(name: str, search: Search) -> Change:
+    """What is left of a line of a log."""
+    if name == "exposures":
+        return exposures_change(search.subject)
+    if name == "audit":
+        return acts_change(search.subject)
+    return clicks_change(search.subject, search.requests)
 
 
 def _find_in_log(name: str, search: Search) -> list[str]:
-    return [f"{count} lines" for count in _log(name, search).values()]
+    change = _change(name, search)
+    counts = [changed(path, change) for folder in search.folders for path in files_of(folder, name)]
+    counts += [changed_in_store(search.store, path, change) for path in _shipped(name, search)]
+    return [f"{count} lines" for count in counts if count]
 
 
 def _rewrite_log(name: str, search: Search) -> None:
     change = _change(name, search)
-    for folder in search.folders:
-        rewrite(folder / name, change)
+    for path in (path for folder in search.folders for path in files_of(folder, name)):
+        rewrite(path, change)
+    for shipped in _shipped(name, search):
+        rewrite_in_store(search.store, shipped, change)
+
+
+def _shipped(name: str, search: Search) -> list[str]:
+    return shipped_files(search.store, name) if name in COLUMNS else []
 
 
 def _entities(search: Search) -> list[str]:
@@ -232,10 +252,10 @@ def _kept(_search: Search) -> None:
 
 
 LOGS = {
-    "clicks.jsonl": "click log",
-    "conversions.jsonl": "conversion log",
-    "exposures.jsonl": "exposure log",
-    "audit.jsonl": "audit log of the server",
+    "clicks": "click log",
+    "conversions": "conversion log",
+    "exposures": "exposure log",
+    "audit": "audit log of the server",
 }
 """Clicks and conversions first: only exposures say whose they are."""
 PLACES: tuple[Place, ...] = (

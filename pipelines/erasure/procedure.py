@@ -173,7 +173,7 @@ def _erased(asked: Erasure) -> Erased:
 def _check_experiments(asked: Erasure) -> None:
     if asked.subject.kind == "document" or asked.from_experiments:
         return
-    running = sorted(running_experiments(asked.folders, asked.subject))
+    running = sorted(running_experiments(asked.journal.store, asked.folders, asked.subject))
     if running:
         raise InputError(
             f"a user who is in the running experiment {', '.join(running)}, whose counts would change under its analysis",

@@ -8,6 +8,7 @@ measures of a search: reciprocal rank of the first click, and nDCG with a clicke
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.corpus.event_log import LogFiles, log_files
 from pipelines.errors import InputError, NothingToDo
 from pipelines.experiments.design import Design, design_of, log_of, read_design
 from pipelines.experiments.recognition import Overrides
@@ -33,13 +34,7 @@ SPLIT = {
 }
 """What is compared between the releases of a split."""
 FIELDS = {"unit": "user", "variant": "variant", "time": "at", "request": "request_id"}
-EXPOSURE = (
-    "{request_id: 'VARCHAR', \"at\": 'TIMESTAMPTZ', \"user\": 'VARCHAR', release: 'VARCHAR', policy: 'VARCHAR',"
-    " entry: 'INTEGER',"
-    " latency_ms: 'DOUBLE',"
-    " experiment: 'VARCHAR', variant: 'VARCHAR', segment: 'MAP(VARCHAR, VARCHAR)', results: 'JSON'}"
-)
-CLICK = "{request_id: 'VARCHAR', document: 'VARCHAR', position: 'INTEGER'}"
+EXPOSURE = ("request_id", "at", "user", "release", "policy", "entry", "latency_ms", "experiment", "variant", "segment")
 
 
 def declared_experiment(log: str, file: str) -> tuple[str, Design | None, int]:
@@ -109,7 +104,7 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
     """Join the logs and stage the result.
 
     Args:
-        events: the folder of `exposures.jsonl` and `clicks.jsonl`.
+        events: the folder of `exposures.jsonl` and `clicks.jsonl`; what was shipped from there counts, too.
         design: the experiment whose exposures count; none: all, by role.
         scratch: a folder of our own.
         memory: what DuckDB may hold.
@@ -119,21 +114,23 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
         InputError: there is no such log.
         NothingToDo: nobody was assigned by the split yet, or all to one release.
     """
-    exposures = events / "exposures.jsonl"
-    if not exposures.is_file():
+    store = open_store()
+    exposures = log_files(store, events, "exposures", scratch / "files")
+    if not exposures:
         raise InputError(
-            f"the log of the search server, {printable(exposures, 200)}, which is not there",
-            "exposures.jsonl in that folder",
+            f"the log of the search server, {printable(events / 'exposures.jsonl', 200)}, which is not there",
+            f"exposures.jsonl in that folder, or what a server shipped to {store.uri}",
             "set RATCHET_EVENTS to its folder, or pass --log FILE",
         )
+    clicks = log_files(store, events, "clicks", scratch / "files")
     db = open_database(scratch / "joined", memory)
     try:
         name = design.id if design and (since or _belongs(db, exposures, design.id)) else ""
-        _join(db, exposures, events / "clicks.jsonl", name, since, scratch / "searches.parquet")
+        _join(db, exposures, clicks, name, since, scratch / "searches.parquet")
     finally:
         db.close()
     log = stage_log(str(scratch / "searches.parquet"), scratch / "staged", memory)
-    log.source = f"the search server's log in {events}"
+    log.source = f"the search server's log in {events}" + (f" and {store.uri}" if exposures.shipped else "")
     what = f"those of experiment {name}" if name else "by the role of the release that answered"
     searches = f"{log.rows:,} search{'' if log.rows == 1 else 'es'}"
     log.notes.append(f"Searches of the server with their clicks, {what}: {searches}.")
@@ -156,21 +153,16 @@ def own_overrides(overrides: Overrides) -> Overrides:
     return Overrides(fields, outcomes, overrides.segments, overrides.declared)
 
 
-def _read(path: Path, columns: str) -> str:
-    """The relation of one log; a line that is cut off is left out."""
-    options = "format='newline_delimited', ignore_errors=true, maximum_object_size=33554432"
-    return f"read_json({literal(str(path))}, {options}, columns={columns})"
-
-
-def _belongs(db: "DuckDBPyConnection", exposures: Path, name: str) -> bool:
+def _belongs(db: "DuckDBPyConnection", exposures: LogFiles, name: str) -> bool:
     row = db.execute(
-        f"SELECT count(*) FROM {_read(exposures, EXPOSURE)} WHERE experiment = {literal(name)} AND variant <> ''"
+        f"SELECT count(*) FROM {exposures.relation('experiment', 'variant')}"
+        f" WHERE experiment = {literal(name)} AND variant <> ''"
     ).fetchone()
     return bool(row and row[0])
 
 
-def _join(db: "DuckDBPyConnection", exposures: Path, clicks: Path, name: str, since: int, target: Path) -> None:
-    relation = _read(exposures, EXPOSURE)
+def _join(db: "DuckDBPyConnection", exposures: LogFiles, clicks: LogFiles, name: str, since: int, target: Path) -> None:
+    relation = exposures.relation(*EXPOSURE)
     kept = f"experiment = {literal(name)} AND entry >= {since}" if name else "policy IN ('champion', 'challenger')"
     variant = "variant" if name else "policy"
     db.execute(
@@ -181,13 +173,8 @@ def _join(db: "DuckDBPyConnection", exposures: Path, clicks: Path, name: str, si
     if since and len(variants) < 2:
         answered = f"only by {variants[0]}" if variants else "by none of its releases"
         raise NothingToDo(f"searches of split {name} since journal entry {since} were answered {answered} so far")
-    if clicks.is_file():
-        db.execute(
-            f"CREATE TABLE clicks AS SELECT DISTINCT request_id, document, position FROM {_read(clicks, CLICK)} WHERE"
-            " position >= 1"
-        )
-    else:
-        db.execute("CREATE TABLE clicks (request_id VARCHAR, document VARCHAR, position INTEGER)")
+    clicked = clicks.relation("request_id", "document", "position")
+    db.execute(f"CREATE TABLE clicks AS SELECT DISTINCT request_id, document, position FROM {clicked} WHERE position >= 1")
     names = sorted(
         str(row[0])
         for row in db.execute("SELECT DISTINCT unnest(map_keys(segment)) FROM searches WHERE segment IS NOT NULL").fetchall()

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from pipelines.corpus.event_log import LogFiles, is_logged, log_files
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact
 from pipelines.wording import printable
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 SERVER = "server"
 """The word for the search server's own log in place of the corpus's interactions."""
-EXPOSURES = "{request_id: 'VARCHAR', \"at\": 'TIMESTAMPTZ', \"user\": 'VARCHAR', results: 'STRUCT(document VARCHAR)[]'}"
-CLICKS = "{request_id: 'VARCHAR', \"at\": 'TIMESTAMPTZ', document: 'VARCHAR'}"
 DOCUMENTS = "{id: 'VARCHAR', title: 'VARCHAR', text: 'VARCHAR', segment: 'VARCHAR', facets: 'MAP(VARCHAR, VARCHAR)'}"
 INTERACTIONS = "{\"user\": 'VARCHAR', document: 'VARCHAR', time: 'BIGINT', value: 'DOUBLE'}"
 USERS = "{id: 'VARCHAR', fields: 'MAP(VARCHAR, VARCHAR)'}"
@@ -99,10 +99,10 @@ def open_events(corpus: Artifact, log: str, folder: Path, until: datetime, table
 
     if log not in ("", SERVER):
         raise InputError(f"--log {printable(log, 100)!r}", f"{SERVER}, or nothing", "correct it")
-    if log and not (folder / "exposures.jsonl").is_file():
+    if log and not is_logged(corpus.store, folder):
         raise InputError(
             f"the log of the search server in {folder}, which is not there",
-            "exposures.jsonl in that folder",
+            f"exposures.jsonl in that folder, or what a server shipped to {corpus.store.uri}",
             "set RATCHET_EVENTS to its folder, or leave --log empty to take the corpus's interactions",
         )
     with duckdb.connect() as db, duckdb.connect() as before_cut:
@@ -115,8 +115,8 @@ def open_events(corpus: Artifact, log: str, folder: Path, until: datetime, table
                 _load_interactions(db, corpus)
         inputs = {}
         if log:
-            with _readable(f"the log of the search server in {folder}"):
-                _load_log(db, folder)
+            with _readable(f"the log of the search server in {folder}"), TemporaryDirectory() as scratch:
+                _load_log(db, *(log_files(corpus.store, folder, name, Path(scratch)) for name in ("exposures", "clicks")))
                 inputs["log"] = _digest(db, until)
         for table in tables:
             _load_table(db, table, folder / "tables" / f"{table}.parquet")
@@ -162,17 +162,15 @@ def _load_interactions(db: "DuckDBPyConnection", corpus: Artifact) -> None:
     db.execute(f"INSERT INTO chosen SELECT {row} WHERE ?1 IS NULL OR coalesce(value, 1.0) >= ?1", [least])
 
 
-def _load_log(db: "DuckDBPyConnection", folder: Path) -> None:
+def _load_log(db: "DuckDBPyConnection", exposed: LogFiles, clicks: LogFiles) -> None:
     """A click counts from when it came, and never before its exposure, whichever clock was behind. A line counts once."""
-    relation = _read(folder / "exposures.jsonl", EXPOSURES)
+    relation = exposed.relation("request_id", "at", "user", "results")
     exposures = f'SELECT DISTINCT ON (request_id) * FROM {relation} WHERE "at" IS NOT NULL'
     db.execute('INSERT INTO shown SELECT "user", unnest(results).document, "at" AT TIME ZONE \'UTC\' FROM (' + exposures + ")")
-    if not (folder / "clicks.jsonl").is_file():
-        return
     db.execute(f"""
         INSERT INTO chosen
         SELECT e."user", c.document, greatest(min(c."at"), min(e."at")) AT TIME ZONE 'UTC'
-        FROM {_read(folder / "clicks.jsonl", CLICKS)} c JOIN ({exposures}) e USING (request_id)
+        FROM {clicks.relation("request_id", "at", "document")} c JOIN ({exposures}) e USING (request_id)
         GROUP BY request_id, c.document, e."user"
     """)
 

@@ -13,16 +13,19 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
 from pipelines.corpus.documents import Query, qrels, queries, query_id
+from pipelines.corpus.event_log import is_logged, log_files
 from pipelines.corpus.exposure import Exposure
 from pipelines.corpus.text_rules import LONGEST_QUERY
 from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.retrieval.run import Run
 from pipelines.store.artifacts import Artifact
+from pipelines.store.objects import Store
 from pipelines.store.recipes import digest
 
 Qrels = Mapping[str, Mapping[str, int]]
@@ -35,7 +38,7 @@ def human_qrels(corpus: Artifact) -> Qrels:
     return {query: grades for query, grades in qrels(corpus).items() if query not in synthetic}
 
 
-def pool_queries(source: str, corpus: Artifact, judged: Qrels, most: int, exposures: Path) -> dict[str, str]:
+def pool_queries(source: str, corpus: Artifact, judged: Qrels, most: int, events: Path) -> dict[str, str]:
     """The queries whose documents are to be judged: text by query id.
 
     Args:
@@ -43,7 +46,7 @@ def pool_queries(source: str, corpus: Artifact, judged: Qrels, most: int, exposu
         corpus: whose queries, or whose ids for the same texts.
         judged: the judgments so far.
         most: how many queries at most.
-        exposures: the exposure log.
+        events: the folder of the exposure log; what was shipped from there counts, too.
 
     Raises:
         InputError: there are none, or they can't be read.
@@ -52,7 +55,7 @@ def pool_queries(source: str, corpus: Artifact, judged: Qrels, most: int, exposu
     if source == "corpus":
         texts = least_judged_queries(of_corpus, judged, most)
     elif source == "exposures":
-        texts = by_query_id(most_frequent_queries(exposures, most), of_corpus)
+        texts = by_query_id(most_frequent_queries(corpus.store, events, most), of_corpus)
     else:
         texts = by_query_id(queries_of_file(Path(source), most), of_corpus)
     if not texts:
@@ -74,21 +77,24 @@ def by_query_id(texts: Iterable[str], of_corpus: Iterable[Query]) -> dict[str, s
     return {ids.get(text) or query_id(text): text for text in texts}
 
 
-def most_frequent_queries(exposures: Path, most: int) -> list[str]:
+def most_frequent_queries(store: Store, events: Path, most: int) -> list[str]:
     """The most frequent query texts of the exposure log, white space collapsed; equally frequent ones in alphabetical order.
 
     Raises:
         InputError: there is no log.
     """
-    if not exposures.is_file():
-        raise InputError(
-            f"--queries exposures, and no {exposures}", "a log of searches", "search on the page first, or set RATCHET_EVENTS"
-        )
-    with closing(sqlite3.connect("", isolation_level=None)) as db:  # a temporary file, deleted when it is closed
+    if not is_logged(store, events):
+        given = f"--queries exposures, and no {events / 'exposures.jsonl'}"
+        raise InputError(given, "a log of searches", "search on the page first, or set RATCHET_EVENTS")
+    with (
+        TemporaryDirectory() as scratch,
+        closing(sqlite3.connect("", isolation_level=None)) as db,  # a temporary file, deleted when it is closed
+    ):
         db.execute("CREATE TABLE logged (query TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID")
         db.execute("BEGIN")
         count = "INSERT INTO logged VALUES (?, 1) ON CONFLICT (query) DO UPDATE SET times = times + 1"
-        db.executemany(count, ((query,) for query in _logged_queries(exposures)))
+        logged = log_files(store, events, "exposures", Path(scratch)).as_lines(Path(scratch))
+        db.executemany(count, ((query,) for path in logged for query in _logged_queries(path)))
         rows = db.execute("SELECT query FROM logged ORDER BY times DESC, query LIMIT ?", (most,))
         return [query for (query,) in rows]
 

@@ -34,6 +34,11 @@ class ServerSettings(BaseModel):
         0, ge=0, le=60, description="Seconds after SIGTERM in which the server says that it is not ready, and still answers"
     )
     events: Path | None = Field(None, description="Folder of exposure, click and audit logs; default: home/events")
+    log_mb: int = Field(64, ge=1, description="Megabytes after which the file of a log is closed; the next day closes it, too")
+    log_room_mb: int = Field(
+        0, ge=0, description="Megabytes that logs may take here; beyond, searches fail as on a full disk; 0: what the disk has"
+    )
+    ship_s: float = Field(3600, ge=0, description="Seconds after which logs are closed and shipped to the store; 0: never")
     user_keys_file: Path | None = Field(None, description="File with the keys of users' pseudonyms; none: the server's key")
     jwt_issuer: str = Field("", description="OIDC issuer whose tokens are accepted; empty: none")
     jwt_audience: str = Field("", description="Audience of tokens for this server")

@@ -34,7 +34,7 @@ RECORDS = ("audit", "drill")
 """Steps whose newest report stays, since it holds what the ones before it said."""
 NOTES = ("checkpoints", "results")
 """Folders of files that no manifest names: checkpoints, and results of tasks."""
-OTHER_FOLDERS = (*NOTES, TRASH, RECIPES, "access", "blobs", "journal", "lineage")
+OTHER_FOLDERS = (*NOTES, TRASH, RECIPES, "access", "blobs", "events", "journal", "lineage")
 """Folders of the store that hold no artifacts."""
 
 

@@ -103,7 +103,7 @@ class Store:
         return True
 
     def write(self, path: str, body: bytes) -> None:
-        """Write or overwrite `body` at `path`: for checkpoints and results of tasks, never for artifacts."""
+        """Write or overwrite `body` at `path`: for checkpoints, results and erasures from logs, never for artifacts."""
         with self.operation("write", path):
             obstore.put(self.backend, path, body, use_multipart=False)
 

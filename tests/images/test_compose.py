@@ -173,3 +173,4 @@ def test_the_settings_know_every_variable():
 def test_only_those_who_write_hold_an_account_that_may():
     holders = {name for name, service in STACK["services"].items() if "s3_ratchet.env" in service.get("secrets", [])}
     assert holders == {"scheduler"}
+    assert "s3_server.env" in STACK["services"]["serve"]["secrets"], "which may write its logs and nothing else"

@@ -57,7 +57,7 @@ def test_who_shares_a_secret_shares_the_same_one(made):
         assert made[f"{name}_database"] == f"postgresql+psycopg2://{name}:{password}@postgres/{name}"
     assert made["valkey.conf"] == f"requirepass {made['valkey_password']}"
     accounts = {account["name"]: account for account in json.loads(made["s3.json"])["identities"]}
-    assert set(accounts) == {"admin", "ratchet", "reader", "mlflow"}
+    assert set(accounts) == {"admin", "ratchet", "server", "reader", "mlflow"}
     for name, account in accounts.items():
         (key,) = account["credentials"]
         expected = f"AWS_ACCESS_KEY_ID={key['accessKey']}\nAWS_SECRET_ACCESS_KEY={key['secretKey']}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pipelines.contract import Params, Result
+from pipelines.corpus.event_log import is_logged
 from pipelines.errors import InputError, NothingToDo
 from pipelines.settings import settings
 from pipelines.store.journal import Journal
@@ -36,17 +37,18 @@ def find_experiments(params: FindExperimentsParams) -> FindExperimentsResult:
         raise NothingToDo(
             f"{params.folder} has neither a YAML file nor a log"
             if params.folder
-            else "no split runs whose log is on this machine, and no folder of experiments is named: run `split`, or set the"
-            " Airflow variable analyze_experiment_folder"
+            else "no split runs whose log is here or in the store, and no folder of experiments is named: run `split`, or set"
+            " the Airflow variable analyze_experiment_folder"
         )
     return FindExperimentsResult(experiments=experiments)
 
 
 def _running_split() -> list[str]:
-    """The split that the journal routes by, where this machine has the server's log; none where one release has all users."""
-    split = Journal(open_store()).routing.split
+    """The split that the journal routes by, where its log is here or in the store; none where one release has all users."""
+    store = open_store()
+    split = Journal(store).routing.split
     events = settings().events or settings().home / "events"
-    return [f"server:{split.name}"] if split and split.share < 1 and (events / "exposures.jsonl").is_file() else []
+    return [f"server:{split.name}"] if split and split.share < 1 and is_logged(store, events) else []
 
 
 def _of_folder(name: str) -> list[str]:

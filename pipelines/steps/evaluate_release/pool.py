@@ -61,8 +61,8 @@ def pool(params: PoolParams) -> PoolResult:
     releases = [resolve(journal, name) for name in (params.release, params.second) if name]
     corpus = _one_corpus(store, releases)
     judged = human_qrels(corpus)
-    exposures = (settings().events or settings().home / "events") / "exposures.jsonl"
-    texts = pool_queries(params.queries, corpus, judged, params.most_queries, exposures)
+    events = settings().events or settings().home / "events"
+    texts = pool_queries(params.queries, corpus, judged, params.most_queries, events)
     documents, pools = _pools(store, releases, texts, params.depth)
     pairs = [(query, documents[document]) for query, ids in pools.items() for document in ids]
     unjudged = [(query, document) for query, document in pairs if params.judged or document.id not in judged.get(query, {})]

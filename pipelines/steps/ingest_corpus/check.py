@@ -1,6 +1,7 @@
 """check: a corpus, and the logs of what was shown, against a suite of declared checks."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -9,7 +10,7 @@ from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.store.artifacts import Artifact, produce
-from pipelines.store.objects import open_store
+from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -46,10 +47,30 @@ class CheckResult(Result):
 def check(params: CheckParams) -> CheckResult:
     """Check data against a suite; the report stays, and a failed check of level fail is exit 2."""
     from pipelines.quality.inputs import read_inputs
-    from pipelines.quality.loading import digest_events
 
     store = open_store()
-    inputs = read_inputs(store, **params.model_dump())
+    with TemporaryDirectory(prefix="ratchet-logs-") as scratch:
+        inputs = read_inputs(store, Path(scratch), **params.model_dump())
+        report = _report(store, inputs)
+    for warning in report.facts["warnings"]:
+        log().warning("check", report=report.id, found=warning)
+    log().info(report.facts["sentence"], report=report.id)
+    if report.facts["failed"]:
+        raise _failure(
+            report, f"corpus {inputs.corpus.id}" if inputs.corpus else f"logs of {params.exposures}", inputs.suite.name
+        )
+    return CheckResult(
+        report=report.id,
+        corpus=inputs.corpus.id if inputs.corpus else "",
+        passed=report.facts["outcome"] != "not run",
+        found=report.found,
+        **{key: report.facts[key] for key in ("warned", "failed", "proposed", "sentence")},
+    )
+
+
+def _report(store: Store, inputs: "CheckInputs") -> Artifact:
+    from pipelines.quality.loading import digest_events
+
     digests = {
         "suite": inputs.suite.digest,
         "events": digest_events(inputs.events, inputs.sizes) if inputs.events else "",
@@ -61,21 +82,9 @@ def check(params: CheckParams) -> CheckResult:
         step="check",
         version=VERSION,
         inputs={name: digest for name, digest in digests.items() if digest},
-        params={"on": inputs.on.isoformat(), "personal": params.personal, **_scanned_codes(inputs)},
+        params={"on": inputs.on.isoformat(), "personal": inputs.personal, **_scanned_codes(inputs)},
     )
-    report = produce(store, recipe, lambda folder: _examine(inputs, folder))
-    for warning in report.facts["warnings"]:
-        log().warning("check", report=report.id, found=warning)
-    log().info(report.facts["sentence"], report=report.id)
-    if report.facts["failed"]:
-        raise _failure(report, inputs)
-    return CheckResult(
-        report=report.id,
-        corpus=digests["corpus"],
-        passed=report.facts["outcome"] != "not run",
-        found=report.found,
-        **{key: report.facts[key] for key in ("warned", "failed", "proposed", "sentence")},
-    )
+    return produce(store, recipe, lambda folder: _examine(inputs, folder))
 
 
 def _scanned_codes(inputs: "CheckInputs") -> dict[str, str]:
@@ -95,15 +104,14 @@ def _examine(inputs: "CheckInputs", folder: Path) -> dict[str, Any]:
     return examination.facts
 
 
-def _failure(report: Artifact, inputs: "CheckInputs") -> InputError:
+def _failure(report: Artifact, subject: str, suite: str) -> InputError:
     from pipelines.wording import counted
 
-    subject = f"corpus {inputs.corpus.id}" if inputs.corpus else f"logs in {inputs.events}"
     named, more = report.facts["failures"][:NAMED], report.facts["failed"] - NAMED
     failures = "; ".join(named) + (f"; and {more:,} more" if more > 0 else "")
     place = f"report.html of {report.uri}; in Airflow /ratchet/reports/report/{report.id}"
     return InputError(
         f"{subject}, of which {counted(report.facts['failed'], 'check')} failed: {failures}",
-        f"all checks of level fail of suite {inputs.suite.name!r} to pass",
+        f"all checks of level fail of suite {suite!r} to pass",
         f"read report {report.id} ({place}), then correct the data or have the suite changed",
     )

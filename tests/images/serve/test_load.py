@@ -228,7 +228,7 @@ def asked_at_once(server: RunningServer, texts: list[str], threads: int) -> list
 
 
 def logged(folder) -> Counter[str]:
-    return Counter(json.loads(line)["request_id"] for line in (folder / "exposures.jsonl").open())
+    return Counter(json.loads(line)["request_id"] for path in folder.glob("exposures*.jsonl") for line in path.open())
 
 
 def test_beyond_its_bound_the_server_says_when_to_come_back_and_loses_nothing(trained, tmp_path):

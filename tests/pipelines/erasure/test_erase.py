@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 import threading
 import time
@@ -15,6 +16,7 @@ from images.serve.exposure_log import append_line
 from pipelines.access.pseudonyms import pseudonym
 from pipelines.collections import POOL, write_safe_csv
 from pipelines.corpus.documents import Document, User, documents, interactions, queries
+from pipelines.corpus.event_log import log_files, ship
 from pipelines.embeddings import layout
 from pipelines.erasure import logs, places, procedure, rules
 from pipelines.erasure.corpora import successor
@@ -688,3 +690,37 @@ def test_a_challenger_that_holds_it_is_waited_for(home):
     Journal(store).append("promote", release.id, "proof", Routing(challenger=release.id))
     waiting = call("erase", kind="user", subject=PERSON, why="ticket")
     assert waiting.waits_for == [release.id]
+
+
+@pytest.mark.parametrize("kind", SUBJECTS)
+def test_what_was_shipped_is_erased_in_the_store_and_is_not_shipped_again(kind, home, tmp_path):
+    planted_corpus()
+    plant_in_logs(home / "events")
+    ship(open_store(), home / "events")
+    assert len(everywhere(home / "store/events", WORDS[kind])) >= 1
+    assert len(everywhere(home / "events", WORDS[kind])) >= 2, "not yet deleted here"
+    done = call("erase", kind=kind, subject=SUBJECTS[kind], why="ticket")
+    found = certificate(done.certificate)["found"]["exposure log"]
+    assert found == [f"{ {'user': 2, 'document': 3}[kind] } lines"], "found here and there alike"
+    for _ in range(2):
+        assert everywhere(home, WORDS[kind]) == []
+        counts = {name: rows_of(home, name, tmp_path / name) for name in ("exposures", "clicks", "conversions")}
+        assert counts == (
+            {"exposures": 1, "clicks": 2, "conversions": 1} if kind == "user" else dict.fromkeys(counts, 3) | {"clicks": 6}
+        )
+        ship(open_store(), home / "events")
+
+
+def rows_of(home, name, scratch):
+    import duckdb
+
+    files = log_files(open_store(), home / "events", name, scratch)
+    return duckdb.sql(f"SELECT count(request_id) FROM {files.relation('request_id')}").fetchall()[0][0]
+
+
+def test_a_file_that_an_erasure_rewrote_keeps_the_time_of_its_last_line(tmp_path):
+    path = tmp_path / "exposures.jsonl"
+    path.write_text('{"user": "ann"}\n{"user": "bob"}\n')
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    logs.rewrite(path, lambda row: None if row["user"] == "ann" else row)
+    assert (path.read_text(), path.stat().st_mtime) == ('{"user": "bob"}\n', 1_700_000_000)

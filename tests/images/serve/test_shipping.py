@@ -1,0 +1,45 @@
+"""A server ships its logs, goes on where the store can't be written, and ships the rest before it ends."""
+
+import signal
+
+from pipelines.corpus.event_log import log_files, shipped_files
+from pipelines.corpus.exposure import Exposure
+from pipelines.store.objects import open_store
+from tests.images.serve.conftest import route
+from tests.images.serve.server import for_anybody, running_server
+from tests.images.serve.test_metrics import metrics_of
+
+
+def test_logs_are_shipped_kept_while_the_store_is_away_and_shipped_to_the_last(trained, tmp_path):
+    route(trained.release)
+    events, shipped = tmp_path / "events", trained.home / "store/events"
+    asked = []
+    with running_server(trained.home, RATCHET_SHIP_S="0.2", RATCHET_EVENTS=str(events), RATCHET_DRAIN_S="0.1") as server:
+        server.wait(lambda status: status["ready"])
+        asked.append(server.search("moon").json()["request_id"])
+        status = server.wait(lambda status: status["log"]["shipped"] and not status["log"]["closed"])
+        assert (status["log"]["problem"], status["log"]["bytes"]) == ("", 0)
+        assert for_anybody(status) == server.ready_to_anybody(), "only admins read of it"
+        shipped.rename(trained.home / "away")
+        shipped.write_text("in the way")
+        asked.append(server.search("cloud").json()["request_id"])
+        status = server.wait(lambda status: status["log"]["problem"])
+        assert "next: check the disk and the network" in status["log"]["problem"]
+        assert (status["ready"], status["problem"], status["log"]["closed"]) == (True, None, 1)
+        told = metrics_of(server)
+        assert told["ratchet_log_failed_rounds_total",] >= 1
+        assert (told["ratchet_log_closed_files",], told["ratchet_log_bytes",] > 0) == (1, True)
+        assert told["ratchet_log_oldest_seconds",] > 0
+        asked.append(server.search("beach").json()["request_id"])
+        shipped.unlink()
+        (trained.home / "away").rename(shipped)
+        server.wait(lambda status: not status["log"]["problem"])
+        assert metrics_of(server)["ratchet_log_shipped_files_total",] >= 2
+        asked.append(server.search("sun").json()["request_id"])
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(20)
+    assert not (events / "exposures.jsonl").exists(), "the last round closed it"
+    assert shipped_files(open_store(), "exposures")
+    lines = log_files(open_store(), events, "exposures", tmp_path / "scratch").as_lines(tmp_path / "scratch")
+    written = [Exposure.model_validate_json(line) for path in lines for line in path.read_text().splitlines()]
+    assert sorted(one.request_id for one in written) == sorted(asked)
