@@ -10,8 +10,9 @@ at harm, and asks a person where searches are too few. Between looks it waits wi
 - `judge_canary`, a guardrail without a signal: nothing was changed; mend it, or name it in `without`. Else the challenger keeps
   its share: clear the task, or end it by `split_traffic` with share 0. The same for `ask` and `end_canary`.
 - `deploy`, before its entry: the server can't load the challenger, `/readyz` with the key says why; so does the server's log.
+  Or features that the challenger reads are not online as in the store: start `materialize_features` with it, then this again.
   After its entry: the server did not follow, and the message says what was done. Start `rollback_release` if needed.
-- `reconcile`: only MLflow lags behind. Clear it once MLflow answers; nothing that serves depends on it.
+- `reconcile`: only MLflow or Feast lags behind. Clear it once they answer; nothing that serves depends on it.
 - Clearing is safe while no later entry routes: a cleared task goes on with its own entry. After that, start a new dag run.
 - Never edit or delete a file of `journal/`. Never restart servers to force a release: they follow the journal.
 """

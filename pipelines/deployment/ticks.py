@@ -1,7 +1,7 @@
 """One tick of a deployment by evidence: a look, and what is done about it. The journal has it all: a kill is made good."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -25,6 +25,7 @@ from pipelines.deployment.readiness import wait_until, wait_until_warm
 from pipelines.deployment.stages import Plan
 from pipelines.errors import InputError, TryAgain
 from pipelines.logs import log
+from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.journal import Entry, Journal, Split
 
 Outcome = Literal["waits", "widened", "asks", "passed", "rolled back", "stopped"]
@@ -42,6 +43,8 @@ class Terms:
     why: str = ""
     who: str = ""
     wait_s: float = 60.0
+    check: Callable[[Artifact], None] | None = None
+    """Refuses a release that may not have users, such as one whose features are not online."""
 
     def __post_init__(self) -> None:
         if unknown := sorted({*self.without} - {*SIGNALS}):
@@ -150,6 +153,8 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
         sentence = f"waits for a signal of {', '.join(missing)}"
         log().info(sentence, missing=missing)
         return Tick("waits", sentence, challenger)
+    if terms.check:
+        terms.check(load_exactly(journal.store, "release", challenger))
     left_out = f", without {', '.join(terms.without)}" if terms.without else ""
     sentence = f"each guardrail's signal arrives{left_out}"
     _write(journal, canary_name(journal), terms.plan.shares[0], sentence, terms)

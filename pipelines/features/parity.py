@@ -16,7 +16,7 @@ from pipelines.features.views import TIME, View
 from pipelines.store.artifacts import Artifact
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feast import FeatureService, FeatureStore
 
 
 @dataclass(frozen=True)
@@ -137,20 +137,27 @@ def service_name(release: str) -> str:
     return f"release_{release}"
 
 
+def registered_service(store: "FeatureStore", release: str) -> "FeatureService | None":
+    """The feature service of a release as Feast's registry has it; none where it was never registered."""
+    from feast.errors import FeatureServiceNotFoundException
+
+    with calls_feast("the registry"):
+        try:
+            return store.get_feature_service(service_name(release))
+        except FeatureServiceNotFoundException:
+            return None
+
+
 def register_service(release: str, views: Sequence[View], end: datetime) -> str:
     """Register the feature service of a release, which says of each view until when it is materialized and agrees.
 
     A view that the service had stays in it, with its own moment, also where this run is of other views.
     """
     from feast import FeatureService
-    from feast.errors import FeatureServiceNotFoundException
 
     store, name = feature_store(), service_name(release)
     with registry_lock(), calls_feast("the registry"):
-        try:
-            before = store.get_feature_service(name)
-        except FeatureServiceNotFoundException:
-            before = FeatureService(name=name, features=[])
+        before = registered_service(store, release) or FeatureService(name=name, features=[])
         had = [projection.name for projection in before.feature_view_projections]
         names = dict.fromkeys([*had, *(view.name for view in views)])
         tags = {**before.tags, **{f"parity {view.name}": end.isoformat() for view in views}}

@@ -1,14 +1,43 @@
 """The report of parity: what differs between the online store and the offline rows."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.reports.frame import Report, ReportTable, write_report
+from pipelines.store.artifacts import Artifact, produce
+from pipelines.store.objects import Store
+from pipelines.store.recipes import Recipe
 
 if TYPE_CHECKING:
     from pipelines.features.parity import Parity
 
+VERSION = 1
 MOST_ROWS = 500
+
+
+def report_parity(
+    store: Store, parity: "Parity", end: datetime, features: Mapping[str, str], sample: int, seed: int
+) -> Artifact:
+    """Keep what a comparison of now found.
+
+    Args:
+        store: where to.
+        parity: the comparison.
+        end: the moment that values are for.
+        features: ids of the rows by view.
+        sample: entities of each view that were asked for.
+        seed: of the sample.
+    """
+    asked = {"end": end.isoformat(), "at": datetime.now(UTC).isoformat(), "sample": sample, "seed": seed}
+    recipe = Recipe(kind="report", step="check_parity", version=VERSION, inputs=dict(features), params=asked)
+
+    def build(folder: Path) -> dict[str, Any]:
+        write_parity_report(folder, parity, end.isoformat(), dict(features))
+        return {"passed": not parity.mismatches, "sentence": parity.sentence, "values": parity.values}
+
+    return produce(store, recipe, build)
 
 
 def write_parity_report(folder: Path, parity: "Parity", end: str, provenance: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, TryAgain
 from pipelines.logs import log
-from pipelines.store.artifacts import find, load
+from pipelines.store.artifacts import find, load, load_exactly
 from pipelines.store.journal import Entry, Journal, Routing
 from pipelines.store.objects import Store, open_store
 
@@ -43,9 +43,7 @@ def deploy(params: DeployParams) -> DeployResult:
     release = load(store, "release", params.release).id if params.release else ""
     journal = Journal(store)
     case, entry = deployment_start(journal, release)
-    warmed_s = 0.0
-    if entry is None:
-        entry, warmed_s = _write_entry(journal, release, params)
+    entry, warmed_s = (entry, 0.0) if entry else _write_entry(journal, release, params)
     try:
         waited_s = _wait_for_server(journal, entry, case, params)
     finally:
@@ -74,9 +72,11 @@ def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[
     """Make the challenger champion as soon as the server has it in memory; the entry, and the seconds that it took.
 
     Raises:
-        InputError: there is no challenger, `release` is not the challenger, or a part of it is gone.
+        InputError: there is no challenger, `release` is not it, a part of it is gone, or features that it reads are not online.
     """
     from pipelines.deployment.readiness import wait_until_warm
+    from pipelines.projections.feast import check_online
+    from pipelines.reports.features import report_parity
     from pipelines.retrieval.release import stored_parts
 
     release = release or journal.routing.challenger or ""
@@ -86,6 +86,7 @@ def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[
     if release != journal.routing.challenger or promotion is None:
         raise _not_challenger(journal, release)
     stored_parts(journal.store, release)
+    check_online(load_exactly(journal.store, "release", release), report_parity)
     waited_s = wait_until_warm(release, params.wait_s)
     why, verdict = params.why or promotion.why, promotion.verdict
     entry = journal.append("deploy", release, why, Routing(champion=release), verdict, params.who)
@@ -94,10 +95,8 @@ def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[
 
 
 def _not_challenger(journal: Journal, release: str) -> InputError:
-    if release in journal.champions():
-        next_action = f"run `rollback --to {release}`"
-    else:
-        next_action = "run `promote` with its verdict, or `gate` for a verdict against this champion"
+    again = "run `promote` with its verdict, or `gate` for a verdict against this champion"
+    next_action = f"run `rollback --to {release}`" if release in journal.champions() else again
     given = f"release {release}, which is not the challenger ({journal.routing.challenger or 'there is none'})"
     return InputError(given, "a release whose promotion stands", next_action)
 

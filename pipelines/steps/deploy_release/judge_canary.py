@@ -1,5 +1,6 @@
 """judge_canary: one look at a deployment by evidence, and what follows: wait, more users, a question, all users, or back."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,6 +86,8 @@ def _terms(params: JudgeCanaryParams) -> "Terms":
     """
     from pipelines.deployment.stages import Plan
     from pipelines.deployment.ticks import Terms
+    from pipelines.projections.feast import check_online
+    from pipelines.reports.features import report_parity
 
     try:
         shares, searches = tuple(map(float, params.shares.split())), tuple(map(int, params.searches.split()))
@@ -92,7 +95,8 @@ def _terms(params: JudgeCanaryParams) -> "Terms":
         given = f"--shares {params.shares!r} and --searches {params.searches!r}"
         raise InputError(given, "numbers with blanks between, such as 0.01 0.1 0.5", "correct them") from None
     plan = Plan(shares, searches, params.minutes, params.most_minutes)
-    return Terms(plan, params.without, params.signal_minutes, params.why, params.who, params.wait_s)
+    check = partial(check_online, report=report_parity)
+    return Terms(plan, params.without, params.signal_minutes, params.why, params.who, params.wait_s, check)
 
 
 def _report(journal: Journal, seen: "Tick", terms: "Terms") -> str:

@@ -7,6 +7,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo, TryAgain
 from pipelines.logs import log
+from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal, Split
 from pipelines.store.objects import open_store
 
@@ -43,13 +44,17 @@ class SplitResult(Result):
 def split(params: SplitParams) -> SplitResult:
     """Give the challenger a share of the users once the server has it in memory; a user stays with a release."""
     from pipelines.deployment.readiness import wait_until, wait_until_warm
+    from pipelines.projections.feast import check_online
+    from pipelines.reports.features import report_parity
 
     journal = Journal(open_store())
     entry, warmed_s = journal.resumed("weight"), 0.0
     if entry is None:
         wanted = _wanted(journal, params)
         if wanted:
-            warmed_s = wait_until_warm(str(journal.routing.challenger), params.wait_s)
+            challenger = str(journal.routing.challenger)
+            check_online(load_exactly(journal.store, "release", challenger), report_parity)
+            warmed_s = wait_until_warm(challenger, params.wait_s)
         entry = _write_entry(journal, wanted, params)
     follows, server, waited_s = wait_until(lambda server: server.entry >= entry.n, params.wait_s)
     if not follows:

@@ -1,16 +1,13 @@
 """check_parity: sampled entities have online the values that they have offline as of the same moment, or the run is red."""
 
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError, NothingToDo
-from pipelines.store.artifacts import load, produce
+from pipelines.store.artifacts import load
 from pipelines.store.objects import open_store
-from pipelines.store.recipes import Recipe
 
 VERSION = 1
 
@@ -38,26 +35,18 @@ def check_parity(params: CheckParityParams) -> CheckParityResult:
     from pipelines.features.parity import check_parity as compared
     from pipelines.features.parity import register_service
     from pipelines.features.views import declared_view
-    from pipelines.reports.features import write_parity_report
+    from pipelines.reports.features import report_parity
 
     online = list(filter(None, params.features))
     if not online:
         raise NothingToDo("no view has values that went online")
     store = open_store()
-    now = datetime.now(UTC)
-    end = moment_of("--end", params.end, now)
+    end = moment_of("--end", params.end, datetime.now(UTC))
     artifacts = [load(store, "features", name) for name in online]
     views = [(declared_view(artifact.facts["view"]), artifact) for artifact in artifacts]
     parity = compared(views, end, params.sample, params.seed)
     inputs = {artifact.facts["view"]: artifact.id for artifact in artifacts}
-    asked = {"end": end.isoformat(), "at": now.isoformat(), "sample": params.sample, "seed": params.seed}
-    recipe = Recipe(kind="report", step="check_parity", version=VERSION, inputs=inputs, params=asked)
-
-    def build(folder: Path) -> dict[str, Any]:
-        write_parity_report(folder, parity, end.isoformat(), inputs)
-        return {"passed": not parity.mismatches, "sentence": parity.sentence, "values": parity.values}
-
-    report = produce(store, recipe, build)
+    report = report_parity(store, parity, end, inputs, params.sample, params.seed)
     if parity.mismatches:
         raise InputError(
             f"parity: {parity.sentence} (report {report.id})",

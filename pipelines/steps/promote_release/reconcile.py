@@ -1,4 +1,4 @@
-"""reconcile: MLflow shows what the journal says."""
+"""reconcile: MLflow, and Feast where releases read features, show what the journal says."""
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ VERSION = 1
 
 
 class ReconcileParams(Params):
-    repair: bool = Field(True, description="Correct MLflow; false: only tell the differences")
+    repair: bool = Field(True, description="Correct MLflow and Feast; false: only tell the differences")
 
 
 class ReconcileResult(Result):
@@ -22,14 +22,18 @@ class ReconcileResult(Result):
 
 
 def reconcile(params: ReconcileParams) -> ReconcileResult:
-    """Compare MLflow's versions and aliases with the journal, tell every difference and mend it."""
+    """Compare MLflow's versions and aliases, and features online, with the journal; tell every difference and mend it."""
+    from pipelines.projections import feast
     from pipelines.projections.mlflow import Registry
+    from pipelines.reports.features import report_parity
     from pipelines.reports.release_card import described
 
-    if not settings().mlflow_uri:
-        raise NothingToDo("RATCHET_MLFLOW_URI is not set: there is nothing that could differ from the journal")
-    store = open_store()
-    differences = Registry(store, described).align(Journal(store), params.repair)
-    done = "MENDED" if params.repair else "DIFFERS"
-    note = f"{done}: {'; '.join(differences)}" if differences else ""
-    return ReconcileResult(repaired=len(differences) if params.repair else 0, differences=differences, note=note)
+    store, shown = open_store(), settings().mlflow_uri
+    journal = Journal(store)
+    if not shown and not feast.reading(journal):
+        raise NothingToDo("RATCHET_MLFLOW_URI is not set, and no release reads features: nothing could differ from the journal")
+    versions = Registry(store, described).align(journal, params.repair) if shown else []
+    differences = [*((text, params.repair) for text in versions), *feast.align(journal, report_parity, params.repair)]
+    told = {True: [text for text, mended in differences if mended], False: [text for text, mended in differences if not mended]}
+    note = " ".join(f"{'MENDED' if mended else 'DIFFERS'}: {'; '.join(texts)}" for mended, texts in told.items() if texts)
+    return ReconcileResult(repaired=len(told[True]), differences=[text for text, _ in differences], note=note)
