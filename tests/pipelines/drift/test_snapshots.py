@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.corpus.documents import Document, Query
 from pipelines.drift.days import past_of
+from pipelines.drift.probes import probe_table
 from pipelines.drift.searches import OpenLog, Reading, open_log
 from pipelines.drift.snapshot import read_sample, read_snapshot
 from pipelines.errors import InputError
@@ -224,6 +225,13 @@ def test_probes_are_ranked_as_an_evaluation_ranks_them(home):
     assert {name: count for name, (_, count) in probes.outcomes["segment"]["ndcg"].items()} == {
         "(several)": 20, "both": 14, "shop": 13, "store": 13,
     }  # fmt: skip
+
+
+def test_queries_that_a_rule_made_are_no_probes(home):
+    """They ask for documents of that day, which a release of a day before can't have."""
+    made = [Query(id="q", text="red shoe", split="test", synthetic=True)]
+    drawn = write_corpus([Document(id="d", text="red shoe")], made, ["q 0 d 1"])
+    assert probe_table(None, artifact("corpus", drawn), 50, 0, 2048) is None
 
 
 def test_days_that_are_twice_there_or_missing_are_named(home, tmp_path):
