@@ -127,7 +127,7 @@ proof-serving: ## Swaps and rollbacks under load, kills, store and disk gone, ov
 proof-drift: install-test ## False alarms of quiet days, planted drifts, memory of 10 million rows; OPTIONS='--seeds 5'; writes build/proof/drift.json
 	@$(RUN) -m proofs.drift $(OPTIONS)
 
-proof-deploy: install-test ## False rollbacks and planted harms of deployments by evidence, simulated; three minutes; OPTIONS='--healthy 500' less; writes build/proof/deploy.json
+proof-deploy: install-test ## False rollbacks and planted harms of deployments by evidence, simulated, and on a real server with kills; OPTIONS='--healthy 500 --served 2' less; writes build/proof/deploy.json
 	@$(RUN) -m proofs.deploy $(OPTIONS)
 
 proof-erasure: install-test ## Planted people and documents, kills and tampered releases; ten minutes; writes build/proof/erasure.json

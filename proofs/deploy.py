@@ -29,7 +29,10 @@ from pipelines.deployment.guardrails import (
 )
 from pipelines.deployment.stages import Plan, is_over
 from pipelines.statistics.sequential import Floats
+from proofs import deploy_served
 
+SERVED = 20
+"""Deployments on a real server, as many healthy ones as harmed ones."""
 HEALTHY, PLANTED, BATCH, MINUTES, SEED = 5_000, 200, 25, 640, 5
 PLAN = Plan()
 RATE, SLICES, SERVERS = 600.0, 100, 2
@@ -228,12 +231,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--healthy", type=int, default=HEALTHY)
     parser.add_argument("--planted", type=int, default=PLANTED)
+    parser.add_argument("--served", type=int, default=SERVED)
     options = parser.parse_args()
     started = time.monotonic()
-    found = figures(options.healthy, options.planted)
+    found = figures(options.healthy, options.planted) | (deploy_served.figures(options.served) if options.served else {})
     found["seconds"] = round(time.monotonic() - started, 1)
     write_figures("proof/deploy", found, seed=SEED, runs=options.healthy)
-    return int(found["false_rollback_low"] > ALPHA or found["planted_detected_rate_min"] < 0.9)
+    served = found.get("status_5xx", 0) + found.get("wrong_release", 0)
+    killed = found.get("kill_points", 0) - found.get("kill_points_passed", 0)
+    return int(found["false_rollback_low"] > ALPHA or found["planted_detected_rate_min"] < 0.9 or served + killed > 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,210 @@
+"""Deployments by evidence on a real server under load, for `make proof-deploy`: healthy, harmed, and killed at every stage.
+
+Releases share no document, so that what an answer shows tells which of them it is from. Clients search as a thousand users, and
+click on what they are shown. A kill ends a look before or after it writes the journal's entry; the next look goes on.
+"""
+
+import json
+import os
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import httpx
+import numpy as np
+
+from pipelines.store.journal import Journal, Routing
+from pipelines.store.objects import open_store
+from proofs.serving import exposures, followed, made_releases
+from tests.conftest import call
+from tests.images.serve.conftest import route
+from tests.images.serve.server import RunningServer, running_server
+
+SEED, CLIENTS, CLICKS, WORSE = 25, 4, 0.6, 0.2
+"""Share of answers that are clicked: the champion's and a healthy challenger's; a harmed challenger's."""
+TERMS: dict[str, Any] = {"shares": "0.1 0.5", "searches": "50 150", "minutes": 0.0, "wait_s": 30}
+UNLIKE = ["overlap"]
+"""Left out of healthy deployments: these releases share no document."""
+WITHIN_S = 120.0
+
+
+class Killed(BaseException):
+    """In place of SIGKILL, in the middle of a look."""
+
+
+@dataclass
+class Shop:
+    """Clients that search and click until `stop`."""
+
+    server: RunningServer
+    queries: list[str]
+    worse: str = ""
+    """The release whose answers are clicked less."""
+    statuses: list[int] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict)
+    """When each release answered last."""
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, number: int) -> None:
+        """One client."""
+        drawn = random.Random(SEED + number)
+        with httpx.Client(
+            base_url=self.server.url, headers={"Authorization": f"Bearer {self.server.key}"}, timeout=30
+        ) as client:
+            while not self._ended.is_set():
+                asked = {"q": drawn.choice(self.queries), "k": 5, "user": f"user-{drawn.randrange(1000)}"}
+                answer = client.get("/v1/search", params=asked)
+                self.statuses.append(answer.status_code)
+                if answer.status_code != 200:
+                    continue
+                body = answer.json()
+                self.last[body["release"]] = time.monotonic()
+                if body["results"] and drawn.random() < (WORSE if body["release"] == self.worse else CLICKS):
+                    click = {"request_id": body["request_id"], "document": body["results"][0]["id"], "position": 1}
+                    self.statuses.append(client.post("/v1/clicks", json=click).status_code)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Let the clients search until the block ends."""
+        threads = [threading.Thread(target=self.run, args=(number,), daemon=True) for number in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            for thread in threads:
+                thread.join(60)
+
+
+@contextmanager
+def killed(after: bool) -> Iterator[None]:
+    """End the look that writes the next entry, before or after it is written."""
+    append = Journal.append
+
+    def appended(self: Journal, *values: Any, **named: Any) -> Any:
+        if after:
+            append(self, *values, **named)
+        raise Killed
+
+    with patch.object(Journal, "append", appended):
+        yield
+
+
+def deployed(**terms: Any) -> tuple[str, float]:
+    """Look until it is over; how it ended, and when the last look began. A challenger that passed is deployed."""
+    until = time.monotonic() + WITHIN_S
+    while time.monotonic() < until:
+        began = time.monotonic()
+        look = call("judge_canary", **{**TERMS, **terms})
+        if look.outcome == "passed":
+            call("deploy", wait_s=30)
+        if not look.waits:
+            return look.outcome, began
+        time.sleep(0.3)
+    raise AssertionError(f"a deployment that was not over within {WITHIN_S:g} s: {look.sentence}")
+
+
+def killed_deployment(name: str, without: list[str], expected: str) -> tuple[int, int]:
+    """One deployment of which every write is killed, before its entry and after it; points, and those that were made good."""
+    points, after, outcome = 0, False, ""
+    step, until = "judge_canary", time.monotonic() + 2 * WITHIN_S
+    with patch.dict(os.environ, {"RATCHET_DAG": "deploy_release", "RATCHET_DAG_RUN": name}):
+        while time.monotonic() < until and outcome != expected:
+            entries = len(Journal(open_store()).entries)
+            terms = {**TERMS, "without": without} if step == "judge_canary" else {"wait_s": 30}
+            try:
+                with killed(after):
+                    outcome = call(step, **terms).outcome
+            except Killed:
+                points += 1
+                assert len(Journal(open_store()).entries) - entries == after, "a kill before the entry leaves none"
+                after = not after
+            if step == "judge_canary" and outcome == "passed":
+                step, outcome = "deploy", ""
+            outcome = "passed" if outcome in ("deployed", "unchanged") else outcome
+            time.sleep(0.3)
+    return points, points if outcome == expected else 0
+
+
+def wrong(home: Path, releases: dict[str, set[str]]) -> int:
+    """Searches that another release answered than the entry's routing says, or a user's after it had the challenger."""
+    journal, had, found = Journal(open_store()), set(), 0
+    for line in exposures(home):
+        if not line["user"]:  # a probe query, which names its release
+            continue
+        routing = journal.entries[line["entry"] - 1].routing
+        own = {result["document"] for result in line["results"]}
+        roles = {"champion": routing.champion, "challenger": routing.challenger if routing.split else None}
+        found += not (roles[line["policy"]] == line["release"] and releases[line["release"]].issuperset(own))
+        if routing.split:
+            known = (routing.split.name, line["user"])
+            found += line["policy"] == "champion" and known in had
+            had |= {known} if line["policy"] == "challenger" else set()
+    return found
+
+
+def figures(deployments: int) -> dict[str, Any]:
+    """Figures of real deployments: as many healthy ones, as many whose challenger is clicked less."""
+    with tempfile.TemporaryDirectory(prefix="ratchet-proof-deploy-") as folder:
+        home = Path(folder)
+        with patch.dict(os.environ, {"RATCHET_HOME": str(home), "RATCHET_USER": "proof"}):
+            releases, queries = made_releases(home)
+            order = list(releases)
+            route(order[0])
+            with running_server(home, RATCHET_COUNTS_S="0.5") as server:
+                server.wait(lambda status: status["ready"])
+                with patch.dict(os.environ, {"RATCHET_SERVER_URL": server.url, "RATCHET_SERVER_KEY": server.key}):
+                    found, statuses = _all(server, order, queries, deployments)
+            failed = sum(status >= 500 for status in statuses)
+            return {**found, "status_5xx": failed, "requests": len(statuses), "wrong_release": wrong(home, releases)}
+
+
+def _all(server: RunningServer, order: list[str], queries: list[str], deployments: int) -> tuple[dict[str, Any], list[int]]:
+    statuses: list[int] = []
+    healthy = caught = points = passed = 0
+    rollbacks: list[float] = []
+
+    def challenge() -> str:
+        champion = Journal(open_store()).routing.champion
+        other = next(release for release in order if release != champion)
+        entry = Journal(open_store()).append("promote", other, "proof", Routing(champion=champion, challenger=other)).n
+        followed(server, entry)
+        server.wait(lambda status: other in status["warm"])
+        return other
+
+    for number in range(deployments):
+        for harmed in (False, True):
+            other = challenge()
+            shop = Shop(server, queries, other if harmed else "")
+            with shop.open():
+                outcome, began = deployed(without=UNLIKE, **({"searches": "50 20000"} if harmed else {}))
+                time.sleep(1)
+            statuses += shop.statuses
+            healthy += not harmed and outcome == "passed"
+            caught += harmed and outcome == "rolled back"
+            rollbacks += [shop.last[other] - began] if outcome == "rolled back" else []
+            print(json.dumps({"deployment": number, "harmed": harmed, "outcome": outcome}), flush=True)
+    shop = Shop(server, queries)
+    with shop.open():
+        for number, (without, expected) in enumerate(((UNLIKE, "passed"), ([], "rolled back"))):
+            challenge()
+            made, good = killed_deployment(f"proof-{number}", without, expected)
+            points, passed = points + made, passed + good
+    statuses += shop.statuses
+    return {
+        "served_healthy": deployments,
+        "served_healthy_passed": healthy,
+        "served_harmed": deployments,
+        "served_harmed_rolled_back": caught,
+        "kill_points": points,
+        "kill_points_passed": passed,
+        "dag_rollback_s": round(float(np.max(rollbacks)), 3),
+    }, statuses
