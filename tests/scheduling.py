@@ -22,10 +22,13 @@ GROUPS = {
     "tests/pipelines/deployment/test_real_server.py": "clock",
 }
 """Tests that one process runs, one after another: they share one Airflow or one cluster, or they measure time."""
-FIRST = ("tests/dags", "tests/plugins", "tests/golden", "tests/test_docs.py", "tests/demo", "tests/pipelines/models")
+FIRST = (
+    "tests/dags", "tests/plugins", "tests/golden", "tests/test_docs.py", "tests/cluster", "tests/test_model_ci.py",
+    "tests/pipelines/projections", "tests/pipelines/models",
+)  # fmt: skip
 """What takes longest begins first, so that no process is left with it at the end."""
 SERVICES = {
-    "airflow_database", "bag", "browser", "copy", "made", "ml_100k", "releases", "run_dag", "s3", "sandbox_for",
+    "airflow_database", "bag", "browser", "copy", "made", "ml_100k", "mlflow_uri", "releases", "run_dag", "s3", "sandbox_for",
     "served", "server", "shared", "small", "tracking", "trained",
 }  # fmt: skip
 """Fixtures that start a service or train an encoder: tests that use one are left out of `make test-fast`."""

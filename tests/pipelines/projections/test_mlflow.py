@@ -23,21 +23,28 @@ from tests.services import free_ports, mlflow, postgres, seaweedfs
 __all__ = ["_reranking_once", "base", "corpus", "release", "reranking"]
 
 
-on_both_kinds = pytest.mark.parametrize("mlflow_uri", ["sqlite+files", "postgres+s3"], indirect=True)
+on_both_kinds = pytest.mark.parametrize("mlflow_uri", ["on_sqlite_and_files", "on_postgres_and_s3"], indirect=True)
 """What a database and a store of artifacts do differently; the rest is on one kind here, and on both in proof-registry."""
 
 
 @pytest.fixture(scope="session")
-def mlflow_uri(request, tmp_path_factory):
+def on_sqlite_and_files(tmp_path_factory):
+    with mlflow(tmp_path_factory.mktemp("mlflow")) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def on_postgres_and_s3(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
-    if getattr(request, "param", "sqlite+files") == "sqlite+files":
-        with mlflow(folder) as uri:
-            yield uri
-        return
     with seaweedfs(folder / "s3") as s3, postgres(folder / "postgres") as backend:
         account = {**s3.environment, "MLFLOW_S3_ENDPOINT_URL": s3.endpoint}
         with mlflow(folder / "mlflow", backend, s3.create_bucket("mlflow"), account) as uri:
             yield uri
+
+
+@pytest.fixture
+def mlflow_uri(request):
+    return request.getfixturevalue(getattr(request, "param", "on_sqlite_and_files"))
 
 
 @pytest.fixture
