@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from pipelines.corpus.event_log import ship
 from pipelines.corpus.exposure import Click, Exposure, ShownDocument
 from pipelines.errors import InputError, NothingToDo
 from pipelines.store.artifacts import load
@@ -72,6 +73,11 @@ def test_exposures_and_clicks_are_joined(home, write):
     )
     assert {effect["segment"] for effect in analysis["segments"]} == {"segment country = DE", "segment country = FR"}
     assert effects["latency p95"]["relative"]["low"] < 0 < effects["latency p95"]["relative"]["high"]
+    for shipped in (2, 0):
+        assert ship(open_store(), home / "events").shipped == shipped
+        again = call("analyze", experiment=write("ranking.yaml", DESIGN), on="2026-04-01")
+        assert (again.experiment, again.found) == (result.experiment, True), "the same rows, wherever they are"
+    assert list((home / "events").iterdir()) == []
 
 
 def test_a_split_counts_its_own_searches_from_its_last_change(home, write):

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from pipelines import logs
+from pipelines.corpus.event_log import ship
 from pipelines.errors import InputError
 from pipelines.settings import settings
 from pipelines.store.artifacts import committed, load, produce
@@ -298,6 +299,11 @@ def test_sound_logs_with_and_without_a_corpus(corpus_of, logs_of):
 def test_server_logs_are_found(home, logs_of, monkeypatch):
     monkeypatch.setenv("RATCHET_EVENTS", logs_of([exposure(0)]))
     assert call("check", corpus="none", exposures="server", **QUIET).passed
+    ship(open_store(), settings().events)
+    with (settings().events / "exposures.jsonl").open("w") as written:
+        written.write(json.dumps(exposure(1)) + "\n")
+    report = call("check", corpus="none", exposures="server", **QUIET).report
+    assert {file["name"]: file["lines"] for file in checks(report)["files"]}["exposures.jsonl"] == 2, "of both places"
 
 
 def test_everything_that_can_be_wrong_with_logs(corpus_of, logs_of):
