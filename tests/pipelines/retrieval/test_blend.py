@@ -25,6 +25,7 @@ from pipelines.store.objects import open_store
 from tests.blended import FEATURE, planted_shop
 from tests.conftest import call, embedded_release
 from tests.encoders import static_encoder
+from tests.pipelines.collections.movielens import corpus_of_choices, numbered_films, small_ratings
 
 CTR = BlendFeature(
     view="v", feature="ctr", key="document_id", definition="d", ttl_s=1, unit="number", default=0.5, mean=0.5, deviation=0.5
@@ -116,6 +117,23 @@ def test_what_does_not_fit_is_refused(home):
     for wrong in ([StageCard(stage="blend", artifact="a")], [StageCard(stage="blend", artifact="a"), StageCard(stage="dense")]):
         with pytest.raises(InputError, match="after all others"):
             check_stages(wrong)
+
+
+def test_what_happens_after_the_test_began_changes_nothing_that_is_fitted(home):
+    """A crowd chooses one film after the cutoff: neither values nor weights have it."""
+    ratings = small_ratings(60)
+    cutoff = sorted(time for _, _, time, _ in ratings)[int(0.7 * len(ratings))]
+    crowd = [(f"crowd-{number}", "m001", cutoff + 7 * number, 5.0) for number in range(200)]
+    quantile = (0.7 * len(ratings) + 0.5) / (len(ratings) + len(crowd))
+    films, stored = numbered_films(), []
+    for choices, at in ((ratings, 0.7), ([*ratings, *crowd], quantile)):
+        index = embedded_release(None, corpus_of_choices(films, sorted(choices), quantile=at), static_encoder()).index
+        stored.append(load(open_store(), "blend", blended(index, ["document_interactions"]).report))
+    assert stored[0].id != stored[1].id
+    assert stored[0].manifest.files["values.npz"] == stored[1].manifest.files["values.npz"]
+    assert stored[0].manifest.files["blend.json"] == stored[1].manifest.files["blend.json"]
+    with np.load(stored[0].path("values.npz")) as arrays:
+        assert arrays["cuts"].max() <= cutoff
 
 
 def blend(source, **weights):
