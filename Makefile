@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
 DEMO := airflow,steps,quality,experiments,features,robustness,serve,demo,cpu
-ALL := $(DEMO),openvino,paraphrases,train,observe,test
+ALL := $(DEMO),openvino,paraphrases,train,observe,flags,test
 COMPOSE ?= docker compose
 WORKERS ?= auto
 

@@ -13,7 +13,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
 
 import uvicorn
 
@@ -28,11 +31,13 @@ from images.serve.metrics import Measured
 from images.serve.middleware import SecurityHeaders, Traced
 from images.serve.protocol import BoundedHttp
 from images.serve.shipping import Shipper
+from images.serve.toggles import ToggleReader
 from images.serve.watcher import Watcher
 from pipelines import logs, tracing
 from pipelines.access.keys import KeyLog
 from pipelines.access.pseudonyms import UserKeys
 from pipelines.access.tokens import tokens_of
+from pipelines.deployment.toggles import Toggles
 from pipelines.errors import InputError, StepError
 from pipelines.settings import Settings, settings
 from pipelines.store.objects import open_store
@@ -72,6 +77,13 @@ class Server(uvicorn.Server):
         await asyncio.to_thread(tracing.flush)  # the signal ends the process next, and nothing at its exit runs
 
 
+class Follower(Protocol):
+    """What keeps something up to date until it is stopped."""
+
+    def run(self) -> None: ...
+    def stop(self) -> None: ...
+
+
 class LibraryLog(logging.Handler):
     """What libraries log, in our log: as JSON, and without personal data."""
 
@@ -91,7 +103,7 @@ def serve(config: Settings) -> None:
     store = open_store(config)
     exposure_log = _exposure_log(config)
     pinned = config.served_release or store.bundled
-    workers, rerank_s = os.cpu_count() or 1, config.rerank_ms / 1000
+    workers = os.cpu_count() or 1
     features = OnlineFeatures(config.features_ms / 1000, workers)
     watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, pinned, exposure_log.latest_queries, features)
     shipper = Shipper(exposure_log, 0.0 if pinned else config.ship_s)  # what is asked of a pinned release, nobody asked
@@ -100,9 +112,10 @@ def serve(config: Settings) -> None:
     credentials = Credentials(keys, tokens, user_keys, config.poll_s)
     limiter, proxies = Limiter(config), checked_proxies(config.proxies)
     arms = ArmCounts(store, lambda: watcher.state, config.counts_s, _place(config))
-    followers = (watcher, credentials, arms, shipper)
-    limits = limiter, credentials, rerank_s, config.queue, config.cache
+    toggles = _toggles(config, watcher, exposure_log.folder)
+    limits = limiter, credentials, lambda: toggles.current, config.queue, config.cache
     app = build_app(watcher, exposure_log, Auth(config.key, keys, tokens, user_keys), workers, *limits, arms, shipper)
+    app.state.dependencies.metrics.add(toggles)
 
     class Http(BoundedHttp):
         request_s = config.request_s
@@ -128,14 +141,21 @@ def serve(config: Settings) -> None:
         )
         server.drain_s, server.drain, server.drained = config.drain_s, drain, shipper.last_round
         server.url = _url(listening)
-        for follower in followers:
-            name = type(follower).__name__.lower()
-            threading.Thread(target=contextvars.copy_context().run, args=(follower.run,), name=name, daemon=True).start()
-        try:
+        with running(watcher, credentials, arms, shipper, toggles):
             server.run([listening])
-        finally:
-            for follower in followers:
-                follower.stop()
+
+
+@contextmanager
+def running(*followers: Follower) -> Iterator[None]:
+    """Run each on a thread of its own until the block ends."""
+    for follower in followers:
+        name = type(follower).__name__.lower()
+        threading.Thread(target=contextvars.copy_context().run, args=(follower.run,), name=name, daemon=True).start()
+    try:
+        yield
+    finally:
+        for follower in followers:
+            follower.stop()
 
 
 def _place(config: Settings) -> str:
@@ -150,6 +170,11 @@ def _url(listening: socket.socket) -> str:
 def _exposure_log(config: Settings) -> ExposureLog:
     folder = config.events or config.home / "events"
     return ExposureLog(folder, file_bytes=config.log_mb * 10**6, room=config.log_room_mb * 10**6)
+
+
+def _toggles(config: Settings, watcher: Watcher, folder: Path) -> ToggleReader:
+    untoggled, named = Toggles(rerank_ms=config.rerank_ms), (config.flag_provider, config.flag_options)
+    return ToggleReader(lambda: watcher.toggles, untoggled, folder / "flags.json", config.poll_s, *named)
 
 
 def checked_proxies(text: str) -> str:

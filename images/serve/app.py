@@ -1,6 +1,7 @@
 """The HTTP API: health, pictures, metrics and all other routes together. The search page is in `pages`."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -19,8 +20,10 @@ from images.serve.errors import NotAuthenticated, NotFound, add_error_handlers
 from images.serve.exposure_log import ExposureLog
 from images.serve.interface import describe
 from images.serve.limits import Limiter
+from images.serve.search import UNTOGGLED
 from images.serve.shipping import Shipper
 from images.serve.watcher import DRAINING, Watcher, id_of
+from pipelines.deployment.toggles import Toggles
 from pipelines.errors import TryAgain
 
 PICTURE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
@@ -100,7 +103,7 @@ def build_app(
     workers: int,
     limiter: Limiter | None = None,
     credentials: Credentials | None = None,
-    rerank_s: float = 0.0,
+    toggles: Callable[[], Toggles] = lambda: UNTOGGLED,
     queue: int = MOST_WAITING,
     cache: int = 0,
     arms: ArmCounts | None = None,
@@ -108,13 +111,13 @@ def build_app(
 ) -> FastAPI:
     """The application. The caller runs the watcher and follows the credentials; `workers` threads search and write logs.
 
-    `rerank_s`: see `Answerer`; `queue`: searches that may wait; `cache`: rankings that are kept; `arms`: counts
+    `toggles`: see `ToggleReader`; `queue`: searches that may wait; `cache`: rankings that are kept; `arms`: counts
     searches of a deployment.
     """
     app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
     pool = ThreadPoolExecutor(workers, "search")
     app.state.dependencies = Dependencies(
-        watcher, exposure_log, auth, pool, limiter, credentials, rerank_s, workers, queue, cache, arms, shipper
+        watcher, exposure_log, auth, pool, limiter, credentials, toggles, workers, queue, cache, arms, shipper
     )
     for part in (router, lists.router, scoring.router, events.router, pages.router):
         app.include_router(part)

@@ -18,14 +18,15 @@ from images.serve.errors import Forbidden, NotAuthenticated, Overloaded, TooMany
 from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Kind, Limiter, caller_address
 from images.serve.metrics import Metrics
+from images.serve.search import UNTOGGLED, Answerer, Search, SearchRequest, check_log_fields
 from images.serve.search import Answer as Found
-from images.serve.search import Answerer, Search, SearchRequest, check_log_fields
 from images.serve.shadow import Shadow
 from images.serve.shipping import Shipper
 from images.serve.watcher import Watcher
 from pipelines import tracing
 from pipelines.access.scopes import Scope
 from pipelines.corpus.exposure import ListKind
+from pipelines.deployment.toggles import Toggles
 
 Answer = TypeVar("Answer")
 MOST_WAITING = 256
@@ -40,8 +41,8 @@ WORK_S = 20.0
 class Dependencies:
     """The objects that routes use; `pool` runs what would block the event loop, searches on `workers` of its threads at once.
 
-    `rerank_s` is the time to rerank in, 0: any; `queue` the searches that may wait; `cache` the rankings kept; `arms` counts
-    the searches of a deployment by evidence.
+    `toggles` gives what was toggled; `queue` is how many searches may wait; `cache` the rankings kept; `arms` counts the
+    searches of a deployment by evidence.
     """
 
     watcher: Watcher
@@ -50,7 +51,7 @@ class Dependencies:
     pool: ThreadPoolExecutor
     limiter: Limiter | None = None
     credentials: Credentials | None = None
-    rerank_s: float = 0.0
+    toggles: Callable[[], Toggles] = lambda: UNTOGGLED
     workers: int = 1
     queue: int = MOST_WAITING
     cache: int = 0
@@ -69,7 +70,7 @@ class Dependencies:
         answerer = Answerer(
             lambda: self.watcher.state,
             self.exposure_log,
-            self.rerank_s,
+            self.toggles,
             self.cache,
             lambda release, reason: self.metrics.failed(release, reason),  # noqa: PLW0108  # they come later
             self.arms,
@@ -113,6 +114,8 @@ class Dependencies:
             TryAgain: nothing serves yet, or too much waits.
         """
         check_log_fields(parameters)
+        if parameters.k is None:
+            parameters = parameters.model_copy(update={"k": self.toggles().k})
         user = parameters.user or caller.user
         search = Search(parameters, user, self.auth.pseudonym(user), caller.id, kind)
         answer = await self.searches.answer(search)

@@ -134,6 +134,10 @@ class Metrics(Collector):
     def _histogram(self, name: str, meaning: str, *labels: str) -> prometheus.Histogram:
         return prometheus.Histogram(name, meaning, labels, buckets=SECONDS, registry=self._registry)
 
+    def add(self, collector: Collector) -> None:
+        """Tell what a collector tells, too."""
+        self._registry.register(collector)
+
     def page(self) -> bytes:
         """All metrics as text. It sorts as many numbers as the champion has documents: not on the event loop."""
         return prometheus.generate_latest(self._registry)

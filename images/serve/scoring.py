@@ -67,7 +67,8 @@ async def rerank(body: RerankRequest, dependencies: Deps, caller: Embedder) -> R
     if bool(body.documents) == bool(body.texts):
         given = "documents and texts together" if body.texts else "documents nothing, texts nothing"
         raise InputError(given, "either ids of documents or texts", "correct it and ask again")
-    deadline = time.monotonic() + dependencies.rerank_s if dependencies.rerank_s else None
+    rerank_s = dependencies.toggles().rerank_s
+    deadline = time.monotonic() + rerank_s if rerank_s else None
     return JSONResponse(await dependencies.run(_reranked, _release(dependencies, body.release), body, deadline))
 
 

@@ -21,6 +21,7 @@ from pipelines import tracing
 from pipelines.corpus.documents import Document
 from pipelines.corpus.exposure import Exposure, FailedSearch, ListKind, Policy, Reason, ShownDocument
 from pipelines.corpus.text_rules import LONGEST_HISTORY, document_id, one_line
+from pipelines.deployment.toggles import Toggles
 from pipelines.errors import InputError, TryAgain
 from pipelines.experiments.assignment import assign
 from pipelines.masking import masked
@@ -39,6 +40,7 @@ MOST_FILTERS = 16
 FRESH_S = 60
 """Seconds within which a kept ranking may have features of before."""
 Answer = dict[str, Any]
+UNTOGGLED = Toggles(rerank_ms=0)
 
 
 def _history(ids: list[str]) -> list[str]:
@@ -68,7 +70,8 @@ class ListRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    k: int = Field(10, ge=1, le=100)
+    k: Annotated[int, Field(ge=1, le=100)] | None = None
+    """None: as toggled, 10 where nobody did."""
     user: str = Field("", max_length=128)
     filter: Annotated[list[str], AfterValidator(_filter)] = []
     """Fields that the documents must have; of several values of one field, any."""
@@ -172,10 +175,14 @@ class _Routed(_Assigned):
     """In which it was asked, where features may change its ranking; else 0."""
 
     @property
+    def k(self) -> int:
+        """How many documents are asked for."""
+        return self.search.parameters.k or UNTOGGLED.k
+
+    @property
     def depth(self) -> int:
         """How many documents each stage ranks."""
-        k = self.search.parameters.k
-        return max(k, CANDIDATES) if self.search.parameters.explain else k
+        return max(self.k, CANDIDATES) if self.search.parameters.explain else self.k
 
     @property
     def group(self) -> Hashable:
@@ -214,7 +221,7 @@ class Answerer:
     Args:
         state: gives what serves now.
         exposure_log: where each search is written down before it is answered.
-        rerank_s: seconds of a search after which nothing more is reranked; 0: all candidates are, however long it takes.
+        toggles: gives whether a search reranks, and until when.
         cache: how many rankings are kept, to answer with them again.
         failed: told of each search that a release did not answer, with the release's id.
         arms: counts the searches of a deployment by evidence; none: nobody does.
@@ -224,12 +231,12 @@ class Answerer:
         self,
         state: Callable[[], State],
         exposure_log: ExposureLog,
-        rerank_s: float = 0.0,
+        toggles: Callable[[], Toggles] = lambda: UNTOGGLED,
         cache: int = 0,
         failed: Callable[[str, Reason], None] = lambda *_: None,
         arms: ArmCounts | None = None,
     ) -> None:
-        self._state, self._exposure_log, self._rerank_s = state, exposure_log, rerank_s
+        self._state, self._exposure_log, self._toggles = state, exposure_log, toggles
         self._failed, self._arms = failed, arms
         self.cache = RankingCache(cache)
 
@@ -299,7 +306,8 @@ class Answerer:
             InputError: the release lacks what is asked for.
         """
         parameters = search.parameters.model_copy(update={"k": k, "explain": False})
-        (ranked,) = self._rank([_routed(_Assigned(replace(search, parameters=parameters), release, "champion"))])
+        routed = _routed(_Assigned(replace(search, parameters=parameters), release, "champion"))
+        (ranked,) = self._rank([routed], self._toggles())
         return [document for document, _ in ranked.result[:k]]
 
     def _note(self, state: State, assigned: _Assigned, error: Exception) -> None:
@@ -324,25 +332,27 @@ class Answerer:
 
     def _ranked(self, group: Sequence[_Routed]) -> list[StageRankings]:
         """The rankings of a group; equal searches are ranked once."""
-        different = {routed.key: routed for routed in group}
+        toggles = self._toggles()
+        keys = [(toggles.rerank, routed.key) for routed in group]
+        different = dict(zip(keys, group, strict=True))
         found = {key: kept for key in different if (kept := self.cache.get(key))}
-        missing = [routed for key, routed in different.items() if key not in found]
-        for routed, ranking in zip(missing, self._rank(missing), strict=True):
-            found[routed.key] = ranking
-            self.cache.keep(routed.key, ranking)
-        return [found[routed.key] for routed in group]
+        missing = {key: routed for key, routed in different.items() if key not in found}
+        for key, ranking in zip(missing, self._rank(list(missing.values()), toggles), strict=True):
+            found[key] = ranking
+            self.cache.keep(key, ranking)
+        return [found[key] for key in keys]
 
-    def _rank(self, alike: Sequence[_Routed]) -> list[StageRankings]:
+    def _rank(self, alike: Sequence[_Routed], toggles: Toggles) -> list[StageRankings]:
         if not alike:
             return []
         release, depth, wanted = alike[0].release, alike[0].depth, alike[0].wanted
         among = release.fields.matching(wanted) if wanted else None
-        deadline = time.monotonic() + self._rerank_s if self._rerank_s else None
+        deadline = time.monotonic() + toggles.rerank_s if toggles.rerank_s else None
         queries = [
             query_of(routed.search.parameters.q or "", routed.history, str(number)) for number, routed in enumerate(alike)
         ]
         left_out = {str(number): routed.exclude for number, routed in enumerate(alike)}
-        rankings = release.rank_stages(queries, depth, left_out, deadline=deadline, among=among)
+        rankings = release.rank_stages(queries, depth, left_out, deadline=deadline, among=among, reranks=toggles.rerank)
         for number, routed in enumerate(alike):
             if routed.about_nobody:
                 popular = release.popular(depth, routed.exclude, among)
@@ -409,7 +419,7 @@ def _exposure(state: State, routed: _Routed, ranked: StageRankings) -> Exposure:
         release=routed.release.id,
         policy=routed.policy,
         entry=state.entry,
-        results=tuple(_shown(ranked.result[: parameters.k])),
+        results=tuple(_shown(ranked.result[: routed.k])),
         latency_ms=_ms_since(search.since),
         segment={masked(name): masked(value) for name, _, value in (part.partition("=") for part in parameters.segment)},
         caller=search.caller,

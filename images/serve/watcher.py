@@ -12,7 +12,7 @@ from pipelines.errors import StepError
 from pipelines.logs import log
 from pipelines.retrieval.release import Release, load_release
 from pipelines.retrieval.stages.blend import FeatureSource
-from pipelines.store.journal import Journal, Split
+from pipelines.store.journal import Journal, Split, ToggleValue
 from pipelines.store.objects import Store
 
 WARM_QUERIES, WARM_S = 32, 2.0
@@ -97,6 +97,11 @@ class Watcher:
     def stop(self) -> None:
         """End `run` after the current poll."""
         self._stop.set()
+
+    @property
+    def toggles(self) -> dict[str, ToggleValue]:
+        """What the journal toggles, also while the release that it routes to can't be loaded."""
+        return self._journal.toggles
 
     def poll(self) -> None:
         """Read the journal once and follow it. A release that could not be loaded is retried after a growing pause."""

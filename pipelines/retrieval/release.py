@@ -171,12 +171,15 @@ class Release:
         batch_tokens: int = 2048,
         deadline: float | None = None,
         among: Places | None = None,
+        reranks: bool = True,
     ) -> list[StageRankings]:
         """As `rank`, with the ranking after each stage; a reranker may take until `deadline`, by `time.monotonic`.
 
-        Where documents are named by `among`, all stages rank these alone, each of which is scored exactly.
+        Where documents are named by `among`, all stages rank these alone, each of which is scored exactly. Unless it `reranks`,
+        the stages before the reranker are all.
         """
-        return self._rank(queries, k, [left_out.get(query.id, ()) for query in queries], batch_tokens, deadline, among)
+        excluded = [left_out.get(query.id, ()) for query in queries]
+        return self._rank(queries, k, excluded, batch_tokens, deadline, among, reranks)
 
     @property
     def stored_features(self) -> StoredValues | None:
@@ -203,6 +206,7 @@ class Release:
         batch_tokens: int,
         deadline: float | None = None,
         among: Places | None = None,
+        reranks: bool = True,
     ) -> list[StageRankings]:
         histories = [tuple(self.known(query.history)) for query in queries]
         excluded = [
@@ -212,7 +216,7 @@ class Release:
             rankings = self._rank_dense(queries, histories, excluded, k, batch_tokens, among)
             return [StageRankings({DENSE: ranking}, ranking) for ranking in rankings]
         asked = self._asked(self.ranker, queries, histories, batch_tokens)
-        ranked = self.ranker.rank(asked, k, excluded, deadline, among)
+        ranked = self.ranker.rank(asked, k, excluded, deadline, among, reranks)
         without = [number for number, found in enumerate(ranked) if not found.result]
         dense = self._rank_dense(
             [queries[number] for number in without],

@@ -1,6 +1,7 @@
 """Settings of the search server, and of steps that wait for it."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field, SecretStr
 
@@ -20,11 +21,20 @@ class ServerSettings(BaseModel):
         "", description="Release id to serve whatever the journal routes to, to measure it; empty: none"
     )
     rerank_ms: float = Field(
-        200, ge=0, description="Milliseconds of a search in which to rerank; late: fewer candidates, then none; 0: no limit"
+        200,
+        ge=0,
+        le=60_000,
+        description="Milliseconds of a search in which to rerank; late: fewer candidates, then none; 0: no limit",
     )
     features_ms: float = Field(
         50, ge=0, description="Milliseconds in which a blend's features are read; late: their defaults; 0: no limit"
     )
+    flag_provider: str = Field(
+        "",
+        pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+)?$",
+        description="Class of an OpenFeature provider that says what is toggled; empty: flagd's, on a file from the journal",
+    )
+    flag_options: dict[str, Any] = Field({}, description="Its arguments, as JSON")
     queue: int = Field(256, ge=1, description="Searches that may wait; one more is told to come back, by 429")
     cache: int = Field(0, ge=0, le=1_000_000, description="Rankings kept to answer equal searches again; 0: none")
     counts_s: float = Field(

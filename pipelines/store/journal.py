@@ -16,7 +16,7 @@ from pipelines.settings import settings
 from pipelines.store.objects import Store
 from pipelines.store.recipes import digest
 
-Action = Literal["promote", "deploy", "rollback", "stage", "weight", "waive", "erase", "repair"]
+Action = Literal["promote", "deploy", "rollback", "stage", "weight", "waive", "erase", "repair", "toggle"]
 Routed = Literal["challenger", "champion", "share", "nothing"]
 ROUTES: Mapping[Action, Routed] = {
     "promote": "challenger",
@@ -27,10 +27,13 @@ ROUTES: Mapping[Action, Routed] = {
     "waive": "nothing",
     "erase": "nothing",
     "repair": "nothing",
+    "toggle": "nothing",
 }
 """What each action changes in the routing table; share: how many users the challenger answers, or how many searches it answers
 unseen. Readers of the routing skip actions that change nothing."""
 GENESIS = "0" * 64
+ToggleValue = bool | int | float | None
+"""None: as the settings of each server have it."""
 
 
 class Split(BaseModel):
@@ -68,6 +71,15 @@ class Routing(BaseModel):
         return self
 
 
+class Toggle(BaseModel):
+    """A change of something that the search server does, whatever it serves: see `pipelines/deployment/toggles.py`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(pattern=r"^[a-z_]{1,60}$")
+    value: ToggleValue
+
+
 def _moment(at: str) -> str:
     """`at`, if it is a time that can be compared with any other.
 
@@ -93,10 +105,18 @@ class Entry(BaseModel):
     to: str = Field(min_length=1)
     verdict: str | None
     routing: Routing
+    toggle: Toggle | None = Field(None, exclude_if=lambda toggle: toggle is None)
+    """What an entry of action toggle changes."""
     dag: str = ""
     dag_run: str = ""
     attempt: str = ""
     parent: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _toggles(self) -> Self:
+        if (self.action == "toggle") != (self.toggle is not None):
+            raise ValueError("a toggle in entries of action toggle alone")
+        return self
 
 
 class Journal:
@@ -121,6 +141,12 @@ class Journal:
         """The routing table: that of the last entry."""
         return self.entries[-1].routing if self.entries else Routing()
 
+    @property
+    def toggles(self) -> dict[str, ToggleValue]:
+        """What was toggled last, by name, without what is again as the settings have it."""
+        toggles = {entry.toggle.name: entry.toggle.value for entry in self.entries if entry.toggle}
+        return {name: value for name, value in toggles.items() if value is not None}
+
     def refresh(self) -> bool:
         """Read entries that were written since. True if there were any.
 
@@ -135,17 +161,19 @@ class Journal:
         return len(self.entries) > before
 
     def append(
-        self, action: Action, to: str, why: str, routing: Routing | None = None, verdict: str | None = None, who: str = ""
-    ) -> Entry:
+        self, action: Action, to: str, why: str, routing: Routing | None = None, verdict: str | None = None, who: str = "",
+        toggle: Toggle | None = None,
+    ) -> Entry:  # fmt: skip
         """Write the next entry.
 
         Args:
             action: one of ROUTES.
-            to: what it is about: a release, the subject of an erasure, or a repair such as re-embed.
+            to: what it is about: a release, the subject of an erasure, a repair such as re-embed, or a toggle with its value.
             why: the reason that people read.
             routing: the routing table from now on; none where the action does not route.
             verdict: the verdict that it follows.
             who: the name of whoever acts; empty: the settings'.
+            toggle: what an entry of action toggle changes.
 
         Raises:
             TryAgain: another run wrote it first; nothing of this one is kept.
@@ -170,6 +198,7 @@ class Journal:
                 to=to,
                 verdict=verdict,
                 routing=routing,
+                toggle=toggle,
                 dag=current.dag,
                 dag_run=current.dag_run,
                 attempt=uuid.uuid4().hex,
@@ -183,16 +212,20 @@ class Journal:
         self._check_gap(n)
         # Where a response was lost, the client retries the write and meets its own entry, which is a success.
         if not self.store.create(entry_path(n), body) and (first := self._read(n)) != body:
-            winner = self._check(first) if first else None
-            won = f", which {winner.who} wrote first: {winner.action} to {winner.to}" if winner else ""
-            raise TryAgain(
-                f"{action} of {to} as journal entry {n}{won}",
-                "that nobody else wrote it meanwhile",
-                "look at `history`, then run it again",
-            )
+            raise self._beaten(entry, first)
         self.entries.append(entry)
         self._reach(body)
         return entry
+
+    def _beaten(self, entry: Entry, first: bytes | None) -> TryAgain:
+        """The error where another run wrote the entry first."""
+        winner = self._check(first) if first else None
+        won = f", which {winner.who} wrote first: {winner.action} to {winner.to}" if winner else ""
+        return TryAgain(
+            f"{entry.action} of {entry.to} as journal entry {entry.n}{won}",
+            "that nobody else wrote it meanwhile",
+            "look at `history`, then run it again",
+        )
 
     def _reach(self, body: bytes) -> None:
         self._tip = digest(body)

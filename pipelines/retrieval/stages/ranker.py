@@ -62,6 +62,7 @@ class Ranker:
         left_out: Sequence[Collection[str]],
         deadline: float | None = None,
         among: Places | None = None,
+        reranks: bool = True,
     ) -> list[StageRankings]:
         """The k best documents of each query after each stage. A result is empty where no retriever has anything to say.
 
@@ -71,11 +72,12 @@ class Ranker:
             left_out: for each query, documents that must not be among them.
             deadline: by `time.monotonic`, until when the reranker may take; none: it takes as long as it needs.
             among: the documents that are ranked; none: all.
+            reranks: whether the reranker is one of the stages.
         """
         ranked: list[StageRankings] = []
         for start in range(0, len(asked), RERANKED_TOGETHER):
             part = slice(start, start + RERANKED_TOGETHER)
-            ranked += self._rank_together(asked[part], k, left_out[part], deadline, among)
+            ranked += self._rank_together(asked[part], k, left_out[part], deadline, among, reranks)
         return ranked
 
     def _rank_together(
@@ -85,9 +87,10 @@ class Ranker:
         left_out: Sequence[Collection[str]],
         deadline: float | None,
         among: Places | None,
+        reranks: bool,
     ) -> list[StageRankings]:
         depths = [max(k, self.blend.depth(query.kind)) if self.blend else k for query in asked]
-        before = self.before_blend(asked, depths, left_out, deadline, among)
+        before = self.before_blend(asked, depths, left_out, deadline, among, reranks)
         blended: dict[int, tuple[Ranking, Blended]] = {}
         if self.blend:
             numbers = [n for n, one in enumerate(before) if self.blend.depth(one.found.kind) and one.found.ranking]
@@ -103,6 +106,7 @@ class Ranker:
         left_out: Sequence[Collection[str]],
         deadline: float | None = None,
         among: Places | None = None,
+        reranks: bool = True,
     ) -> list[BeforeBlend]:
         """What all stages before the blend make of each query.
 
@@ -112,8 +116,9 @@ class Ranker:
             left_out: as `rank` has it.
             deadline: as `rank` has it.
             among: as `rank` has it.
+            reranks: as `rank` has it.
         """
-        rerank = self.rerank if self.rerank and self.rerank.card.answers("text") else None
+        rerank = self.rerank if reranks and self.rerank and self.rerank.card.answers("text") else None
         with_reranker = [rerank is not None and query.kind == "text" for query in asked]
         deep = [
             max(depth, rerank.card.candidates) if rerank and wanted else depth

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipelines.__main__ import main
 from pipelines.errors import CorruptArtifact, NewerVersion
-from pipelines.store.journal import ROUTES, Entry, Journal, Routing, entry_path
+from pipelines.store.journal import ROUTES, Entry, Journal, Routing, Toggle, entry_path
 from pipelines.store.objects import open_store
 
 
@@ -53,6 +53,10 @@ def test_a_rollback_does_not_return_to_what_one_left_when_the_release_it_went_to
     assert journal.previous_champion() == "A"
 
 
+def toggled(action):
+    return Toggle(name="rerank", value=False) if action == "toggle" else None
+
+
 def effect(routing, action, to):
     """The routing table after an action, as the steps that write it leave it."""
     return {
@@ -72,7 +76,7 @@ def test_actions_that_do_not_make_a_champion_change_nothing_that_is_read_of_cham
         for journal in (whole, alone) if ROUTES[action] == "champion" else (whole,):
             entry = Entry(
                 n=len(journal.entries) + 1, at="2026-01-01T10:00:00Z", who="w", why="y", action=action, from_=None, to=to,
-                verdict=None, routing=effect(journal.routing, action, to), parent="0" * 64,
+                verdict=None, routing=effect(journal.routing, action, to), toggle=toggled(action), parent="0" * 64,
             )  # fmt: skip
             journal.entries.append(entry)
     assert whole.champions() == alone.champions()
@@ -93,7 +97,7 @@ def test_every_action_is_written_and_read_again(home):
     for number, action in enumerate(ROUTES):
         to = f"{number}" * 20
         route = effect(journal.routing, action, to) if ROUTES[action] != "nothing" else None
-        journal.append(action, to, "why", route, who="w")
+        journal.append(action, to, "why", route, who="w", toggle=toggled(action))
     assert Journal(open_store()).entries == journal.entries
     assert main(["history"]) == 0
 
