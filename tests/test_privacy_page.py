@@ -46,6 +46,6 @@ def test_every_place_and_what_is_not_searched_is_on_the_page():
         if not place.name.startswith("artifacts: "):
             assert place.name.removesuffix(" of shards") in table, place.name
     words = ("sources", "backups", "Airflow's database", "caches of other machines", "files that somebody", "versions that a")
-    words += ("feature store", "logs of servers on")
+    words += ("feature store", "tables that dbt or others", "logs of servers on")
     assert all(word in text and word in PAGE for word, text in zip(words, NOT_SEARCHED, strict=True))
     assert "subject" in load_step("erase").params.model_fields
