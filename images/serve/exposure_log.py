@@ -14,12 +14,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from pipelines.corpus.event_log import close, closed_files, has_name, local_files
+from pipelines.corpus.event_log import COLUMNS, close, closed_files, has_name, local_files
 from pipelines.corpus.exposure import Click, Conversion, Exposure, FailedSearch, ShadowSearch
 from pipelines.errors import InputError, StepError, TryAgain
 
 MAX_RECENT = 10_000
-LOGS = ("exposures", "clicks", "conversions")
 TAIL = 262_144
 """Bytes at the end of the log in which its latest queries are looked for."""
 
@@ -77,7 +76,7 @@ class ExposureLog:
         Raises:
             TryAgain: it could not be written.
         """
-        append_events(self.folder / "failures.jsonl", [failure])
+        self._append("failures", [failure])
 
     def log_shadow(self, seen: ShadowSearch) -> None:
         """Append what the challenger would have answered.
@@ -85,7 +84,7 @@ class ExposureLog:
         Raises:
             TryAgain: it could not be written.
         """
-        append_events(self.folder / "shadow.jsonl", [seen])
+        self._append("shadow", [seen])
 
     def latest_queries(self, most: int) -> list[str]:
         """The texts of the last searches that were written down, each once, the latest first; none where there is no log."""
@@ -125,7 +124,7 @@ class ExposureLog:
     def measure(self) -> Unshipped:
         """What is on this machine now."""
         closed = [status for path in closed_files(self.folder) if (status := _status(path))]
-        written = [status for name in LOGS if (status := _status(self.folder / f"{name}.jsonl"))]
+        written = [status for name in COLUMNS if (status := _status(self.folder / f"{name}.jsonl"))]
         self._closed_bytes = sum(status.st_size for status in closed)
         oldest = min((status.st_mtime for status in closed), default=time.time())
         bytes_here = self._closed_bytes + sum(status.st_size for status in written)

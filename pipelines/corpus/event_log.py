@@ -42,6 +42,16 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "conversions": {
         "request_id": "VARCHAR", "document": "VARCHAR", "value": "DOUBLE", "at": "TIMESTAMPTZ", "caller": "VARCHAR",
     },
+    "failures": {
+        "at": "TIMESTAMPTZ", "kind": "VARCHAR", "release": "VARCHAR", "policy": "VARCHAR", "entry": "INTEGER",
+        "reason": "VARCHAR", "error": "VARCHAR", "latency_ms": "DOUBLE", "experiment": "VARCHAR", "variant": "VARCHAR",
+        "caller": "VARCHAR",
+    },
+    "shadow": {
+        "request_id": "VARCHAR", "at": "TIMESTAMPTZ", "entry": "INTEGER", "champion": "VARCHAR", "challenger": "VARCHAR",
+        "champion_ms": "DOUBLE", "challenger_ms": "DOUBLE", "champion_results": "INTEGER", "challenger_results": "INTEGER",
+        "overlap": "DOUBLE", "reason": "VARCHAR", "error": "VARCHAR",
+    },
 }  # fmt: skip
 """The columns of each log and their types in DuckDB and Parquet; the meaning of each is in `exposure`."""
 DEFAULTS = {
@@ -288,7 +298,7 @@ def _as_parquet(closed: Path) -> bytes:
     )
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "log.parquet"
-        rows = f"SELECT {columns} FROM {_of_lines([closed], types)} WHERE request_id IS NOT NULL"  # noqa: S608
+        rows = f'SELECT {columns} FROM {_of_lines([closed], types)} WHERE "at" IS NOT NULL'  # noqa: S608
         _execute(f"COPY ({rows}) TO {_literal(target)} (FORMAT parquet, COMPRESSION zstd)")
         return target.read_bytes()
 

@@ -11,7 +11,7 @@ import pytest
 from images.serve.exposure_log import ExposureLog, append_line
 from pipelines.corpus import event_log
 from pipelines.corpus.event_log import close, closed_files, is_logged, log_files, ship, shipped_files
-from pipelines.corpus.exposure import Click, Conversion, Exposure, ShownDocument
+from pipelines.corpus.exposure import Click, Conversion, Exposure, FailedSearch, ShadowSearch, ShownDocument
 from pipelines.errors import InputError, TryAgain
 from pipelines.store.objects import Store, open_store
 from tests.conftest import PROJECT
@@ -39,12 +39,33 @@ CONVERSIONS = [
 ]
 
 
+FAILURES = [
+    FailedSearch(
+        at=AT,
+        kind="search",
+        release="two",
+        policy="challenger",
+        entry=2,
+        reason="failed",
+        error="E",
+        latency_ms=1.5,
+        caller="k",
+    )
+]
+SHADOW = [
+    ShadowSearch(
+        request_id="r0", at=AT, entry=2, champion="one", challenger="two", champion_ms=1.0, challenger_ms=2.0,
+        champion_results=10, challenger_results=0, overlap=None,
+    )
+]  # fmt: skip
+
+
 @pytest.fixture
 def folder(home):
     """Logs as a server writes them, the last line cut off."""
     log = ExposureLog(home / "events")
     log.log_exposures(EXPOSURES)
-    for name, events in (("clicks", CLICKS), ("conversions", CONVERSIONS)):
+    for name, events in (("clicks", CLICKS), ("conversions", CONVERSIONS), ("failures", FAILURES), ("shadow", SHADOW)):
         for event in events:
             append_line(home / f"events/{name}.jsonl", event.model_dump_json().encode())
     with (home / "events/exposures.jsonl").open("a") as file:
@@ -58,24 +79,28 @@ def read(folder, name, kind, scratch, store=None):
 
     files = log_files(store or open_store(), folder, name, scratch)
     lines = [line for path in files.as_lines(scratch) for line in path.read_text().split("\n") if line.endswith("}")]
-    rows = duckdb.sql(f"SELECT count(request_id) FROM {files.relation('request_id')}").fetchall()[0][0]
+    rows = duckdb.sql(f'SELECT count("at") FROM {files.relation("at")}').fetchall()[0][0]
     assert rows == len(lines)
     return [kind.model_validate_json(line) for line in lines]
 
 
 def everything(folder, scratch):
-    kinds = {"exposures": Exposure, "clicks": Click, "conversions": Conversion}
+    kinds = {
+        "exposures": Exposure, "clicks": Click, "conversions": Conversion, "failures": FailedSearch, "shadow": ShadowSearch,
+    }  # fmt: skip
+    assert kinds.keys() == event_log.COLUMNS.keys()
+    assert all(kind.model_fields.keys() == event_log.COLUMNS[name].keys() for name, kind in kinds.items())
     return {name: read(folder, name, kind, scratch / name) for name, kind in kinds.items()}
 
 
 def test_what_is_shipped_says_what_was_written(folder, tmp_path):
-    written = {"exposures": EXPOSURES, "clicks": CLICKS, "conversions": CONVERSIONS}
+    written = {"exposures": EXPOSURES, "clicks": CLICKS, "conversions": CONVERSIONS, "failures": FAILURES, "shadow": SHADOW}
     assert everything(folder, tmp_path / "0") == written, "before"
     first = ship(open_store(), folder)
-    assert (first.shipped, first.deleted) == (3, 0)
+    assert (first.shipped, first.deleted) == (5, 0)
     assert everything(folder, tmp_path / "1") == written, "in both places"
     second = ship(open_store(), folder)
-    assert (second.shipped, second.deleted) == (0, 3)
+    assert (second.shipped, second.deleted) == (0, 5)
     assert list(folder.iterdir()) == []
     assert everything(folder, tmp_path / "2") == written, "in the store alone"
     assert ship(open_store(), folder) == event_log.Round(0, 0)
@@ -200,8 +225,8 @@ def test_a_locked_file_waits_for_the_next_round(folder):
     closed = close(folder / "exposures.jsonl")
     with closed.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert ship(open_store(), folder) == event_log.Round(2, 0)
-    assert ship(open_store(), folder) == event_log.Round(1, 2)
+        assert ship(open_store(), folder) == event_log.Round(4, 0)
+    assert ship(open_store(), folder) == event_log.Round(1, 4)
 
 
 def test_only_the_days_that_are_asked_for_are_taken(home, tmp_path):
@@ -226,9 +251,9 @@ def test_a_store_that_is_away_or_closed_keeps_the_files(folder, tmp_path):
     (store.local / "events").write_text("in the way")
     with pytest.raises(TryAgain):
         ship(store, folder)
-    assert len(closed_files(folder)) == 3
+    assert len(closed_files(folder)) == 5
     (store.local / "events").unlink()
-    assert ship(store, folder).shipped == 3
+    assert ship(store, folder).shipped == 5
 
 
 def test_the_servers_account_of_the_stack_ships_to_a_bucket_and_writes_nothing_else(s3, folder, tmp_path):
@@ -238,7 +263,7 @@ def test_the_servers_account_of_the_stack_ships_to_a_bucket_and_writes_nothing_e
     for path in ("journal/1.json", "access/1.json", "blobs/x"):
         with pytest.raises(InputError, match=r"write|right"):
             store.create(path, b"{}")
-    assert [ship(store, folder), ship(store, folder)] == [event_log.Round(3, 0), event_log.Round(0, 3)]
+    assert [ship(store, folder), ship(store, folder)] == [event_log.Round(5, 0), event_log.Round(0, 5)]
     assert read(folder, "exposures", Exposure, tmp_path / "scratch", store) == EXPOSURES
 
 
