@@ -9,7 +9,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-features proof-erasure proof-drift proof-deploy bench-experiments bench-reranker proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
+.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-features proof-erasure proof-drift proof-deploy bench-experiments bench-reranker bench-serve proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench-embeddings: install-test ## Measure encoders on real texts, SHORT=1 with f
 
 bench-reranker: install-test ## A quantized reranker beside sentence-transformers, and in the server; OPTIONS='--queries 100' less; writes build/bench/reranker.json
 	@$(RUN) -m benches.reranker $(OPTIONS)
+
+bench-serve: install-test ## The server over its release's bare calls, beside a plain server, swaps, memory of a million documents; OPTIONS='--searches 100' less; writes build/bench/serving.json
+	@$(RUN) -m benches.serving $(OPTIONS)
 
 proof-spine: install-test ## Races, kill points and planted harms; writes build/proof/spine.json
 	@$(RUN) -m proofs.spine

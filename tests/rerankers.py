@@ -81,7 +81,7 @@ def reranking(_reranking_once: tuple[Path, Reranking], home: Path) -> Reranking:
     return _reranking_once[1]
 
 
-def tiny_reranker(labels: int = 1, seed: int = 0, leave_out: str = "", spoil: Any = None, **card: Any) -> str:
+def tiny_reranker(labels: int = 1, seed: int = 0, leave_out: str = "", spoil: Any = None, size: Any = None, **card: Any) -> str:
     """Make the reranker in the store that the environment names; returns its id.
 
     Args:
@@ -89,13 +89,16 @@ def tiny_reranker(labels: int = 1, seed: int = 0, leave_out: str = "", spoil: An
         seed: of its weights.
         leave_out: a file of its folder that is not written.
         spoil: gets the torch module before it is saved.
+        size: of the model, in place of a tiny one.
         card: of `reranker.json`, in place of what stands there.
     """
     content = {
         "base": "tiny", "licence": "apache-2.0", "max_length": 64, "document_text": "text", "fusion": FUSION, "candidates": 20,
         "scores": [], "seed": seed, **card,
     }  # fmt: skip
-    semantic = {"labels": labels, "seed": seed, "leave_out": leave_out, "spoiled": bool(spoil), "card": content}
+    semantic = {"labels": labels, "seed": seed, "leave_out": leave_out, "spoiled": bool(spoil), "card": content} | (
+        {"size": size} if size else {}
+    )
     recipe = Recipe(kind="reranker", step="tiny_reranker", version=1, inputs={}, params=semantic)
 
     def build(folder: Path) -> dict[str, Any]:
@@ -103,10 +106,8 @@ def tiny_reranker(labels: int = 1, seed: int = 0, leave_out: str = "", spoil: An
         from transformers import BertConfig, BertForSequenceClassification
 
         torch.manual_seed(seed)
-        config = BertConfig(
-            hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, num_labels=labels,
-            initializer_range=0.1, max_position_embeddings=64,
-        )  # fmt: skip
+        tiny = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        config = BertConfig(**(size or tiny), num_labels=labels, initializer_range=0.1, max_position_embeddings=64)
         model = BertForSequenceClassification(config).eval()
         model.classifier.weight.data *= 20
         if spoil:
