@@ -65,11 +65,16 @@ class ArmCounts:
         self._recent: OrderedDict[str, tuple[int, int, Arm, int]] = OrderedDict()
         self._problem = ""
 
-    def answered(self, state: State, policy: Policy, user: str, milliseconds: float, request_id: str, results: int) -> None:
-        """Count a search of a user whom nobody but the split assigned; without a request id it ended with an error."""
+    def answered(
+        self, state: State, policy: Policy, user: str, milliseconds: float | None, request_id: str, results: int
+    ) -> None:
+        """Count a search of a user whom nobody but the split assigned; without a request id it ended with an error.
+
+        Without milliseconds its latency does not count, since it was ranked together with one whose latency does, or before.
+        """
         if state.challenger is None or policy == "previous":
             return
-        bucket, group, now = int(bucket_of(milliseconds)), group_of(user), self._minute()
+        bucket, group, now = None if milliseconds is None else int(bucket_of(milliseconds)), group_of(user), self._minute()
         with self._lock:
             of_entry = self._of(state.entry)
             arm = of_entry.minutes.setdefault(now, _Minute()).arms[policy]
@@ -78,8 +83,9 @@ class ArmCounts:
                 counted[SEARCHES] += 1
                 counted[ERRORS] += not request_id
                 counted[EMPTY] += bool(request_id) and not results
-            if request_id:
+            if bucket is not None:
                 arm.latency[bucket] = arm.latency.get(bucket, 0) + 1
+            if request_id:
                 self._recent[request_id] = (state.entry, now, policy, group)
                 while len(self._recent) > MOST_RECENT:
                     self._recent.popitem(last=False)
@@ -95,7 +101,7 @@ class ArmCounts:
                 of_entry.changed = True
 
     def run(self) -> None:
-        """Write until `stop`, soon after the start and once a minute; more often while a minute is short."""
+        """Write what has changed every 5 s until `stop`, twice a minute where a minute is shorter."""
         wait_s = min(self._interval_s / 2, 5.0)
         while not self._stop.wait(wait_s):
             self.write()

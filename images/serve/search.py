@@ -268,35 +268,39 @@ class Answerer:
         """Rank and write down the searches of one group. One that can't be ranked does not spoil the others."""
         began = time.perf_counter()
         try:
-            ranked = self._ranked(group)
+            ranked, anew = self._ranked(group)
             exposures = [_exposure(state, *pair) for pair in zip(group, ranked, strict=True)]
         except Exception as error:  # noqa: BLE001  # raised to who asked
             if len(group) > 1:
                 return [self._answer_alike(state, [routed])[0] for routed in group]
             self._note(state, group[0], error)
-            return self._counted(state, group, began, [error])
+            return self._counted(state, group, None, [error])
         try:
             self._exposure_log.log_exposures(exposures)
         except TryAgain as error:
-            return self._counted(state, group, began, [error] * len(group))
-        return self._counted(state, group, began, [_answer(*parts) for parts in zip(group, ranked, exposures, strict=True)])
+            return self._counted(state, group, None, [error] * len(group))
+        milliseconds = 1000 * (time.perf_counter() - began)
+        answers = [_answer(*parts) for parts in zip(group, ranked, exposures, strict=True)]
+        return self._counted(state, group, milliseconds if anew else None, answers)
 
     def _counted(
-        self, state: State, group: Sequence[_Routed], began: float, answers: Sequence[Answer | Exception]
+        self, state: State, group: Sequence[_Routed], milliseconds: float | None, answers: Sequence[Answer | Exception]
     ) -> Sequence[Answer | Exception]:
         """The same answers, counted by arm: those of users whom the split assigned, or would, and not what callers did wrong.
 
-        How long they took is what the release took for them: searches wait for each other whichever release answers them.
+        How long they took is what the release took for them: searches wait for each other whichever release answers them. It
+        counts once for all that were ranked together, and not at all where the cache had them all, as it has more of the
+        release that answers more users: None.
         """
-        milliseconds = 1000 * (time.perf_counter() - began)
         for routed, answer in zip(group, answers, strict=True):
             if self._arms is None or not routed.is_assigned(state):
                 continue
             if not isinstance(answer, Exception):
                 request_id, results = answer["request_id"], len(answer["results"])
                 self._arms.answered(state, routed.policy, routed.search.user, milliseconds, request_id, results)
+                milliseconds = None
             elif status_of(answer) >= 500:
-                self._arms.answered(state, routed.policy, routed.search.user, milliseconds, "", 0)
+                self._arms.answered(state, routed.policy, routed.search.user, None, "", 0)
         return answers
 
     def first(self, search: Search, release: Release, k: int) -> list[str]:
@@ -330,8 +334,8 @@ class Answerer:
                 )
             )
 
-    def _ranked(self, group: Sequence[_Routed]) -> list[StageRankings]:
-        """The rankings of a group; equal searches are ranked once."""
+    def _ranked(self, group: Sequence[_Routed]) -> tuple[list[StageRankings], int]:
+        """The rankings of a group, and how many of them the cache did not have; equal searches are ranked once."""
         toggles = self._toggles()
         keys = [(toggles.rerank, routed.key) for routed in group]
         different = dict(zip(keys, group, strict=True))
@@ -340,7 +344,7 @@ class Answerer:
         for key, ranking in zip(missing, self._rank(list(missing.values()), toggles), strict=True):
             found[key] = ranking
             self.cache.keep(key, ranking)
-        return [found[key] for key in keys]
+        return [found[key] for key in keys], len(missing)
 
     def _rank(self, alike: Sequence[_Routed], toggles: Toggles) -> list[StageRankings]:
         if not alike:

@@ -37,7 +37,7 @@ class Tally(_Counted):
     empty: int = Field(0, ge=0)
     clicked: int = Field(0, ge=0)
     latency: dict[int, int] = {}
-    """By bucket: how many answers took so long to rank and to write down."""
+    """By bucket: how many rankings took so long, with the log. What was ranked together counts once, what is kept not."""
 
 
 class Minute(_Counted):

@@ -62,7 +62,8 @@ class Counts:
     empty: Floats
     clicked: Floats
     latency: Floats
-    """Answered searches by bucket, shape (…, strata, arms, BUCKETS)."""
+    """Rankings by bucket, shape (…, strata, arms, BUCKETS): one for all searches that were ranked together, none for those
+    that the cache answered. So they are independent, and the release with more users is not the faster one by its cache."""
     memory: Floats
     """Megabytes of a server's process relative to its first minutes, the mean of all servers, shape (…, strata)."""
     groups: Mapping[str, tuple[Floats, Floats]]
@@ -85,7 +86,9 @@ class Guardrail:
     tolerated: float
     """The ratio of the rates that is no harm."""
     events: Callable[[Counts], tuple[Floats, Floats]]
-    """Events of the champion and of the challenger by stratum: a share of the searches of each."""
+    """Events of the champion and of the challenger by stratum: a share of the units of each."""
+    units: Callable[[Counts], Floats]
+    """What has an event or none, by stratum and arm."""
     falls: bool = False
     """Whether fewer events are worse."""
 
@@ -148,12 +151,22 @@ def _of(field: str) -> Callable[[Counts], tuple[Floats, Floats]]:
     return events
 
 
+def _searches(counts: Counts) -> Floats:
+    return counts.searches
+
+
+def _rankings(counts: Counts) -> Floats:
+    rankings: Floats = counts.latency.sum(-1)
+    return rankings
+
+
+SLOW = "searches slower than the champion's {} (the challenger's: by 10 %)"
 RATES = (
-    Guardrail("errors", "searches that ended with an error of the server", 1.1, _of("errors")),
-    Guardrail("p99", "searches slower than the champion's 99th percentile (the challenger's: by 10 %)", 1.0, _slow("p99")),
-    Guardrail("p50", "searches slower than the champion's median (the challenger's: by 10 %)", 1.0, _slow("p50")),
-    Guardrail("empty", "searches without a result", 1.05, _of("empty")),
-    Guardrail("clicks", "searches with a click", 1.02, _of("clicked"), falls=True),
+    Guardrail("errors", "searches that ended with an error of the server", 1.1, _of("errors"), _searches),
+    Guardrail("p99", SLOW.format("99th percentile"), 1.0, _slow("p99"), _rankings),
+    Guardrail("p50", SLOW.format("median"), 1.0, _slow("p50"), _rankings),
+    Guardrail("empty", "searches without a result", 1.05, _of("empty"), _searches),
+    Guardrail("clicks", "searches with a click", 1.02, _of("clicked"), _searches, falls=True),
 )
 TESTED = (*(rate.name for rate in RATES), "memory")
 """The guardrails that share ALPHA. The others are fixed limits: a healthy release does not come near them."""
@@ -161,10 +174,9 @@ REFUSED = math.log(len(TESTED) / ALPHA)
 """The logarithm of the evidence from which on a guardrail is broken."""
 
 
-def share_of(counts: Counts) -> Floats:
-    """The share of each stratum's searches that the challenger answered; 0 where there were none."""
-    total = counts.searches.sum(-1)
-    share: Floats = counts.searches[..., CHALLENGER] / np.maximum(total, 1)
+def share_of(units: Floats) -> Floats:
+    """The share of each stratum's units that the challenger has; 0 where there are none. `units`: shape (…, strata, arms)."""
+    share: Floats = units[..., CHALLENGER] / np.maximum(units.sum(-1), 1)
     return share
 
 
@@ -176,7 +188,7 @@ def effect_of(counts: Counts, name: str) -> Any:
 def rate_evidence(counts: Counts, rate: Guardrail) -> Any:
     """The logarithm of the evidence of harm after each stratum, shape (…, strata)."""
     champion, challenger = (events / effect_of(counts, rate.name) for events in rate.events(counts))
-    share = share_of(counts)
+    share = share_of(rate.units(counts))
     if rate.falls:
         return stratified_log_evidence(champion, challenger, 1 - share, rate.tolerated)
     return stratified_log_evidence(challenger, champion, share, rate.tolerated)
@@ -232,7 +244,7 @@ def findings(counts: Counts) -> list[Finding]:
 def _rate_finding(counts: Counts, rate: Guardrail) -> Finding:
     events = rate.events(counts)
     deflated = [values / effect_of(counts, rate.name) for values in events]
-    ratio, low, high = stratified_ratio(deflated[1], deflated[0], share_of(counts), ALPHA / len(TESTED))
+    ratio, low, high = stratified_ratio(deflated[1], deflated[0], share_of(rate.units(counts)), ALPHA / len(TESTED))
     broken = bool(np.max(rate_evidence(counts, rate), initial=-np.inf) >= REFUSED)
     champion, challenger = (round(float(values.sum())) for values in events)
     known = math.isfinite(ratio)

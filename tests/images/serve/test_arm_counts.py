@@ -38,6 +38,19 @@ def test_clicks_and_errors_count_for_their_minute_and_arm(home, monkeypatch):
     assert [minute.ready for counted in read for minute in counted.minutes] == [True, True, False]
 
 
+def test_the_time_of_a_ranking_counts_once_and_that_of_a_kept_one_not(trained, small):
+    route(trained.release)
+    route(trained.release, small, "promote")
+    entry = split(trained.release, small, 0.5)
+    with running_server(trained.home, RATCHET_COUNTS_S="0.4", RATCHET_CACHE="100") as server:
+        server.wait(lambda status: status["entry"] == entry and status["challenger"])
+        for user in USERS:
+            server.search("beach", user=user)
+        server.wait(lambda _: counts_of(read_counts(open_store(), [entry]))[0].searches.sum() == len(USERS))
+    counts, _ = counts_of(read_counts(open_store(), [entry]))
+    assert counts.latency.sum((0, 2)).tolist() == [1, 1], "the first search of each release, which the others had kept for them"
+
+
 def test_a_store_that_can_not_be_written_costs_nothing(home, monkeypatch):
     from pipelines.errors import TryAgain
 
