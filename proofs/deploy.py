@@ -20,6 +20,7 @@ from pipelines.deployment.guardrails import (
     BUCKETS,
     FIRST_MS,
     GROUPS,
+    HOUR,
     LEAST_OVERLAP,
     MOST_RESTARTS,
     REFUSED,
@@ -174,6 +175,7 @@ def broken_from(random: np.random.Generator, runs: int, harm: Harm) -> tuple[Any
     running = made.stage >= 0
     crossed = {name: (found >= REFUSED) & running for name, found in evidence(counts).items()}
     restarts = random.poisson(SERVERS * RESTARTS + harm.crashes * made.searches[..., 1]).cumsum(-1)
+    restarts[:, HOUR:] -= restarts[:, :-HOUR].copy()
     crossed["restarts"] = (restarts > MOST_RESTARTS) & running
     shared = random.hypergeometric(RESULTS, DOCUMENTS - RESULTS, RESULTS, (runs, PROBES)).mean(-1) / RESULTS
     crossed["overlap"] = np.broadcast_to(((shared < LEAST_OVERLAP) & harm.broken)[:, None], running.shape) & running

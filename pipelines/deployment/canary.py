@@ -11,7 +11,7 @@ from datetime import datetime
 import numpy as np
 
 from pipelines.deployment.counts import ServerCounts, counts_of, not_ready_of, read_counts, restarts_of
-from pipelines.deployment.guardrails import CHALLENGER, CHAMPION, Counts, Finding, evidence, findings, limit_findings
+from pipelines.deployment.guardrails import CHALLENGER, CHAMPION, HOUR, Counts, Finding, evidence, findings, limit_findings
 from pipelines.deployment.stages import Decision, Plan, decide
 from pipelines.errors import InputError
 from pipelines.settings import settings
@@ -111,12 +111,13 @@ def look(journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], o
     """
     read = read_counts(journal.store, canary.entries)
     counts, strata = counts_of(read)
-    began = datetime.fromisoformat(canary.begun.at).timestamp()
-    fixed = limit_findings(restarts_of(read, began), not_ready_of(read), overlap)
+    now, began = time.time(), datetime.fromisoformat(canary.begun.at).timestamp()
+    restarts = restarts_of(read, max(began, now - 60 * HOUR))
+    fixed = limit_findings(restarts, not_ready_of(read), overlap)
     found = [finding for finding in (*findings(counts), *fixed) if finding.name not in without]
     in_stage = np.array([entry >= canary.stage.n for entry, _ in strata], bool)
     searches = int(counts.searches[in_stage, CHALLENGER].sum())
-    minutes = (time.time() - datetime.fromisoformat(canary.stage.at).timestamp()) / 60
+    minutes = (now - datetime.fromisoformat(canary.stage.at).timestamp()) / 60
     broken = [finding for finding in found if finding.broken]
     decision = decide(plan, canary.number(plan), minutes, searches, bool(broken))
     total = int(counts.searches[:, CHALLENGER].sum())

@@ -47,6 +47,7 @@ BLOCK = 10
 """Minutes whose mean memory counts."""
 MEMORY_RHO = tuned_rho(24)
 MOST_RESTARTS = 2
+"""Restarts of all servers within HOUR minutes: over a whole deployment, healthy servers have more, the more and the longer."""
 LEAST_OVERLAP = 0.05
 MOST_NOT_READY = 5
 """Minutes in a row that a server may say that it is not ready."""
@@ -267,7 +268,7 @@ def limit_findings(restarts: int, not_ready: int, overlap: float | None) -> list
     """What the guardrails with fixed limits say.
 
     Args:
-        restarts: of servers since the deployment began.
+        restarts: of servers within an hour.
         not_ready: the most minutes in a row, up to now, that a server says it is not ready.
         overlap: the share of the champion's first ten that the challenger has, mean over probe queries; None: not asked.
     """
@@ -275,7 +276,7 @@ def limit_findings(restarts: int, not_ready: int, overlap: float | None) -> list
         Finding(
             "restarts",
             restarts > MOST_RESTARTS,
-            f"restarts: {restarts} of the servers since the deployment began, at most {MOST_RESTARTS} tolerated",
+            f"restarts: {restarts} of the servers within an hour, at most {MOST_RESTARTS} tolerated",
         ),
         Finding(
             "readiness",

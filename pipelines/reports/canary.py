@@ -115,7 +115,7 @@ def _method(terms: "Terms") -> list[str]:
         "Counts are divided by their design effect where the events of one user go together (Rao and Scott 1992). Latency is"
         " what a release takes to rank and write down, without the queue; p50 and p99 count searches above the champion's"
         " quantile of the hour before, with 10 % allowed.",
-        f"Fixed limits: {MOST_RESTARTS} restarts, {MOST_NOT_READY} minutes not ready, {LEAST_OVERLAP:g} of the champion's first"
-        f" ten on probe queries. Memory may grow by {GROWTH:.0%}.",
+        f"Fixed limits: {MOST_RESTARTS} restarts within an hour, {MOST_NOT_READY} minutes not ready, {LEAST_OVERLAP:g} of the"
+        f" champion's first ten on probe queries. Memory may grow by {GROWTH:.0%}.",
         f"A stage with too few searches after {terms.plan.most_minutes:g} minutes asks a person.",
     ]

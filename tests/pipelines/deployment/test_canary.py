@@ -1,5 +1,7 @@
 """judge_canary: one look, one thing done, all of it in the journal."""
 
+import time
+
 import pytest
 
 from pipelines.__main__ import main
@@ -67,6 +69,21 @@ def test_harm_takes_the_users_back_at_once_and_is_not_tried_again(both):
     call("promote", verdict=both.verdict(both.b, both.a, sentence="passed: judged anew"))
     counted(6)
     assert look().outcome == "widened", "a new promotion is a new try"
+
+
+def test_restarts_of_a_long_deployment_are_no_crash_loop(both, monkeypatch):
+    counted(3)
+    look()
+    for number in range(4):
+        counted(4, server="a:1", started=time.time() + 1 + number)
+    ready = [*LEFT_OUT, "readiness"]
+    later = time.time() + 7200
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.deployment.canary.time.time", lambda: later)
+        assert look(without=ready, searches="500000 500000").outcome == "waits"
+    seen = look(without=ready, searches="500000 500000")
+    assert seen.outcome == "rolled back"
+    assert seen.sentence.startswith("restarts: 3 of the servers within an hour, at most 2 tolerated")
 
 
 def test_a_try_that_was_killed_after_its_entry_is_made_good(both, monkeypatch):
