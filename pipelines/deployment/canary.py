@@ -10,7 +10,7 @@ from datetime import datetime
 
 import numpy as np
 
-from pipelines.deployment.counts import ServerCounts, counts_of, not_ready_of, read_counts, restarts_of
+from pipelines.deployment.counts import ServerCounts, counts_of, not_ready_of, read_counts, restarts_of, silent_of
 from pipelines.deployment.guardrails import CHALLENGER, CHAMPION, HOUR, Counts, Finding, evidence, findings, limit_findings
 from pipelines.deployment.stages import Decision, Plan, decide
 from pipelines.errors import InputError
@@ -95,7 +95,9 @@ def canary_name(journal: Journal) -> str:
     return f"{PREFIX}{str(journal.routing.challenger)[:8]}-{len(journal.entries) + 1}"
 
 
-def look(journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], overlap: float | None) -> Look:
+def look(
+    journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], overlap: float | None, unanswered: str = ""
+) -> Look:
     """Judge what all servers have counted since the deployment began.
 
     Args:
@@ -103,7 +105,8 @@ def look(journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], o
         canary: that runs.
         plan: its stages.
         without: guardrails that are left out.
-        overlap: of the rankings of probe queries; None: they were not asked.
+        overlap: of the rankings of probe queries; None: they were not asked, or not answered.
+        unanswered: why they were not; empty: they were, or need not be.
 
     Raises:
         CorruptArtifact: counts that no server wrote.
@@ -113,15 +116,18 @@ def look(journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], o
     counts, strata = counts_of(read)
     now, began = time.time(), datetime.fromisoformat(canary.begun.at).timestamp()
     restarts = restarts_of(read, max(began, now - 60 * HOUR))
-    fixed = limit_findings(restarts, not_ready_of(read), overlap)
+    fixed = limit_findings(restarts, not_ready_of(read), overlap, silent_of(read, began, now))
     found = [finding for finding in (*findings(counts), *fixed) if finding.name not in without]
     in_stage = np.array([entry >= canary.stage.n for entry, _ in strata], bool)
     searches = int(counts.searches[in_stage, CHALLENGER].sum())
     minutes = (now - datetime.fromisoformat(canary.stage.at).timestamp()) / 60
     broken = [finding for finding in found if finding.broken]
-    decision = decide(plan, canary.number(plan), minutes, searches, bool(broken))
+    decision = decide(plan, canary.number(plan), minutes, searches, bool(broken), bool(unanswered))
     total = int(counts.searches[:, CHALLENGER].sum())
-    return Look(decision, _told(decision, canary, plan, broken, minutes, searches), found, minutes, searches, total)
+    sentence = _told(decision, canary, plan, broken, minutes, searches)
+    if unanswered and not broken:
+        sentence += f"; no overlap is known: {unanswered}"
+    return Look(decision, sentence, found, minutes, searches, total)
 
 
 def _told(decision: Decision, canary: Canary, plan: Plan, broken: Sequence[Finding], minutes: float, searches: int) -> str:
@@ -141,7 +147,7 @@ def missing_signals(read: Sequence[ServerCounts], without: Sequence[str]) -> dic
     """By guardrail, why its signal does not arrive; empty: all do, but those left out.
 
     Args:
-        read: what servers counted since the challenger is in memory.
+        read: what servers counted of late, since the challenger is in memory.
         without: guardrails that are left out.
     """
     counts, _ = counts_of(read)

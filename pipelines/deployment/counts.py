@@ -103,6 +103,31 @@ def read_counts(store: Store, entries: Sequence[int]) -> list[ServerCounts]:
     return read
 
 
+def counted_since(read: Sequence[ServerCounts], since: float) -> list[ServerCounts]:
+    """The same without minutes that ended before a time, in seconds since 1970, and without processes that have no other."""
+    recent = [
+        counts.model_copy(update={"minutes": [minute for minute in counts.minutes if _end(counts, minute) > since]})
+        for counts in read
+    ]
+    return [counts for counts in recent if counts.minutes]
+
+
+def silent_of(read: Sequence[ServerCounts], since: float, now: float) -> int:
+    """For how many minutes no server has told anything: each does once a minute, also where nobody searches.
+
+    Args:
+        read: what processes counted.
+        since: when the deployment began, in seconds since 1970.
+        now: the time, alike.
+    """
+    told = max((_end(counts, minute) for counts in read for minute in counts.minutes), default=since)
+    return max(0, int((now - max(since, told)) / 60))
+
+
+def _end(counts: ServerCounts, minute: Minute) -> float:
+    return (minute.minute + 1) * counts.interval_s
+
+
 def counts_of(read: Sequence[ServerCounts]) -> tuple[Counts, list[tuple[int, int]]]:
     """The strata of all processes together, and what each is: entry and minute, oldest first."""
     keys = sorted({(minute.minute, counts.entry) for counts in read for minute in counts.minutes})

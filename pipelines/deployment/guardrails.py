@@ -50,7 +50,7 @@ MOST_RESTARTS = 2
 """Restarts of all servers within HOUR minutes: over a whole deployment, healthy servers have more, the more and the longer."""
 LEAST_OVERLAP = 0.05
 MOST_NOT_READY = 5
-"""Minutes in a row that a server may say that it is not ready."""
+"""Minutes in a row that a server may say that it is not ready, or all say nothing."""
 
 
 @dataclass(frozen=True)
@@ -264,14 +264,16 @@ def _memory_finding(memory: Floats) -> Finding:
     return Finding("memory", broken, sentence, now)
 
 
-def limit_findings(restarts: int, not_ready: int, overlap: float | None) -> list[Finding]:
+def limit_findings(restarts: int, not_ready: int, overlap: float | None, silent: int = 0) -> list[Finding]:
     """What the guardrails with fixed limits say.
 
     Args:
         restarts: of servers within an hour.
         not_ready: the most minutes in a row, up to now, that a server says it is not ready.
         overlap: the share of the champion's first ten that the challenger has, mean over probe queries; None: not asked.
+        silent: minutes since any server told something; they end, say, faster than they can tell of it.
     """
+    unready = f"no server has told anything for {silent}" if silent > not_ready else f"a server is not ready for {not_ready}"
     found = [
         Finding(
             "restarts",
@@ -280,8 +282,8 @@ def limit_findings(restarts: int, not_ready: int, overlap: float | None) -> list
         ),
         Finding(
             "readiness",
-            not_ready > MOST_NOT_READY,
-            f"readiness: a server is not ready for {not_ready} minutes, at most {MOST_NOT_READY} tolerated",
+            max(not_ready, silent) > MOST_NOT_READY,
+            f"readiness: {unready} minutes, at most {MOST_NOT_READY} tolerated",
         ),
     ]
     if overlap is not None:

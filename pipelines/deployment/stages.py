@@ -56,14 +56,14 @@ def is_over(plan: Plan, stage: Any, minutes: Any, searches: Any) -> Any:
     return (np.asarray(minutes) >= plan.minutes) & (np.asarray(searches) >= np.asarray(plan.searches)[stage])
 
 
-def decide(plan: Plan, stage: int, minutes: float, searches: float, broken: bool) -> Decision:
-    """What comes next; harm comes first, however little was seen.
+def decide(plan: Plan, stage: int, minutes: float, searches: float, broken: bool, blind: bool = False) -> Decision:
+    """What comes next; harm comes first, however little was seen. While something is not seen, nobody more gets the challenger.
 
     >>> [decide(Plan(), 0, minutes, 400, broken) for minutes, broken in ((40, True), (40, False), (1440, False))]
     ['roll back', 'wait', 'ask']
     """
     if broken:
         return "roll back"
-    if is_over(plan, stage, minutes, searches):
+    if is_over(plan, stage, minutes, searches) and not blind:
         return "next"
     return "ask" if minutes >= plan.most_minutes else "wait"

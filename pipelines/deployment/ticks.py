@@ -19,11 +19,12 @@ from pipelines.deployment.canary import (
     refusal,
     signals_since,
 )
-from pipelines.deployment.counts import read_counts
+from pipelines.deployment.counts import counted_since, read_counts
+from pipelines.deployment.guardrails import HOUR
 from pipelines.deployment.probing import probe_overlap
 from pipelines.deployment.readiness import wait_until, wait_until_warm
 from pipelines.deployment.stages import Plan
-from pipelines.errors import InputError, TryAgain
+from pipelines.errors import InputError, StepError, TryAgain
 from pipelines.logs import log
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.journal import Entry, Journal, Split
@@ -79,7 +80,7 @@ def tick(journal: Journal, release: str, terms: Terms) -> Tick:
     if running is None:
         return _ended(journal, release) or _begin(journal, release, terms)
     _check_release(journal, release)
-    seen = look(journal, running, terms.plan, terms.without, _overlap(journal, running, terms.without))
+    seen = look(journal, running, terms.plan, terms.without, *_probed(journal, terms.without))
     (log().warning if seen.broken else log().info)(seen.sentence, decision=seen.decision, share=running.split.share)
     stage = running.number(terms.plan)
     if seen.decision == "roll back":
@@ -146,8 +147,11 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
     challenger = str(journal.routing.challenger)
     wait_until_warm(challenger, terms.wait_s)
     since = signals_since(journal)
-    read = read_counts(journal.store, range(since.n, len(journal.entries) + 1))
-    if missing := missing_signals(read, terms.without):
+    read = counted_since(read_counts(journal.store, range(since.n, len(journal.entries) + 1)), time.time() - 60 * HOUR)
+    missing = missing_signals(read, terms.without)
+    if "overlap" not in missing and (unanswered := _probed(journal, terms.without)[1]):
+        missing["overlap"] = f"probe queries are not answered ({unanswered})"
+    if missing:
         if time.time() - datetime.fromisoformat(since.at).timestamp() > 60 * terms.signal_minutes:
             raise refusal(missing)
         sentence = f"waits for a signal of {', '.join(missing)}"
@@ -161,15 +165,19 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
     return Tick("widened", sentence, challenger, canary_of(journal))
 
 
-def _overlap(journal: Journal, running: Canary, without: Sequence[str]) -> float | None:
-    """Of the rankings of probe queries; None: left out, or the server does not answer them now, which other guardrails tell."""
+def _probed(journal: Journal, without: Sequence[str]) -> tuple[float | None, str]:
+    """The overlap of the rankings of probe queries, or why it is not known; neither where it is left out.
+
+    Whatever is wrong with them, such as a key that is no longer valid, keeps no look from finding harm by the counts.
+    """
     if "overlap" in without:
-        return None
+        return None, ""
+    champion, challenger = str(journal.routing.champion), str(journal.routing.challenger)
     try:
-        return probe_overlap(journal.store, running.champion, running.challenger)
-    except TryAgain as error:
+        return probe_overlap(journal.store, champion, challenger), ""
+    except StepError as error:
         log().warning("probe queries were not answered", problem=str(error))
-        return None
+        return None, error.given
 
 
 def _write(journal: Journal, name: str, share: float | None, sentence: str, terms: Terms) -> Entry:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -11,12 +12,15 @@ from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from tests.releases import _releases_once, releases  # noqa: F401
 
+FIRST = int(time.time() / 60) + 60
+"""The minute from which on ten belong to each entry: none is long ago, however long all tests take."""
+
 
 def counted(entry, errors=0, **more):
     """What a server counts in ten minutes under an entry of the journal."""
     minutes = [
         Minute(
-            minute=10 * entry + number,
+            minute=FIRST + 10 * entry + number,
             ready=True,
             memory_mb=100,
             champion=Tally(searches=100, clicked=20, latency={40: 100}),

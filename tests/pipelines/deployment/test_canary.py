@@ -11,7 +11,7 @@ from pipelines.store.artifacts import load
 from pipelines.store.journal import Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
-from tests.pipelines.deployment.conftest import counted
+from tests.pipelines.deployment.conftest import FIRST, counted
 
 LEFT_OUT = ["overlap"]
 
@@ -123,13 +123,47 @@ def test_too_few_searches_wait_and_then_ask(both):
 
 def test_nothing_begins_without_a_signal_which_is_named(both):
     assert look().sentence == "waits for a signal of errors, p99, p50, empty, clicks, memory, restarts"
-    nothing = Minute(minute=1, ready=True, memory_mb=90, champion=Tally(searches=9, latency={40: 9}))
+    nothing = Minute(minute=FIRST + 30, ready=True, memory_mb=90, champion=Tally(searches=9, latency={40: 9}))
     counted(3, minutes=[nothing])
     assert look().sentence == "waits for a signal of clicks"
     with pytest.raises(InputError, match=r"clicks: no click arrived: tell of clicks by /v1/clicks.*or leave a guardrail out"):
         look(signal_minutes=0.0)
     assert look(without=[*LEFT_OUT, "clicks"]).outcome == "widened"
     assert both.journal.entries[-1].why.endswith("each guardrail's signal arrives, without overlap, clicks")
+
+
+def test_a_signal_of_yesterday_is_none(both):
+    yesterday = int(time.time() / 60) - 1440
+    counted(3, minutes=[Minute(minute=yesterday, ready=True, memory_mb=90, champion=Tally(searches=9, clicked=3))])
+    with pytest.raises(InputError, match="no server wrote counts"):
+        look(signal_minutes=0.0)
+    counted(3)
+    assert look().outcome == "widened"
+
+
+def test_probe_queries_that_are_not_answered_are_no_signal_and_hide_no_harm(both, server):
+    counted(3)
+    assert look(without=[]).sentence == "waits for a signal of overlap", "this server answers /readyz alone"
+    look()
+    counted(4)
+    seen = look(without=[])
+    assert (seen.outcome, seen.share) == ("waits", 0.1), "nobody more gets what is not seen"
+    assert "no overlap is known: server" in seen.sentence
+    counted(4, errors=20)
+    assert look(without=[]).outcome == "rolled back"
+
+
+def test_servers_that_all_fall_silent_are_not_ready(both, monkeypatch):
+    """A release that ends its servers before they can tell of it leaves no counts."""
+    counted(3)
+    look()
+    now = time.time()
+    for minutes, outcome in ((4, "waits"), (7, "rolled back")):
+        with monkeypatch.context() as patch:
+            patch.setattr("pipelines.deployment.canary.time.time", lambda minutes=minutes: now + 60 * minutes)
+            seen = look()
+        assert seen.outcome == outcome
+    assert seen.sentence.startswith("readiness: no server has told anything for 7 minutes, at most 5 tolerated")
 
 
 def test_what_can_not_begin_is_refused(releases, server, capsys):
@@ -153,10 +187,10 @@ def test_what_can_not_begin_is_refused(releases, server, capsys):
 def test_counts_of_all_processes_are_one(both):
     counted(3)
     counted(3, errors=5, server="b:1", started=2.0)
-    counted(3, server="b:1", started=9.0, minutes=[Minute(minute=90, ready=False, memory_mb=120)] * 2)
+    counted(3, server="b:1", started=9.0, minutes=[Minute(minute=FIRST + 90, ready=False, memory_mb=120)] * 2)
     read = read_counts(open_store(), [2, 3, 4])
     counts, strata = counts_of(read)
-    assert (len(read), len(strata), strata[0]) == (3, 11, (3, 30))
+    assert (len(read), len(strata), strata[0]) == (3, 11, (3, FIRST + 30))
     assert (counts.searches[0].tolist(), counts.errors[0].tolist()) == ([200, 200], [0, 5])
     assert counts.latency[0, 0, 40] == 200
     assert counts.memory[0] == 1.0
