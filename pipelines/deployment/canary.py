@@ -90,6 +90,15 @@ def last_canary(journal: Journal) -> Canary | None:
     return canary_of(journal, name) if name else None
 
 
+def found_harmful(journal: Journal) -> Entry | None:
+    """The entry that took the challenger from its users for harm since it was promoted; None: none did."""
+    last = last_canary(journal)
+    if last is None or last.last == len(journal.entries) or last.challenger != journal.routing.challenger:
+        return None
+    end, promoted = journal.entries[last.last], journal.latest("promote", to=last.challenger)
+    return end if end.action == "stage" and (promoted is None or promoted.n < end.n) else None
+
+
 def canary_name(journal: Journal) -> str:
     """The name for a deployment of the challenger that begins with the next entry."""
     return f"{PREFIX}{str(journal.routing.challenger)[:8]}-{len(journal.entries) + 1}"

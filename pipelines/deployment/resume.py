@@ -32,13 +32,19 @@ class Start(NamedTuple):
     entry: Entry | None = None
 
 
-def promotion_start(journal: Journal, release: str, verdict: str) -> Start:
-    """How `promote` starts. A champion counts as promoted, by the entry that made it champion."""
+def promotion_start(journal: Journal, release: str, verdict: str, again: bool = False) -> Start:
+    """How `promote` starts. A champion counts as promoted, by the entry that made it champion.
+
+    With `again`, a promotion after which the guardrails of a deployment found harm is no longer in effect.
+    """
+    from pipelines.deployment.canary import found_harmful
+
     own = journal.resumed("promote", release)
     if release == journal.routing.champion:
         return Start("in effect", journal.deployment())
     latest = journal.latest("promote", to=release)
-    if latest and release == journal.routing.challenger and latest.verdict == verdict:
+    stands = release == journal.routing.challenger and not (again and found_harmful(journal))
+    if latest and stands and latest.verdict == verdict:
         return Start("resumed" if own == latest else "in effect", latest)
     return Start("superseded", own) if own else Start("new")
 

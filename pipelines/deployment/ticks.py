@@ -13,6 +13,7 @@ from pipelines.deployment.canary import (
     canary_name,
     canary_of,
     check_possible,
+    found_harmful,
     last_canary,
     look,
     missing_signals,
@@ -100,15 +101,11 @@ def _check_not_rolled_back(journal: Journal) -> None:
     Raises:
         InputError: it was.
     """
-    last = last_canary(journal)
-    if last is None or last.challenger != journal.routing.challenger:
-        return
-    end, promoted = _end(journal, last), journal.latest("promote", to=last.challenger)
-    if end.action == "stage" and (promoted is None or promoted.n < end.n):
+    if end := found_harmful(journal):
         raise InputError(
-            f"release {last.challenger}, which entry {end.n} took from its users: {end.why}",
+            f"release {end.to}, which entry {end.n} took from its users: {end.why}",
             "a release that was not found harmful since its promotion",
-            "promote another one; to try this one again, judge it anew by `gate`, then `promote` it by that verdict",
+            "promote another one; to try this one again, `promote` it by its verdict with --again true",
         )
 
 

@@ -22,7 +22,9 @@ class PromoteParams(Params):
     verdict: str = Field(description="Verdict id")
     why: str = Field("", description="Reason for the journal; empty: the verdict's sentence")
     who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
-    again: bool = Field(False, description="Promote a release although it was rolled back before")
+    again: bool = Field(
+        False, description="Promote a release although it was rolled back, or found harmful in a deployment, before"
+    )
     waive: bool = Field(
         False,
         description="Promote although the rules could not decide, or the verdict is stale by rules or code; needs who and why",
@@ -62,7 +64,7 @@ def promote(params: PromoteParams) -> PromoteResult:
     waiver = Waiver(params.who or settings().user, params.why) if params.waive else None
     stale, command = why_stale(artifact, params.gate_file or environment_gate_file())
     verdict = read_allowed(artifact, waiver, waived, bool(stale))
-    case, entry = promotion_start(journal, verdict.release, artifact.id)
+    case, entry = promotion_start(journal, verdict.release, artifact.id, params.again)
     if entry is None:
         _check_champion(journal, verdict, artifact.id)
         _check_no_split(journal)

@@ -71,6 +71,21 @@ def test_harm_takes_the_users_back_at_once_and_is_not_tried_again(both):
     assert look().outcome == "widened", "a new promotion is a new try"
 
 
+def test_what_was_found_harmful_is_promoted_again_by_the_same_verdict(both):
+    """Its verdict is named by its recipe: `gate` would give the same one."""
+    counted(3)
+    look()
+    counted(4, errors=20)
+    assert look().outcome == "rolled back"
+    verdict = both.verdict(both.b, both.a)
+    assert call("promote", verdict=verdict).changed is False
+    again = call("promote", verdict=verdict, again=True)
+    assert (again.changed, again.entry) == (True, 6)
+    counted(6)
+    assert look().outcome == "widened"
+    assert call("promote", verdict=verdict, again=True).changed is False, "nothing was found since"
+
+
 def test_restarts_of_a_long_deployment_are_no_crash_loop(both, monkeypatch):
     counted(3)
     look()
