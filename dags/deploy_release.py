@@ -2,7 +2,8 @@
 
 `direct`: as soon as the server has it in memory, by one journal entry; if the server does not follow, the champion before is
 put back. `canary`: 1, 5, 25, 50 % of the users, then all; `judge_canary` looks each minute at what servers counted, goes back
-at harm, and asks a person where searches are too few. Between looks it waits without a worker. No restart in either.
+at harm, and asks a person where searches are too few. Between looks it waits without a worker. No restart in either. A
+promotion starts it in the mode of RATCHET_DEPLOY_MODE.
 
 ## When it is red
 

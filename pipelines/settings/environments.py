@@ -1,5 +1,7 @@
 """Settings of environments: stores that releases pass through one after another, such as staging and prod."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from pipelines.errors import InputError
@@ -32,11 +34,15 @@ class Environment(BaseModel):
 
 
 class EnvironmentSettings(BaseModel):
-    """The environments, and the one that this process acts on."""
+    """The environments, the one that this process acts on, and how a promoted release takes the traffic."""
 
     environment: str = Field(
         "", description="Environment whose store, server and MLflow model are meant; empty: the settings' own"
     )
     environments: dict[str, Environment] = Field(
         {}, description='As JSON: {"staging": {"store": "s3://bucket/staging", "gate_file": "full", "approval": false}}'
+    )
+    deploy_mode: Literal["direct", "canary"] = Field(
+        "direct",
+        description="Mode of deploy_release where its form does not say another, as after a promotion: direct or canary",
     )

@@ -84,6 +84,6 @@ CANARY = "{{ 'yes' if params.mode == 'canary' else '' }}"
 
 
 def mode_field() -> dict[str, Param]:
-    """The field of a form that chooses how a release takes the traffic."""
+    """The field of a form that chooses how a release takes the traffic; of a dag run that an asset starts, the settings do."""
     told = "direct: all users at once, for a first release; canary: growing shares of the users, while no guardrail is broken"
-    return {"mode": Param("direct", type="string", enum=["direct", "canary"], title="Mode", description=told)}
+    return {"mode": Param(settings().deploy_mode, type="string", enum=["direct", "canary"], title="Mode", description=told)}

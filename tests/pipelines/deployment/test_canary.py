@@ -182,7 +182,7 @@ def test_servers_that_all_fall_silent_are_not_ready(both, monkeypatch):
 
 
 def test_what_can_not_begin_is_refused(releases, server, capsys):
-    with pytest.raises(InputError, match="--mode direct"):
+    with pytest.raises(InputError, match="by `deploy`, which is mode direct"):
         look()
     releases.deployed(releases.a)
     with pytest.raises(InputError, match="no challenger"):
