@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipelines.deployment.canary import StageSeen
     from pipelines.deployment.guardrails import Finding
     from pipelines.deployment.ticks import Terms, Tick
+    from pipelines.store.journal import Entry
 
 FILE = "canary.json"
 
@@ -27,8 +28,8 @@ def write_canary_report(folder: Path, seen: "Tick", stages: Sequence["StageSeen"
         stages: all so far.
         terms: what the deployment keeps to.
     """
-    content = [{"entry": stage.entry.n, "share": stage.share, "findings": [*map(vars, stage.findings)]} for stage in stages]
-    (folder / FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    content = [{"entry": stage.entry.n, "share": stage.share, "findings": [*map(_numbers, stage.findings)]} for stage in stages]
+    (folder / FILE).write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
     write_report(folder, canary_report(seen, stages, terms))
 
 
@@ -58,7 +59,7 @@ def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> Re
     rows = [
         [
             stage.entry.at, f"{100 * stage.share:g} %", stage.challenger, stage.champion,
-            _who(stage.entry.who, stage.entry.dag_run), stage.entry.why, str(stage.entry.n),
+            _who(stage.entry), stage.entry.why, str(stage.entry.n),
         ]
         for stage in stages
     ]  # fmt: skip
@@ -74,8 +75,15 @@ def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> Re
     )
 
 
-def _who(who: str, dag_run: str) -> str:
-    return f"the guardrails, in {dag_run} of {who}" if dag_run else f"the guardrails, for {who}"
+def _who(entry: "Entry") -> str:
+    if entry.action != "stage":  # somebody changed the share by `split`
+        return f"{entry.who}, by hand"
+    return f"the guardrails, in {entry.dag_run} of {entry.who}" if entry.dag_run else f"the guardrails, for {entry.who}"
+
+
+def _numbers(finding: "Finding") -> dict[str, Any]:
+    """As JSON has it, which knows no infinity."""
+    return vars(finding) | {"high": None if finding.high == math.inf else finding.high}
 
 
 def _guardrails(found: Sequence["Finding"]) -> ReportTable:

@@ -1,5 +1,6 @@
 """judge_canary: one look, one thing done, all of it in the journal."""
 
+import json
 import time
 
 import pytest
@@ -125,6 +126,19 @@ def test_a_person_who_ends_it_is_obeyed(both, monkeypatch):
     seen = look()
     assert (seen.outcome, seen.over) == ("stopped", True)
     assert seen.sentence == f"entry 5 by ada ended it: weight to {both.b}, the boss calls"
+
+
+def test_the_report_says_who_gave_a_share_and_has_numbers_that_any_reader_knows(both):
+    counted(3)
+    look(who="bob")
+    few = Tally(searches=100, errors=1)  # the ratio has no upper bound
+    counted(4, minutes=[Minute(minute=FIRST + 40, ready=True, memory_mb=100, champion=few, challenger=few)])
+    call("split", share=0.5, who="ada")
+    counted(5, errors=20)
+    report = load(open_store(), "report", look(who="bob").report)
+    assert [row[4] for row in report.json("report.json")["first"][0]["rows"]] == ["the guardrails, for bob", "ada, by hand"]
+    stages = json.loads(report.path("canary.json").read_text(), parse_constant=pytest.fail)
+    assert [stage["share"] for stage in stages] == [0.1, 0.5]
 
 
 def test_too_few_searches_wait_and_then_ask(both):
