@@ -41,7 +41,7 @@ with DAG(
 ):
     release = {"release": answer_or_event("release")}
     looks = {**answers(JudgeCanaryParams, omit=("who",)), **release}
-    judged = StepOperator(step=judge_canary, step_params=looks, runs_if=CANARY, repeats_if="waits", ends_if="over", retries=5)
+    judged = StepOperator(step=judge_canary, step_params=looks, runs_if=CANARY, repeats_if="waits", ends_if="over", retries=100)
     asks = "{{ ti.xcom_pull(task_ids='judge_canary', key='asks') or '' }}"
     asked = AskBefore(subject="May all users have it, with fewer searches?", told=judged, asks=asks, trigger_rule="none_failed")
     why = "{{ params.why or ti.xcom_pull(task_ids='judge_canary', key='note') or '' }}"

@@ -190,7 +190,9 @@ def check_possible(journal: Journal) -> None:
     """
     routing = journal.routing
     if routing.champion is None:
-        raise InputError("no champion", "one to compare the challenger with", "deploy the first one by `deploy`, which is mode direct")
+        raise InputError(
+            "no champion", "one to compare the challenger with", "deploy the first by `deploy`, which is mode direct"
+        )
     if routing.challenger is None:
         raise InputError("no challenger", "a release that was promoted", "run `promote` with a verdict that passed")
     if routing.split:

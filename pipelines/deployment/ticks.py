@@ -27,6 +27,7 @@ from pipelines.deployment.readiness import wait_until, wait_until_warm
 from pipelines.deployment.stages import Plan
 from pipelines.errors import InputError, StepError, TryAgain
 from pipelines.logs import log
+from pipelines.settings import settings
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.journal import Entry, Journal, Split
 
@@ -81,6 +82,7 @@ def tick(journal: Journal, release: str, terms: Terms) -> Tick:
     if running is None:
         return _ended(journal, release) or _begin(journal, release, terms)
     _check_release(journal, release)
+    _take_over(journal, running, terms.who)
     seen = look(journal, running, terms.plan, terms.without, *_probed(journal, terms.without))
     (log().warning if seen.broken else log().info)(seen.sentence, decision=seen.decision, share=running.split.share)
     stage = running.number(terms.plan)
@@ -134,6 +136,18 @@ def _ended(journal: Journal, release: str) -> Tick | None:
     deployed = end.action == "deploy" and end.to == last.challenger
     outcome: Outcome = "passed" if deployed else "rolled back" if end.action == "stage" else "stopped"
     return Tick(outcome, told, last.challenger, last)
+
+
+def _take_over(journal: Journal, running: Canary, who: str) -> None:
+    """Write down that this dag run looks from now on, if another began it: so it knows when that one ended, and begins none.
+
+    Raises:
+        TryAgain: somebody else wrote the next entry.
+    """
+    own = journal.resumed("stage")
+    if settings().dag_run and (own is None or own.n < running.begun.n):
+        why = f"{running.split.name} goes on: this dag run looks from now on"
+        journal.append("stage", running.challenger, why, journal.routing, None, who)
 
 
 def _begin(journal: Journal, release: str, terms: Terms) -> Tick:

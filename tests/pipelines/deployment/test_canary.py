@@ -128,6 +128,18 @@ def test_a_person_who_ends_it_is_obeyed(both, monkeypatch):
     assert seen.sentence == f"entry 5 by ada ended it: weight to {both.b}, the boss calls"
 
 
+def test_a_dag_run_that_goes_on_with_anothers_deployment_obeys_who_ends_it(both, monkeypatch):
+    counted(3)
+    look()
+    monkeypatch.setenv("RATCHET_DAG", "deploy_release")
+    monkeypatch.setenv("RATCHET_DAG_RUN", "manual__2")
+    assert [look().outcome for _ in range(2)] == ["waits", "waits"]
+    assert both.journal.entries[4].why == f"canary-{both.b[:8]}-4 goes on: this dag run looks from now on"
+    call("split", share=0, why="the boss calls", who="ada")
+    counted(6)
+    assert (look().outcome, len(both.journal.entries)) == ("stopped", 6)
+
+
 def test_the_report_says_who_gave_a_share_and_has_numbers_that_any_reader_knows(both):
     counted(3)
     look(who="bob")
@@ -196,7 +208,7 @@ def test_servers_that_all_fall_silent_are_not_ready(both, monkeypatch):
 
 
 def test_what_can_not_begin_is_refused(releases, server, capsys):
-    with pytest.raises(InputError, match="by `deploy`, which is mode direct"):
+    with pytest.raises(InputError, match="deploy the first by `deploy`"):
         look()
     releases.deployed(releases.a)
     with pytest.raises(InputError, match="no challenger"):
