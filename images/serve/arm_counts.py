@@ -83,7 +83,7 @@ class ArmCounts:
                 counted[SEARCHES] += 1
                 counted[ERRORS] += not request_id
                 counted[EMPTY] += bool(request_id) and not results
-            if bucket is not None:
+            if request_id and bucket is not None:
                 arm.latency[bucket] = arm.latency.get(bucket, 0) + 1
             if request_id:
                 self._recent[request_id] = (state.entry, now, policy, group)
