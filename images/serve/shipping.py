@@ -97,7 +97,8 @@ class Shipper(Collector):
 
 
 def _last_line(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "")[:500]
+    """The last line with text: its end says what to do next, so only what is longer than any message is cut."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")[:2000]
 
 
 def main() -> int:

@@ -37,6 +37,7 @@ def test_no_champion_then_one(trained):
         assert server.ready()["problem"].endswith("then run deploy")
         entry = route(trained.release)
         status = server.wait(lambda status: status["ready"])
+        assert status.pop("log")["problem"] == ""
         assert status == {
             "ready": True, "entry": entry, "champion": trained.release, "challenger": None, "previous": None,
             "warm": [trained.release], "problem": None, "split": None, "shadow": 0, "limits": "memory", "credentials": {},
@@ -266,11 +267,11 @@ def test_a_rollback_does_not_wait_for_a_challenger_that_loads(trained, small, mo
     following = threading.Thread(target=watcher.run, daemon=True)
     loading, go_on = threading.Event(), threading.Event()
 
-    def slowly(store, release, threads=0):
+    def slowly(store, release, *options):
         if release == "0" * 20:
             loading.set()
             assert go_on.wait(30)
-        return load_release(store, release, threads)
+        return load_release(store, release, *options)
 
     monkeypatch.setattr(watcher_module, "load_release", slowly)
     following.start()
@@ -287,7 +288,7 @@ def test_a_rollback_does_not_wait_for_a_challenger_that_loads(trained, small, mo
         following.join(10)
 
 
-def wait_for(holds, patience_s=5.0):
+def wait_for(holds, patience_s=30.0):
     deadline = time.monotonic() + patience_s
     while not holds():
         assert time.monotonic() < deadline
