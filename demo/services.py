@@ -1,6 +1,6 @@
 """Airflow, MLflow and the search server as background processes of this machine: `python -m demo.services up|down`.
 
-`up NAME …` starts these alone; `prometheus`, which reads the server's metrics, starts only by its name.
+`up NAME …` starts these alone; `prometheus`, which reads the server's and Airflow's metrics, starts only by its name.
 
 Ports: the default one if it is free, otherwise any; AIRFLOW_PORT and so on require a certain one.
 """
@@ -258,9 +258,11 @@ class Services:
         return folder
 
     def _write_targets(self) -> None:
-        """Where the server is; Prometheus sees a change of this file by itself."""
-        url = self.urls.get("server") or self.settings.server_url or f"http://{HOST}:{PORTS['server']}"
-        (self._prometheus_folder / "targets.json").write_text(json.dumps([{"targets": [urlsplit(url).netloc]}]))
+        """Where the server is, and Airflow if it was started; Prometheus sees a change of these files by itself."""
+        server = self.urls.get("server") or self.settings.server_url or f"http://{HOST}:{PORTS['server']}"
+        for file, url in (("targets.json", server), ("airflow.json", self.urls.get("airflow", ""))):
+            targets = [{"targets": [urlsplit(url).netloc]}] if url else []
+            (self._prometheus_folder / file).write_text(json.dumps(targets))
 
     def _write_metrics_key(self) -> None:
         """A key that may read metrics and nothing else, unless there is one that is valid."""

@@ -18,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import InputError, expectation
 
+COST = "step_cost"
+"""What a step cost, as JSON: after a dot the ending of a file beside the result that it leaves, and the name of an XCom."""
+
 _started: ContextVar[float | None] = ContextVar("started", default=None)
 
 

@@ -238,13 +238,14 @@ def prometheus_here() -> Path:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, servers: Sequence[str], key: str) -> Iterator[str]:
-    """A Prometheus with the project's own settings and rules, which looks at servers every half second; yields its address."""
+def prometheus(folder: Path, servers: Sequence[str], key: str, airflow: Sequence[str] = ()) -> Iterator[str]:
+    """A Prometheus with the project's own settings and rules, which looks every half second; yields its address."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = (PROJECT / "images/observe/prometheus.yaml").read_text().replace("15s", "500ms")
     (folder / "prometheus.yaml").write_text(settings)
     (folder / "rules.yaml").write_bytes((PROJECT / "images/observe/rules.yaml").read_bytes())
-    (folder / "targets.json").write_text(json.dumps([{"targets": [urlsplit(server).netloc for server in servers]}]))
+    for name, urls in (("targets.json", servers), ("airflow.json", airflow)):
+        (folder / name).write_text(json.dumps([{"targets": [urlsplit(url).netloc for url in urls]}]))
     (folder / "metrics.key").write_text(key)
     address = f"127.0.0.1:{free_ports(1)[0]}"
     command = [

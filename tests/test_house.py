@@ -24,7 +24,7 @@ DAGS = sorted((PROJECT / "dags").glob("*.py"))
 SERVER = [path for path in SOURCES if "images/serve" in str(path)]
 HOSTS = (
     r"127\.0\.0\.1|www\.w3\.org|www\.apache\.org|s3\.example\.org|evil\.example|testserver|x|ann|hush-hush|"
-    r"seaweedfs|mlflow|airflow|serve(-watch)?"
+    r"seaweedfs|mlflow|airflow|serve(-watch)?|prometheus|jaeger|loki"
 )
 """Hosts that files may name: this machine, the stack's own services, name spaces, and stand-ins in tests."""
 DOORS = {
@@ -35,7 +35,8 @@ DOORS = {
     },
     "pipelines/statistics": {"numpy", "scipy", "pipelines.statistics"},
     "plugins/ui": {
-        "airflow", "fastapi", "jinja2", "sqlalchemy", "ui", "pipelines.errors", "pipelines.gates.verdict",
+        "airflow", "fastapi", "jinja2", "prometheus_client", "pydantic", "sqlalchemy", "ui",
+        "pipelines.access.keys", "pipelines.contract", "pipelines.errors", "pipelines.gates.verdict",
         "pipelines.store.artifacts", "pipelines.store.journal", "pipelines.store.objects", "pipelines.store.recipes",
     },
 }  # fmt: skip

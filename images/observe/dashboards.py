@@ -69,6 +69,23 @@ SEARCH = [
     ("Memory", "bytes", "process_resident_memory_bytes{job='ratchet'}", "{{instance}}"),
 ]
 
+BATCH = [
+    ("Parts of Airflow that are alive", "bool", "ratchet_airflow_healthy", "{{part}}"),
+    ("Time since the last heartbeat", "s", "ratchet_airflow_heartbeat_age_seconds", "{{part}}"),
+    ("Tasks that have not ended", "none", "ratchet_tasks", "{{state}}"),
+    ("Wait of the task that was queued first", "s", "ratchet_tasks_queued_oldest_seconds", ""),
+    ("Dag runs that wait or run", "none", "ratchet_dag_runs_open", "{{dag}} {{state}}"),
+    ("Dag runs of 24 hours", "none", "sum by (state) (ratchet_dag_runs_ended)", "{{state}}"),
+    ("Failed dag runs of 24 hours", "none", "ratchet_dag_runs_ended{state='failed'}", "{{dag}}"),
+    ("DAGs whose last dag run failed", "bool", "ratchet_dag_last_run_failed", "{{dag}}"),
+    ("Duration of the last dag run", "s", "ratchet_dag_last_run_seconds", "{{dag}}"),
+    ("Steps of 24 hours", "none", "sum by (step) (ratchet_step_runs)", "{{step}}"),
+    ("Seconds of steps, of 24 hours", "s", "sum by (step) (ratchet_step_wall_seconds)", "{{step}}"),
+    ("CPU seconds of steps, of 24 hours", "s", "sum by (step) (ratchet_step_cpu_seconds)", "{{step}}"),
+    ("GPU seconds of steps, of 24 hours", "s", "sum by (step) (ratchet_step_gpu_seconds)", "{{step}}"),
+    ("Peak memory of steps, of 24 hours", "bytes", "max by (step) (ratchet_step_peak_memory_bytes)", "{{step}}"),
+]
+
 
 def dashboard(name: str, title: str, panels: list[tuple[str, str, str, str]]) -> str:
     """A dashboard as JSON."""
@@ -80,7 +97,10 @@ def dashboard(name: str, title: str, panels: list[tuple[str, str, str, str]]) ->
     return JSONEncoder(sort_keys=True, indent=1).encode(made.build()) + "\n"
 
 
-FILES = {"search.json": dashboard("ratchet-search", "Search servers", SEARCH)}
+FILES = {
+    "search.json": dashboard("ratchet-search", "Search servers", SEARCH),
+    "batch.json": dashboard("ratchet-batch", "Airflow and steps", BATCH),
+}
 
 if __name__ == "__main__":
     for file, text in FILES.items():

@@ -31,6 +31,8 @@ keep airflow_jwt_secret "$(random 64)"
 keep airflow_api_secret "$(random 32)"
 keep airflow_users.json "{\"admin\": \"$(random 12)\"}"
 keep server_key "$(random 24)"
+keep grafana_password "$(random 24)"
+keep metrics_key "$(random 24)" # opens nothing until a key of scope metrics takes its place: docs/images.md
 valkey=$(random 24)
 keep valkey_password "$valkey"
 keep valkey.conf "requirepass $valkey"
@@ -44,6 +46,7 @@ keep s3.json "{\"identities\": [$accounts
 ]}"
 
 chmod 0444 "$made"/*
+chmod 0644 "$made/metrics_key"
 mv "$made" "$folder"
 trap - EXIT
 echo "made $folder; Airflow's account is admin, its password is in $folder/airflow_users.json" >&2

@@ -1,21 +1,24 @@
 """Steps as commands: options from the fields of Params and Tuning, the result as one JSON line, exit codes for errors."""
 
 import errno
+import json
 import sys
 import traceback
 from enum import Enum
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
 
 from pipelines import logs, tracing
-from pipelines.contract import Result, Step, load_step, step_names
+from pipelines.contract import COST, Result, Step, load_step, step_names
 from pipelines.errors import InputError, NothingToDo, OutOfMemory, StepError, TryAgain
 from pipelines.settings import Settings, settings
 from pipelines.sigterm import end_at_once
 from pipelines.store.closure import ID
 from pipelines.store.objects import open_store
+from pipelines.store.provenance import Meter
 
 CONTEXT_SETTINGS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 100}
 POSITIONAL = "_positional"
@@ -133,16 +136,20 @@ def _run(step: Step, values: dict[str, Any]) -> None:
     current = settings()
     logs.configure(current, step.name)
     tracing.configure(current, "ratchet-step")
+    meter = Meter()
     with tracing.span(step.name, current.traceparent) as span:
         result = step.call(values)
         if span:
             ids = {name: value for name, value in result.model_dump().items() if ID.fullmatch(str(value))}
             span.set_attributes({f"ratchet.{name}": value for name, value in ids.items()})
-    line = result.model_dump_json()
+    line, cost = result.model_dump_json(), json.dumps({"step": step.name, **meter.read()})
     if current.result_path is not None:
+        Path(f"{current.result_path}.{COST}").write_text(cost, encoding="utf-8")
         current.result_path.write_text(line + "\n", encoding="utf-8")
     if current.result_key:
-        open_store(Settings()).write(current.result_key, line.encode())  # where the task looks, whatever the environment
+        store = open_store(Settings())  # where the task looks, whatever the environment
+        store.write(f"{current.result_key}.{COST}", cost.encode())
+        store.write(current.result_key, line.encode())
     print(line, flush=True)
 
 

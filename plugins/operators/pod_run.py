@@ -36,6 +36,7 @@ from operators.failures import (
 )
 from operators.pod_outcome import PodOutcome, read_outcome
 from operators.pod_spec import IMAGE_ANNOTATION, affinity, profile_named, resources, secret
+from pipelines.contract import COST
 from pipelines.errors import TryAgain
 from pipelines.settings import node_labels, settings
 from pipelines.store.recipes import canonical, digest
@@ -71,6 +72,8 @@ class StepPodOperator(KubernetesPodOperator):  # type: ignore[misc]
 
     profile: str
     step_params: dict[str, Any]
+    cost: dict[str, Any]
+    """What the step cost, as the XCom that it becomes; empty where a step of an earlier version told none."""
 
     def run_pod(self, context: Context) -> dict[str, Any]:
         """Run the step as a pod, replaced by another one after a disruption; returns the step's result.
@@ -292,11 +295,15 @@ class StepPodOperator(KubernetesPodOperator):  # type: ignore[misc]
 
     def _stored_result(self, context: Context, pod: str) -> dict[str, Any]:
         key = result_key(context, pod)
+        store = open_task_store(settings())
         try:
-            return parse_result(open_task_store(settings()).read(key))
+            result = parse_result(store.read(key))
         except FileNotFoundError:
             message = f"given a pod that succeeded but left no {key}; expected its result; next: run the task again"
             raise StepFailed(message, TryAgain.exit_code) from None
+        with suppress(FileNotFoundError):
+            self.cost = {COST: parse_result(store.read(f"{key}.{COST}"))}
+        return result
 
     def _has_result(self, context: Context, pod: str) -> bool:
         return open_task_store(settings()).size(result_key(context, pod)) is not None

@@ -5,6 +5,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_origin
@@ -22,7 +23,7 @@ from operators.pod_run import StepPodOperator, parse_result, results_folder
 from operators.pod_spec import pod_arguments, pod_environment, pod_labels, profile_named
 from operators.process import ChildProcess
 from operators.retries import OUT_OF_MEMORY, StepRetryPolicy
-from pipelines.contract import Result, Step, step_in
+from pipelines.contract import COST, Result, Step, step_in
 from pipelines.errors import InputError, NothingToDo, expectation
 from pipelines.settings import environment, settings
 from pipelines.store.recipes import KINDS
@@ -123,6 +124,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         self.ends_if, self.in_environment = ends_if, in_environment
         self.repeats_if, self.runs_if = repeats_if, runs_if
         self.artifact_page = ""
+        self.cost = {}
         self._child: ChildProcess | None = None
 
     @classmethod
@@ -206,6 +208,8 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
             code = self._child.run(log_line)
             if code != 0:
                 raise self.failure(context, code, "\n".join(last_lines))
+            with suppress(FileNotFoundError):
+                self.cost = {COST: parse_result(Path(f"{result_path}.{COST}").read_bytes())}
             return parse_result(result_path.read_bytes())
 
     def _task_variables(self, context: Context) -> dict[str, str]:
@@ -243,7 +247,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
     def _finish(self, context: Context, result: dict[str, Any]) -> Any:
         """Push the result's fields as XComs, set the link to its artifact, emit the asset events."""
         self.do_xcom_push = True
-        for name, value in {**result, "result": result}.items():
+        for name, value in {**result, "result": result, **self.cost}.items():
             context["ti"].xcom_push(name, value)
         kind = next((name for name in result if name in KINDS and result[name]), "")
         if kind:

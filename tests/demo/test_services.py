@@ -116,6 +116,10 @@ def test_prometheus_alone_reads_the_server_with_a_key_that_may_read_metrics(home
             assert time.monotonic() < until
             time.sleep(0.2)
         assert [target["labels"]["instance"] for target in targets] == ["127.0.0.1:8089"]
+        assert json.loads((home / "prometheus/airflow.json").read_text()) == [], "no Airflow was started"
+        services.urls["airflow"] = "http://127.0.0.1:8080"
+        services._write_targets()
+        assert json.loads((home / "prometheus/airflow.json").read_text()) == [{"targets": ["127.0.0.1:8080"]}]
         services.up(lambda _: None, ["prometheus"])
         assert len(KeyLog(open_store()).keys) == 1, "a key that is valid is kept"
     finally:

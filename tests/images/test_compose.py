@@ -16,7 +16,8 @@ from tests.conftest import PROJECT
 FILE = PROJECT / "docker-compose.yaml"
 VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
 ONCE = {"airflow-init", "buckets"}
-PUBLISHED = {"airflow", "mlflow", "serve"}
+PUBLISHED = {"airflow", "mlflow", "serve", "grafana"}
+OBSERVERS = {"prometheus", "grafana", "jaeger", "loki", "alloy"}
 TELLING = re.compile(r"PASSWORD|SECRET|TOKEN|CREDENTIAL|FERNET|_KEY|SQL_ALCHEMY_CONN|BACKEND_STORE")
 BY_FILE = re.compile(r"_(FILE|CMD)$")
 
@@ -33,7 +34,7 @@ def check_tag(name, service):
     image, _, tag = service["image"].rpartition(":")
     if image.startswith("ratchet/"):
         return tag == VERSION and service.get("pull_policy") == "never"
-    return bool(re.fullmatch(r"\d+\.\d+(\.\d+)?(-[a-z]+)?", tag)) and "/" not in tag
+    return bool(re.fullmatch(r"v?\d+\.\d+(\.\d+)?(-[a-z]+)?", tag)) and "/" not in tag
 
 
 def check_ports(name, service):
@@ -69,7 +70,7 @@ def check_volumes(name, service):
     binds = [volume for volume in service.get("volumes", []) if volume.startswith((".", "/"))]
     named = {volume.partition(":")[0] for volume in service.get("volumes", []) if volume not in binds}
     return named <= set(STACK["volumes"]) and all(
-        volume.startswith("./images/stack/") and volume.endswith(":ro") for volume in binds
+        volume.startswith(("./images/stack/", "./images/observe/")) and volume.endswith(":ro") for volume in binds
     )
 
 
@@ -92,6 +93,8 @@ HARMS = [
     (check_ports, "serve", {"ports": ["8089:8089"]}),
     (check_ports, "serve", {"ports": ["0.0.0.0:8089:8089"]}),
     (check_ports, "postgres", {"ports": ["127.0.0.1:5432:5432"]}),
+    (check_ports, "prometheus", {"ports": ["127.0.0.1:9090:9090"]}),
+    (check_environment, "grafana", {"environment": {"GF_SECURITY_ADMIN_PASSWORD": "admin"}}),
     (check_network, "seaweedfs", {"networks": ["inside", "published"]}),
     (check_network, "serve", {"networks": ["inside"]}),
     (check_health, "postgres", {"healthcheck": {"interval": "1s"}}),
@@ -100,6 +103,7 @@ HARMS = [
     (check_rights, "scheduler", {"privileged": True}),
     (check_limits, "mlflow", {"deploy": {"resources": {"limits": {"cpus": "2", "memory": "unlimited"}}}}),
     (check_volumes, "postgres", {"volumes": ["./data:/var/lib/postgresql"]}),
+    (check_volumes, "alloy", {"volumes": ["/var/run/docker.sock:/var/run/docker.sock:ro"]}),
     (check_environment, "postgres", {"environment": {"POSTGRES_PASSWORD": "postgres"}}),
     (check_environment, "mlflow", {"environment": {"STORE": "postgresql://mlflow:mlflow@postgres/mlflow"}}),
     (check_secrets, "serve", {"secrets": ["server_key"]}),
@@ -155,7 +159,9 @@ def test_databases_cannot_be_reached_from_outside():
 
 def test_all_parts_are_there_and_what_is_declared_is_used():
     parts = {"airflow", "scheduler", "dag-processor", "triggerer", "postgres", "valkey", "seaweedfs", "mlflow", "serve"}
-    assert set(STACK["services"]) == parts | ONCE
+    assert set(STACK["services"]) == parts | ONCE | OBSERVERS
+    assert {name for name, service in STACK["services"].items() if service.get("profiles") == ["observability"]} == OBSERVERS
+    assert {name for name, service in STACK["services"].items() if "profiles" in service} == OBSERVERS
     used = [service.get("secrets", []) for service in STACK["services"].values()]
     assert set(STACK["secrets"]) == {name for names in used for name in names}
     volumes = {volume.partition(":")[0] for service in STACK["services"].values() for volume in service.get("volumes", [])}
@@ -174,3 +180,40 @@ def test_only_those_who_write_hold_an_account_that_may():
     holders = {name for name, service in STACK["services"].items() if "s3_ratchet.env" in service.get("secrets", [])}
     assert holders == {"scheduler"}
     assert "s3_server.env" in STACK["services"]["serve"]["secrets"], "which may write its logs and nothing else"
+
+
+def mounts(name):
+    """Where each file or folder of the project is in a container."""
+    binds = [volume.split(":") for volume in STACK["services"][name]["volumes"] if volume.startswith("./")]
+    return {inside: PROJECT / path for path, inside, _ in binds}
+
+
+def test_prometheus_has_every_file_that_its_settings_name():
+    files = mounts("prometheus")
+    assert all(path.is_file() for path in files.values())
+    settings = yaml.safe_load(files["/etc/ratchet/prometheus.yaml"].read_text())
+    jobs = settings["scrape_configs"]
+    named = {file for job in jobs for entry in job["file_sd_configs"] for file in entry["files"]}
+    assert {f"/etc/ratchet/{name}" for name in (*settings["rule_files"], *named)} <= set(files)
+    keys = {job["authorization"]["credentials_file"] for job in jobs}
+    (command,) = STACK["services"]["prometheus"]["command"]
+    assert [key for key in keys if f"/run/secrets/metrics_key /tmp/{key}" not in command] == []
+    targets = {
+        target
+        for name in named
+        for entry in json.loads(files[f"/etc/ratchet/{name}"].read_text())
+        for target in entry["targets"]
+    }
+    assert {target.partition(":")[0] for target in targets} == {"serve", "airflow"}
+
+
+def test_grafana_finds_its_sources_and_dashboards():
+    files = mounts("grafana")
+    sources = yaml.safe_load(files["/etc/grafana/provisioning/datasources/ratchet.yaml"].read_text())["datasources"]
+    hosts = {source["uid"]: re.fullmatch(r"http://(\w+):\d+", source["url"])[1] for source in sources}
+    assert hosts == {"prometheus": "prometheus", "jaeger": "jaeger", "loki": "loki"}
+    (provider,) = yaml.safe_load(files["/etc/grafana/provisioning/dashboards/ratchet.yaml"].read_text())["providers"]
+    dashboards = [json.loads(path.read_text()) for path in files[provider["options"]["path"]].glob("*.json")]
+    asked = {target["datasource"]["uid"] for made in dashboards for panel in made["panels"] for target in panel["targets"]}
+    assert asked <= set(hosts)
+    assert "http://loki:3100/" in mounts("alloy")["/etc/alloy/logs.alloy"].read_text()

@@ -272,6 +272,8 @@ def test_the_result_comes_back_through_the_store(operator, context, home, monkey
         assert main(["ingest", "--text", text]) == 0
         line = capsys.readouterr().out.strip()
         assert operator._stored_result(context, f"pod-{number}") == json.loads(line)
+        assert operator.cost["step_cost"]["step"] == "ingest"
+        assert operator.cost["step_cost"]["wall_s"] > 0
     with pytest.raises(StepFailed, match="left no results/") as failed:
         operator._stored_result(context, "pod-2")
     assert failed.value.exit_code == 75

@@ -78,6 +78,13 @@ def test_result_fields_and_link(runs, context):
     assert not Path(variables["RATCHET_RESULT_PATH"]).exists()
 
 
+def test_what_the_step_cost_is_beside_its_result(runs, context):
+    cost = {"step": "ingest", "wall_s": 2.5}
+    runs(f"{OK}; open(os.environ['RATCHET_RESULT_PATH'] + '.step_cost', 'w').write({json.dumps(cost)!r})")
+    assert run(StepOperator(step=ingest), context) == {"corpus": "c0ffee", "documents": 2}
+    assert context["ti"].pushed["step_cost"] == cost
+
+
 @pytest.mark.parametrize(
     ("code", "exit_code", "action"),
     [

@@ -6,6 +6,7 @@ from types import SimpleNamespace as Record
 
 import pytest
 
+from pipelines.access.keys import KeyLog
 from pipelines.store.artifacts import produce
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
@@ -41,11 +42,19 @@ def api():
         yield client, {"Authorization": f"Bearer {token}"}
 
 
-@pytest.mark.parametrize("path", PATHS[:-1])
+@pytest.mark.parametrize("path", [*PATHS[:-1], "/ratchet/metrics"])
 def test_anonymous_is_refused(api, home, path):
     client, _ = api
     assert client.get(path).status_code == 401
     assert client.get(path, headers={"Authorization": "Bearer forged"}).status_code in (401, 403)
+
+
+def test_metrics_are_for_keys_and_pages_for_accounts(api, home):
+    client, viewer = api
+    key = {"Authorization": f"Bearer {KeyLog(open_store()).make('prometheus', ('metrics',), 1, 'a test')[1]}"}
+    assert client.get("/ratchet/metrics", headers=key).status_code == 200
+    assert client.get("/ratchet/metrics", headers=viewer).status_code == 401
+    assert client.get("/ratchet/releases", headers=key).status_code in (401, 403)
 
 
 @pytest.mark.parametrize("path", ["/ratchet/docs", "/ratchet/redoc", "/ratchet/openapi.json"])
