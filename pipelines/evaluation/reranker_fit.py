@@ -20,7 +20,7 @@ from pipelines.statistics.intervals import Floats, Interval, interval
 
 
 def first_stage(release: Release, queries: Mapping[str, str], depth: int) -> dict[str, Ranking]:
-    """The first documents of a release before any reranker, for train queries; among its known queries none finds itself.
+    """The first documents of a release before any reranker or blend, for train queries; no known query finds itself.
 
     Scores that mean the same for every query stay as they are; those of one retriever without such, as BM25 alone, are divided
     by the query's best, as the stage that reranks divides them.
@@ -35,7 +35,7 @@ def first_stage(release: Release, queries: Mapping[str, str], depth: int) -> dic
             name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one
             for name, one in release.ranker.retrievers.items()
         }
-        release = replace(release, ranker=replace(release.ranker, retrievers=retrievers, rerank=None))
+        release = replace(release, ranker=replace(release.ranker, retrievers=retrievers, rerank=None, blend=None))
     asked = [Query(id=name, text=text, split="train") for name, text in queries.items()]
     found = dict(zip(queries, release.rank(asked, depth, {}), strict=True))
     return {name: divided(ranking) for name, ranking in found.items()} if _unbounded(release) else found

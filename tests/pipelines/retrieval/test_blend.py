@@ -7,6 +7,7 @@ from feature_repo.document_interactions import document_interactions
 from pipelines.corpus.documents import Query
 from pipelines.errors import InputError
 from pipelines.evaluation.blend_fit import listwise_weights
+from pipelines.evaluation.reranker_fit import first_stage
 from pipelines.retrieval.release import load_release
 from pipelines.retrieval.stages.blend import (
     Blend,
@@ -66,6 +67,7 @@ def test_a_rate_that_tells_what_is_relevant_is_blended_and_gains(home):
         assert sum(term["score"] for term in ranked.blended.explained(document).values()) == pytest.approx(score)
     assert list(ranked.stages) == ["dense", "blend"]
     assert ranked.stages["dense"] == load_release(store, call("assemble", index=index).release).search(["oak chair"], 6)[0]
+    assert first_stage(loaded, {"q": "oak chair"}, 6)["q"] == ranked.stages["dense"], "a reranker learns before the blend"
 
 
 def test_a_refresh_fits_the_features_of_the_champion_anew_and_nobody_changes_them_under_it(home, monkeypatch):
