@@ -51,6 +51,8 @@ PENALTY = 1.0
 DAY = 86_400
 STEPS, NEAR = 50, 1e-9
 """Of Newton's method at most, and the step at which it ends."""
+ROUNDING = 1e-6
+"""A spread of less than this share of the values is rounding, and no difference: scores are float32."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,16 @@ def standardized(features: Sequence[BlendFeature], stored: StoredValues) -> tupl
     for place, feature in enumerate(features):
         known = stored.values[-1, :, place]
         known = known[~np.isnan(known)]
-        scaled = in_unit(known, feature.unit)
-        constants = {"default": float(np.median(known)), "mean": float(scaled.mean()), "deviation": float(scaled.std()) or 1.0}
-        made.append(feature.model_copy(update=constants if len(known) else {}))
+        made.append(feature.model_copy(update=_constants(known, feature.unit) if len(known) else {}))
     return tuple(made)
+
+
+def _constants(known: Floats, unit: str) -> dict[str, float]:
+    """Default, mean and deviation; 1 where all values are one, so that others which come later are not taken for far away."""
+    scaled = in_unit(known, unit)
+    deviation = float(scaled.std())
+    varied = deviation > ROUNDING * float(np.abs(scaled).max())
+    return {"default": float(np.median(known)), "mean": float(scaled.mean()), "deviation": deviation if varied else 1.0}
 
 
 def fitted_blend(
@@ -252,7 +260,8 @@ def listwise_weights(queries: Sequence[tuple[Floats, Floats]]) -> Floats:
         return np.zeros(width)
     centred = [terms - terms.mean(0) for terms, _ in usable]
     deviations = np.sqrt(np.square(np.concatenate(centred)).mean(0))
-    unit = np.where(deviations > 0, deviations, np.inf)
+    sizes = np.sqrt(np.square(np.concatenate([terms for terms, _ in usable])).mean(0))
+    unit = np.where(deviations > ROUNDING * sizes, deviations, np.inf)
     scaled = [(terms / unit, shares) for terms, (_, shares) in zip(centred, usable, strict=True)]
     weights = np.zeros(width)
     for _ in range(STEPS):

@@ -6,7 +6,7 @@ import pytest
 from feature_repo.document_interactions import document_interactions
 from pipelines.corpus.documents import Query
 from pipelines.errors import InputError
-from pipelines.evaluation.blend_fit import listwise_weights
+from pipelines.evaluation.blend_fit import listwise_weights, standardized
 from pipelines.evaluation.reranker_fit import first_stage
 from pipelines.retrieval.release import load_release
 from pipelines.retrieval.stages.blend import (
@@ -197,5 +197,14 @@ def test_weights_are_those_that_choices_were_drawn_by():
         grades[chance.choice(10, p=likely / likely.sum())] = 1
         queries.append((terms, grades))
     assert listwise_weights(queries) == pytest.approx([1.0, -0.5, 0.0], abs=0.08)
-    constant = [(np.column_stack([terms, np.full(10, 7.0)]), grades) for terms, grades in queries[:50]]
-    assert listwise_weights(constant)[3] == 0
+    for value in (7.0, 0.1):  # the mean of ten 0.1 is not 0.1
+        constant = [(np.column_stack([terms, np.full(10, value)]), grades) for terms, grades in queries[:50]]
+        assert listwise_weights(constant)[3] == 0
+
+
+def test_a_value_that_all_documents_have_leaves_later_ones_near():
+    values = np.full((1, 7, 1), 0.1)
+    assert 0 < values[0, :, 0].std() < 1e-16, "rounding"
+    (feature,) = standardized([CTR], StoredValues.of("abcdefg", [0], values, np.zeros((1, 7))))
+    assert (feature.default, feature.mean, feature.deviation) == (0.1, pytest.approx(0.1), 1)
+    assert feature.scaled(np.array([0.3])) == pytest.approx(0.2)
