@@ -7,7 +7,7 @@ nothing.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pipelines.errors import InputError
 from pipelines.features.feast import feature_store, registry_lock
@@ -135,8 +135,9 @@ def _online(read: ReadView) -> OnlineView:
             f"{again} and log {read.log or 'empty'}",
         )
     start, end = max(registered.materialization_intervals, key=lambda interval: interval[1])
-    if datetime.now(UTC) - end > view.ttl:
-        given = f"{read.told}, which is online as of {end.isoformat()}, longer ago than its ttl ({view.ttl})"
+    ttl = timedelta(seconds=min(feature.ttl_s for feature in read.features))  # the server's, whatever the file says since
+    if datetime.now(UTC) - end > ttl:
+        given = f"{read.told}, which is online as of {end.isoformat()}, longer ago than its ttl ({ttl})"
         raise InputError(given, "values that still count", again)
     return OnlineView(view, rows, start, end)
 

@@ -84,6 +84,7 @@ def _fitted(store: Store, params: FitBlendParams, names: list[str], source: str)
     semantic = {
         "stages": [stage.model_dump() for stage in stages],
         "features": [column.name for column in columns],
+        "ttl_s": {name: view.ttl.total_seconds() for name, view in views.items()},
         "log": source,
         "candidates": params.blend_candidates,
         "query_variant": query_variant,

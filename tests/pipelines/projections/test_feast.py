@@ -106,6 +106,11 @@ def other_sql(monkeypatch):
     monkeypatch.setattr(projection, "declared_view", lambda name: replace(view, sql=f"SELECT * FROM ({view.sql})"))
 
 
+def longer_ttl(monkeypatch):
+    view = views.declared_view(VIEW)
+    monkeypatch.setattr(projection, "declared_view", lambda name: replace(view, ttl=timedelta(days=30)))
+
+
 @pytest.mark.parametrize(
     ("log", "days", "change", "said"),
     [
@@ -117,6 +122,7 @@ def other_sql(monkeypatch):
             r"is online of the corpus's interactions; expected values of the search server's log.* and log server",
         ),
         ("", 4, None, r"longer ago than its ttl \(3 days, 0:00:00\).* start materialize_features"),
+        ("", 4, longer_ttl, r"longer ago than its ttl \(3 days, 0:00:00\)"),
     ],
 )
 def test_what_is_online_of_something_else_is_refused(releases, monkeypatch, log, days, change, said):

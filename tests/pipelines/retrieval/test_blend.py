@@ -1,5 +1,7 @@
 """The stage blend: its weights, its order, what it reads as of when, and what is refused."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,16 @@ def test_a_rate_that_tells_what_is_relevant_is_blended_and_gains(home):
     assert list(ranked.stages) == ["dense", "blend"]
     assert ranked.stages["dense"] == load_release(store, call("assemble", index=index).release).search(["oak chair"], 6)[0]
     assert first_stage(loaded, {"q": "oak chair"}, 6)["q"] == ranked.stages["dense"], "a reranker learns before the blend"
+
+
+def test_a_blend_with_another_ttl_is_another_one(home, monkeypatch):
+    index = shop()
+    fitted = blended(index)
+    monkeypatch.setattr(document_interactions, "ttl", timedelta(days=5))
+    anew = blended(index)
+    assert not anew.found
+    cards = [card_of(load(open_store(), "blend", one.report)) for one in (fitted, anew)]
+    assert [card.features[0].ttl_s for card in cards] == [3 * 86_400, 5 * 86_400]
 
 
 def test_a_refresh_fits_the_features_of_the_champion_anew_and_nobody_changes_them_under_it(home, monkeypatch):
