@@ -8,7 +8,9 @@ from pipelines.store.journal import Journal
 
 
 def check_served(journal: Journal, view: View, log: str) -> None:
-    """Refuse to put values online that are not those which the blend of the champion or the challenger was fitted to.
+    """Refuse to put values online other than those that the blend of the champion, or of a release beside it, was fitted to.
+
+    The champion before counts, too: a rollback returns to it and waits for nothing.
 
     Args:
         journal: says which releases these are.
@@ -18,7 +20,7 @@ def check_served(journal: Journal, view: View, log: str) -> None:
     Raises:
         InputError: the view's definition was changed since, or they are of other events.
     """
-    for role, name in journal.routing.roles.items():
+    for role, name in {**journal.routing.roles, "previous champion": journal.previous_champion()}.items():
         release = find(journal.store, "release", name) if name else None
         blend = find(journal.store, KIND, release.inputs[KIND]) if release and KIND in release.inputs else None
         if blend is None:
@@ -28,7 +30,7 @@ def check_served(journal: Journal, view: View, log: str) -> None:
         if definitions - {view.definition}:
             raise InputError(
                 f"feature view {view.name}, changed since the {role} {name} was fitted to it",
-                f"the view as it was, as long as that release serves ({role})",
+                f"the view as it was, as long as that release is the {role}",
                 f"undo the change of {REPOSITORY}/{view.name}.py; declare the changed view as a file of its own, such as "
                 f"{view.name}_2.py, and name it in fit_blend --features",
             )

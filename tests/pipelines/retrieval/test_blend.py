@@ -1,5 +1,6 @@
 """The stage blend: its weights, its order, what it reads as of when, and what is refused."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 
 import numpy as np
@@ -10,6 +11,8 @@ from pipelines.corpus.documents import Query
 from pipelines.errors import InputError
 from pipelines.evaluation.blend_fit import listwise_weights, standardized
 from pipelines.evaluation.reranker_fit import first_stage
+from pipelines.features.served import check_served
+from pipelines.features.views import declared_view
 from pipelines.retrieval.release import load_release
 from pipelines.retrieval.stages.blend import (
     Blend,
@@ -101,6 +104,11 @@ def test_a_refresh_fits_the_features_of_the_champion_anew_and_nobody_changes_the
     monkeypatch.setitem(document_interactions.tags, "sql", document_interactions.tags["sql"].replace("30 DAY", "31 DAY"))
     with pytest.raises(InputError, match=f"changed since the champion {release} was fitted to it"):
         call("materialize_view", view=view, corpus=corpus)
+    for others, told in ((index, f"changed since the previous champion {release} was fitted to it"), (fresh, "")):
+        plain = call("assemble", index=others).release
+        Journal(open_store()).append("deploy", plain, "test", Routing(champion=plain))
+        with pytest.raises(InputError, match=told) if told else nullcontext():
+            check_served(Journal(open_store()), declared_view(view), "")
 
 
 def test_a_rate_that_tells_nothing_is_not_blended(home):
