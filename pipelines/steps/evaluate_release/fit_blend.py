@@ -33,7 +33,9 @@ class FitBlendParams(Params):
         description="Numbers of documents that the ranking uses, such as document_interactions.ctr_7d, or all of a view by its "
         "name; none: no blend; empty: those of the champion's blend, if it has one",
     )
-    feature_log: str = Field("", description="server: of the search server's exposures and clicks; empty: of the interactions")
+    feature_log: str = Field(
+        "", description="server: of the search server's exposures and clicks; empty: as the champion's, or of the interactions"
+    )
     blend_candidates: int = Field(100, ge=10, le=1000, description="First documents of the other stages that are blended")
     query_variant: str = Field(
         "", description="Encoder variant of queries; empty: the champion's if it is by this encoder, else onnx-fp32"
@@ -110,7 +112,7 @@ def _asked(store: Store, journal: Journal, params: FitBlendParams) -> tuple[list
     if champion is None or BLEND not in champion.inputs:
         return [], ""
     card = card_of(load_exactly(store, "blend", champion.inputs[BLEND]))
-    return [feature.name for feature in card.features], card.log
+    return [feature.name for feature in card.features], params.feature_log or card.log
 
 
 def _ids(corpus: Artifact) -> list[str]:

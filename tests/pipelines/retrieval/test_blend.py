@@ -97,6 +97,8 @@ def test_a_refresh_fits_the_features_of_the_champion_anew_and_nobody_changes_the
     assert anew.blend not in ("", fitted.blend)
     assert call("assemble", index=fresh, stages=chosen.stages, blend=anew.blend).stages == "dense, blended"
     assert call("fit_blend", index=fresh, stages=chosen.stages, features=["none"]).report == ""
+    with pytest.raises(InputError, match="the log of the search server"):
+        call("fit_blend", index=fresh, stages=chosen.stages, feature_log="server")
     assert call("assemble", index=index, stages=release).stages == "dense, blended", "a release's own stages"
     view, corpus = "document_interactions", load(open_store(), "release", release).inputs["corpus"]
     with pytest.raises(InputError, match=f"with --log server, which the champion {release} reads"):
