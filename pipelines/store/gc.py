@@ -34,13 +34,15 @@ RECORDS = ("audit", "drill")
 """Steps whose newest report stays, since it holds what the ones before it said."""
 NOTES = ("checkpoints", "results")
 """Folders of files that no manifest names: checkpoints, and results of tasks."""
-OTHER_FOLDERS = (*NOTES, TRASH, RECIPES, "access", "blobs", "events", "journal", "lineage")
+COUNTS = "counts"
+"""What servers counted of deployments, by entry of the journal. Reports have the numbers that decided."""
+OTHER_FOLDERS = (*NOTES, COUNTS, TRASH, RECIPES, "access", "blobs", "events", "journal", "lineage")
 """Folders of the store that hold no artifacts."""
 
 
 @dataclass
 class Garbage:
-    """What may be removed: artifacts, files that no live artifact names, old checkpoints, results, and trash."""
+    """What may be removed: artifacts, files that no live artifact names, trash, and notes: old checkpoints, results, counts."""
 
     artifacts: list[Artifact] = field(default_factory=list)
     files: list[Listed] = field(default_factory=list)
@@ -127,16 +129,25 @@ def garbage(store: Store, since: float, grace_s: float) -> Garbage:
         since: seconds since 1970; what is younger stays.
         grace_s: seconds for which files that no artifact names are kept, since a commit may be under way, and the trash.
     """
-    known = artifacts(store)
-    stay = live(known, Journal(store), since)
+    known, journal = artifacts(store), Journal(store)
+    stay = live(known, journal, since)
+    counted = [file for file in store.listed(f"{COUNTS}/") if file.path < f"{COUNTS}/{_last_split(journal):08d}"]
+    notes = [file for folder in NOTES for file in store.listed(f"{folder}/")]
     named = _blobs_of(artifact for name, artifact in known.items() if name in stay)
     grace_began = time.time() - grace_s
     return Garbage(
         artifacts=[artifact for name, artifact in known.items() if name not in stay],
         files=[file for file in store.listed("blobs/") if file.path not in named and file.written < grace_began],
-        notes=[file for folder in NOTES for file in store.listed(f"{folder}/") if file.written < since],
+        notes=[file for file in [*notes, *counted] if file.written < since],
         trash=[file for file in store.listed(f"{TRASH}/") if int(file.path.split("/")[1]) < grace_began],
     )
+
+
+def _last_split(journal: Journal) -> int:
+    """The number of the entry with which the youngest split began: counts from there on are evidence, or still grow."""
+    names = [entry.routing.split.name for entry in journal.entries if entry.routing.split]
+    began = (entry.n for entry in journal.entries if entry.routing.split and entry.routing.split.name == names[-1])
+    return next(began, len(journal.entries) + 1)
 
 
 def sweep(store: Store, unneeded: Garbage) -> list[str]:

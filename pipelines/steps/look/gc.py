@@ -27,7 +27,7 @@ class GcResult(Result):
     artifacts: int
     files: int
     notes: int
-    """Checkpoints and results of tasks that are older than the retention time."""
+    """Checkpoints, results of tasks and counts of earlier deployments that are older than the retention time."""
     bytes: int
     emptied: int
     """Objects that an earlier run moved to the trash and this one deleted for good."""

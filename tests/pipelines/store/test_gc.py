@@ -100,6 +100,20 @@ def test_the_step_says_what_would_go_and_takes_nothing_away(store):
     assert store.read("checkpoints/abc/one") == b"12345"
 
 
+def test_counts_of_earlier_deployments_go_and_the_last_ones_stay(store):
+    first, second = deployed(store, "ab")
+    journal = Journal(store)
+    for name in ("canary-one", "canary-two", "canary-two"):
+        both = {"champion": first.id, "challenger": second.id, "split": {"name": name, "share": 0.1}}
+        journal.append("stage" if journal.routing.split else "promote", second.id, "proof", Routing(**both), who="proof")
+    entries = range(1, len(journal.entries) + 1)
+    for entry in entries:
+        store.write(f"counts/{entry:08d}/host-1.json", b"{}")
+    assert garbage(store, time.time() - 60, 60).notes == []
+    gone = [file.path for file in garbage(store, LATER, 60).notes]
+    assert sorted(gone) == [f"counts/{entry:08d}/host-1.json" for entry in entries[:-2]]
+
+
 def test_old_notes_go_and_young_ones_stay(store):
     store.write("checkpoints/abc/one", b"12345")
     store.write("results/dag/two.json", b"{}")
