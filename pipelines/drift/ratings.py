@@ -6,6 +6,7 @@ import numpy as np
 
 from pipelines.corpus.documents import ratings
 from pipelines.drift.rows import Rows, sketch
+from pipelines.drift.sampling import unit_numbers
 from pipelines.drift.signals import AGREED
 from pipelines.drift.snapshot import Table
 from pipelines.statistics.agreement import same_share, weighted_kappa
@@ -16,6 +17,8 @@ from pipelines.wording import counted
 def rating_table(corpus: Artifact, most: int, seed: int) -> Table | None:
     """A row for each judgment of a pair that had one already: 1 if the grade is the same; none: each pair has one.
 
+    Nobody knows which rating of one corpus is which of another, so none is the same row on both sides of a permutation.
+
     Args:
         corpus: whose ratings.
         most: rows in the sample.
@@ -25,7 +28,8 @@ def rating_table(corpus: Artifact, most: int, seed: int) -> Table | None:
     if not counts:
         return None
     agreed = np.repeat([float(one == other) for one, other in counts], list(counts.values()))
-    rows = Rows(np.arange(len(agreed)), numbers={AGREED: agreed})
+    (own,) = unit_numbers([corpus.id])
+    rows = Rows(np.arange(len(agreed)) + (own << 31), numbers={AGREED: agreed})
     drawn = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
     return Table(sketch(rows), rows.take(drawn), [], None, f"{len(drawn):,} of {len(rows):,}, seed {seed}")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.drift.searches import OpenLog
     from pipelines.drift.snapshot import Table
 
-VERSION = 4
+VERSION = 5
 SEARCHES = 10
 """Searches in the sample for each document in it: they are not encoded, and those of a user are alike."""
 

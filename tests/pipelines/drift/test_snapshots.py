@@ -418,6 +418,16 @@ def test_raters_who_agree_less_are_a_drift_of_quality(home, tmp_path):
     )
 
 
+def test_ratings_of_two_days_are_no_pairs_of_rows(home, tmp_path):
+    """Which is which nobody knows: 40 and 64 other grades of 900 are 2.4 standard errors apart, though rows are sorted."""
+    then, now = (rated(tmp_path / str(differing), differing, 900) for differing in (40, 64))
+    before, today = (call("take_snapshot", corpus=name, day="2026-01-05") for name in (then, now))
+    judged = call("judge_drift", current=today.snapshot, reference=before.snapshot, evidently=False)
+    assert judged.outcome == "quiet", judged.sentence
+    signals = artifact("drift", judged.drift).json("drift.json")["signals"]
+    assert {one["name"]: one["usual"] for one in signals}["same grade of ratings"] == pytest.approx(860 / 900, abs=1e-5)
+
+
 def test_one_rating_for_each_pair_is_no_agreement(home):
     notes = artifact("snapshot", call("take_snapshot", corpus=corpus()).snapshot).facts["notes"]
     assert "Agreement of raters: not measured, one rating for each pair." in notes
