@@ -86,8 +86,11 @@ def late_run(dag_run: dict[str, Any], until: Any) -> LateRun:
 async def page_late(context: dict[str, Any]) -> str:
     """Page that a dag run is not over in time: the callback of a deadline, which the triggerer awaits.
 
-    The notifier runs in a thread: any may do, also one that only knows how to `notify`.
+    Runs of a backfill are no cause: all are queued at once and wait for each other. Nor is one that somebody marked as a
+    success, whose deadline Airflow keeps. The notifier runs in a thread: any may do, also one that only knows how to `notify`.
     """
     late = late_run(context["dag_run"], context["deadline"]["deadline_time"])
+    if context["dag_run"].get("run_type") == "backfill" or late.state == "success":
+        return f"no page: {late.reason}"
     await asyncio.to_thread(pager(), {**context, "ti": late})
     return late.reason

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import BaseNotifier
-from operators.paging import LogNotifier, late_run, pager
+from operators.paging import LogNotifier, late_run, page_late, pager
 from operators.schedules import over_within
 
 from pipelines.errors import InputError
@@ -87,6 +87,18 @@ def test_a_late_run_pages_by_the_notifier_and_the_templates_of_a_tasks_page(monk
     )
     page = "/dags/report_drift/runs/scheduled__2026-01-02T00%3A00%3A00%2B00%3A00"
     assert (tmp_path / "pages").read_text() == f"False {said} {page}\n", "not in the triggerer's own thread"
+
+
+@pytest.mark.parametrize(
+    ("differing", "pages"),
+    [({"run_type": "backfill"}, 0), ({"state": "success"}, 0), ({"state": "failed"}, 1), ({"run_type": "manual"}, 1)],
+)
+def test_who_waits_in_a_backfill_or_was_marked_as_a_success_is_not_late(monkeypatch, tmp_path, differing, pages):
+    (told := tmp_path / "pages").touch()
+    monkeypatch.setenv("RATCHET_NOTIFIER", f"{__name__}.FileNotifier")
+    monkeypatch.setenv("RATCHET_NOTIFIER_OPTIONS", json.dumps({"path": str(told), "text": "late"}))
+    asyncio.run(page_late({**LATE, "dag_run": {**LATE["dag_run"], "run_type": "scheduled", **differing}}))
+    assert len(told.read_text().splitlines()) == pages
 
 
 def test_the_mail_that_smtp_makes_by_itself_tells_of_a_late_run():
