@@ -50,7 +50,7 @@ with DAG(
         step_params={**parts, "shards": embedded.output},
         trigger_rule="none_failed",  # nothing to encode skips embed, and still there may be vectors to drop
     )
-    anew = {"base_index": answer_if_event("base_index", RETRAIN, "none")}
+    anew = {"anew": answer_if_event("anew", RETRAIN, "true")}
     StepOperator(
         step=index,
         step_params={**answers(IndexParams, IndexTuning), **anew, "embeddings": committed.output["embeddings"]},

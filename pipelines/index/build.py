@@ -74,6 +74,11 @@ def build_index(embedded: Artifact, base: Artifact | None, options: IndexOptions
     return {**facts, "measured_on": queries.source, "table": table, **built.history}
 
 
+def updated_in_place(index: Artifact) -> bool:
+    """Whether an index was made by an update of an earlier one, whose lists or graph it has; an exact one never was."""
+    return str(index.facts.get("made", "anew")) != "anew"
+
+
 def _select(after: Sequence[EmbeddedRow], truth: GroundTruth, options: IndexOptions, scratch: Path) -> _BuiltIndex:
     """A new index by the algorithm that selection takes."""
     import faiss

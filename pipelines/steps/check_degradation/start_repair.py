@@ -8,7 +8,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import NothingToDo
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact, committed, load, load_exactly
+from pipelines.store.artifacts import Artifact, committed, find, load, load_exactly
 from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import open_store
 
@@ -62,6 +62,8 @@ def _check_due(journal: Journal, degradation: Artifact, repair: str) -> None:
     Raises:
         NothingToDo: says which.
     """
+    from pipelines.index.build import updated_in_place
+
     release = degradation.facts["release"]
     if journal.routing.champion != release:
         raise NothingToDo(f"release {release[:8]}, which was judged, is no longer the champion")
@@ -69,11 +71,15 @@ def _check_due(journal: Journal, degradation: Artifact, repair: str) -> None:
         raise NothingToDo(f"{repair} was started by entry {last.n}, and may start again from {until:%Y-%m-%d %H:%M} UTC")
     if repair == "roll back" and journal.previous_champion() is None:
         raise NothingToDo("there is no champion before this one to roll back to")
-    own = load_exactly(journal.store, "release", release).inputs["corpus"]
-    if repair in ("re-embed", "re-index") and degradation.facts["corpus"] == own:
-        raise NothingToDo("the champion was made from the corpus of today, so there is nothing to embed, and its index fits it")
     if repair == "re-embed" and "re-index" in degradation.facts["repairs"]:
         raise NothingToDo("re-index embeds the corpus of today, too")
+    own = load_exactly(journal.store, "release", release).inputs
+    if repair in ("re-embed", "re-index") and degradation.facts["corpus"] == own["corpus"]:
+        if repair == "re-embed":
+            raise NothingToDo("the champion was made from the corpus of today, so there is nothing to embed")
+        index = find(journal.store, "index", own["index"])
+        if index is None or not updated_in_place(index):
+            raise NothingToDo("the champion's index was trained on the corpus of today")
 
 
 def _cools_until(last: Entry, degradation: Artifact) -> datetime:

@@ -1,11 +1,11 @@
 """index: embeddings become a searchable index, whose recall was measured before it appears."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipelines.contract import Params, Result, Tuning
+from pipelines.contract import Added, Params, Result, Tuning
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact, find, load, load_exactly, produce
 from pipelines.store.erasures import Erasures
@@ -31,6 +31,9 @@ class IndexParams(Params):
         description="Encoder variant of the queries that measure recall; empty: the champion's if it is by this encoder, "
         "else onnx-fp32",
     )
+    anew: Annotated[bool, Added()] = Field(
+        False, description="Train it on these embeddings, though there may be one of them that was made by an update"
+    )
 
 
 class IndexTuning(Tuning):
@@ -53,18 +56,21 @@ class IndexResult(Result):
 
 def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
     """Build the index of embeddings, or update an earlier one incrementally, and measure its recall."""
-    from pipelines.index.build import IndexOptions, build_index
+    from pipelines.index.build import IndexOptions, build_index, updated_in_place
     from pipelines.retrieval.champion_variants import default_variants
 
     store = open_store()
     embedded = load(store, "embeddings", params.embeddings)
     journal = Journal(store)
     query_variant = params.query_variant or default_variants(journal, embedded.inputs["encoder"]).query
-    semantic = params.recipe_params({"embeddings"}) | {"query_variant": query_variant}
+    semantic = params.recipe_params({"embeddings", "anew"}) | {"query_variant": query_variant}
     recipe = Recipe(kind="index", step="index", version=VERSION, inputs={"embeddings": embedded.id}, params=semantic)
+    made = find(store, "index", recipe.id) if params.anew else None
+    if made is not None and updated_in_place(made):  # it keeps its id, so what was trained on these embeddings has another
+        recipe = recipe.model_copy(update={"params": semantic | {"anew": True}})
 
     def build(folder: Path) -> dict[str, Any]:
-        base = _base(journal, tuning.base_index, recipe, embedded)
+        base = None if params.anew else _base(journal, tuning.base_index, recipe, embedded)
         options = IndexOptions(**semantic, threads=tuning.threads, device=tuning.device)
         return build_index(embedded, base, options, folder)
 
@@ -91,7 +97,8 @@ def _base(journal: Journal, named: str, recipe: Recipe, embedded: Artifact) -> A
         (artifact.inputs["encoder"], artifact.manifest.recipe.params["variant"]) for artifact in (embedded, base_embeddings)
     ]
     before = base.manifest.recipe
-    same = (before.params, before.version) == (recipe.params, recipe.version) and makers[0] == makers[1]
+    options = {name: value for name, value in before.params.items() if name != "anew"}
+    same = (options, before.version) == (recipe.params, recipe.version) and makers[0] == makers[1]
     if named and not same:
         raise InputError(
             f"--base-index {base.id} of another encoder variant or made in another way",

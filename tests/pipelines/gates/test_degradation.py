@@ -5,10 +5,15 @@ import pytest
 from scipy import stats
 
 from pipelines.contract import load_step
-from pipelines.errors import InputError
+from pipelines.errors import InputError, NothingToDo
 from pipelines.gates.degradation import judge_degradation
 from pipelines.gates.policy import REPAIRS, Policy, read_policy
 from pipelines.statistics.overlap import change_of_means
+from pipelines.store.artifacts import produce
+from pipelines.store.journal import Journal, Routing
+from pipelines.store.objects import open_store
+from pipelines.store.recipes import Recipe
+from tests.conftest import call
 
 RULE = {"name": "same", "measure": "nDCG@10", "queries": "common", "margin": 0.02, "repairs": ["page"]}
 
@@ -109,6 +114,25 @@ def test_queries_that_a_rule_made_are_no_judgments(values, queries):
     today = Stored([0.0] * 400, synthetic=400)
     judged = judge_degradation(Stored(values), today, policy({**RULE, "queries": queries}))
     assert (judged.outcome, judged.repairs, judged.common) == ("not run", (), 0)
+
+
+def left(kind, inputs, **facts):
+    """An artifact of which only the manifest is read."""
+    return produce(open_store(), Recipe(kind=kind, step=kind, version=1, inputs=inputs, params=facts), lambda folder: facts).id
+
+
+def test_an_index_is_trained_anew_on_the_champions_own_corpus_where_it_was_only_updated(home):
+    def drifted(made):
+        index = left("index", {"embeddings": "e"}, **made)
+        release = left("release", {"corpus": "c", "index": index})
+        Journal(open_store()).append("deploy", release, "for a test", Routing(champion=release))
+        facts = {"release": release, "corpus": "c", "repairs": ["re-index", "re-embed"], "sentence": "", "cool_down_hours": 0}
+        return left("drift", {}, **facts)
+
+    assert call("start_repair", degradation=drifted({"made": "in place of b"}), repair="re-index").corpus == "c"
+    for made in ({"made": "anew"}, {}):
+        with pytest.raises(NothingToDo, match="the champion's index was trained on the corpus of today"):
+            call("start_repair", degradation=drifted(made), repair="re-index")
 
 
 def test_the_steps_repairs_are_those_of_a_policy():

@@ -260,6 +260,22 @@ def test_history_is_provenance_and_no_identity(home, monkeypatch, algorithm):
     assert np.mean([len(left & right) / 10 for left, right in zip(a, b, strict=True)]) >= 0.9
 
 
+def test_what_is_asked_for_anew_is_trained_though_an_updated_one_is_there(home):
+    vectors = clustered(3050)
+    options = {"algorithm": "ivf-sq8", "recall": 0.95}
+    first = call("index", embeddings=embedded(vectors[:2900]).id, **options)
+    parts = {"embeddings": embedded(vectors[:3000]).id, **options}
+    updated = call("index", **parts, base_index=first.index)
+    anew = call("index", **parts, anew=True)
+    assert (updated.index != anew.index, facts(anew.index)["made"], facts(anew.index)["trained"]["documents"]) == (
+        True, "anew", 3000
+    )  # fmt: skip
+    assert call("index", **parts).index == updated.index, "who does not ask for it finds what was made"
+    assert call("index", embeddings=first.embeddings, **options, anew=True).index == first.index, "it was trained on its own"
+    later = call("index", embeddings=embedded(vectors).id, **options, base_index=anew.index)
+    assert facts(later.index)["made"] == f"in place of {anew.index}", "which goes on from the one or the other"
+
+
 def test_a_base_of_another_kind_is_refused(home):
     first = call("index", embeddings=embedded(clustered(600)).id, algorithm="ivf-sq8", recall=0.9)
     words = f"--base-index {first.index} of another encoder variant or made in another way"

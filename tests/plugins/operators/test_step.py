@@ -281,15 +281,13 @@ def test_the_newest_event_counts_in_whatever_order_they_come(answer, events, use
 
 @pytest.mark.parametrize(
     ("answer", "started_by", "used"),
-    [("", RETRAIN, "none"), ("", VERDICT, ""), ("", None, ""), ("chosen", RETRAIN, "chosen"), (None, RETRAIN, "none")],
+    [(False, RETRAIN, "true"), (False, VERDICT, ""), (False, None, ""), (True, RETRAIN, "True"), (None, RETRAIN, "true")],
 )
 def test_an_event_of_an_asset_sets_what_the_form_left_empty(answer, started_by, used):
-    task = StepOperator(
-        step=index, step_params={"base_index": answer_if_event("base_index", RETRAIN, "none"), "embeddings": "e"}
-    )
+    task = StepOperator(step=index, step_params={"anew": answer_if_event("anew", RETRAIN, "true"), "embeddings": "e"})
     events = TriggeringAssetEventsAccessor.build([event("c", 1, started_by)] if started_by else [])
-    task.render_template_fields({"params": {"base_index": answer}, "triggering_asset_events": events})
-    assert task.step_params == {"base_index": used, "embeddings": "e"}
+    task.render_template_fields({"params": {"anew": answer}, "triggering_asset_events": events})
+    assert task.step_params == {"anew": used, "embeddings": "e"}
 
 
 @pytest.mark.parametrize(
