@@ -25,11 +25,16 @@ class FeatureSettings(BaseModel):
     @field_validator("feature_registry")
     @classmethod
     def _names_its_driver(cls, address: SecretStr) -> SecretStr:
-        """The value is never shown: it may hold a password, wherever that is in it."""
-        if address.get_secret_value() and not POSTGRESQL.match(address.get_secret_value()):
+        """The value is never shown: it may hold a password, wherever that is in it.
+
+        Behind the first @ SQLAlchemy reads the host, which messages of drivers name: of a password with an @ they would show
+        the rest.
+        """
+        value = address.get_secret_value()
+        if value and (not POSTGRESQL.match(value) or value.count("@") > 1):
             raise InputError(
                 "RATCHET_FEATURE_REGISTRY, not shown here, since it may hold a password",
-                "an address such as postgresql+psycopg://user:password@host:5432/name, or nothing",
+                "an address such as postgresql+psycopg://user:password@host:5432/name, an @ in the password as %40, or nothing",
                 "correct or unset it",
             )
         return address

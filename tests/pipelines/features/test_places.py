@@ -85,7 +85,14 @@ def test_an_address_that_can_not_be_one_is_refused(home, monkeypatch, address):
 
 
 @pytest.mark.parametrize(
-    "address", ["hush-hush", "mysql://ann:hush-hush@h/x", "postgresql://ann:hush-hush@h/x", "sqlite:///hush-hush"]
+    "address",
+    [
+        "hush-hush",
+        "mysql://ann:hush-hush@h/x",
+        "postgresql://ann:hush-hush@h/x",
+        "sqlite:///hush-hush",
+        "postgresql+psycopg://ann:p@hush-hush@127.0.0.1:1/x",
+    ],
 )
 def test_a_registry_that_is_no_postgresql_with_its_driver_is_refused(home, monkeypatch, capfd, address):
     monkeypatch.setenv("RATCHET_FEATURE_REGISTRY", address)
