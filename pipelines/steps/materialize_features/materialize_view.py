@@ -24,7 +24,11 @@ VERSION = 1
 class MaterializeViewParams(Params):
     view: str = Field(description="Feature view of feature_repo")
     corpus: str = Field(description="Corpus id: its documents, users and interactions")
-    log: str = Field("", description="server: events are the search server's exposures and clicks; empty: the interactions")
+    log: str = Field(
+        "",
+        description="server: events are the search server's exposures and clicks; empty: as blends that serve read the view,"
+        " else the interactions",
+    )
     start: str = Field("", description="Start of the interval; empty: one day before its end")
     end: str = Field("", description="End of the interval; empty: today's midnight (UTC)")
     overlap: int = Field(2, ge=0, le=365, description="Days before the start that are materialized again, for late data")
@@ -44,7 +48,7 @@ class MaterializeViewResult(Result):
 def materialize_view(params: MaterializeViewParams) -> MaterializeViewResult:
     """Compute a view's rows, found if they were before, and put the latest of each entity in the interval online."""
     from pipelines.features.materialize import interval, materialize
-    from pipelines.features.served import check_served
+    from pipelines.features.served import served_log
     from pipelines.features.views import declared_view
 
     start, end = interval(params.start, params.end)
@@ -52,9 +56,9 @@ def materialize_view(params: MaterializeViewParams) -> MaterializeViewResult:
     store = open_store()
     corpus = load(store, "corpus", params.corpus)
     view = declared_view(params.view)
-    check_served(Journal(store), view, params.log)
+    source = served_log(Journal(store), view, params.log)
     days = max(params.history, -(-(end - since) // timedelta(days=1)))
-    features = _features(corpus, view, params.log, end, days)
+    features = _features(corpus, view, source, end, days)
     facts = features.facts
     if facts["from_the_future"]:
         log().warning("events later than now were left out: a clock is ahead", events=facts["from_the_future"])
