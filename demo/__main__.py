@@ -81,7 +81,7 @@ def promote_by_waiver(services: Services, dag_runs: list[dict[str, Any]]) -> Non
 
 
 def follow_features(services: Services) -> None:
-    """Materialize one feature view of the champion's corpus, for two days; the DAG does it every day for all views."""
+    """Materialize one feature view of the champion's corpus, for the last days; the DAG does it every day for all views."""
     airflow = AirflowApi(services.running["airflow"].url, services.token())
     follow(airflow, "materialize_features", {"views": ["document_attributes"], "history": 1})
 

@@ -24,6 +24,12 @@ def materialized_until(store: "FeatureStore", view: str) -> datetime | None:
     return registered.most_recent_end_time if registered else None
 
 
+def online_rows(store: "FeatureStore", view: str) -> str:
+    """The rows that went online last, as `described_by` says them; empty: none did."""
+    registered = registered_view(store, view)
+    return registered.batch_source.description if registered and registered.batch_source else ""
+
+
 def registered_view(store: "FeatureStore", view: str) -> "FeatureView | None":
     """The view as Feast's registry has it; none where it was never applied."""
     from feast.errors import FeatureViewNotFoundException
@@ -35,17 +41,19 @@ def registered_view(store: "FeatureStore", view: str) -> "FeatureView | None":
             return None
 
 
-def materialize(view: View, features: Artifact, start: datetime, end: datetime) -> bool:
+def materialize(view: View, features: Artifact, start: datetime, end: datetime, refill: bool = False) -> bool:
     """Register the view with the artifact as its source, and put the latest row of each entity in the interval online.
 
     Args:
         view: as declared.
         features: its rows.
-        start: of the interval, with the overlap.
+        start: of the interval, with the overlap; rows that the view's ttl still lets count go online with it.
         end: of the interval.
+        refill: put online again what went online last, and nothing else.
 
     Returns:
-        Whether it was done: an interval that ends before the last one would overwrite newer values, so it is not.
+        Whether it was done: an interval that ends before the last one would overwrite newer values, so it is not; nor is it
+        to `refill` where another run has put other rows online.
 
     Raises:
         InputError: the view's features changed while a release is served by them.
@@ -54,13 +62,13 @@ def materialize(view: View, features: Artifact, start: datetime, end: datetime) 
     store = feature_store()
     with registry_lock():
         until = materialized_until(store, view.name)
-        if until and end < until:
+        if (until and end < until) or (refill and online_rows(store, view.name) != described_by(features)):
             return False
         check_schema(store, view)
         with calls_feast("the registry"):
             store.apply([view.entity, sourced(view, features)], partial=True)
         with calls_feast("the online store"):
-            store.materialize(start, end, feature_views=[view.name])
+            store.materialize(min(start, end - view.ttl), end, feature_views=[view.name])
     return True
 
 

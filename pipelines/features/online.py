@@ -51,6 +51,13 @@ class OnlineStore(Protocol):
             TryAgain: the store does not answer.
         """
 
+    def has(self, view: str) -> bool:
+        """Whether there is a place for values of the view, which a lost file or table is not.
+
+        Raises:
+            TryAgain: the store does not answer.
+        """
+
     def holding(self, holds: Callable[[bytes], bool]) -> int:
         """How many entities' keys or values hold somebody."""
 
@@ -199,6 +206,14 @@ class SqliteOnline:
                     row[1][feature] = decoded(value)
         return [found.get(entity) for entity in keys]
 
+    def has(self, view: str) -> bool:
+        """See `OnlineStore.has`."""
+        if not self.path.is_file():
+            return False
+        with _database(self.path) as db:
+            named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+            return db.execute(named, [f"{self.project}_{view}"]).fetchone() is not None
+
     def holding(self, holds: Callable[[bytes], bool]) -> int:
         """See `OnlineStore.holding`."""
         return sum(len(keys) for keys in self._held(holds).values())
@@ -258,6 +273,10 @@ class ValkeyOnline:
             return None
         values = {name: decoded(value) for name, value in zip(features, found[1:], strict=True) if value is not None}
         return datetime.fromtimestamp(_seconds(found[0]), UTC), values
+
+    def has(self, view: str) -> bool:  # noqa: ARG002  # a Valkey makes a place for each key
+        """See `OnlineStore.has`."""
+        return True
 
     def holding(self, holds: Callable[[bytes], bool]) -> int:
         """See `OnlineStore.holding`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InputError
 from pipelines.features.compute import FILE
 from pipelines.features.feast import calls_feast, feature_store, registry_lock
-from pipelines.features.materialize import described_by, materialized_until, registered_view
+from pipelines.features.materialize import described_by, materialized_until, online_rows, registered_view
 from pipelines.features.online import Value, open_online, read_features
 from pipelines.features.views import TIME, View
 from pipelines.store.artifacts import Artifact
@@ -75,7 +75,9 @@ def check_parity(views: Sequence[tuple[View, Artifact]], end: datetime, sample: 
         _check_source(store, view, features)
         names = _sampled(view, features, sample, seed)
         offline = _offline(store, view, names, end)
-        read = read_features(online, view.name, view.key, list(view.features), names, end, view.ttl)
+        read: list[dict[str, Value] | None] = [None] * len(names)
+        if online.has(view.name):
+            read = read_features(online, view.name, view.key, list(view.features), names, end, view.ttl)
         parity.entities[view.name] = len(names)
         parity.values += len(names) * len(view.features)
         for name, here in zip(names, read, strict=True):
@@ -89,8 +91,7 @@ def check_parity(views: Sequence[tuple[View, Artifact]], end: datetime, sample: 
 
 def _check_source(store: "FeatureStore", view: View, features: Artifact) -> None:
     """Refuse rows that are not those which went online last, and rows of another declaration than today's."""
-    registered = registered_view(store, view.name)
-    online = registered.batch_source.description if registered and registered.batch_source else ""
+    online = online_rows(store, view.name)
     wrong = f"while {online or 'no rows'} went online last" if online != described_by(features) else ""
     if features.manifest.recipe.params["definition"] != view.definition:
         wrong = "made before its declaration was changed"

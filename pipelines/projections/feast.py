@@ -61,14 +61,13 @@ def check_online(release: Artifact, report: Reported) -> None:
         InputError: they are not; the message names the report with the rows that differ.
         TryAgain: a database does not answer, or somebody else changes the registry.
     """
+    agreeing = []
     for read in views_read(release):
         online, parity = _compared(read)
         if parity.mismatches:
-            raise InputError(
-                f"{read.told}, of which {parity.sentence} (report {_reported(read, online, parity, report)} has the rows)",
-                f"the same values online and offline as of {online.end.isoformat()}",
-                f"start materialize_features with release {release.id} and end {online.end.isoformat()}, then the same again",
-            )
+            raise _differs(read, online, parity, report)
+        agreeing.append(online)
+    for online in agreeing:  # once all agree
         register_service(release.id, [online.view], online.end)
 
 
@@ -126,7 +125,11 @@ def _online(read: ReadView) -> OnlineView:
     registered = registered_view(feature_store(), read.name)
     if registered is None or not registered.materialization_intervals or registered.batch_source is None:
         raise InputError(f"{read.told}, of which nothing is online", "values that were materialized", again)
-    rows = load_exactly(read.release.store, "features", registered.batch_source.description.rpartition(" ")[2])
+    name = registered.batch_source.description.rpartition(" ")[2]
+    rows = find(read.release.store, "features", name)
+    if rows is None:
+        given = f"{read.told}, whose rows that went online last ({name}) are not in {read.release.store.uri} any more"
+        raise InputError(given, "rows to compare with", again)
     if ("log" in rows.inputs) != bool(read.log):
         of = {True: "the search server's log", False: "the corpus's interactions"}
         raise InputError(
@@ -135,16 +138,21 @@ def _online(read: ReadView) -> OnlineView:
             f"{again} and log {read.log or 'empty'}",
         )
     start, end = max(registered.materialization_intervals, key=lambda interval: interval[1])
-    ttl = timedelta(seconds=min(feature.ttl_s for feature in read.features))  # the server's, whatever the file says since
+    ttl = timedelta(seconds=min(feature.ttl_s for feature in read.features))  # the server's, whatever the view says today
     if datetime.now(UTC) - end > ttl:
         given = f"{read.told}, which is online as of {end.isoformat()}, longer ago than its ttl ({ttl})"
         raise InputError(given, "values that still count", again)
     return OnlineView(view, rows, start, end)
 
 
-def _reported(read: ReadView, online: OnlineView, parity: Parity, report: Reported) -> str:
-    """The id of a report with the rows that differ."""
-    return report(read.release.store, parity, online.end, {read.name: online.rows.id}, SAMPLE, SEED).id
+def _differs(read: ReadView, online: OnlineView, parity: Parity, report: Reported) -> InputError:
+    """The error for a view that is online otherwise than offline; its report has the rows that differ."""
+    made = report(read.release.store, parity, online.end, {read.name: online.rows.id}, SAMPLE, SEED)
+    return InputError(
+        f"{read.told}, of which {parity.sentence} (report {made.id} has the rows)",
+        f"the same values online and offline as of {online.end.isoformat()}",
+        f"start materialize_features with release {read.release.id} and end {online.end.isoformat()}, then the same again",
+    )
 
 
 def _differences(read: ReadView, report: Reported, repair: bool) -> Iterator[tuple[str, bool]]:
@@ -155,10 +163,10 @@ def _differences(read: ReadView, report: Reported, repair: bool) -> Iterator[tup
         return
     agrees = not parity.mismatches
     if parity.mismatches:
-        rows = _reported(read, online, parity, report)
-        if repair and materialize(online.view, online.rows, online.start, online.end):
+        differs = _differs(read, online, parity, report)
+        if repair and materialize(online.view, online.rows, online.start, online.end, refill=True):
             agrees = not _compared(read)[1].mismatches
-        yield f"{read.told}, of which {parity.sentence} (report {rows} has the rows)", agrees
+        yield differs.given if agrees else str(differs), agrees
     if wrong := _service_differs(read, online):
         if repair and agrees:
             register_service(read.release.id, [online.view], online.end)

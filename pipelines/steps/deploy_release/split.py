@@ -52,8 +52,9 @@ def split(params: SplitParams) -> SplitResult:
     if entry is None:
         wanted = _wanted(journal, params)
         if wanted:
-            challenger = str(journal.routing.challenger)
-            check_online(load_exactly(journal.store, "release", challenger), report_parity)
+            challenger, running = str(journal.routing.challenger), journal.routing.split
+            if running is None or wanted.share > running.share:  # to take users from it waits for no feature
+                check_online(load_exactly(journal.store, "release", challenger), report_parity)
             warmed_s = wait_until_warm(challenger, params.wait_s)
         entry = _write_entry(journal, wanted, params)
     follows, server, waited_s = wait_until(lambda server: server.entry >= entry.n, params.wait_s)

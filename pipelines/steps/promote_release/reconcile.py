@@ -32,8 +32,11 @@ def reconcile(params: ReconcileParams) -> ReconcileResult:
     journal = Journal(store)
     if not shown and not feast.reading(journal):
         raise NothingToDo("RATCHET_MLFLOW_URI is not set, and no release reads features: nothing could differ from the journal")
-    versions = Registry(store, described).align(journal, params.repair) if shown else []
-    differences = [*((text, params.repair) for text in versions), *feast.align(journal, report_parity, params.repair)]
+    try:
+        features = feast.align(journal, report_parity, params.repair)
+    finally:  # neither of the two waits for the other to answer
+        versions = Registry(store, described).align(journal, params.repair) if shown else []
+    differences = [*((text, params.repair) for text in versions), *features]
     told = {True: [text for text, mended in differences if mended], False: [text for text, mended in differences if not mended]}
     note = " ".join(f"{'MENDED' if mended else 'DIFFERS'}: {'; '.join(texts)}" for mended, texts in told.items() if texts)
     return ReconcileResult(repaired=len(told[True]), differences=[text for text, _ in differences], note=note)

@@ -1,6 +1,8 @@
 """A release that reads features serves only while they are online as they are offline: deploy asks, reconcile mends."""
 
+import json
 import re
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,9 +16,12 @@ from pipelines.deployment.canary import SIGNALS
 from pipelines.errors import InputError, TryAgain
 from pipelines.features import feast, views
 from pipelines.features.feast import feature_store, registry_lock
+from pipelines.features.numbers import columns_of
+from pipelines.features.online import open_online
 from pipelines.projections import feast as projection
-from pipelines.retrieval.stages.blend import BlendCard, BlendFeature, StoredValues, write_blend
+from pipelines.retrieval.stages.blend import BlendCard, StoredValues, write_blend
 from pipelines.retrieval.stages.card import StageCard
+from pipelines.settings import settings
 from pipelines.store.artifacts import load, load_exactly, produce
 from pipelines.store.journal import Routing
 from pipelines.store.objects import open_store
@@ -31,22 +36,23 @@ __all__ = ["online", "servers"]
 VIEW, FEATURE, ICONS = "document_interactions", "ctr_7d", 12
 
 
-def blended(releases, log: str = "") -> str:
+def blended(releases, log: str = "", names: tuple[str, ...] = (f"{VIEW}.{FEATURE}",), ttl_s: float = 0) -> str:
     """A release like a, whose blend also reads how often documents were chosen."""
-    store, view = open_store(), views.declared_view(VIEW)
+    store = open_store()
     before = load_exactly(store, "release", releases.a)
-    feature = BlendFeature(
-        view=VIEW, feature=FEATURE, key=view.key, definition=view.definition, ttl_s=view.ttl.total_seconds(), unit="number",
-        default=0, mean=0, deviation=1,
-    )  # fmt: skip
-    card = BlendCard(candidates=10, features=(feature,), log=log, weights={"text": {"retriever": 1.0, feature.name: 0.5}})
+    features = tuple(
+        column.unfitted.model_copy(update={"unit": "number", **({"ttl_s": ttl_s} if ttl_s else {})})
+        for column in columns_of(names)
+    )
+    weights = {"text": {"retriever": 1.0, **{feature.name: 0.5 for feature in features}}}
+    card = BlendCard(candidates=10, features=features, log=log, weights=weights)
     parts = {name: before.inputs[name] for name in ("corpus", "encoder")}
     ids = sorted(one.id for one in documents(load_exactly(store, "corpus", parts["corpus"])))
-    params = {"stages": [StageCard(stage="dense").model_dump()], "log": log}
+    params = {"stages": [StageCard(stage="dense").model_dump()], "log": log, "features": list(names), "ttl_s": ttl_s}
     recipe = Recipe(kind="blend", step="fit_blend", version=load_step("fit_blend").version, inputs=parts, params=params)
 
     def build(folder):
-        write_blend(folder, card, StoredValues.of(ids, [0], np.zeros((1, len(ids), 1)), np.zeros((1, len(ids)))))
+        write_blend(folder, card, StoredValues.of(ids, [0], np.zeros((1, len(ids), len(features))), np.zeros((1, len(ids)))))
         return {"queries": "text", "sentence": "of a test"}
 
     return call("assemble", index=before.inputs["index"], blend=produce(store, recipe, build).id).release
@@ -99,6 +105,69 @@ def test_a_share_of_the_users_is_given_to_what_is_online(releases):
     put_online(release)
     assert call("split").challenger == release
     assert service(release) is not None
+    empty("sqlite")
+    with pytest.raises(InputError, match="48 of 48 values differ"):
+        call("split", share=0.6)
+    assert call("split", share=0.1).share == 0.1, "users are taken from it, whatever is online"
+
+
+def test_a_release_of_which_one_view_is_not_online_has_no_feature_service(releases):
+    release = releases.promoted(blended(releases, names=(VIEW, "document_attributes")))
+    put_online(release)
+    with pytest.raises(InputError, match="of feature view document_attributes, of which nothing is online"):
+        call("deploy")
+    assert service(release) is None
+
+
+def test_values_count_as_long_as_the_server_takes_them(releases):
+    """Of the ttl that the blend keeps, whatever the view says today."""
+    release = releases.promoted(blended(releases, ttl_s=86_400))
+    put_online(release, end=(datetime.now(UTC) - timedelta(days=1)).date().isoformat())
+    with pytest.raises(InputError, match=r"longer ago than its ttl \(1 day, 0:00:00\)"):
+        call("deploy")
+
+
+def test_rows_that_are_gone_are_made_again(releases):
+    release = releases.promoted(blended(releases))
+    rows = put_online(release)
+    (open_store().local / "features" / rows / "manifest.json").unlink()
+    with pytest.raises(InputError, match=rf"rows that went online last \({rows}\) are not in .* start materialize_features"):
+        call("deploy")
+    put_online(release)
+    assert call("deploy").outcome == "deployed"
+
+
+def searched(folder) -> None:
+    """A log of the search server with one exposure of yesterday."""
+    (folder / "events").mkdir(parents=True, exist_ok=True)
+    at = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    line = {"request_id": "r1", "at": at, "user": "u1", "query": "x", "release": "r", "policy": "champion", "entry": 1,
+            "results": [{"document": "d00", "position": 1, "score": 1.0, "propensity": 1}]}  # fmt: skip
+    (folder / "events/exposures.jsonl").write_text(json.dumps(line) + "\n")
+
+
+def test_the_daily_run_takes_the_log_that_the_weights_were_fitted_to(releases):
+    """It names none."""
+    searched(settings().home)
+    release = releases.promoted(blended(releases, log="server"))
+    assert "log" in load_exactly(open_store(), "features", put_online(release)).inputs
+    assert call("deploy").outcome == "deployed"
+    other = call("materialize_view", view="document_attributes", history=1,
+                 corpus=load_exactly(open_store(), "release", release).inputs["corpus"]).features  # fmt: skip
+    assert "log" not in load_exactly(open_store(), "features", other).inputs, "no blend reads it"
+
+
+def test_a_view_stays_as_the_champion_before_reads_it_to_which_a_rollback_returns(releases, monkeypatch):
+    release = releases.promoted(blended(releases))
+    put_online(release)
+    call("deploy")
+    releases.deployed(releases.a)
+    tags = views.declared_view(VIEW).declared.tags
+    monkeypatch.setitem(tags, "sql", tags["sql"].replace("30 DAY", "31 DAY"))
+    with pytest.raises(InputError, match=f"changed since the champion before {release} was fitted to it.*declare the changed"):
+        put_online(release)
+    call("rollback")
+    assert releases.journal.routing.champion == release
 
 
 def other_sql(monkeypatch):
@@ -158,6 +227,15 @@ def older_service(release: str) -> None:
     feature_store().apply([named], partial=True)
 
 
+def without_its_file() -> None:
+    open_online().path.unlink()
+
+
+def without_its_table() -> None:
+    with sqlite3.connect(open_online().path) as db:
+        db.execute(f"DROP TABLE ratchet_{VIEW}")
+
+
 def test_what_others_do_to_feast_is_told_and_mended(releases):
     release = blended(releases)
     put_online(release)
@@ -168,6 +246,8 @@ def test_what_others_do_to_feast_is_told_and_mended(releases):
         (lambda: changed_service(release), rf"feature service release_{release} had not what the release reads of view {VIEW}"),
         (lambda: older_service(release), r"agreed until 2023-01-01, not "),
         (lambda: empty("sqlite"), r"of which 48 of 48 values differ: 12 of document_interactions"),
+        (without_its_file, r"of which 48 of 48 values differ: 12 of document_interactions"),
+        (without_its_table, r"of which 48 of 48 values differ: 12 of document_interactions"),
     ]
     for harm, said in harms:
         harm()
@@ -184,6 +264,39 @@ def test_what_others_do_to_feast_is_told_and_mended(releases):
     told = call("reconcile")
     assert told.repaired == 0
     assert re.search(rf"DIFFERS: .*of which nothing is online.*start materialize_features with release {release}", told.note)
+
+
+def test_what_another_run_puts_online_meanwhile_stays(releases, monkeypatch):
+    release = blended(releases)
+    put_online(release)
+    releases.journal.append("deploy", release, "of a test", Routing(champion=release))
+    call("reconcile")
+    empty("sqlite")
+    compared, put = projection._differs, []
+
+    def meanwhile(*of):
+        put.append(put_online(release, history=9))
+        return compared(*of)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(projection, "_differs", meanwhile)
+        told = call("reconcile")
+    assert (told.repaired, len(put)) == (0, 1)
+    assert re.search(r"^DIFFERS: .* start materialize_features", told.note)
+    assert feature_store().get_feature_view(VIEW).batch_source.description == f"features {put[0]}"
+    assert call("reconcile").differences == []
+
+
+def test_an_online_store_is_filled_while_mlflow_does_not_answer(releases, monkeypatch):
+    release = blended(releases)
+    put_online(release)
+    releases.journal.append("deploy", release, "of a test", Routing(champion=release))
+    with monkeypatch.context() as patch:
+        patch.setenv("RATCHET_MLFLOW_URI", "http://127.0.0.1:1")
+        with pytest.raises(TryAgain, match="MLflow"):
+            call("reconcile")
+    assert service(release) is not None
+    assert call("reconcile").differences == []
 
 
 @pytest.mark.services
