@@ -27,7 +27,7 @@ def served_log(journal: Journal, view: View, log: str) -> str:
         if {feature.definition for feature in card.features if feature.view == view.name} != {view.definition}:
             raise InputError(
                 f"feature view {view.name}, changed since the {release} was fitted to it",
-                f"the view as it was, as long as that release is the {release.rpartition(chr(32))[0]}",
+                f"the view as it was, as long as that release is the {release.rpartition(' ')[0]}",
                 f"undo the change of {REPOSITORY}/{view.name}.py; declare the changed view as a file of its own, such as "
                 f"{view.name}_2.py, and name it in fit_blend --features",
             )

@@ -164,7 +164,9 @@ def test_a_view_stays_as_the_champion_before_reads_it_to_which_a_rollback_return
     releases.deployed(releases.a)
     tags = views.declared_view(VIEW).declared.tags
     monkeypatch.setitem(tags, "sql", tags["sql"].replace("30 DAY", "31 DAY"))
-    with pytest.raises(InputError, match=f"changed since the champion before {release} was fitted to it.*declare the changed"):
+    with pytest.raises(
+        InputError, match=f"changed since the previous champion {release} was fitted to it.*declare the changed"
+    ):
         put_online(release)
     call("rollback")
     assert releases.journal.routing.champion == release

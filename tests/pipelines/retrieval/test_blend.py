@@ -11,7 +11,7 @@ from pipelines.corpus.documents import Query
 from pipelines.errors import InputError
 from pipelines.evaluation.blend_fit import listwise_weights, standardized
 from pipelines.evaluation.reranker_fit import first_stage
-from pipelines.features.served import check_served
+from pipelines.features.served import served_log
 from pipelines.features.views import declared_view
 from pipelines.retrieval.release import load_release
 from pipelines.retrieval.stages.blend import (
@@ -110,7 +110,7 @@ def test_a_refresh_fits_the_features_of_the_champion_anew_and_nobody_changes_the
         plain = call("assemble", index=others).release
         Journal(open_store()).append("deploy", plain, "test", Routing(champion=plain))
         with pytest.raises(InputError, match=told) if told else nullcontext():
-            check_served(Journal(open_store()), declared_view(view), "")
+            served_log(Journal(open_store()), declared_view(view), "")
 
 
 def test_a_rate_that_tells_nothing_is_not_blended(home):
