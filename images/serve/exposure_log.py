@@ -87,14 +87,17 @@ class ExposureLog:
         self._append("shadow", [seen])
 
     def latest_queries(self, most: int) -> list[str]:
-        """The texts of the last searches that were written down, each once, the latest first; none where there is no log."""
-        try:
-            with local_files(self.folder, "exposures")[0].open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-                lines = file.read(TAIL).splitlines()
-        except (OSError, IndexError):
-            return []
-        return list(dict.fromkeys(query for line in reversed(lines) if (query := _query_of(line))))[:most]
+        """The texts of the last searches that were written down, each once, the latest first; none where there is no log.
+
+        A file that was just closed leaves few in the one that is written, so that those before are read, too.
+        """
+        queries: dict[str, None] = {}
+        with suppress(OSError):
+            for path in local_files(self.folder, "exposures"):
+                queries |= dict.fromkeys(query for line in reversed(_last_lines(path)) if (query := _query_of(line)))
+                if len(queries) >= most:
+                    break
+        return list(queries)[:most]
 
     def log_events(self, clicks: Sequence[Click], conversions: Sequence[Conversion]) -> None:
         """Append clicks and conversions, unless one of them can't be.
@@ -123,12 +126,19 @@ class ExposureLog:
 
     def measure(self) -> Unshipped:
         """What is on this machine now."""
-        closed = [status for path in closed_files(self.folder) if (status := _status(path))]
+        closed: list[os.stat_result] = []
+        with suppress(OSError):  # of a disk that does not answer nothing is known
+            closed = [status for path in closed_files(self.folder) if (status := _status(path))]
         written = [status for name in COLUMNS if (status := _status(self.folder / f"{name}.jsonl"))]
         self._closed_bytes = sum(status.st_size for status in closed)
         oldest = min((status.st_mtime for status in closed), default=time.time())
         bytes_here = self._closed_bytes + sum(status.st_size for status in written)
         return Unshipped(len(closed), bytes_here, max(0.0, time.time() - oldest))
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether the logs take half of their room."""
+        return self._room > 0 and 2 * self.measure().bytes >= self._room
 
     def _append(self, name: str, events: Sequence[BaseModel]) -> None:
         """Append events to a log; a file that is full, or of a day before, is closed first.
@@ -143,9 +153,14 @@ class ExposureLog:
                 close(path, self._is_due)
             self.measure()
             status = _status(path)
-        if self._room and self._closed_bytes + (status.st_size if status else 0) >= self._room:
-            raise _write_error(path, OSError(errno.ENOSPC, "RATCHET_LOG_ROOM_MB is used up, and nothing was shipped"))
+        if self._is_full(status):
+            self.measure()  # another process may have shipped what was here
+            if self._is_full(status):
+                raise _write_error(path, OSError(errno.ENOSPC, "RATCHET_LOG_ROOM_MB is used up, and nothing was shipped"))
         append_events(path, events)
+
+    def _is_full(self, status: os.stat_result | None) -> bool:
+        return self._room > 0 and self._closed_bytes + (status.st_size if status else 0) >= self._room
 
     def _is_due(self, status: os.stat_result) -> bool:
         last = datetime.fromtimestamp(status.st_mtime, UTC).date()
@@ -162,10 +177,17 @@ class ExposureLog:
 
 
 def _status(path: Path) -> os.stat_result | None:
+    """None: it is not there, or its disk does not answer, which whoever writes to it says."""
     try:
         return path.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
+
+
+def _last_lines(path: Path) -> list[bytes]:
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        return file.read(TAIL).splitlines()
 
 
 def _query_of(line: bytes) -> str:

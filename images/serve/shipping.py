@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -23,6 +24,8 @@ from pipelines.errors import StepError
 from pipelines.settings import settings
 from pipelines.store.objects import open_store
 
+LOOK_S = 5.0
+"""Seconds between two looks at the room for logs."""
 RETRY_S = 60.0
 """Seconds at most until a round that failed is tried again."""
 ROUND_S = 600.0
@@ -33,7 +36,7 @@ NICE = 10
 
 
 class Shipper(Collector):
-    """Runs a round every so many seconds until `stop`, and tells of it.
+    """Runs a round every so many seconds until `stop`, or earlier where room is short, and tells of it.
 
     Args:
         log: whose files are shipped.
@@ -47,9 +50,12 @@ class Shipper(Collector):
         self._stop = threading.Event()
 
     def run(self) -> None:
-        """Ship until `stop`."""
-        while self._every_s and not self._stop.wait(min(self._every_s, RETRY_S) if self._problem else self._every_s):
-            self.round(ROUND_S)
+        """Ship until `stop`; before it is time where half of the room for logs is taken, since searches fail without room."""
+        due = time.monotonic() + self._every_s
+        while self._every_s and not self._stop.wait(min(LOOK_S, max(0.0, due - time.monotonic()))):
+            if time.monotonic() >= due or (not self._problem and self._log.is_half_full):
+                self.round(ROUND_S)
+                due = time.monotonic() + (min(self._every_s, RETRY_S) if self._problem else self._every_s)
 
     def stop(self) -> None:
         """End `run` after the current round."""

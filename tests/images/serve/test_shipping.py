@@ -1,13 +1,19 @@
 """A server ships its logs, goes on where the store can't be written, and ships the rest before it ends."""
 
 import signal
+import threading
+import time
 
+from images.serve import shipping
+from images.serve.exposure_log import ExposureLog
+from images.serve.shipping import Shipper
 from pipelines.corpus.event_log import log_files, shipped_files
 from pipelines.corpus.exposure import Exposure
 from pipelines.store.objects import open_store
 from tests.images.serve.conftest import route
 from tests.images.serve.server import for_anybody, running_server
 from tests.images.serve.test_metrics import metrics_of
+from tests.pipelines.corpus.test_event_log import exposure
 
 
 def test_logs_are_shipped_kept_while_the_store_is_away_and_shipped_to_the_last(trained, tmp_path):
@@ -43,3 +49,24 @@ def test_logs_are_shipped_kept_while_the_store_is_away_and_shipped_to_the_last(t
     lines = log_files(open_store(), events, "exposures", tmp_path / "scratch").as_lines(tmp_path / "scratch")
     written = [Exposure.model_validate_json(line) for path in lines for line in path.read_text().splitlines()]
     assert sorted(one.request_id for one in written) == sorted(asked)
+
+
+def test_it_ships_before_it_is_time_where_room_is_short(home, monkeypatch):
+    """Else searches would fail for want of room while the store is well."""
+    monkeypatch.setattr(shipping, "LOOK_S", 0.05)
+    log = ExposureLog(home / "events", file_bytes=1000, room=10_000)
+    shipper = Shipper(log, 3600)
+    thread = threading.Thread(target=shipper.run, daemon=True)
+    thread.start()
+    time.sleep(0.3)
+    log.log_exposures([exposure(0)])
+    assert shipper.told()["shipped"] == 0, "there is room"
+    for number in range(1, 20):
+        log.log_exposures([exposure(number)])
+    until = time.monotonic() + 60
+    while log.measure().bytes and time.monotonic() < until:
+        time.sleep(0.05)
+    shipper.stop()
+    thread.join(60)
+    assert (shipper.told()["shipped"] > 0, shipper.told()["problem"]) == (True, "")
+    assert len(shipped_files(open_store(), "exposures")) == shipper.told()["shipped"]

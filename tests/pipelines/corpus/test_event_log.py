@@ -176,6 +176,9 @@ def test_a_file_that_is_full_or_of_a_day_before_is_closed(home, tmp_path):
     assert log.latest_queries(1) == [EXPOSURES[0].query]
     closed = close(path)
     assert log.latest_queries(1) == [EXPOSURES[0].query], "where nothing was written since, of the file before"
+    log.log_exposures([exposure(6, query="sun")])
+    assert log.latest_queries(2) == ["sun", EXPOSURES[0].query], "where little was written since, of the file before, too"
+    close(path)
     log.log_exposures([exposure(4)])
     yesterday = (datetime.now(UTC) - timedelta(days=1)).timestamp()
     os.utime(path, (yesterday, yesterday))
@@ -215,8 +218,18 @@ def test_the_room_for_logs_is_used_up(home):
         log.log_exposures([exposure(2)])
     ship(open_store(), home / "events")
     ship(open_store(), home / "events")
-    log.measure()
     log.log_exposures([exposure(20)])
+
+
+def test_a_disk_that_does_not_answer_is_told_as_one_that_is_full(home):
+    home.mkdir(parents=True, exist_ok=True)
+    log = ExposureLog(home / "events")
+    (home / "events").symlink_to("events")  # each look at it is an error, though none that says that nothing is there
+    for write in (lambda: log.log_exposures([exposure(1)]), lambda: log.log_failure(FAILURES[0])):
+        with pytest.raises(TryAgain, match="a log that can be written before the answer"):
+            write()
+    assert log.measure().bytes == 0
+    assert log.latest_queries(1) == []
 
 
 def test_a_locked_file_waits_for_the_next_round(folder):
