@@ -82,7 +82,7 @@ class LogFiles:
         types = {name: COLUMNS[self.log][name] for name in columns}
         listed = ", ".join(f'"{name}"' for name in columns)
         parts = [f"SELECT {listed} FROM {_of_lines(self.lines, types)}"] if self.lines else []  # noqa: S608
-        parts += [f"SELECT {listed} FROM read_parquet({_paths(self.shipped)})"] if self.shipped else []  # noqa: S608
+        parts += [f"SELECT {listed} FROM {_of_parquet(self.shipped)}"] if self.shipped else []  # noqa: S608
         empty = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in types.items())
         return f"({' UNION ALL '.join(parts) or f'SELECT {empty} WHERE false'})"
 
@@ -101,11 +101,11 @@ def log_files(store: Store, folder: Path, name: str, scratch: Path, first: str =
         first, last: days in ISO form; of the store's files only those are taken that can hold lines of these days. Empty: any.
     """
     written = _pinned(folder / f"{name}.jsonl", scratch)
-    closed = closed_files(folder, name)
+    closed = [pinned for path in closed_files(folder, name) if (pinned := _pinned(path, scratch))]
     in_store = shipped_files(store, name)
     stems = {Path(path).stem for path in in_store}
-    here = [path for path in closed if path.stem not in stems]
-    if written and not any(written.inode == _inode(path) for path in closed):
+    here = [pinned.path for pinned in closed if pinned.path.stem not in stems]
+    if written and not any(written.inode == pinned.inode for pinned in closed):
         here.append(written.path)
     shipped = [_local(store, path, scratch) for path in in_store if _may_hold(path, first, last)]
     return LogFiles(name, tuple(here), tuple(shipped))
@@ -141,27 +141,25 @@ class _Pinned:
 
 
 def _pinned(path: Path, scratch: Path) -> _Pinned | None:
-    """Another name of the file that is written, by which it is read after somebody closes it; on another disk a copy."""
+    """Another name of a file, by which it is read after somebody closes or deletes it.
+
+    From another disk the file that is written is copied; closed ones, many while the store is away, are read where they are.
+    """
     target = scratch / uuid.uuid4().hex / path.name
     target.parent.mkdir(parents=True)
-    with suppress(FileNotFoundError):  # it has just been closed, and is among the closed ones
+    with suppress(FileNotFoundError):  # it has just been closed, or deleted since it was shipped: it is among those listed next
         try:
             os.link(path, target)
             return _Pinned(target, target.stat().st_ino)
         except FileNotFoundError:
             raise
         except OSError:
+            if CLOSED.fullmatch(path.stem):
+                return _Pinned(path, path.stat().st_ino)
             with path.open("rb") as file, target.open("wb") as copy:
                 shutil.copyfileobj(file, copy)
                 return _Pinned(target, os.fstat(file.fileno()).st_ino)
     return None
-
-
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return 0
 
 
 def is_logged(store: Store, folder: Path, name: str = "exposures") -> bool:
@@ -306,7 +304,7 @@ def _as_parquet(closed: Path) -> bytes:
 def _as_lines(shipped: Path, target: Path) -> Path:
     moment = "strftime(\"at\" AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ') AS \"at\""
     target.parent.mkdir(parents=True, exist_ok=True)
-    rows = f"SELECT * REPLACE ({moment}) FROM read_parquet({_literal(shipped)})"  # noqa: S608
+    rows = f"SELECT * REPLACE ({moment}) FROM {_of_parquet([shipped])}"  # noqa: S608
     _execute(f"COPY ({rows}) TO {_literal(target)} (FORMAT json)")
     return target
 
@@ -335,6 +333,11 @@ def _execute(statement: str) -> None:
 def _of_lines(paths: tuple[Path, ...] | list[Path], types: Mapping[str, str]) -> str:
     columns = ", ".join(f"\"{name}\": '{kind}'" for name, kind in types.items())
     return f"read_json({_paths(paths)}, {OPTIONS}, columns={{{columns}}})"
+
+
+def _of_parquet(paths: tuple[Path, ...] | list[Path]) -> str:
+    """Without what DuckDB would take for columns in the path of a store, such as /mnt/stage=live."""
+    return f"read_parquet({_paths(paths)}, hive_partitioning=false)"
 
 
 def _paths(paths: tuple[Path, ...] | list[Path]) -> str:

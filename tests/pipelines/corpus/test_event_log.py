@@ -242,6 +242,22 @@ def test_a_locked_file_waits_for_the_next_round(folder):
     assert ship(open_store(), folder) == event_log.Round(1, 4)
 
 
+def test_a_file_is_read_to_its_end_though_it_is_shipped_and_deleted_meanwhile(folder, tmp_path):
+    close(folder / "exposures.jsonl")
+    files = log_files(open_store(), folder, "exposures", tmp_path / "scratch")
+    ship(open_store(), folder)
+    ship(open_store(), folder)
+    assert list(folder.iterdir()) == []
+    lines = [line for path in files.as_lines(tmp_path / "scratch") for line in path.read_text().split("\n")]
+    assert [Exposure.model_validate_json(line) for line in lines if line.endswith("}")] == EXPOSURES
+
+
+def test_a_store_whose_path_looks_like_columns(folder, tmp_path):
+    store = Store(f"file://{tmp_path}/stage=live/entry=7")
+    ship(store, folder)
+    assert read(folder, "exposures", Exposure, tmp_path / "scratch", store) == EXPOSURES
+
+
 def test_only_the_days_that_are_asked_for_are_taken(home, tmp_path):
     store = open_store()
     for day in (27, 28, 29, 30):
