@@ -7,9 +7,9 @@ long as there is nothing to ask, no provider is loaded.
 
 import importlib
 import logging
-import os
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -77,7 +77,9 @@ class ToggleReader(Collector):
         problems: dict[str, str] = {}
         if values or self._provider or self._client:
             try:
-                self._client = self._client or self._connected(held)
+                if self._client is None:
+                    self.current = held  # as long as the provider is loaded, which takes a second, and before it answers
+                    self._client = self._connected(held)
                 self._write(held)
                 held, problems = self._read(self._client, held)
             except Exception as error:  # noqa: BLE001  # whatever is wrong with the provider, searches go on
@@ -109,14 +111,17 @@ class ToggleReader(Collector):
         return api.get_client(DOMAIN)
 
     def _write(self, held: Toggles) -> None:
-        """Write the file where it says something else; at once, so that nobody reads a half."""
-        text = flags_file(held)
-        if self._provider or (self._file.exists() and self._file.read_text() == text):
+        """Write the file where it says something else; at once, so that nobody reads a half, whoever else writes it, too."""
+        text = flags_file(held).encode()
+        if self._provider or (self._file.exists() and self._file.read_bytes() == text):
             return
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = self._file.with_suffix(f".{os.getpid()}")
-        beside.write_text(text)
-        beside.replace(self._file)
+        beside = self._file.with_suffix(f".{uuid.uuid4().hex}")  # processes in containers have one number
+        try:
+            beside.write_bytes(text)
+            beside.replace(self._file)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def _read(self, client: "OpenFeatureClient", held: Toggles) -> tuple[Toggles, dict[str, str]]:
         """The toggles by the provider, and for each that it does not give why."""

@@ -131,6 +131,49 @@ def test_a_provider_that_hangs_is_told_and_changes_nothing(tmp_path):
     thread.join(10)
 
 
+def test_the_journal_holds_until_a_provider_answers_for_the_first_time(tmp_path):
+    go = threading.Event()
+    reader = reader_of(tmp_path, {"k": 20}, hangs=go)
+    thread = threading.Thread(target=reader.run, daemon=True)
+    thread.start()
+    until(lambda: reader.current == Toggles(k=20), 5)
+    go.set()
+    until(lambda: reader.current.k == 12)
+    reader.stop()
+    thread.join(10)
+
+
+def test_servers_that_write_one_file_leave_it_whole(tmp_path):
+    """Of one process, so that both have one number, as in two containers on one volume."""
+    file, ended, problems = tmp_path / "flags.json", threading.Event(), []
+
+    def write(k):
+        reader = ToggleReader(dict, Toggles(), file, 0.05)
+        try:
+            while not ended.is_set():
+                reader._write(Toggles(k=k))
+        except OSError as error:
+            problems.append(error)
+
+    writers = [threading.Thread(target=write, args=(k,)) for k in (1, 100)]
+    for writer in writers:
+        writer.start()
+    until(file.exists)
+    seen = {json.loads(file.read_text())["flags"]["ratchet-k"]["variants"]["set"] for _ in range(500)}
+    ended.set()
+    for writer in writers:
+        writer.join(10)
+    assert (problems, seen <= {1, 100}) == ([], True)
+    assert [path.name for path in tmp_path.iterdir()] == ["flags.json"]
+
+
+def test_a_file_that_is_no_text_is_written_anew(tmp_path):
+    (tmp_path / "flags.json").write_bytes(b'{"flags": \xff')
+    reader = ToggleReader(lambda: {"k": 20}, Toggles(), tmp_path / "flags.json", 0.05)
+    reader.poll()
+    assert (reader.current.k, [name for name, *_ in metrics_of(reader) if "errors" in name]) == (20, [])
+
+
 @pytest.mark.parametrize("provider", ["company_flags.Nobody", "no_such_module.Flags"])
 def test_a_provider_that_is_missing_is_counted_and_the_journal_holds(tmp_path, provider):
     reader = ToggleReader(lambda: {"rerank": False}, Toggles(), tmp_path / "flags.json", 0.05, provider)
