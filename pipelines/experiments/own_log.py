@@ -134,7 +134,21 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
     what = f"those of experiment {name}" if name else "by the role of the release that answered"
     searches = f"{log.rows:,} search{'' if log.rows == 1 else 'es'}"
     log.notes.append(f"Searches of the server with their clicks, {what}: {searches}.")
+    if name and (toggled := toggled_within(Journal(store), name, since)):
+        log.notes.append(
+            f"What servers do was toggled meanwhile: {', '.join(toggled)}. The effect is that of the times before and after"
+            " together; a release whose reranker was off was compared without it."
+        )
     return log
+
+
+def toggled_within(journal: Journal, name: str, since: int) -> list[str]:
+    """What was toggled while a split ran, from an entry of the journal on; both of its releases were, at the same time."""
+    return [
+        f"{entry.to} (entry {entry.n})"
+        for entry in journal.entries[since:]
+        if entry.toggle and entry.routing.split and entry.routing.split.name == name
+    ]
 
 
 def stage_any(

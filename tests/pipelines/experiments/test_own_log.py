@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from pipelines.corpus.event_log import ship
 from pipelines.corpus.exposure import Click, Exposure, ShownDocument
 from pipelines.errors import InputError, NothingToDo
 from pipelines.store.artifacts import load
-from pipelines.store.journal import Journal, Routing
+from pipelines.store.journal import Journal, Routing, Toggle
 from pipelines.store.objects import open_store
 from tests.conftest import call
 
@@ -97,7 +98,14 @@ def test_a_split_counts_its_own_searches_from_its_last_change(home, write):
     with pytest.raises(NothingToDo, match="answered only by control so far"):
         call("analyze", log="server:ranking", on="2026-04-01")
     (folder / "exposures.jsonl").write_text("\n".join(lines))
-    assert call("analyze", experiment=file, on="2026-04-01").units == 100
+    whole = call("analyze", experiment=file, on="2026-04-01")
+    assert (whole.units, "toggled" in Path(whole.report).read_text()) == (100, False)
+    journal.append("toggle", "k=5", "why", toggle=Toggle(name="k", value=5))
+    journal.append("weight", "b" * 20, "why", Routing(**releases))
+    journal.append("toggle", "k=6", "why", toggle=Toggle(name="k", value=6))
+    again = call("analyze", log="server:ranking", on="2026-04-02")
+    told = Path(again.report).read_text()
+    assert ("k=5 (entry 4)" in told, "k=6" in told) == (True, False), "what was toggled after its end is not its"
     with pytest.raises(InputError, match="a split declares its own experiment"):
         call("analyze", log="server:ranking", experiment=file)
 
