@@ -42,7 +42,7 @@ NOT_SEARCHED = (
     "versions that a bucket keeps of deleted objects: a lifecycle rule of the bucket ends them",
     "a feature store of another machine, or one that RATCHET_FEATURE_ONLINE does not name any more",
     "tables that dbt or others write for feature views: write them again without it, then start materialize_features",
-    "logs of servers on other machines, unless --events names their folders",
+    "logs of servers on other machines that are not shipped yet, unless --events names their folders: erase again afterwards",
 )
 """What a certificate names as not searched."""
 
