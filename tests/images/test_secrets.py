@@ -51,6 +51,34 @@ def test_a_second_call_keeps_them(made, tmp_path):
     assert make(tmp_path / "secrets") == made
 
 
+def test_an_account_that_a_version_of_before_did_not_have_is_added_and_all_others_stay(made, tmp_path):
+    folder = tmp_path / "secrets"
+    lines = made["s3.json"].splitlines()
+    of_before = "\n".join(line for line in lines if '"name": "server"' not in line)
+    (folder / "s3_server.env").unlink()
+    (folder / "s3.json").unlink()
+    (folder / "s3.json").write_text(of_before)
+    now = make(folder)
+    assert {name for name in made if now[name] != made[name]} == {"s3.json", "s3_server.env"}
+    accounts = {account["name"]: account for account in json.loads(now["s3.json"])["identities"]}
+    before = {account["name"]: account for account in json.loads(made["s3.json"])["identities"]}
+    assert {name for name in before if accounts[name] != before[name]} == {"server"}
+    assert accounts["server"]["actions"] == before["server"]["actions"]
+    assert f"AWS_SECRET_ACCESS_KEY={accounts['server']['credentials'][0]['secretKey']}" in now["s3_server.env"]
+    assert make(folder) == now
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("secrets")] == ["secrets"]
+
+
+def test_a_file_of_accounts_that_somebody_wrote_is_not_touched(made, tmp_path):
+    file = tmp_path / "secrets/s3.json"
+    file.unlink()
+    file.write_text('{"identities": []}')
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        make(tmp_path / "secrets")
+    assert (failed.value.returncode, b"as its last line" in failed.value.stderr) == (2, True)
+    assert file.read_text() == '{"identities": []}'
+
+
 def test_who_shares_a_secret_shares_the_same_one(made):
     for name in ("airflow", "mlflow"):
         password = made[f"{name}_password"]
