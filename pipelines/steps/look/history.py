@@ -89,5 +89,6 @@ def _print_table(entries: list[Entry]) -> None:
     table.add_column("who", no_wrap=True, max_width=12)  # the rest of a narrow terminal is for the reason
     table.add_column("why", overflow="fold")
     for entry in entries:
-        table.add_row(*map(Text, (str(entry.n), _minute(entry.at), entry.action, entry.to[:8], entry.who, entry.why)))
+        subject = entry.to if entry.toggle else entry.to[:8]
+        table.add_row(*map(Text, (str(entry.n), _minute(entry.at), entry.action, subject, entry.who, entry.why)))
     Console(stderr=True).print(table)

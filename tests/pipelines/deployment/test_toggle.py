@@ -13,7 +13,7 @@ def toggles():
     return Journal(open_store()).toggles
 
 
-def test_a_toggle_is_set_changed_and_taken_back(releases):
+def test_a_toggle_is_set_changed_and_taken_back(releases, capsys):
     releases.deployed(releases.a)
     off = call("toggle", name="rerank", value="off", why="it is slow today", who="ada")
     assert (off.value, off.before, off.entry, off.note) == ("off", "default", 3, "TOGGLE: rerank is off, before default")
@@ -32,6 +32,7 @@ def test_a_toggle_is_set_changed_and_taken_back(releases):
     assert b'"toggle"' not in open_store().read("journal/00000001.json"), "versions that know no toggle read it"
     assert releases.journal.until(4).toggles == {"rerank": False, "rerank_ms": 50.0}
     assert main(["history"]) == 0
+    assert "rerank_ms=50" in capsys.readouterr().err, "whole, though releases are cut"
 
 
 def test_releases_come_and_go_and_toggles_stay(releases):
