@@ -5,10 +5,11 @@ the release that answered, champion or challenger, and searches of the champion 
 measures of a search: reciprocal rank of the first click, and nDCG with a clicked document as relevant.
 """
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.corpus.event_log import LogFiles, log_files
+from pipelines.corpus.event_log import LogFiles, is_logged, log_files
 from pipelines.errors import InputError, NothingToDo
 from pipelines.experiments.design import Design, design_of, log_of, read_design
 from pipelines.experiments.recognition import Overrides
@@ -115,14 +116,15 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
         NothingToDo: nobody was assigned by the split yet, or all to one release.
     """
     store = open_store()
-    exposures = log_files(store, events, "exposures", scratch / "files")
-    if not exposures:
+    if not is_logged(store, events):
         raise InputError(
             f"the log of the search server, {printable(events / 'exposures.jsonl', 200)}, which is not there",
             f"exposures.jsonl in that folder, or what a server shipped to {store.uri}",
             "set RATCHET_EVENTS to its folder, or pass --log FILE",
         )
-    clicks = log_files(store, events, "clicks", scratch / "files")
+    journal = Journal(store)
+    first = _day_before(journal.entries[since - 1]) if since else ""
+    exposures, clicks = (log_files(store, events, log, scratch / "files", first) for log in ("exposures", "clicks"))
     db = open_database(scratch / "joined", memory)
     try:
         name = design.id if design and (since or _belongs(db, exposures, design.id)) else ""
@@ -134,12 +136,17 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
     what = f"those of experiment {name}" if name else "by the role of the release that answered"
     searches = f"{log.rows:,} search{'' if log.rows == 1 else 'es'}"
     log.notes.append(f"Searches of the server with their clicks, {what}: {searches}.")
-    if name and (toggled := toggled_within(Journal(store), name, since)):
+    if name and (toggled := toggled_within(journal, name, since)):
         log.notes.append(
             f"What servers do was toggled meanwhile: {', '.join(toggled)}. The effect is that of the times before and after"
             " together; a release whose reranker was off was compared without it."
         )
     return log
+
+
+def _day_before(entry: Entry) -> str:
+    """The first day whose files may hold searches by an entry; a day earlier, since the clocks of servers differ."""
+    return (datetime.fromisoformat(entry.at).astimezone(UTC).date() - timedelta(days=1)).isoformat()
 
 
 def toggled_within(journal: Journal, name: str, since: int) -> list[str]:

@@ -89,6 +89,7 @@ def test_a_split_counts_its_own_searches_from_its_last_change(home, write):
     for share in (0.1, 0.5):
         journal.append("weight", "b" * 20, "why", Routing(**releases, split={"name": "ranking", "share": share}))
     folder = log(home, users=100)
+    store.create(f"events/exposures/2020-01-02/exposures-20200102T030405Z-{'a' * 12}.parquet", b"")  # long before: not read
     file = write("ranking.yaml", DESIGN)
     for asked in ({"log": "server:ranking"}, {"experiment": file}):
         with pytest.raises(NothingToDo, match="split ranking since journal entry 3 were answered by none of its releases"):
