@@ -131,9 +131,10 @@ class ExposureLog:
             closed = [status for path in closed_files(self.folder) if (status := _status(path))]
         written = [status for name in COLUMNS if (status := _status(self.folder / f"{name}.jsonl"))]
         self._closed_bytes = sum(status.st_size for status in closed)
-        oldest = min((status.st_mtime for status in closed), default=time.time())
+        now = time.time()
+        oldest = min((status.st_mtime for status in closed), default=now)
         bytes_here = self._closed_bytes + sum(status.st_size for status in written)
-        return Unshipped(len(closed), bytes_here, max(0.0, time.time() - oldest))
+        return Unshipped(len(closed), bytes_here, max(0.0, now - oldest))
 
     @property
     def is_half_full(self) -> bool:

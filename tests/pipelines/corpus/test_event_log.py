@@ -187,7 +187,7 @@ def test_a_file_that_is_full_or_of_a_day_before_is_closed(home, tmp_path):
     names = [file.name for file in closed_files(home / "events", "exposures")]
     assert names[0].startswith(f"exposures-{datetime.fromtimestamp(yesterday, UTC):%Y%m%d}T"), "by its last line"
     assert closed.name in names
-    assert len(read(home / "events", "exposures", Exposure, tmp_path)) == 6
+    assert len(read(home / "events", "exposures", Exposure, tmp_path)) == 7
 
 
 def test_writers_lose_no_line_to_a_closing(tmp_path):

@@ -104,7 +104,7 @@ def test_a_split_counts_its_own_searches_from_its_last_change(home, write):
     journal.append("toggle", "k=5", "why", toggle=Toggle(name="k", value=5))
     journal.append("weight", "b" * 20, "why", Routing(**releases))
     journal.append("toggle", "k=6", "why", toggle=Toggle(name="k", value=6))
-    again = call("analyze", log="server:ranking", on="2026-04-02")
+    again = call("analyze", experiment=file, on="2026-04-02")
     told = Path(again.report).read_text()
     assert ("k=5 (entry 4)" in told, "k=6" in told) == (True, False), "what was toggled after its end is not its"
     with pytest.raises(InputError, match="a split declares its own experiment"):
