@@ -121,11 +121,11 @@ def levels(random: np.random.Generator, made: Traffic, name: str, users: Floats)
 
 
 def of_groups(random: np.random.Generator, events: Floats, searches: Floats, users: Floats, name: str) -> tuple[Floats, Floats]:
-    """Events and searches of the groups of the champion's users, shape (runs, GROUPS)."""
+    """Events and searches of the groups of each arm's users, shape (runs, 2, GROUPS)."""
     deviation = BETWEEN_USERS[name] / np.sqrt(users / GROUPS)
-    own = np.exp(deviation[:, None] * random.standard_normal((len(users), GROUPS)))
-    trials = np.repeat(searches[..., 0].sum(-1, keepdims=True) / GROUPS, GROUPS, -1)
-    return random.poisson(events[..., 0].sum(-1, keepdims=True) / GROUPS * own).astype(float), trials
+    own = np.exp(deviation[:, None, None] * random.standard_normal((len(users), 2, GROUPS)))
+    trials = np.repeat(searches.sum(-2)[..., None] / GROUPS, GROUPS, -1)
+    return random.poisson(events.sum(-2)[..., None] / GROUPS * own).astype(float), trials
 
 
 def latencies(random: np.random.Generator, answered: Floats, harm: Harm) -> Floats:

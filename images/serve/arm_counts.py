@@ -11,7 +11,7 @@ from pathlib import Path
 
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Policy
-from pipelines.deployment.counts import Arm, Minute, ServerCounts, Tally, write_counts
+from pipelines.deployment.counts import ARMS, Arm, Minute, ServerCounts, Tally, write_counts
 from pipelines.deployment.guardrails import GROUPS, bucket_of
 from pipelines.errors import StepError
 from pipelines.logs import log
@@ -44,7 +44,7 @@ class _Minute:
 @dataclass
 class _Entry:
     minutes: dict[int, _Minute] = field(default_factory=dict)
-    groups: list[list[int]] = field(default_factory=lambda: [[0] * 4 for _ in range(GROUPS)])
+    groups: dict[Arm, list[list[int]]] = field(default_factory=lambda: {arm: [[0] * 4 for _ in range(GROUPS)] for arm in ARMS})
     changed: bool = True
 
 
@@ -78,8 +78,7 @@ class ArmCounts:
         with self._lock:
             of_entry = self._of(state.entry)
             arm = of_entry.minutes.setdefault(now, _Minute()).arms[policy]
-            counters = [arm.counted, *([of_entry.groups[group]] if policy == "champion" else [])]
-            for counted in counters:
+            for counted in (arm.counted, of_entry.groups[policy][group]):
                 counted[SEARCHES] += 1
                 counted[ERRORS] += not request_id
                 counted[EMPTY] += bool(request_id) and not results
@@ -97,7 +96,7 @@ class ArmCounts:
             entry, minute, policy, group = self._recent.pop(request_id, (0, 0, "champion", 0))
             if of_entry := self._entries.get(entry):
                 of_entry.minutes[minute].arms[policy].counted[CLICKED] += 1
-                of_entry.groups[group][CLICKED] += policy == "champion"
+                of_entry.groups[policy][group][CLICKED] += 1
                 of_entry.changed = True
 
     def run(self) -> None:
@@ -163,7 +162,7 @@ class ArmCounts:
             )
             for minute, counted in kept.minutes.items()
         ]
-        groups = [list(group) for group in kept.groups]
+        groups = {arm: [list(group) for group in of_arm] for arm, of_arm in kept.groups.items()}
         return ServerCounts(
             server=self._server,
             started=self._started,

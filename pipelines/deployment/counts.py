@@ -61,14 +61,14 @@ class ServerCounts(_Counted):
     entry: int = Field(ge=1)
     interval_s: float = Field(gt=0)
     minutes: list[Minute]
-    groups: list[list[int]]
-    """TALLIES of each group of the champion's users, over all minutes."""
+    groups: dict[Arm, list[list[int]]]
+    """TALLIES of each group of an arm's users, over all minutes."""
 
 
 def counts_path(counts: ServerCounts) -> str:
     """The path of a process's counts in the store.
 
-    >>> counts_path(ServerCounts(server="host:80", started=1.5, entry=7, interval_s=60, minutes=[], groups=[]))
+    >>> counts_path(ServerCounts(server="host:80", started=1.5, entry=7, interval_s=60, minutes=[], groups={}))
     'counts/00000007/host%3A80-1500.json'
     """
     return f"{FOLDER}/{counts.entry:08d}/{quote(counts.server, safe='')}-{round(1000 * counts.started)}.json"
@@ -134,9 +134,10 @@ def counts_of(read: Sequence[ServerCounts]) -> tuple[Counts, list[tuple[int, int
     place = {key: number for number, key in enumerate(keys)}
     tallies = {name: np.zeros((len(keys), 2)) for name in TALLIES}
     latency = np.zeros((len(keys), 2, BUCKETS))
-    groups = np.zeros((len(TALLIES), GROUPS))
+    groups = np.zeros((len(TALLIES), len(ARMS), GROUPS))
     for counts in read:
-        groups += np.array(counts.groups, float).T if counts.groups else 0
+        for number, name_of_arm in enumerate(ARMS):
+            groups[:, number] += np.array(counts.groups[name_of_arm], float).T if name_of_arm in counts.groups else 0
         for minute in counts.minutes:
             here = place[minute.minute, counts.entry]
             for arm, tally in enumerate((minute.champion, minute.challenger)):

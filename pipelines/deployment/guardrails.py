@@ -68,7 +68,7 @@ class Counts:
     memory: Floats
     """Megabytes of a server's process relative to its first minutes, the mean of all servers, shape (…, strata)."""
     groups: Mapping[str, tuple[Floats, Floats]]
-    """By guardrail: events and searches of each group of the champion's users, shape (…, GROUPS)."""
+    """By guardrail: events and searches of each group of an arm's users, shape (…, arms, GROUPS)."""
 
     def until(self, strata: int) -> "Counts":
         """The first strata alone; groups as they are, since they are not counted by stratum."""
@@ -182,8 +182,11 @@ def share_of(units: Floats) -> Floats:
 
 
 def effect_of(counts: Counts, name: str) -> Any:
-    """The design effect of a guardrail's events, shape (…, 1); 1 where nothing is known of users."""
-    return design_effect(*counts.groups[name])[..., None] if name in counts.groups else 1.0
+    """The design effect of a guardrail's events, shape (…, 1); 1 where nothing is known of users.
+
+    The larger of both arms': one user with many searches, a monitor, say, is in one arm alone.
+    """
+    return design_effect(*counts.groups[name]).max(-1)[..., None] if name in counts.groups else 1.0
 
 
 def rate_evidence(counts: Counts, rate: Guardrail) -> Any:

@@ -31,7 +31,7 @@ def counted(entry, errors=0, **more):
     write_counts(
         open_store(),
         ServerCounts(
-            **{"server": "a:1", "started": 1.0, "entry": entry, "interval_s": 60, "minutes": minutes, "groups": [], **more}
+            **{"server": "a:1", "started": 1.0, "entry": entry, "interval_s": 60, "minutes": minutes, "groups": {}, **more}
         ),
     )
 

@@ -98,11 +98,14 @@ def test_a_champion_that_the_cache_answers_for_is_not_faster():
 
 def test_users_who_go_together_count_less():
     """Thirty clicks that one user did not make are no thirty people who did not click."""
-    alone = {"clicks": (np.full(32, 50.0), np.full(32, 500.0))}
-    together = {"clicks": (np.r_[np.full(31, 1.0), 1569.0], np.full(32, 500.0))}
+    alone, together, searches = np.full(32, 50.0), np.r_[np.full(31, 1.0), 1569.0], np.full((2, 32), 500.0)
     harm = {"clicked": (270, 24)}
-    assert broken(made(**harm, groups=alone)) == ["clicks"]
-    assert broken(made(**harm, groups=together)) == []
+    assert broken(made(**harm, groups={"clicks": (np.stack([alone, alone]), searches)})) == ["clicks"]
+    for arms in (
+        (together, alone),
+        (alone, together),
+    ):  # such as a monitor that never clicks, whom the split gave the challenger
+        assert broken(made(**harm, groups={"clicks": (np.stack(arms), searches)})) == []
 
 
 def test_a_quantile_is_of_the_hour_before():
