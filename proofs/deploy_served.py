@@ -29,7 +29,7 @@ from tests.images.serve.server import RunningServer, running_server
 
 SEED, CLIENTS, CLICKS, WORSE = 25, 4, 0.6, 0.2
 """Share of answers that are clicked: the champion's and a healthy challenger's; a harmed challenger's."""
-TERMS: dict[str, Any] = {"shares": "0.1 0.5", "searches": "50 150", "minutes": 0.0, "wait_s": 30}
+TERMS: dict[str, Any] = {"shares": "0.1 0.5", "searches": "50 150", "shadow": 0.0, "minutes": 0.0, "wait_s": 30}
 UNLIKE = ["overlap"]
 """Left out of healthy deployments: these releases share no document."""
 WITHIN_S = 120.0

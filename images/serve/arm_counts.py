@@ -5,14 +5,15 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Policy
 from pipelines.deployment.counts import ARMS, Arm, Minute, ServerCounts, Tally, write_counts
-from pipelines.deployment.guardrails import GROUPS, bucket_of
+from pipelines.deployment.guardrails import GROUPS, HOUR, bucket_of
 from pipelines.errors import StepError
 from pipelines.logs import log
 from pipelines.store.objects import Store
@@ -22,6 +23,16 @@ MOST_RECENT = 10_000
 MOST_ENTRIES = 2
 """Entries of the journal that are counted: the present one, and the one before, whose clicks still come."""
 SEARCHES, ERRORS, EMPTY, CLICKED = range(4)
+
+
+class Ranked(NamedTuple):
+    """What came of a search that a release ranked unseen."""
+
+    milliseconds: float | None
+    """None: it did not rank it."""
+    results: int
+    failed: bool
+    """Whether that would have been an error of the server. What a release lacks is none: a search without a result."""
 
 
 @dataclass
@@ -39,6 +50,9 @@ class _Minute:
     ready: bool = True
     memory_mb: float | None = None
     arms: dict[Arm, _Arm] = field(default_factory=lambda: {"champion": _Arm(), "challenger": _Arm()})
+    shadow: dict[Arm, _Arm] = field(default_factory=lambda: {"champion": _Arm(), "challenger": _Arm()})
+    overlap: float = 0.0
+    overlapped: int = 0
 
 
 @dataclass
@@ -90,12 +104,37 @@ class ArmCounts:
                     self._recent.popitem(last=False)
             of_entry.changed = True
 
+    def shadowed(self, entry: int, ranked: Mapping[Arm, Ranked], overlap: float | None) -> None:
+        """Count a search that both releases ranked unseen.
+
+        Args:
+            entry: of the journal, under which they did.
+            ranked: by arm, what came of it.
+            overlap: the share of the first ten that both have; None: not both ranked it.
+        """
+        with self._lock:
+            of_entry = self._of(entry)
+            minute = of_entry.minutes.setdefault(self._minute(), _Minute())
+            for name, (milliseconds, results, failed) in ranked.items():
+                arm = minute.shadow[name]
+                arm.counted[SEARCHES] += 1
+                arm.counted[ERRORS] += failed
+                arm.counted[EMPTY] += not failed and not results
+                if milliseconds is not None:
+                    bucket = int(bucket_of(milliseconds))
+                    arm.latency[bucket] = arm.latency.get(bucket, 0) + 1
+            if overlap is not None:
+                minute.overlap += overlap
+                minute.overlapped += 1
+            of_entry.changed = True
+
     def clicked(self, request_id: str) -> None:
         """Count a search as clicked, at its first click."""
         with self._lock:
             entry, minute, policy, group = self._recent.pop(request_id, (0, 0, "champion", 0))
-            if of_entry := self._entries.get(entry):
-                of_entry.minutes[minute].arms[policy].counted[CLICKED] += 1
+            of_entry = self._entries.get(entry)
+            if of_entry and (of_minute := of_entry.minutes.get(minute)):
+                of_minute.arms[policy].counted[CLICKED] += 1
                 of_entry.groups[policy][group][CLICKED] += 1
                 of_entry.changed = True
 
@@ -115,12 +154,14 @@ class ArmCounts:
         if state.challenger is None and state.split is None:
             return
         with self._lock:
-            minutes = self._of(state.entry).minutes
-            if self._minute() not in minutes or minutes[self._minute()].memory_mb is None:
-                minutes.setdefault(self._minute(), _Minute()).memory_mb = memory_mb()
+            now, minutes = self._minute(), self._of(state.entry).minutes
+            if state.split is None:  # nothing is judged: signals arrive, or not, and of them the last hour is enough
+                minutes = self._of(state.entry).minutes = {n: kept for n, kept in minutes.items() if n > now - HOUR}
+            if now not in minutes or minutes[now].memory_mb is None:
+                minutes.setdefault(now, _Minute()).memory_mb = memory_mb()
                 self._entries[state.entry].changed = True
-            if minutes[self._minute()].ready != state.ready:
-                minutes[self._minute()].ready = state.ready
+            if minutes[now].ready != state.ready:
+                minutes[now].ready = state.ready
                 self._entries[state.entry].changed = True
             bodies = [(number, self._body(number, kept)) for number, kept in self._entries.items() if kept.changed]
             for number, _ in bodies:
@@ -159,6 +200,10 @@ class ArmCounts:
                 memory_mb=counted.memory_mb,
                 champion=counted.arms["champion"].tally(),
                 challenger=counted.arms["challenger"].tally(),
+                shadow_champion=counted.shadow["champion"].tally(),
+                shadow_challenger=counted.shadow["challenger"].tally(),
+                overlap=round(counted.overlap, 6),
+                overlapped=counted.overlapped,
             )
             for minute, counted in kept.minutes.items()
         ]

@@ -95,6 +95,7 @@ class Dependencies:
             self.exposure_log,
             self.metrics,
             lambda: self.searches.idle and not self._waiting,
+            self.arms,
         )
 
     def clicked(self, request_id: str) -> None:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from images.serve.arm_counts import ArmCounts, Ranked
+from images.serve.errors import status_of
 from images.serve.exposure_log import ExposureLog
 from images.serve.metrics import Metrics
 from images.serve.search import Answer, Answerer, Search, reason_of
@@ -41,6 +43,7 @@ class Shadow:
         exposure_log: where each comparison is written down.
         metrics: counts them.
         idle: whether the server has nothing to do for users.
+        arms: counts what each release did, for a deployment by evidence; none: nobody does.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class Shadow:
         exposure_log: ExposureLog,
         metrics: Metrics,
         idle: Callable[[], bool],
+        arms: ArmCounts | None = None,
     ) -> None:
         self._state, self._answerer, self._log, self._metrics, self._idle = state, answerer, exposure_log, metrics, idle
+        self._arms = arms
         self._waiting: queue.Queue[tuple[Search, Answer]] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._last_logged: tuple[str, str] | None = None
@@ -100,7 +105,7 @@ class Shadow:
         return ""
 
     def compared(self, search: Search, answer: Answer, challenger_first: bool = False) -> ShadowSearch | None:
-        """What both releases have for a search; None: other releases serve meanwhile.
+        """What both releases have for a search, counted by arm; None: other releases serve meanwhile.
 
         Raises:
             Exception: the champion can't rank it now.
@@ -110,8 +115,16 @@ class Shadow:
         if not (state.shadow and champion and challenger) or champion.id != answer["release"]:
             return None
         tried = self._tried(search, challenger) if challenger_first else None
-        ours, our_ms = self._ranked(search, champion)
+        ours, our_ms, our_error = self._tried(search, champion)
         theirs, their_ms, error = tried or self._tried(search, challenger)
+        both = None if our_error or error else overlap(ours, theirs)
+        if self._arms:
+            mine, other = _outcome(ours, our_ms, our_error), _outcome(theirs, their_ms, error)
+            self._arms.shadowed(state.entry, {"champion": mine, "challenger": other}, both)
+        if our_error:
+            raise our_error
+        if error:
+            self._report(challenger, error)
         return ShadowSearch(
             request_id=answer["request_id"],
             at=datetime.now(UTC),
@@ -122,26 +135,31 @@ class Shadow:
             challenger_ms=their_ms,
             champion_results=len(ours),
             challenger_results=len(theirs),
-            overlap=None if error else overlap(ours, theirs),
+            overlap=both,
             reason=reason_of(error) if error else None,
             error=type(error).__name__ if error else "",
         )
 
-    def _ranked(self, search: Search, release: Release) -> tuple[list[str], float]:
-        began = time.perf_counter()
-        ranked = self._answerer.first(search, release, FIRST)
-        return ranked, round(1000 * (time.perf_counter() - began), 3)
-
-    def _tried(self, search: Search, challenger: Release) -> tuple[list[str], float, Exception | None]:
+    def _tried(self, search: Search, release: Release) -> tuple[list[str], float, Exception | None]:
+        """The first documents that a release has, the milliseconds that took, and why there are none."""
+        ranked: list[str] = []
+        failed: Exception | None = None
         began = time.perf_counter()
         try:
-            return *self._ranked(search, challenger), None
+            ranked = self._answerer.first(search, release, FIRST)
         except Exception as error:  # noqa: BLE001  # that it fails is what is to be known
-            took_ms = round(1000 * (time.perf_counter() - began), 3)
-            if (named := (challenger.id, type(error).__name__)) != self._last_logged:  # not once for each search
-                self._last_logged = named
-                log().warning("the challenger did not answer in shadow", release=challenger.id, exc_info=error)
-            return [], took_ms, error
+            failed = error
+        return ranked, round(1000 * (time.perf_counter() - began), 3), failed
+
+    def _report(self, challenger: Release, error: Exception) -> None:
+        """Log that the challenger fails, not once for each search."""
+        if (named := (challenger.id, type(error).__name__)) != self._last_logged:
+            self._last_logged = named
+            log().warning("the challenger did not answer in shadow", release=challenger.id, exc_info=error)
+
+
+def _outcome(ranked: list[str], milliseconds: float, error: Exception | None) -> Ranked:
+    return Ranked(None if error else milliseconds, len(ranked), error is not None and status_of(error) >= 500)
 
 
 def overlap(ours: list[str], theirs: list[str]) -> float:

@@ -7,12 +7,33 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
-from pipelines.deployment.counts import ServerCounts, counts_of, not_ready_of, read_counts, restarts_of, silent_of
-from pipelines.deployment.guardrails import CHALLENGER, CHAMPION, HOUR, Counts, Finding, evidence, findings, limit_findings
-from pipelines.deployment.stages import Decision, Plan, decide
+from pipelines.deployment.counts import (
+    ServerCounts,
+    counts_of,
+    not_ready_of,
+    overlap_of,
+    read_counts,
+    reporting_of,
+    restarts_of,
+    silent_of,
+)
+from pipelines.deployment.guardrails import (
+    CHALLENGER,
+    CHAMPION,
+    HOUR,
+    Counts,
+    Finding,
+    evidence,
+    findings,
+    limit_findings,
+    quantiles,
+    shadow_overlap,
+)
+from pipelines.deployment.stages import SHADOW, Decision, Plan, decide
 from pipelines.errors import InputError
 from pipelines.settings import settings
 from pipelines.store.journal import Entry, Journal, Split
@@ -35,6 +56,8 @@ class Canary:
     """The entry since which the split has its share."""
     last: int
     """The number of the last entry under which it ran."""
+    unseen: frozenset[int]
+    """The entries of its stage before the first users."""
 
     @property
     def entries(self) -> range:
@@ -42,7 +65,9 @@ class Canary:
         return range(self.begun.n, self.last + 1)
 
     def number(self, plan: Plan) -> int:
-        """The number of its stage, from 0: the last one that has no larger share."""
+        """The number of its stage, from 0: the last one that has no larger share; SHADOW while nobody has the challenger."""
+        if self.stage.n in self.unseen:
+            return SHADOW
         return max(0, sum(share <= self.split.share + 1e-9 for share in plan.shares) - 1)
 
 
@@ -80,7 +105,8 @@ def canary_of(journal: Journal, name: str = "") -> Canary | None:
     split = last.routing.split
     assert split is not None
     stage = next(entry for entry in of_name if entry.routing.split == split)
-    return Canary(split, str(last.routing.champion), str(last.routing.challenger), begun, stage, last.n)
+    unseen = frozenset(entry.n for entry in of_name if entry.routing.split and not entry.routing.split.share)
+    return Canary(split, str(last.routing.champion), str(last.routing.challenger), begun, stage, last.n, unseen)
 
 
 def last_canary(journal: Journal) -> Canary | None:
@@ -99,14 +125,29 @@ def found_harmful(journal: Journal) -> Entry | None:
     return end if end.action == "stage" and (promoted is None or promoted.n < end.n) else None
 
 
+def check_not_harmful(journal: Journal) -> None:
+    """Check that no deployment by evidence found the challenger harmful since it was promoted.
+
+    Raises:
+        InputError: one did.
+    """
+    if end := found_harmful(journal):
+        raise InputError(
+            f"release {end.to}, which entry {end.n} took from its users: {end.why}",
+            "a release that was not found harmful since its promotion",
+            "promote another one; to try this one again, `promote` it by its verdict with --again true",
+        )
+
+
 def canary_name(journal: Journal) -> str:
     """The name for a deployment of the challenger that begins with the next entry."""
     return f"{PREFIX}{str(journal.routing.challenger)[:8]}-{len(journal.entries) + 1}"
 
 
 def look(
-    journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], overlap: float | None, unanswered: str = ""
-) -> Look:
+    journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], overlap: float | None, unanswered: str = "",
+    least_overlap: float = 0.0,
+) -> Look:  # fmt: skip
     """Judge what all servers have counted since the deployment began.
 
     Args:
@@ -116,35 +157,42 @@ def look(
         without: guardrails that are left out.
         overlap: of the rankings of probe queries; None: they were not asked, or not answered.
         unanswered: why they were not; empty: they were, or need not be.
+        least_overlap: that of the searches ranked in shadow must be as much; 0: whatever it is.
 
     Raises:
         CorruptArtifact: counts that no server wrote.
         TryAgain: the store does not answer.
     """
     read = read_counts(journal.store, canary.entries)
-    counts, strata = counts_of(read)
+    counts, strata = counts_of(read, canary.unseen)
     now, began = time.time(), datetime.fromisoformat(canary.begun.at).timestamp()
     restarts = restarts_of(read, max(began, now - 60 * HOUR))
     fixed = limit_findings(restarts, not_ready_of(read), overlap, silent_of(read, began, now))
+    if canary.unseen:
+        fixed.append(shadow_overlap(*overlap_of(read, canary.unseen), least_overlap, plan.shadow_searches))
     found = [finding for finding in (*findings(counts), *fixed) if finding.name not in without]
     in_stage = np.array([entry >= canary.stage.n for entry, _ in strata], bool)
     searches = int(counts.searches[in_stage, CHALLENGER].sum())
     minutes = (now - datetime.fromisoformat(canary.stage.at).timestamp()) / 60
     broken = [finding for finding in found if finding.broken]
-    decision = decide(plan, canary.number(plan), minutes, searches, bool(broken), bool(unanswered))
+    servers, before = reporting_of(read)
+    blind = bool(unanswered) or servers < before
+    decision = decide(plan, canary.number(plan), minutes, searches, bool(broken), blind)
     total = int(counts.searches[:, CHALLENGER].sum())
     sentence = _told(decision, canary, plan, broken, minutes, searches)
     if unanswered and not broken:
         sentence += f"; no overlap is known: {unanswered}"
+    if servers < before and not broken:
+        sentence += f"; only {servers} of {before} servers still report what they count: look at the others"
     return Look(decision, sentence, found, minutes, searches, total)
 
 
 def _told(decision: Decision, canary: Canary, plan: Plan, broken: Sequence[Finding], minutes: float, searches: int) -> str:
     stage = canary.number(plan)
-    needed, share = plan.searches[stage], canary.split.share
-    seen = f"{searches:,} of {needed:,} searches and {minutes:.0f} of {plan.minutes:g} minutes at a share of {share:.4g}"
+    place = "in shadow, before any user has it" if stage == SHADOW else f"at a share of {canary.split.share:.4g}"
+    seen = f"{searches:,} of {plan.needed[stage]:,} searches and {minutes:.0f} of {plan.minutes:g} minutes {place}"
     if decision == "roll back":
-        return f"{'; '.join(finding.sentence for finding in broken)} (at a share of {share:.4g})"
+        return f"{'; '.join(finding.sentence for finding in broken)} ({place})"
     if decision == "next":
         return f"no guardrail is broken after {seen}"
     if decision == "ask":
@@ -232,18 +280,36 @@ class StageSeen:
 
     entry: Entry
     share: float
+    """0: nobody had the challenger, which ranked searches unseen."""
     champion: int
-    """Searches that each release answered in it."""
+    """Searches that each release answered in it, or ranked unseen."""
     challenger: int
     findings: list[Finding]
     """Of all stages up to this one."""
     evidence: list[float]
     """After each of its minutes, the most that any guardrail has against the challenger; REFUSED breaks it."""
+    shadow: "ShadowSeen | None" = None
+    """What was ranked unseen; none: the stage had users."""
+
+
+@dataclass(frozen=True)
+class ShadowSeen:
+    """What both releases ranked unseen; pairs are of the champion and of the challenger."""
+
+    overlap: float
+    """The mean share of the first ten that both have."""
+    overlapped: int
+    """How many searches that is of."""
+    milliseconds: dict[str, tuple[float, float]]
+    """By quantile: how long each release ranks, alone."""
+    errors: tuple[int, int]
+    empty: tuple[int, int]
 
 
 def stages_seen(journal: Journal, canary: Canary) -> list[StageSeen]:
     """The stages of a deployment so far, by its entries and the counts of its servers."""
-    counts, strata = counts_of(read_counts(journal.store, canary.entries))
+    read = read_counts(journal.store, canary.entries)
+    counts, strata = counts_of(read, canary.unseen)
     numbers = np.array([entry for entry, _ in strata], int)
     most = np.max([*evidence(counts).values()], axis=0) if len(strata) else np.zeros(0)
     entries = journal.entries[canary.begun.n - 1 : canary.last]
@@ -257,5 +323,12 @@ def stages_seen(journal: Journal, canary: Canary) -> list[StageSeen]:
         share = entry.routing.split.share if entry.routing.split else 0.0
         found = findings(counts.until(int((numbers < end).sum())))
         values = (round(float(value), 3) for value in most[here])
-        seen.append(StageSeen(entry, share, int(searches[CHAMPION]), int(searches[CHALLENGER]), found, [*values]))
+        shadow = None if share else _shadow_seen(read, canary, counts, here)
+        seen.append(StageSeen(entry, share, int(searches[CHAMPION]), int(searches[CHALLENGER]), found, [*values], shadow))
     return seen
+
+
+def _shadow_seen(read: Sequence[ServerCounts], canary: Canary, counts: Counts, here: Any) -> ShadowSeen:
+    errors, empty = (values[here].sum(0) for values in (counts.errors, counts.empty))
+    pairs = ((int(pair[CHAMPION]), int(pair[CHALLENGER])) for pair in (errors, empty))
+    return ShadowSeen(*overlap_of(read, canary.unseen), quantiles(counts.latency[here].sum(0)), *pairs)

@@ -5,7 +5,7 @@ A process replaces its own object, so that a click counts for the minute of its 
 user.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -17,6 +17,8 @@ from pipelines.errors import CorruptArtifact
 from pipelines.store.objects import Store
 
 FOLDER = "counts"
+SILENT = 3
+"""Minutes in a row without a word of a server after which it counts as silent."""
 Arm = Literal["champion", "challenger"]
 ARMS: tuple[Arm, Arm] = ("champion", "challenger")
 TALLIES = ("searches", "errors", "empty", "clicked")
@@ -49,6 +51,13 @@ class Minute(_Counted):
     memory_mb: float | None
     champion: Tally = Tally()
     challenger: Tally = Tally()
+    shadow_champion: Tally = Tally()
+    """Searches that both releases ranked unseen, each for itself."""
+    shadow_challenger: Tally = Tally()
+    overlap: float = Field(0.0, ge=0)
+    """The sum of the shares of the first ten that both have, over searches that both ranked without an error."""
+    overlapped: int = Field(0, ge=0)
+    """How many searches these are."""
 
 
 class ServerCounts(_Counted):
@@ -128,8 +137,14 @@ def _end(counts: ServerCounts, minute: Minute) -> float:
     return (minute.minute + 1) * counts.interval_s
 
 
-def counts_of(read: Sequence[ServerCounts]) -> tuple[Counts, list[tuple[int, int]]]:
-    """The strata of all processes together, and what each is: entry and minute, oldest first."""
+def counts_of(read: Sequence[ServerCounts], unseen: Collection[int] = frozenset()) -> tuple[Counts, list[tuple[int, int]]]:
+    """The strata of all processes together, and what each is: entry and minute, oldest first.
+
+    Args:
+        read: what processes counted.
+        unseen: entries under which nobody had the challenger: of them, the searches count that both releases ranked in shadow.
+            Groups are of the champion's users all the same.
+    """
     keys = sorted({(minute.minute, counts.entry) for counts in read for minute in counts.minutes})
     place = {key: number for number, key in enumerate(keys)}
     tallies = {name: np.zeros((len(keys), 2)) for name in TALLIES}
@@ -140,14 +155,46 @@ def counts_of(read: Sequence[ServerCounts]) -> tuple[Counts, list[tuple[int, int
             groups[:, number] += np.array(counts.groups[name_of_arm], float).T if name_of_arm in counts.groups else 0
         for minute in counts.minutes:
             here = place[minute.minute, counts.entry]
-            for arm, tally in enumerate((minute.champion, minute.challenger)):
+            in_shadow = minute.shadow_champion, minute.shadow_challenger
+            arms = in_shadow if counts.entry in unseen else (minute.champion, minute.challenger)
+            for arm, tally in enumerate(arms):
                 for name, values in tallies.items():
                     values[here, arm] += getattr(tally, name)
                 for bucket, times in tally.latency.items():
                     latency[here, arm, min(bucket, BUCKETS - 1)] += times
     of_groups = {name: (groups[number], groups[0]) for name, number in OF_GROUPS.items()}
     counts_by_name: dict[str, Any] = {**tallies, "latency": latency, "memory": _memory(read, place), "groups": of_groups}
-    return Counts(**counts_by_name), [(entry, minute) for minute, entry in keys]
+    seen = next((number for number, (_, entry) in enumerate(keys) if entry not in unseen), len(keys))
+    return Counts(**counts_by_name, shadow=seen), [(entry, minute) for minute, entry in keys]
+
+
+def overlap_of(read: Sequence[ServerCounts], unseen: Collection[int]) -> tuple[float, int]:
+    """The mean share of the first ten that both releases have of the searches ranked in shadow, and how many these are."""
+    minutes = [minute for counts in read if counts.entry in unseen for minute in counts.minutes]
+    searches = sum(minute.overlapped for minute in minutes)
+    return sum(minute.overlap for minute in minutes) / max(searches, 1), searches
+
+
+def reporting_of(read: Sequence[ServerCounts]) -> tuple[int, int]:
+    """How many servers report now, and how many did at most for SILENT minutes in a row; a restarted one is the same server.
+
+    Now is the newest minute that any server has told of, so that nothing depends on the clock of whoever reads.
+
+    >>> told = {"a:1": range(10), "b:1": range(5)}
+    >>> reporting_of([
+    ...     ServerCounts(server=server, started=1.0, entry=7, interval_s=60, groups=[],
+    ...         minutes=[Minute(minute=minute, ready=True, memory_mb=1) for minute in minutes])
+    ...     for server, minutes in told.items()
+    ... ])
+    (1, 2)
+    """
+    told: dict[int, set[str]] = {}
+    for counts in read:
+        for minute in counts.minutes:
+            told.setdefault(minute.minute, set()).add(counts.server)
+    rows = {last: [told.get(last - back, set()) for back in range(SILENT)] for last in told}
+    now = set[str]().union(*rows[max(told)]) if told else set()
+    return len(now), max((len(set.intersection(*row)) for row in rows.values()), default=0)
 
 
 def _memory(read: Sequence[ServerCounts], place: Mapping[tuple[int, int], int]) -> Any:

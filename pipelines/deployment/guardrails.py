@@ -69,12 +69,14 @@ class Counts:
     """Megabytes of a server's process relative to its first minutes, the mean of all servers, shape (…, strata)."""
     groups: Mapping[str, tuple[Floats, Floats]]
     """By guardrail: events and searches of each group of an arm's users, shape (…, arms, GROUPS)."""
+    shadow: int = 0
+    """The number of strata at the beginning that nobody saw: both releases ranked their searches, each alone."""
 
     def until(self, strata: int) -> "Counts":
         """The first strata alone; groups as they are, since they are not counted by stratum."""
         cut = {name: getattr(self, name)[..., :strata, :] for name in ("searches", "errors", "empty", "clicked")}
         latency, memory = self.latency[..., :strata, :, :], self.memory[..., :strata]
-        return Counts(**cut, latency=latency, memory=memory, groups=self.groups)
+        return Counts(**cut, latency=latency, memory=memory, groups=self.groups, shadow=min(self.shadow, strata))
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,33 @@ def bucket_end(bucket: int) -> float:
     return FIRST_MS * STEP**bucket
 
 
-def champion_bucket(latency: Floats, name: str) -> Any:
+def quantiles(latency: Floats) -> dict[str, tuple[float, float]]:
+    """By name of QUANTILES, the milliseconds of the champion and of the challenger, each to 10 %; none where nothing answered.
+
+    Args:
+        latency: searches by bucket, shape (arms, BUCKETS).
+
+    >>> seen = np.zeros((2, BUCKETS))
+    >>> seen[:, 10], seen[CHALLENGER, 40] = 99, 9
+    >>> {name: [round(end, 2) for end in pair] for name, pair in quantiles(seen).items()}
+    {'p50': [0.13, 0.13], 'p99': [0.13, 2.26]}
+    """
+    if not latency.sum(-1).all():
+        return {}
+    reached = {name: (np.cumsum(latency, -1) >= part * latency.sum(-1, keepdims=True)) for name, part in QUANTILES.items()}
+    return {
+        name: (bucket_end(int(arms[CHAMPION].argmax())), bucket_end(int(arms[CHALLENGER].argmax())))
+        for name, arms in reached.items()
+    }
+
+
+def champion_bucket(latency: Floats, name: str, shadow: int = 0) -> Any:
     """The bucket with the champion's quantile of the hour before each stratum; −1 where too few searches tell it.
 
     Args:
         latency: as `Counts` has it.
         name: one of QUANTILES.
+        shadow: as `Counts` has it. What was ranked alone says nothing of how long users wait: their hour begins after it.
 
     Returns:
         Shape (…, strata).
@@ -123,6 +146,8 @@ def champion_bucket(latency: Floats, name: str) -> Any:
     before = np.cumsum(champion, axis=-2) - champion
     earlier = np.zeros_like(before)
     earlier[..., HOUR:, :] = before[..., :-HOUR, :] if before.shape[-2] > HOUR else 0
+    if 0 < shadow < before.shape[-2]:
+        earlier[..., shadow:, :] = np.maximum(earlier[..., shadow:, :], before[..., shadow : shadow + 1, :])
     hour = np.cumsum(before - earlier, axis=-1)
     total = hour[..., -1]
     reached = (hour >= QUANTILES[name] * total[..., None]).argmax(-1)
@@ -133,7 +158,7 @@ def _slow(name: str) -> Callable[[Counts], tuple[Floats, Floats]]:
     """Searches above the champion's quantile: the challenger's above SLOWER buckets more."""
 
     def above(counts: Counts) -> tuple[Floats, Floats]:
-        bucket = champion_bucket(counts.latency, name)
+        bucket = champion_bucket(counts.latency, name, counts.shadow)
         beyond = counts.latency.sum(-1, keepdims=True) - np.cumsum(counts.latency, axis=-1)
         slow = []
         for arm, more in ((CHAMPION, 0), (CHALLENGER, SLOWER)):
@@ -265,6 +290,21 @@ def _memory_finding(memory: Floats) -> Finding:
     broken = bool(np.max(memory_evidence(memory), initial=-np.inf) >= REFUSED)
     sentence = f"memory: {now:.2f} times that of the first minutes, at most {1 + GROWTH:.2f} tolerated"
     return Finding("memory", broken, sentence, now)
+
+
+def shadow_overlap(overlap: float, searches: int, least: float, needed: int) -> Finding:
+    """What the rankings of both releases have in common, of the searches that both ranked unseen.
+
+    Args:
+        overlap: the mean share of the first ten that both have.
+        searches: of which that is the mean.
+        least: the least that is allowed; 0: whatever it is.
+        needed: searches without which the mean says too little.
+    """
+    sentence = f"overlap in shadow: {overlap:.2f} of the first ten on {searches:,} searches" + (
+        f", at least {least:g} demanded" if least else ""
+    )
+    return Finding("shadow overlap", searches >= needed and overlap < least, sentence, overlap if searches else None)
 
 
 def limit_findings(restarts: int, not_ready: int, overlap: float | None, silent: int = 0) -> list[Finding]:

@@ -10,6 +10,8 @@ SHARES = (0.01, 0.05, 0.25, 0.5)
 """The challenger's share of the users in each stage; after the last one it is deployed."""
 SEARCHES = (500, 2_000, 10_000, 60_000)
 """Searches of the challenger that each stage must see: with fewer, harm is not found as often as `make proof-deploy` says."""
+SHADOW = -1
+"""The number of the stage before the first users, in which the challenger ranks the champion's searches unseen."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Plan:
     """The least time of each stage."""
     most_minutes: float = 1440.0
     """After which a stage that has not seen enough asks a person."""
+    shadow: float = 1.0
+    """The share of the champion's searches that the challenger ranks unseen before the first stage; 0: without that stage."""
+    shadow_searches: int = 2_000
+    """Searches that both must have ranked in it."""
 
     def __post_init__(self) -> None:
         rising = all(low < high for low, high in zip(self.shares, self.shares[1:], strict=False))
@@ -39,21 +45,28 @@ class Plan:
                 "pass --searches as often as --shares",
             )
 
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """Searches of the challenger by the number of the stage; those of SHADOW, −1, come last."""
+        return *self.searches, self.shadow_searches
+
 
 def is_over(plan: Plan, stage: Any, minutes: Any, searches: Any) -> Any:
     """Whether a stage has seen enough, elementwise over runs.
 
     Args:
-        stage: its number, from 0.
+        stage: its number, from 0, or SHADOW.
         minutes: since it began.
         searches: of the challenger in it.
 
     >>> bool(is_over(Plan(), 0, 30, 500)), bool(is_over(Plan(), 0, 30, 499)), bool(is_over(Plan(), 0, 29, 900))
     (True, False, False)
+    >>> bool(is_over(Plan(), SHADOW, 30, 2000)), bool(is_over(Plan(), SHADOW, 30, 1999))
+    (True, False)
     """
     import numpy as np
 
-    return (np.asarray(minutes) >= plan.minutes) & (np.asarray(searches) >= np.asarray(plan.searches)[stage])
+    return (np.asarray(minutes) >= plan.minutes) & (np.asarray(searches) >= np.asarray(plan.needed)[stage])
 
 
 def decide(plan: Plan, stage: int, minutes: float, searches: float, broken: bool, blind: bool = False) -> Decision:

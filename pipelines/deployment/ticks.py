@@ -12,8 +12,8 @@ from pipelines.deployment.canary import (
     Look,
     canary_name,
     canary_of,
+    check_not_harmful,
     check_possible,
-    found_harmful,
     last_canary,
     look,
     missing_signals,
@@ -48,6 +48,10 @@ class Terms:
     wait_s: float = 60.0
     check: Callable[[Artifact], None] | None = None
     """Refuses a release that may not have users, such as one whose features are not online."""
+    least_overlap: float = 0.0
+    """Of the first ten of searches that are ranked unseen; 0: whatever it is."""
+    only_back: bool = False
+    """Whether harm alone is acted on: nothing begins, and nobody more gets the challenger, while a person is asked."""
 
     def __post_init__(self) -> None:
         if unknown := sorted({*self.without} - {*SIGNALS}):
@@ -80,35 +84,23 @@ def tick(journal: Journal, release: str, terms: Terms) -> Tick:
     """
     running = canary_of(journal)
     if running is None:
-        return _ended(journal, release) or _begin(journal, release, terms)
+        return _ended(journal, release, terms.only_back) or _begin(journal, release, terms)
     _check_release(journal, release)
     _take_over(journal, running, terms.who)
-    seen = look(journal, running, terms.plan, terms.without, *_probed(journal, terms.without))
+    probed = _probed(journal, terms.without)
+    seen = look(journal, running, terms.plan, terms.without, *probed, least_overlap=terms.least_overlap)
     (log().warning if seen.broken else log().info)(seen.sentence, decision=seen.decision, share=running.split.share)
     stage = running.number(terms.plan)
     if seen.decision == "roll back":
         _write(journal, running.split.name, None, seen.sentence, terms)
         return Tick("rolled back", seen.sentence, running.challenger, running, seen)
-    if seen.decision != "next":
-        return Tick("asks" if seen.decision == "ask" else "waits", seen.sentence, running.challenger, running, seen)
+    if seen.decision != "next" or terms.only_back:
+        asks = seen.decision == "ask" and not terms.only_back
+        return Tick("asks" if asks else "waits", seen.sentence, running.challenger, running, seen)
     if stage + 1 == len(terms.plan.shares):
         return Tick("passed", seen.sentence, running.challenger, running, seen)
     _write(journal, running.split.name, terms.plan.shares[stage + 1], seen.sentence, terms)
     return Tick("widened", seen.sentence, running.challenger, running, seen)
-
-
-def _check_not_rolled_back(journal: Journal) -> None:
-    """Check that the challenger was not found harmful since it was promoted.
-
-    Raises:
-        InputError: it was.
-    """
-    if end := found_harmful(journal):
-        raise InputError(
-            f"release {end.to}, which entry {end.n} took from its users: {end.why}",
-            "a release that was not found harmful since its promotion",
-            "promote another one; to try this one again, `promote` it by its verdict with --again true",
-        )
 
 
 def _end(journal: Journal, canary: Canary) -> Entry:
@@ -126,10 +118,12 @@ def _check_release(journal: Journal, release: str) -> None:
         )
 
 
-def _ended(journal: Journal, release: str) -> Tick | None:
-    """How the deployment ended that an earlier try of this dag run was at; None: there is none that ended."""
+def _ended(journal: Journal, release: str, by_anyone: bool) -> Tick | None:
+    """How the deployment ended that an earlier try of this dag run was at, or the last of all; None: none ended."""
     own, last = journal.resumed("stage"), last_canary(journal)
-    if own is None or last is None or own.n < last.begun.n or (release and release != last.challenger):
+    if last is None or (release and release != last.challenger):
+        return None
+    if not by_anyone and (own is None or own.n < last.begun.n):
         return None
     end = _end(journal, last)
     told = end.why if end.action == "stage" else f"entry {end.n} by {end.who} ended it: {end.action} to {end.to}, {end.why}"
@@ -151,9 +145,11 @@ def _take_over(journal: Journal, running: Canary, who: str) -> None:
 
 
 def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
-    """Give the first users the challenger once each guardrail's signal arrives, or wait for it."""
+    """Let the challenger rank unseen, or give it its first users, once each guardrail's signal arrives; or wait for it."""
+    if terms.only_back:
+        return Tick("stopped", "no deployment by evidence runs", release)
     check_possible(journal)
-    _check_not_rolled_back(journal)
+    check_not_harmful(journal)
     _check_release(journal, release)
     challenger = str(journal.routing.challenger)
     wait_until_warm(challenger, terms.wait_s)
@@ -172,7 +168,7 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
         terms.check(load_exactly(journal.store, "release", challenger))
     left_out = f", without {', '.join(terms.without)}" if terms.without else ""
     sentence = f"each guardrail's signal arrives{left_out}"
-    _write(journal, canary_name(journal), terms.plan.shares[0], sentence, terms)
+    _write(journal, canary_name(journal), 0.0 if terms.plan.shadow else terms.plan.shares[0], sentence, terms)
     return Tick("widened", sentence, challenger, canary_of(journal))
 
 
@@ -192,15 +188,15 @@ def _probed(journal: Journal, without: Sequence[str]) -> tuple[float | None, str
 
 
 def _write(journal: Journal, name: str, share: float | None, sentence: str, terms: Terms) -> Entry:
-    """Change the challenger's share, none: take all users from it, and wait until the server follows.
+    """Change the challenger's share, 0: it ranks unseen, none: take all users from it; and wait until the server follows.
 
     Raises:
         TryAgain: somebody else wrote the next entry, or the server does not follow in time; the entry stays.
     """
-    split = Split(name=name, share=share) if share else None
-    done = f"stage {share:.4g} of {name}" if share else f"rolled back: {name} ends"
+    split = None if share is None else Split(name=name, share=share)
+    done = f"stage {share:.4g} of {name}" if share else f"rolled back: {name} ends" if share is None else f"shadow of {name}"
     why = "; ".join(filter(None, (f"{done}: {sentence}", terms.why)))
-    routing = journal.routing.model_copy(update={"split": split})
+    routing = journal.routing.model_copy(update={"split": split, "shadow": terms.plan.shadow if share == 0 else None})
     entry = journal.append("stage", str(routing.challenger), why, routing, None, terms.who)
     log().info(done, entry=entry.n)
     follows, server, waited_s = wait_until(lambda server: server.entry >= entry.n, terms.wait_s)

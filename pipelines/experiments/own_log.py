@@ -69,7 +69,7 @@ def split_design(journal: Journal, name: str) -> tuple[Design, int]:
     Longbotham, "Seven pitfalls to avoid when running controlled experiments on the web", KDD 2009).
 
     Raises:
-        InputError: the journal has no such split, or with a share of 1, which leaves nobody to compare with.
+        InputError: the journal has no such split, or with a share of 0 or 1, which leaves nobody to compare with.
     """
     begun = _begun(journal, name)
     if begun is None or begun.routing.split is None:
@@ -77,9 +77,9 @@ def split_design(journal: Journal, name: str) -> tuple[Design, int]:
         told = ", ".join(sorted(names)) or "none yet: run `split` first"
         raise InputError(f"--log {SERVER}:{printable(name, 60)}", f"the name of a split: {told}", "correct the name")
     share = begun.routing.split.share
-    if share == 1:
+    if share in (0, 1):
         raise InputError(
-            f"split {name} with a share of 1", "users of both releases", "give it a smaller share by `split --share`"
+            f"split {name} with a share of {share:g}", "users of both releases", "give it another share by `split --share`"
         )
     weights = {"champion": 1 - share, "challenger": share}
     return design_of({**SPLIT, "id": name, "variants": weights, "start": begun.at}, name), begun.n

@@ -11,7 +11,7 @@ from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, ReportTable, write_report
 
 if TYPE_CHECKING:
-    from pipelines.deployment.canary import StageSeen
+    from pipelines.deployment.canary import ShadowSeen, StageSeen
     from pipelines.deployment.guardrails import Finding
     from pipelines.deployment.ticks import Terms, Tick
     from pipelines.store.journal import Entry
@@ -28,7 +28,15 @@ def write_canary_report(folder: Path, seen: "Tick", stages: Sequence["StageSeen"
         stages: all so far.
         terms: what the deployment keeps to.
     """
-    content = [{"entry": stage.entry.n, "share": stage.share, "findings": [*map(_numbers, stage.findings)]} for stage in stages]
+    content = [
+        {
+            "entry": stage.entry.n,
+            "share": stage.share,
+            "shadow": stage.shadow and vars(stage.shadow),
+            "findings": [*map(_numbers, stage.findings)],
+        }
+        for stage in stages
+    ]
     (folder / FILE).write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
     write_report(folder, canary_report(seen, stages, terms))
 
@@ -43,7 +51,7 @@ def canary_report(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -
         seen.outcome,
         seen.sentence,
         _pictures(stages),
-        [_guardrails(last)],
+        [_guardrails(last), *(_shadow(stage.shadow) for stage in stages if stage.shadow)],
         [f"Left out: {', '.join(terms.without)}."] if terms.without else [],
         _method(terms),
         {"release": seen.release, "champion": seen.canary.champion if seen.canary else ""},
@@ -58,7 +66,7 @@ def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> Re
     ]  # fmt: skip
     rows = [
         [
-            stage.entry.at, f"{100 * stage.share:g} %", stage.challenger, stage.champion,
+            stage.entry.at, f"{100 * stage.share:g} %" if stage.share else "shadow", stage.challenger, stage.champion,
             _who(stage.entry), stage.entry.why, str(stage.entry.n),
         ]
         for stage in stages
@@ -66,6 +74,8 @@ def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> Re
     needed = ", ".join(
         f"{100 * share:g} %: {searches:,}" for share, searches in zip(terms.plan.shares, terms.plan.searches, strict=True)
     )
+    if terms.plan.shadow:
+        needed = f"shadow: {terms.plan.shadow_searches:,}, {needed}"
     return ReportTable(
         "Stages",
         columns,
@@ -102,6 +112,22 @@ def _guardrails(found: Sequence["Finding"]) -> ReportTable:
     return ReportTable("Guardrails", columns, rows, note)
 
 
+def _shadow(seen: "ShadowSeen") -> ReportTable:
+    columns: list[tuple[str, Any]] = [
+        ("of the searches that both ranked", "text"), ("champion", "number"), ("challenger", "number"), ("ratio", "value"),
+    ]  # fmt: skip
+    rows: list[list[Any]] = [
+        [f"{name}, ms", f"{ours:.2f}", f"{theirs:.2f}", theirs / ours] for name, (ours, theirs) in seen.milliseconds.items()
+    ]
+    for name, (our_count, their_count) in (("errors", seen.errors), ("without a result", seen.empty)):
+        rows.append([name, f"{our_count:,}", f"{their_count:,}", their_count / our_count if our_count else None])
+    note = (
+        f"The mean overlap of the first ten is {seen.overlap:.2f}, of {seen.overlapped:,} searches. Each release ranked alone,"
+        " in turns which of them first, while no user waited; latencies are known to 10 %."
+    )
+    return ReportTable("Before any user had it", columns, rows, note)
+
+
 def _pictures(stages: Sequence["StageSeen"]) -> list[Picture]:
     values = [value for stage in stages for value in stage.evidence]
     if not values:
@@ -116,8 +142,9 @@ def _pictures(stages: Sequence["StageSeen"]) -> list[Picture]:
 
 def _method(terms: "Terms") -> list[str]:
     return [
-        "Searches of users whom the split assigned count, by minute. Each minute of each stage is compared within itself, and"
-        " what the minutes say adds up over all stages (Mantel and Haenszel 1959; Crook et al. 2009 on pooling a ramp).",
+        "Searches of users whom the split assigned count, by minute; in shadow those that both releases ranked unseen. Each"
+        " minute of each stage is compared within itself, and what the minutes say adds up over all stages (Mantel and"
+        " Haenszel 1959; Crook et al. 2009 on pooling a ramp).",
         f"The evidence is a mixture of likelihood ratios that holds at every look (Lindon and Malek 2022). {ALPHA:.0%} is split"
         f" over {', '.join(TESTED)}: a healthy release is rolled back falsely in at most {ALPHA:.0%} of deployments.",
         "Counts are divided by their design effect where the events of one user go together (Rao and Scott 1992). Latency is"

@@ -44,7 +44,8 @@ class Split(BaseModel):
     name: str = Field(pattern=r"^[\w.-]{1,60}$")
     """The name of the experiment, and the salt by which users are assigned: with another share it stays, so that a user who
     has the challenger keeps it while the share grows."""
-    share: float = Field(gt=0, le=1, allow_inf_nan=False)
+    share: float = Field(ge=0, le=1, allow_inf_nan=False)
+    """0: nobody yet, as in the stage of a deployment by evidence before its first users."""
 
 
 class Routing(BaseModel):

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -57,6 +58,8 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         also: More assets, each by the field of the result that holds its id; no event where that is empty.
         ends_if: A field of the result that, if true, ends the dag run here: all tasks that follow are skipped, whatever
             their trigger rule.
+        ends_too: The id of a task beside this one that `ends_if` skips, too, with all that follows it: one that waits for a
+            person.
         repeats_if: A field of the result that, if true, runs the step again after the seconds of its field `wait_s`. Until then
             the triggerer waits, and no worker slot is held.
         runs_if: Whether the step runs at all; may be a template. What is false or empty skips it.
@@ -82,6 +85,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         only_if: str = "",
         also: dict[str, Asset] | None = None,
         ends_if: str = "",
+        ends_too: str = "",
         repeats_if: str = "",
         runs_if: Any = True,
         in_environment: str = "",
@@ -122,7 +126,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         self.step_params, self.over, self.value = step_params or {}, over, value
         self.returns, self.emits, self.only_if, self.event_assets = returns, emits, only_if, outlets or []
         self.ends_if, self.in_environment = ends_if, in_environment
-        self.repeats_if, self.runs_if = repeats_if, runs_if
+        self.repeats_if, self.runs_if, self.ends_too = repeats_if, runs_if, ends_too
         self.artifact_page = ""
         self.cost = {}
         self._child: ChildProcess | None = None
@@ -260,7 +264,9 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         if self.repeats_if and result[self.repeats_if]:
             self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=result["wait_s"])), method_name="repeat")
         if self.ends_if and result[self.ends_if]:
-            self.skip(context["ti"], self.get_flat_relatives(upstream=False))
+            beside = [self.dag.get_task(self.ends_too)] if self.ends_too else []
+            follow = (task.get_flat_relatives(upstream=False) for task in (self, *beside))
+            self.skip(context["ti"], [*beside, *chain.from_iterable(follow)])
         return result[self.returns] if self.returns else result
 
     def _emit(self, context: Context, extra: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def _running_split() -> list[str]:
     store = open_store()
     split = Journal(store).routing.split
     events = settings().events or settings().home / "events"
-    return [f"server:{split.name}"] if split and split.share < 1 and is_logged(store, events) else []
+    return [f"server:{split.name}"] if split and 0 < split.share < 1 and is_logged(store, events) else []
 
 
 def _of_folder(name: str) -> list[str]:

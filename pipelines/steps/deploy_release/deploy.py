@@ -72,8 +72,9 @@ def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[
     """Make the challenger champion as soon as the server has it in memory; the entry, and the seconds that it took.
 
     Raises:
-        InputError: there is no challenger, `release` is not it, a part of it is gone, or features that it reads are not online.
+        InputError: there is no challenger, or `release` is not it or may not serve: a part is gone, say, or it did harm before.
     """
+    from pipelines.deployment.canary import check_not_harmful
     from pipelines.deployment.readiness import wait_until_warm
     from pipelines.projections.feast import check_online
     from pipelines.reports.features import report_parity
@@ -85,6 +86,7 @@ def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[
     promotion = journal.latest("promote", to=release)
     if release != journal.routing.challenger or promotion is None:
         raise _not_challenger(journal, release)
+    check_not_harmful(journal)
     stored_parts(journal.store, release)
     check_online(load_exactly(journal.store, "release", release), report_parity)
     waited_s = wait_until_warm(release, params.wait_s)
@@ -120,10 +122,8 @@ def _wait_for_server(journal: Journal, entry: Entry, case: "Case", params: Deplo
     journal.refresh()
     if journal.deployment() != entry:
         raise _superseded(journal, entry)
-    if case == "in effect":
-        done = f"entry {entry.n} is not of this run and stays"
-    else:
-        done = _go_back(journal, entry, given, params.who)
+    stays = f"entry {entry.n} is not of this run and stays"
+    done = stays if case == "in effect" else _go_back(journal, entry, given, params.who)
     error = TryAgain if answer.silent and journal.deployment() == entry else InputError
     raise error(given, f"release {entry.to}", f"look at the server's log; {done}")
 

@@ -27,6 +27,16 @@ class JudgeCanaryParams(Params):
     searches: str = Field(
         "500 2000 10000 60000", pattern=r"^[\d ]*$", description="Searches that the challenger must have answered in each stage"
     )
+    shadow: float = Field(
+        1,
+        ge=0,
+        le=1,
+        description="Share of the champion's searches that the challenger ranks unseen before users have it; 0: not",
+    )
+    shadow_searches: int = Field(2000, ge=1, description="Searches that both must have ranked in that stage")
+    least_overlap: float = Field(
+        0, ge=0, le=1, description="Share of the first ten that both must have in that stage, on average; 0: whatever it is"
+    )
     minutes: float = Field(30, ge=0, description="Minutes that each stage takes at least")
     most_minutes: float = Field(1440, gt=0, description="Minutes after which a stage with too few searches asks a person")
     signal_minutes: float = Field(
@@ -37,6 +47,9 @@ class JudgeCanaryParams(Params):
     why: str = Field("", description="Reason for the journal, besides what was seen")
     who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
     wait_s: float = Field(60, ge=0, le=3600, description="Seconds to wait for the server, before and after")
+    only_back: bool = Field(
+        False, description="Only take users back at harm, and give nobody the challenger: while a person is asked"
+    )
 
 
 class JudgeCanaryResult(Result):
@@ -94,9 +107,18 @@ def _terms(params: JudgeCanaryParams) -> "Terms":
     except ValueError:
         given = f"--shares {params.shares!r} and --searches {params.searches!r}"
         raise InputError(given, "numbers with blanks between, such as 0.01 0.1 0.5", "correct them") from None
-    plan = Plan(shares, searches, params.minutes, params.most_minutes)
-    check = partial(check_online, report=report_parity)
-    return Terms(plan, params.without, params.signal_minutes, params.why, params.who, params.wait_s, check)
+    plan = Plan(shares, searches, params.minutes, params.most_minutes, params.shadow, params.shadow_searches)
+    return Terms(
+        plan,
+        params.without,
+        params.signal_minutes,
+        params.why,
+        params.who,
+        params.wait_s,
+        partial(check_online, report=report_parity),
+        params.least_overlap,
+        params.only_back,
+    )
 
 
 def _report(journal: Journal, seen: "Tick", terms: "Terms") -> str:

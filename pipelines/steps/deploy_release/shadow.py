@@ -71,10 +71,16 @@ def _check(journal: Journal, share: float) -> None:
     """Check that the share can be changed so.
 
     Raises:
-        InputError: there are no two releases.
+        InputError: there are no two releases, or a deployment by evidence needs the shadow as it is.
         NothingToDo: it is so already.
     """
     routing = journal.routing
+    if routing.split and not routing.split.share:
+        raise InputError(
+            f"--share {share:g} while deployment {routing.split.name} ranks unseen, before its first users",
+            "a shadow that no deployment begins with",
+            "wait for it, or end it by `split --share 0`",
+        )
     if (routing.shadow or 0.0) == share:
         raise NothingToDo(f"the challenger ranks already {share:.4g} of the searches" if share else "no shadow runs")
     if not (routing.champion and routing.challenger):

@@ -122,6 +122,8 @@ def _running(journal: Journal) -> Split:
 
 
 def _write_entry(journal: Journal, wanted: Split | None, params: SplitParams) -> "Entry":
-    routing = journal.routing.model_copy(update={"split": wanted})
+    running = journal.routing.split
+    unseen = {"shadow": None} if running and not running.share else {}  # the stage before the first users ends with its shadow
+    routing = journal.routing.model_copy(update={"split": wanted, **unseen})
     why = params.why or "no reason given"
     return journal.append("weight", str(routing.challenger), why, routing, None, params.who)

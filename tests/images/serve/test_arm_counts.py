@@ -2,9 +2,10 @@
 
 from types import SimpleNamespace
 
-from images.serve.arm_counts import ArmCounts
+from images.serve.arm_counts import ArmCounts, Ranked
 from images.serve.watcher import State
-from pipelines.deployment.counts import counts_of, read_counts
+from pipelines.deployment.counts import counts_of, overlap_of, read_counts
+from pipelines.store.journal import Split
 from pipelines.store.objects import open_store
 from tests.images.serve.conftest import route
 from tests.images.serve.server import running_server
@@ -66,6 +67,42 @@ def test_a_store_that_can_not_be_written_costs_nothing(home, monkeypatch):
         counts.write()
     counts.write()
     assert counts_of(read_counts(open_store(), [7]))[0].searches[:, 0].sum() == 1, "it is written the next time"
+
+
+def test_what_both_ranked_unseen_is_counted_apart(home, monkeypatch):
+    monkeypatch.setattr("images.serve.arm_counts.time.time", lambda: 1000.0)
+    state = State(7, CHALLENGER, CHALLENGER, ready=True)
+    counts = ArmCounts(open_store(), lambda: state, 60, "host:1")
+    counts.answered(state, "champion", "ann", 5.0, "r1", 10)
+    counts.shadowed(7, {"champion": Ranked(5.0, 10, False), "challenger": Ranked(6.0, 0, False)}, 0.0)
+    counts.shadowed(7, {"champion": Ranked(5.0, 10, False), "challenger": Ranked(6.0, 10, False)}, 0.5)
+    counts.shadowed(7, {"champion": Ranked(5.0, 10, False), "challenger": Ranked(None, 0, True)}, None)
+    counts.shadowed(7, {"champion": Ranked(None, 0, True), "challenger": Ranked(6.0, 10, False)}, None)
+    counts.write()
+    read = read_counts(open_store(), [7])
+    seen, _ = counts_of(read)
+    assert (seen.searches.tolist(), seen.shadow) == ([[1, 0]], 0)
+    unseen, _ = counts_of(read, {7})
+    assert (unseen.searches.tolist(), unseen.errors.tolist(), unseen.empty.tolist()) == ([[4, 4]], [[1, 1]], [[0, 1]])
+    assert (unseen.latency.sum(-1).tolist(), unseen.shadow) == ([[3, 3]], 1)
+    assert overlap_of(read, {7}) == (0.25, 2)
+
+
+def test_minutes_in_which_nothing_was_judged_do_not_pile_up(home, monkeypatch):
+    now = [6000.0]
+    monkeypatch.setattr("images.serve.arm_counts.time.time", lambda: now[0])
+    state = [State(7, CHALLENGER, CHALLENGER, ready=True)]
+    counts = ArmCounts(open_store(), lambda: state[0], 60, "host:1")
+    counts.answered(state[0], "champion", "ann", 5.0, "r1", 10)
+    now[0] += 60 * 60
+    counts.write()
+    counts.clicked("r1")
+    assert [minute.minute for minute in read_counts(open_store(), [7])[0].minutes] == [160], "an hour is enough"
+    state[0] = State(8, CHALLENGER, CHALLENGER, ready=True, split=Split(name="canary-b-8", share=0.1))
+    counts.answered(state[0], "champion", "ann", 5.0, "r2", 10)
+    now[0] += 60 * 60
+    counts.write()
+    assert [minute.minute for minute in read_counts(open_store(), [8])[0].minutes] == [160, 220], "these are the evidence"
 
 
 def test_a_server_counts_the_users_of_a_split_and_nobody_else(trained, small):

@@ -12,11 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from images.serve import shadow
 from images.serve.app import build_app
+from images.serve.arm_counts import ArmCounts
 from images.serve.auth import Auth
 from images.serve.exposure_log import ExposureLog
 from images.serve.search import Answerer, Search, SearchRequest
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Exposure, FailedSearch, ShadowSearch
+from pipelines.deployment.counts import counts_of
 from pipelines.errors import InputError, TryAgain
 from pipelines.retrieval.release import load_release
 from pipelines.store.journal import Split
@@ -216,6 +218,27 @@ def test_releases_that_changed_meanwhile_are_not_compared(releases, tmp_path):
     served.dependencies.exposure_log.log_shadow = full
     assert shadows._take(search, answer, True) == "log"
     assert served.metrics()["shadow_searches_total", challenger.id] == 2
+
+
+def test_a_deployment_counts_both_releases_whichever_of_them_fails(releases, tmp_path):
+    champion, challenger = releases
+
+    def fail():
+        raise MemoryError
+
+    served = Served(tmp_path, champion, challenger, 1.0)
+    shadows = served.dependencies.shadow
+    shadows._arms = arms = ArmCounts(open_store(), lambda: served.state, 3600, "host:1")
+    search, answer = Search(SearchRequest(q="moon"), "", "", "a test"), {"request_id": "0" * 32, "release": champion.id}
+    states = [(champion, challenger), (spoilt(champion, fail), challenger), (champion, spoilt(challenger, fail))]
+    for ours, theirs in states:
+        for challenger_first in (False, True):
+            served.state = replace(served.state, champion=ours, challenger=theirs)
+            shadows._take(search, answer, challenger_first)
+    counts, _ = counts_of([arms._body(7, arms._entries[7])], {7})
+    assert counts.searches.sum(0).tolist() == [6, 6]
+    assert counts.errors.sum(0).tolist() == [2, 2], "blamed for the champion's failures, it would look worse than it is"
+    assert counts.latency.sum((0, 2)).tolist() == [4, 4]
 
 
 def test_it_begins_after_the_answer_was_sent(releases, tmp_path):

@@ -36,6 +36,14 @@ def counted(entry, errors=0, **more):
     )
 
 
+def ranked_unseen(entry, errors=0, overlap=0.8):
+    """What a server counts in ten minutes of searches that both releases ranked unseen."""
+    ours, theirs = Tally(searches=100, latency={40: 100}), Tally(searches=100, errors=errors, latency={40: 100 - errors})
+    both = {"shadow_champion": ours, "shadow_challenger": theirs, "overlap": 100 * overlap, "overlapped": 100}
+    minutes = [Minute(minute=FIRST + 10 * entry + number, ready=True, memory_mb=100, **both) for number in range(10)]
+    counted(entry, minutes=minutes, started=2.0)
+
+
 class FakeServer:
     """Follows the journal as the search server does, or refuses to."""
 

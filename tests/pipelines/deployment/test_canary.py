@@ -9,12 +9,13 @@ from pipelines.__main__ import main
 from pipelines.deployment.counts import Minute, Tally, counts_of, not_ready_of, read_counts, restarts_of
 from pipelines.errors import CorruptArtifact, InputError
 from pipelines.store.artifacts import load
-from pipelines.store.journal import Routing
+from pipelines.store.journal import Routing, Split
 from pipelines.store.objects import open_store
 from tests.conftest import call
-from tests.pipelines.deployment.conftest import FIRST, counted
+from tests.pipelines.deployment.conftest import FIRST, counted, ranked_unseen
 
 LEFT_OUT = ["overlap"]
+UNSEEN = {"shadow": 0.5, "shadow_searches": 900}
 
 
 @pytest.fixture
@@ -26,7 +27,8 @@ def both(server, releases):
 
 
 def look(**terms):
-    return call("judge_canary", **{"shares": "0.1 0.5", "searches": "500 500", "minutes": 0.0, "without": LEFT_OUT, **terms})
+    few = {"shares": "0.1 0.5", "searches": "500 500", "shadow": 0.0, "minutes": 0.0, "without": LEFT_OUT}
+    return call("judge_canary", **{**few, **terms})
 
 
 def shares(releases):
@@ -51,6 +53,93 @@ def test_each_look_widens_the_share_while_nothing_is_broken(both):
     report = load(open_store(), "report", looks[2].report).json("report.json")
     assert [row[1:4] for row in report["first"][0]["rows"]] == [["10 %", 1000, 1000], ["50 %", 1000, 1000]]
     assert call("deploy").release == both.b
+
+
+def test_it_is_ranked_unseen_before_users_have_it(both):
+    counted(3)
+    first = look(**UNSEEN)
+    assert (first.outcome, first.waits, first.share) == ("widened", True, 0.0)
+    name = f"canary-{both.b[:8]}-4"
+    unseen = Routing(champion=both.a, challenger=both.b, split=Split(name=name, share=0), shadow=0.5)
+    assert both.journal.routing == unseen
+    counted(4, errors=100)
+    told = "no guardrail is broken so far: 0 of 900 searches and 0 of 0 minutes in shadow, before any user has it"
+    assert look(**UNSEEN).sentence == told, "what users searched says nothing of what was ranked unseen"
+    ranked_unseen(4)
+    seen = look(**UNSEEN)
+    assert (seen.outcome, seen.share, both.journal.routing.shadow) == ("widened", 0.1, None)
+    assert "after 1,000 of 900 searches" in both.journal.entries[-1].why
+    report = load(open_store(), "report", seen.report)
+    shadow = report.json("report.json")["tables"][1]
+    assert [row[:3] for row in shadow["rows"]] == [
+        ["p50, ms", "2.26", "2.26"], ["p99, ms", "2.26", "2.26"], ["errors", "0", "0"], ["without a result", "0", "0"],
+    ]  # fmt: skip
+    assert shadow["note"].startswith("The mean overlap of the first ten is 0.80, of 1,000 searches")
+    assert [row[1:4] for row in report.json("report.json")["first"][0]["rows"]] == [["shadow", 1000, 1000], ["10 %", 0, 0]]
+    counted(5)
+    assert look(**UNSEEN).share == 0.5
+
+
+def test_harm_is_seen_before_any_user_has_it(both):
+    counted(3)
+    look(**UNSEEN)
+    ranked_unseen(4, errors=20)
+    seen = look(**UNSEEN)
+    assert (seen.outcome, seen.over) == ("rolled back", True)
+    assert seen.sentence.startswith("errors: at least ")
+    assert seen.sentence.endswith("(in shadow, before any user has it)")
+    assert both.journal.routing == Routing(champion=both.a, challenger=both.b)
+    with pytest.raises(InputError, match="which entry 5 took from its users"):
+        call("deploy")
+
+
+def test_a_policy_may_demand_an_overlap(both):
+    counted(3)
+    look(**UNSEEN)
+    ranked_unseen(4, overlap=0.3)
+    assert look(least_overlap=0.5, shadow=0.5, shadow_searches=1001).outcome == "waits", "too few searches say nothing"
+    seen = look(least_overlap=0.5, **UNSEEN)
+    assert seen.outcome == "rolled back"
+    assert seen.sentence.startswith("overlap in shadow: 0.30 of the first ten on 1,000 searches, at least 0.5 demanded")
+
+
+def test_a_person_ends_the_shadow_with_the_deployment(both):
+    counted(3)
+    look(**UNSEEN)
+    with pytest.raises(InputError, match=r"before its first users.*split --share 0"):
+        call("shadow", share=0.0)
+    call("split", share=0, why="not today")
+    assert both.journal.routing == Routing(champion=both.a, challenger=both.b)
+
+
+def test_while_a_person_is_asked_harm_alone_is_acted_on(both):
+    counted(3)
+    look()
+    assert look(most_minutes=1e-6).outcome == "asks"
+    counted(4)
+    seen = look(only_back=True)
+    assert (seen.outcome, seen.waits, len(both.journal.entries)) == ("waits", True, 4), "it is the person who decides"
+    counted(4, errors=20)
+    back = look(only_back=True)
+    assert (back.outcome, back.over, len(both.journal.entries)) == ("rolled back", True, 5)
+    with pytest.raises(InputError, match="which entry 5 took from its users"):
+        call("deploy")
+    again = look(only_back=True)
+    assert (again.outcome, again.over, len(both.journal.entries)) == ("rolled back", True, 5), "nothing begins anew"
+
+
+def test_a_server_that_falls_silent_is_noticed(both):
+    counted(3)
+    look()
+    told = [Minute(minute=FIRST + minute, ready=True, memory_mb=90) for minute in range(40, 46)]
+    counted(4)
+    counted(4, server="b:1", minutes=told)
+    seen = look()
+    assert (seen.outcome, seen.share) == ("waits", 0.1)
+    assert seen.sentence.endswith("; only 1 of 2 servers still report what they count: look at the others")
+    assert look(most_minutes=1e-6).outcome == "asks"
+    counted(4, server="b:1", started=9.0, minutes=[Minute(minute=FIRST + 48, ready=True, memory_mb=90)])
+    assert look().outcome == "widened", "a server that began anew is the same one"
 
 
 def test_harm_takes_the_users_back_at_once_and_is_not_tried_again(both):

@@ -162,3 +162,25 @@ def test_what_comes_next():
     assert decide(plan, 1, 60, 19, False) == "ask"
     assert decide(plan, 1, 60, 20, False) == "next"
     assert decide(plan, 0, 0, 0, True) == "roll back", "harm needs no least time"
+    assert [decide(plan, 0, minutes, 1e9, False, True) for minutes in (30, 60)] == ["wait", "ask"], "a server is silent"
+
+
+def test_what_both_ranked_of_one_search_goes_together_and_is_judged_with_more_caution():
+    """Both releases fail the same searches more often than by chance: evidence stays a supermartingale."""
+    random = np.random.default_rng(3)
+    hard = random.random((2000, 60, 40)) < 0.1
+    failed = random.random((2000, 60, 40, 2)) < np.where(hard, 0.5, 0.01)[..., None]
+    events = failed.sum(2)
+    found = stratified_log_evidence(events[..., 1], events[..., 0], np.full((2000, 60), 0.5))
+    assert np.exp(found[:, -1]).mean() < 1.1
+    assert (found.max(-1) > np.log(20)).mean() <= 0.05
+
+
+def test_the_hour_before_begins_anew_after_the_shadow():
+    latency = np.zeros((MINUTES, 2, BUCKETS))
+    latency[:20, CHAMPION, 20] = 100
+    latency[20:, CHAMPION, 60] = 100
+    assert champion_bucket(latency, "p50")[21] == 20
+    told = champion_bucket(latency, "p50", shadow=20)
+    assert [*told[[19, 20, 21]]] == [20, -1, 60]
+    assert [*told[80:]] == [60] * (MINUTES - 80)
