@@ -182,7 +182,7 @@ def reporting_of(read: Sequence[ServerCounts]) -> tuple[int, int]:
 
     >>> told = {"a:1": range(10), "b:1": range(5)}
     >>> reporting_of([
-    ...     ServerCounts(server=server, started=1.0, entry=7, interval_s=60, groups=[],
+    ...     ServerCounts(server=server, started=1.0, entry=7, interval_s=60, groups={},
     ...         minutes=[Minute(minute=minute, ready=True, memory_mb=1) for minute in minutes])
     ...     for server, minutes in told.items()
     ... ])

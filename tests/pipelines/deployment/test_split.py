@@ -109,5 +109,5 @@ def test_its_searches_count_from_the_last_change_of_share_or_releases(both):
     with pytest.raises(InputError, match="the name of a split: titles"):
         split_design(Journal(open_store()), "title")
     call("split", share=1)
-    with pytest.raises(InputError, match=r"titles with a share of 1.*smaller share"):
+    with pytest.raises(InputError, match=r"titles with a share of 1.*another share"):
         split_design(Journal(open_store()), "titles")
