@@ -18,7 +18,8 @@ from images.serve.errors import Forbidden, NotAuthenticated, Overloaded, TooMany
 from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Kind, Limiter, caller_address
 from images.serve.metrics import Metrics
-from images.serve.search import UNTOGGLED, Answerer, Search, SearchRequest, check_log_fields
+from images.serve.requests import SearchRequest, check_log_fields
+from images.serve.search import UNTOGGLED, Answerer, Search
 from images.serve.search import Answer as Found
 from images.serve.shadow import Shadow
 from images.serve.shipping import Shipper

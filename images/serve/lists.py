@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from images.serve.auth import Caller
 from images.serve.dependencies import Dependencies, Deps, Searcher
 from images.serve.errors import problem_of
-from images.serve.search import Id, ListRequest, RecommendRequest, SearchRequest, check_query_or_like
+from images.serve.requests import Id, ListRequest, RecommendRequest, SearchRequest, check_query_or_like
 from pipelines.corpus.exposure import ListKind
 
 MOST = 32

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from images.serve.dependencies import Dependencies, Deps, Embedder
 from images.serve.errors import NotFound
-from images.serve.search import Ids, routed_release
+from images.serve.requests import Ids
+from images.serve.search import routed_release
 from pipelines.corpus.exposure import Policy
 from pipelines.corpus.text_rules import CONTROL_CHARACTERS, WHITE_SPACE, one_line
 from pipelines.errors import InputError

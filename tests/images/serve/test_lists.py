@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from images.serve.exposure_log import ExposureLog
-from images.serve.search import Answerer, Search, SearchRequest
+from images.serve.requests import SearchRequest
+from images.serve.search import Answerer, Search
 from images.serve.watcher import State
 from pipelines.corpus.documents import documents
 from pipelines.corpus.exposure import Exposure

@@ -18,7 +18,8 @@ from images.serve.batching import Batcher
 from images.serve.cache import RankingCache
 from images.serve.errors import NotFound, Overloaded
 from images.serve.exposure_log import ExposureLog, append_line
-from images.serve.search import Answerer, Search, SearchRequest
+from images.serve.requests import SearchRequest
+from images.serve.search import Answerer, Search
 from images.serve.watcher import State, Watcher
 from pipelines.corpus.documents import queries
 from pipelines.corpus.exposure import Exposure

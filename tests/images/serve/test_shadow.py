@@ -15,7 +15,8 @@ from images.serve.app import build_app
 from images.serve.arm_counts import ArmCounts
 from images.serve.auth import Auth
 from images.serve.exposure_log import ExposureLog
-from images.serve.search import Answerer, Search, SearchRequest
+from images.serve.requests import SearchRequest
+from images.serve.search import Answerer, Search
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Exposure, FailedSearch, ShadowSearch
 from pipelines.deployment.counts import counts_of

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from images.serve.exposure_log import ExposureLog
-from images.serve.search import Answerer, Search, SearchRequest
+from images.serve.requests import SearchRequest
+from images.serve.search import Answerer, Search
 from images.serve.toggles import ToggleReader
 from images.serve.watcher import State
 from pipelines.deployment.toggles import Toggles
