@@ -103,6 +103,27 @@ def wait_until_warm(release: str, wait_s: float) -> float:
     return waited_s
 
 
+def wait_until_followed(entry: int, wait_s: float, advice: str = "") -> float:
+    """Wait until the server follows an entry of the journal; the seconds it took.
+
+    Args:
+        entry: its number.
+        wait_s: seconds to wait.
+        advice: how the entry's change is taken back, after "look at the server's log".
+
+    Raises:
+        TryAgain: the server does not follow in time. The entry stays.
+    """
+    follows, server, waited_s = wait_until(lambda server: server.entry >= entry, wait_s)
+    if not follows:
+        raise TryAgain(
+            f"server that follows entry {server.entry} {waited_s:.0f} s later ({server.problem or 'no problem told'})",
+            f"entry {entry}, which stays",
+            "; ".join(filter(None, ("look at the server's log", advice))),
+        )
+    return waited_s
+
+
 def _poll(url: str) -> Readiness:
     try:
         return readiness(url)

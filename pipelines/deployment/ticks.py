@@ -23,9 +23,9 @@ from pipelines.deployment.canary import (
 from pipelines.deployment.counts import counted_since, read_counts
 from pipelines.deployment.guardrails import HOUR
 from pipelines.deployment.probing import probe_overlap
-from pipelines.deployment.readiness import wait_until, wait_until_warm
+from pipelines.deployment.readiness import wait_until_followed, wait_until_warm
 from pipelines.deployment.stages import Plan
-from pipelines.errors import InputError, StepError, TryAgain
+from pipelines.errors import InputError, StepError
 from pipelines.logs import log
 from pipelines.settings import settings
 from pipelines.store.artifacts import Artifact, load_exactly
@@ -199,8 +199,5 @@ def _write(journal: Journal, name: str, share: float | None, sentence: str, term
     routing = journal.routing.model_copy(update={"split": split, "shadow": terms.plan.shadow if share == 0 else None})
     entry = journal.append("stage", str(routing.challenger), why, routing, None, terms.who)
     log().info(done, entry=entry.n)
-    follows, server, waited_s = wait_until(lambda server: server.entry >= entry.n, terms.wait_s)
-    if not follows:
-        given = f"server at entry {server.entry} {waited_s:.0f} s after entry {entry.n} ({server.problem or 'no problem told'})"
-        raise TryAgain(given, f"a server that follows entry {entry.n}, which stays", "look at the server's log")
+    wait_until_followed(entry.n, terms.wait_s)
     return entry

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from pipelines.contract import Params, Result
-from pipelines.errors import InputError, NothingToDo, TryAgain
+from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
@@ -35,7 +35,7 @@ class ShadowResult(Result):
 
 def shadow(params: ShadowParams) -> ShadowResult:
     """Let the challenger rank searches unseen once the server has it in memory, to compare it before users get it."""
-    from pipelines.deployment.readiness import wait_until, wait_until_warm
+    from pipelines.deployment.readiness import wait_until_followed, wait_until_warm
 
     journal = Journal(open_store())
     entry, warmed_s = journal.resumed("stage"), 0.0
@@ -44,14 +44,7 @@ def shadow(params: ShadowParams) -> ShadowResult:
         if params.share:
             warmed_s = wait_until_warm(str(journal.routing.challenger), params.wait_s)
         entry = _write_entry(journal, params)
-    follows, server, waited_s = wait_until(lambda server: server.entry >= entry.n, params.wait_s)
-    if not follows:
-        followed = f"{server.entry} {waited_s:.0f} s later ({server.problem or 'no problem told'})"
-        raise TryAgain(
-            f"server that follows entry {followed}",
-            f"entry {entry.n}, which stays",
-            "look at the server's log; `shadow --share 0` ends the shadow",
-        )
+    waited_s = wait_until_followed(entry.n, params.wait_s, "`shadow --share 0` ends the shadow")
     champion, challenger = str(entry.routing.champion), str(entry.routing.challenger)
     share = entry.routing.shadow or 0.0
     log().info("shadow", champion=champion, challenger=challenger, share=share, entry=entry.n)

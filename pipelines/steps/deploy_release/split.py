@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from pipelines.contract import Params, Result
-from pipelines.errors import InputError, NothingToDo, TryAgain
+from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal, Split
@@ -43,7 +43,7 @@ class SplitResult(Result):
 
 def split(params: SplitParams) -> SplitResult:
     """Give the challenger a share of the users once the server has it in memory; a user stays with a release."""
-    from pipelines.deployment.readiness import wait_until, wait_until_warm
+    from pipelines.deployment.readiness import wait_until_followed, wait_until_warm
     from pipelines.projections.feast import check_online
     from pipelines.reports.features import report_parity
 
@@ -57,14 +57,7 @@ def split(params: SplitParams) -> SplitResult:
                 check_online(load_exactly(journal.store, "release", challenger), report_parity)
             warmed_s = wait_until_warm(challenger, params.wait_s)
         entry = _write_entry(journal, wanted, params)
-    follows, server, waited_s = wait_until(lambda server: server.entry >= entry.n, params.wait_s)
-    if not follows:
-        followed = f"{server.entry} {waited_s:.0f} s later ({server.problem or 'no problem told'})"
-        raise TryAgain(
-            f"server that follows entry {followed}",
-            f"entry {entry.n}, which stays",
-            "look at the server's log; `split --share 0` ends the split",
-        )
+    waited_s = wait_until_followed(entry.n, params.wait_s, "`split --share 0` ends the split")
     champion, challenger = str(entry.routing.champion), str(entry.routing.challenger)
     running = entry.routing.split
     log().info("split", champion=champion, challenger=challenger, share=running.share if running else 0, entry=entry.n)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.deployment.toggles import parsed
-from pipelines.errors import InputError, NothingToDo, TryAgain
+from pipelines.errors import InputError, NothingToDo
 from pipelines.logs import log
 from pipelines.store.journal import Journal, Toggle
 from pipelines.store.objects import open_store
@@ -41,7 +41,7 @@ class ToggleResult(Result):
 
 def toggle(params: ToggleParams) -> ToggleResult:
     """Write a toggle into the journal, which every server follows within two seconds, and wait for it."""
-    from pipelines.deployment.readiness import wait_until
+    from pipelines.deployment.readiness import wait_until_followed
 
     journal = Journal(open_store())
     entry = journal.resumed("toggle")
@@ -51,13 +51,7 @@ def toggle(params: ToggleParams) -> ToggleResult:
         entry = journal.append("toggle", to, params.why or "no reason given", None, None, params.who, wanted)
     assert entry.toggle is not None
     name, before = entry.toggle.name, journal.until(entry.n - 1).toggles.get(entry.toggle.name)
-    follows, server, waited_s = wait_until(lambda server: server.entry >= entry.n, params.wait_s)
-    if not follows:
-        raise TryAgain(
-            f"server that follows entry {server.entry} {waited_s:.0f} s later ({server.problem or 'no problem told'})",
-            f"entry {entry.n}, which stays",
-            f"look at the server's log; `toggle --name {name} --undo true` takes it back",
-        )
+    waited_s = wait_until_followed(entry.n, params.wait_s, f"`toggle --name {name} --undo true` takes it back")
     value = _told(entry.toggle.value)
     log().info("toggled", toggle=name, value=value, before=_told(before), entry=entry.n)
     note = f"TOGGLE: {name} is {value}, before {_told(before)}"
