@@ -3,6 +3,7 @@ SHELL := /bin/sh
 RUN := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
+unexport PYTHONDONTWRITEBYTECODE # without bytecode every process compiles what it imports
 DEMO := airflow,steps,quality,experiments,features,robustness,serve,demo,cpu
 ALL := $(DEMO),openvino,paraphrases,train,observe,flags,test
 COMPOSE ?= docker compose

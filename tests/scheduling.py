@@ -49,7 +49,8 @@ LONG = (
     "pipelines/quality/personal.py",
 )
 """Files that take their time without such a fixture."""
-FOLDERS_SHOWN = 5
+SHOWN = {"folder": 5, "file": 15, "case": 20}
+"""How many of the slowest are kept in the figures."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,27 +87,31 @@ class Figures:
 
     def __init__(self, name: str, workers: int) -> None:
         self.name, self.workers, self.started = name, workers, time.time()
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, dict[str, float]] = {kind: defaultdict(float) for kind in SHOWN}
         self.outcomes: dict[str, int] = defaultdict(int)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        folder = report.nodeid.partition("::")[0].rpartition("/")[0]
-        self.seconds[folder] += report.duration
+        file = report.nodeid.partition("::")[0]
+        for kind, name in (("folder", file.rpartition("/")[0]), ("file", file), ("case", report.nodeid)):
+            self.seconds[kind][name] += report.duration
         if report.when == "call" or report.outcome != "passed":
             self.outcomes[report.outcome] += 1
 
     def pytest_sessionfinish(self) -> None:
         from tests.figures import write_figures
 
-        slowest = sorted(self.seconds.items(), key=lambda one: -one[1])[:FOLDERS_SHOWN]
         figures = {
             "seconds": round(time.time() - self.started, 1),
             "cases": sum(self.outcomes.values()),
             "skipped": self.outcomes["skipped"],
             "workers": self.workers,
-            "seconds_by_folder": {folder: round(seconds, 1) for folder, seconds in slowest},
+            **{f"seconds_by_{kind}": self._slowest(kind) for kind in SHOWN},
         }
         write_figures(self.name, figures, seed=0, runs=1)
+
+    def _slowest(self, kind: str) -> dict[str, float]:
+        slowest = sorted(self.seconds[kind].items(), key=lambda one: -one[1])[: SHOWN[kind]]
+        return {name: round(seconds, 1) for name, seconds in slowest}
 
 
 def pytest_configure(config: Any) -> None:

@@ -54,14 +54,14 @@ def runbook():
     ],
 )
 def test_commands_of_a_document(name, kept, request, tmp_path):
-    """The tutorial begins with an empty store, and its programs begin cold, as a reader's do.
+    """The tutorial begins with an empty store; the others find in theirs what its commands make, so that it is made once.
 
-    The others find in their store what its commands make, so that it is made once.
+    That programs begin cold, as a reader's do, is tried by `make demo`.
     """
     for part in kept:
         served = request.getfixturevalue("_served_once")[0] / "store"
         shutil.copytree(served / part, tmp_path / "store" / part, copy_function=os.link)
-    run_commands(blocks(name), {"RATCHET_STORE": f"file://{tmp_path}/store"} if kept else {}, cold=name == "docs/tutorial.md")
+    run_commands(blocks(name), {"RATCHET_STORE": f"file://{tmp_path}/store"} if kept else {})
 
 
 WARM = """
@@ -75,9 +75,9 @@ WARM = """
 """What a script runs in place of Python: our programs begin with their imports done."""
 
 
-def run_commands(shown, variables, cold=False):
+def run_commands(shown, variables):
     """Run blocks of a document as one script; returns what it printed."""
-    script = "\n".join(["set -euo pipefail", "" if cold else WARM % shlex.join(warm.command()), *shown])
+    script = "\n".join(["set -euo pipefail", WARM % shlex.join(warm.command()), *shown])
     if "services up prometheus" in script:
         prometheus_here()
     command = ["bash", "-c", script]

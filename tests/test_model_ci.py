@@ -2,8 +2,10 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -11,6 +13,7 @@ import yaml
 from pipelines.cli.commands import guarded
 from pipelines.errors import InputError
 from pipelines.train import command, train
+from tests import warm
 from tests.conftest import PROJECT, call
 
 WORKFLOW = yaml.safe_load((PROJECT / ".github/workflows/model.yml").read_text())
@@ -37,9 +40,15 @@ def exchanged(icons):
         icons[name]["label"] = label
 
 
+PYTHON = """#!/bin/sh
+case $1 in -m) exec %s "$@" ;; *) exec %s "$@" ;; esac
+"""
+"""The checkout's Python: its programs begin with their imports done, which are those of the working tree."""
+
+
 @pytest.fixture
 def checkout(tmp_path):
-    """The working tree as CI would have it, beside this one's environment."""
+    """The working tree as CI would have it, with an environment."""
     files = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True, check=True
     ).stdout.split("\n")
@@ -48,7 +57,10 @@ def checkout(tmp_path):
         if (PROJECT / name).is_file() and not name.startswith(("docs/", "tests/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, folder / name)
-    (folder / ".venv").symlink_to((PROJECT / ".venv").resolve())
+    python = folder / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(PYTHON % (shlex.join(warm.command()), shlex.quote(sys.executable)))
+    python.chmod(0o755)
     return folder
 
 

@@ -7,10 +7,10 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 
 import pytest
 
+from tests import warm
 from tests.conftest import PROJECT
 from tests.images.test_compose import STACK
 
@@ -164,7 +164,7 @@ def test_no_step_shows_a_secret_of_its_environment(home):
             **os.environ, **planted, "RATCHET_HOME": str(home), "RATCHET_LOG_LEVEL": "debug", "PYTHONPATH": str(PROJECT),
             "RATCHET_RESULT_PATH": str(home.parent / f"{step}.json"),
         }  # fmt: skip
-        command = [sys.executable, "-m", "pipelines", step]
+        command = warm.command("-m", "pipelines", step)
         done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, timeout=120, check=False)
         result = home.parent / f"{step}.json"
         output = done.stdout + done.stderr + (result.read_text() if result.exists() else "")

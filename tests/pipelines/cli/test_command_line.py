@@ -19,11 +19,12 @@ from pipelines.cli.commands import guarded, main
 from pipelines.contract import load_step, step_names
 from pipelines.settings import Settings
 from pipelines.store.objects import Store
+from tests import warm
 from tests.conftest import PROJECT
 
 
 def ratchet(*arguments, **environment):
-    command = [sys.executable, "-m", "pipelines", *arguments]
+    command = warm.command("-m", "pipelines", *arguments)
     given = {**os.environ, "COLUMNS": "200", **environment}
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env=given, timeout=120, check=False)
 
@@ -180,7 +181,7 @@ def test_odd_settings(arguments, environment, words):
     ],
 )
 def test_train_refuses_before_the_first_step(arguments, help_of, home):
-    command = [sys.executable, "-m", "pipelines.train", *arguments]
+    command = warm.command("-m", "pipelines.train", *arguments)
     answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
     refused(answer, f"{help_of} --help")
     assert not home.exists()

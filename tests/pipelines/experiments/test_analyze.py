@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
 
 from pipelines.errors import InputError
 from pipelines.store.artifacts import load
 from pipelines.store.objects import open_store
+from tests import warm
 from tests.conftest import call
 from tests.pipelines.experiments.conftest import ON, declared, units
 
@@ -17,16 +17,8 @@ EFFECT = 0.05
 
 def test_one_command_reads_a_csv_to_its_verdict_and_report(write, tmp_path):
     report = tmp_path / "report.html"
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines",
-        "analyze",
-        "--log",
-        write("log.csv", units(effect=EFFECT)),
-        "--report",
-        str(report),
-    ]
+    log = write("log.csv", units(effect=EFFECT))
+    command = warm.command("-m", "pipelines", "analyze", "--log", log, "--report", str(report))
     done = subprocess.run([*command, "--on", ON], capture_output=True, text=True, timeout=120, check=True)
     result = json.loads(done.stdout)
     assert result["verdict"] == "ship"

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
@@ -16,6 +15,7 @@ from pipelines.store.artifacts import committed, load, produce
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
+from tests import warm
 from tests.conftest import PROJECT, call
 from tests.pipelines.quality.conftest import DAY, HOSTILE, check_of, click, document, exposure, sound
 
@@ -450,7 +450,7 @@ def test_command_is_one_sentence_and_leaves_no_file(corpus_of, tmp_path):
     folder.mkdir()
     scratch.mkdir()
     given = {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": str(PROJECT), "RATCHET_LOG_FORMAT": "json"}
-    command = [sys.executable, "-m", "pipelines", "check", corpus, "--on", DAY, "--personal", "0"]
+    command = warm.command("-m", "pipelines", "check", corpus, "--on", DAY, "--personal", "0")
     answer = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=120, check=False)
     assert answer.returncode == 2, answer.stderr
     assert answer.stdout == ""

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow
@@ -17,6 +16,7 @@ from pipelines.store.artifacts import load_exactly, produce
 from pipelines.store.bucket import upload
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
+from tests import warm
 from tests.conftest import PROJECT, call
 from tests.images.serve.conftest import route
 from tests.images.serve.server import running_server
@@ -239,14 +239,15 @@ def test_integrity_is_checked_on_the_rows_themselves(champion, tmp_path, how, wo
 def test_one_process_from_the_command_line(champion, tmp_path):
     source = written(tmp_path / "q.csv", "query\nbeach\nmoon\n")
     target = tmp_path / "out.parquet"
-    command = [sys.executable, "-m", "pipelines.score", source, "--output", str(target), "--k", "4", "--shards", "2"]
+    command = warm.command("-m", "pipelines.score", source, "--output", str(target), "--k", "4", "--shards", "2")
     answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
     assert answer.returncode == 0, answer.stderr
     rows = pyarrow.parquet.read_table(target).to_pylist()
     assert rows == scored(answer.stdout.strip())
     assert len(rows) == 8
     assert list(tmp_path.glob(".ratchet*")) == []
-    wrong = subprocess.run([*command[:3], "--wrong"], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    command = warm.command("-m", "pipelines.score", "--wrong")
+    wrong = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr
 

@@ -7,7 +7,6 @@ import pytest
 from pipelines.store.artifacts import produce
 from pipelines.store.objects import Store
 from pipelines.store.recipes import Recipe
-from tests.services import seaweedfs
 
 PARENT = "01234567-89ab-7cde-8f01-23456789abcd"
 
@@ -72,11 +71,10 @@ def test_turned_off(store, tmp_path, monkeypatch):
     assert told(tmp_path / "store") == []
 
 
-def test_into_a_bucket(tmp_path, monkeypatch):
-    with seaweedfs(tmp_path / "s3") as s3:
-        for name, value in s3.environment.items():
-            monkeypatch.setenv(name, value)
-        store = Store(f"{s3.create_bucket('lineage')}/store", s3.endpoint, tmp_path / "cache")
-        made = make(store)
-        (name,) = store.names("lineage/")
-        assert json.loads(store.read(f"lineage/{name}"))["outputs"][0]["name"] == made.id
+def test_into_a_bucket(s3, tmp_path, monkeypatch):
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    store = Store(f"{s3.create_bucket('lineage')}/store", s3.endpoint, tmp_path / "cache")
+    made = make(store)
+    (name,) = store.names("lineage/")
+    assert json.loads(store.read(f"lineage/{name}"))["outputs"][0]["name"] == made.id
