@@ -112,3 +112,11 @@ def releases(_releases_once: Releases, home: Path) -> Releases:
     """A home of this test's own with three releases and an empty journal. Blobs are hard links."""
     shutil.copytree(_releases_once.home, home, copy_function=os.link)
     return Releases(**{**vars(_releases_once), "home": home})
+
+
+@pytest.fixture
+def both(releases: Releases) -> Releases:
+    """The same with `a` as champion and `b` as challenger."""
+    releases.deployed(releases.a)
+    releases.promoted(releases.b)
+    return releases

@@ -12,7 +12,19 @@ from typing import NamedTuple
 
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Policy
-from pipelines.deployment.counts import ARMS, Arm, Minute, ServerCounts, Tally, write_counts
+from pipelines.deployment.counts import (
+    ARMS,
+    CLICKED,
+    EMPTY,
+    ERRORS,
+    SEARCHES,
+    TALLIES,
+    Arm,
+    Minute,
+    ServerCounts,
+    Tally,
+    write_counts,
+)
 from pipelines.deployment.guardrails import GROUPS, HOUR, bucket_of
 from pipelines.errors import StepError
 from pipelines.logs import log
@@ -22,7 +34,6 @@ MOST_RECENT = 10_000
 """Searches whose click is counted, as many as the exposure log knows."""
 MOST_ENTRIES = 2
 """Entries of the journal that are counted: the present one, and the one before, whose clicks still come."""
-SEARCHES, ERRORS, EMPTY, CLICKED = range(4)
 
 
 class Ranked(NamedTuple):
@@ -37,12 +48,11 @@ class Ranked(NamedTuple):
 
 @dataclass
 class _Arm:
-    counted: list[int] = field(default_factory=lambda: [0] * 4)
+    counted: list[int] = field(default_factory=lambda: [0] * len(TALLIES))
     latency: dict[int, int] = field(default_factory=dict)
 
     def tally(self) -> Tally:
-        searches, errors, empty, clicked = self.counted
-        return Tally(searches=searches, errors=errors, empty=empty, clicked=clicked, latency=dict(self.latency))
+        return Tally(**dict(zip(TALLIES, self.counted, strict=True)), latency=dict(self.latency))
 
 
 @dataclass
@@ -58,7 +68,9 @@ class _Minute:
 @dataclass
 class _Entry:
     minutes: dict[int, _Minute] = field(default_factory=dict)
-    groups: dict[Arm, list[list[int]]] = field(default_factory=lambda: {arm: [[0] * 4 for _ in range(GROUPS)] for arm in ARMS})
+    groups: dict[Arm, list[list[int]]] = field(
+        default_factory=lambda: {arm: [[0] * len(TALLIES) for _ in range(GROUPS)] for arm in ARMS}
+    )
     changed: bool = True
 
 

@@ -21,12 +21,11 @@ from images.serve.metrics import Metrics
 from images.serve.search import Answer, Answerer, Search, reason_of
 from images.serve.watcher import State, id_of
 from pipelines.corpus.exposure import ShadowSearch
+from pipelines.deployment.counts import DEPTH, overlap
 from pipelines.errors import TryAgain
 from pipelines.logs import log
 from pipelines.retrieval.release import Release
 
-FIRST = 10
-"""Documents of each ranking that are compared."""
 MOST_WAITING = 32
 """Searches that wait: of more, none would be from the same minute as its answer."""
 PATIENCE_S = 2.0
@@ -146,7 +145,7 @@ class Shadow:
         failed: Exception | None = None
         began = time.perf_counter()
         try:
-            ranked = self._answerer.first(search, release, FIRST)
+            ranked = self._answerer.first(search, release, DEPTH)
         except Exception as error:  # noqa: BLE001  # that it fails is what is to be known
             failed = error
         return ranked, round(1000 * (time.perf_counter() - began), 3), failed
@@ -160,13 +159,3 @@ class Shadow:
 
 def _outcome(ranked: list[str], milliseconds: float, error: Exception | None) -> Ranked:
     return Ranked(None if error else milliseconds, len(ranked), error is not None and status_of(error) >= 500)
-
-
-def overlap(ours: list[str], theirs: list[str]) -> float:
-    """The share of documents that two lists have in common, of the longer one; 1: both are empty.
-
-    >>> overlap(["a", "b"], ["b", "c", "d", "e"])
-    0.25
-    """
-    longer = max(len(ours), len(theirs))
-    return len(set(ours) & set(theirs)) / longer if longer else 1.0

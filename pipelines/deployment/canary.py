@@ -78,12 +78,6 @@ class Look:
     decision: Decision
     sentence: str
     findings: list[Finding]
-    minutes: float
-    """Since the stage began."""
-    searches: int
-    """Of the challenger in the stage."""
-    total: int
-    """Of the challenger in all stages."""
 
     @property
     def broken(self) -> list[Finding]:
@@ -109,11 +103,20 @@ def canary_of(journal: Journal, name: str = "") -> Canary | None:
     return Canary(split, str(last.routing.champion), str(last.routing.challenger), begun, stage, last.n, unseen)
 
 
-def last_canary(journal: Journal) -> Canary | None:
-    """The youngest deployment by evidence, whether it runs or is over; None: there was none."""
-    names = (entry.routing.split.name for entry in reversed(journal.entries) if entry.routing.split)
+def last_canary(journal: Journal, release: str = "") -> Canary | None:
+    """The youngest deployment by evidence, of a release or at all, whether it runs or is over; None: there was none."""
+    routings = (entry.routing for entry in reversed(journal.entries))
+    names = (routing.split.name for routing in routings if routing.split and release in ("", routing.challenger))
     name = next((name for name in names if name.startswith(PREFIX)), "")
     return canary_of(journal, name) if name else None
+
+
+def told_end(journal: Journal, canary: Canary) -> str:
+    """How a deployment ended, by the entry that did it; empty: it runs."""
+    if canary.last == len(journal.entries):
+        return ""
+    end = journal.entries[canary.last]
+    return end.why if end.action == "stage" else f"entry {end.n} by {end.who} ended it: {end.action} to {end.to}, {end.why}"
 
 
 def found_harmful(journal: Journal) -> Entry | None:
@@ -145,9 +148,8 @@ def canary_name(journal: Journal) -> str:
 
 
 def look(
-    journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], overlap: float | None, unanswered: str = "",
-    least_overlap: float = 0.0,
-) -> Look:  # fmt: skip
+    journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], overlap: float | None, unanswered: str = ""
+) -> Look:
     """Judge what all servers have counted since the deployment began.
 
     Args:
@@ -157,7 +159,6 @@ def look(
         without: guardrails that are left out.
         overlap: of the rankings of probe queries; None: they were not asked, or not answered.
         unanswered: why they were not; empty: they were, or need not be.
-        least_overlap: that of the searches ranked in shadow must be as much; 0: whatever it is.
 
     Raises:
         CorruptArtifact: counts that no server wrote.
@@ -169,7 +170,8 @@ def look(
     restarts = restarts_of(read, max(began, now - 60 * HOUR))
     fixed = limit_findings(restarts, not_ready_of(read), overlap, silent_of(read, began, now))
     if canary.unseen:
-        fixed.append(shadow_overlap(*overlap_of(read, canary.unseen), least_overlap, plan.shadow_searches))
+        tried = sum(int(counts.searches[place, CHALLENGER]) for place, (n, _) in enumerate(strata) if n in canary.unseen)
+        fixed.append(shadow_overlap(*overlap_of(read, canary.unseen), plan.least_overlap, tried >= plan.shadow_searches))
     found = [finding for finding in (*findings(counts), *fixed) if finding.name not in without]
     in_stage = np.array([entry >= canary.stage.n for entry, _ in strata], bool)
     searches = int(counts.searches[in_stage, CHALLENGER].sum())
@@ -178,13 +180,12 @@ def look(
     servers, before = reporting_of(read)
     blind = bool(unanswered) or servers < before
     decision = decide(plan, canary.number(plan), minutes, searches, bool(broken), blind)
-    total = int(counts.searches[:, CHALLENGER].sum())
     sentence = _told(decision, canary, plan, broken, minutes, searches)
     if unanswered and not broken:
         sentence += f"; no overlap is known: {unanswered}"
     if servers < before and not broken:
         sentence += f"; only {servers} of {before} servers still report what they count: look at the others"
-    return Look(decision, sentence, found, minutes, searches, total)
+    return Look(decision, sentence, found)
 
 
 def _told(decision: Decision, canary: Canary, plan: Plan, broken: Sequence[Finding], minutes: float, searches: int) -> str:
@@ -193,6 +194,8 @@ def _told(decision: Decision, canary: Canary, plan: Plan, broken: Sequence[Findi
     seen = f"{searches:,} of {plan.needed[stage]:,} searches and {minutes:.0f} of {plan.minutes:g} minutes {place}"
     if decision == "roll back":
         return f"{'; '.join(finding.sentence for finding in broken)} ({place})"
+    if decision == "next" and searches < plan.needed[stage]:
+        return f"no guardrail is broken, and yet there were only {seen}: what these did not show, the first users must"
     if decision == "next":
         return f"no guardrail is broken after {seen}"
     if decision == "ask":
@@ -215,7 +218,7 @@ def missing_signals(read: Sequence[ServerCounts], without: Sequence[str]) -> dic
     for name in ("errors", "p99", "p50", "empty"):
         if not searched:
             why[name] = unknown if read else nothing
-    if not _clicked(counts):
+    if not counts.clicked[..., CHAMPION].any():
         why["clicks"] = "no click arrived: tell of clicks by /v1/clicks"
     if not any(minute.memory_mb for counted in read for minute in counted.minutes):
         why["memory"] = "no server tells its memory" if read else nothing
@@ -224,10 +227,6 @@ def missing_signals(read: Sequence[ServerCounts], without: Sequence[str]) -> dic
     if not settings().server_url:
         why |= dict.fromkeys(("readiness", "overlap"), "there is no server to ask: set RATCHET_SERVER_URL")
     return {name: reason for name, reason in why.items() if name not in without}
-
-
-def _clicked(counts: Counts) -> bool:
-    return bool(counts.clicked[..., CHAMPION].sum())
 
 
 def check_possible(journal: Journal) -> None:
@@ -297,9 +296,9 @@ class ShadowSeen:
     """What both releases ranked unseen; pairs are of the champion and of the challenger."""
 
     overlap: float
-    """The mean share of the first ten that both have."""
+    """The mean share of the first ten that both have; none where the challenger fails."""
     overlapped: int
-    """How many searches that is of."""
+    """How many searches that is of: those that the champion ranked."""
     milliseconds: dict[str, tuple[float, float]]
     """By quantile: how long each release ranks, alone."""
     errors: tuple[int, int]

@@ -14,15 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.deployment.guardrails import BUCKETS, FIRST_MINUTES, GROUPS, Counts
 from pipelines.errors import CorruptArtifact
+from pipelines.store.gc import COUNTS
 from pipelines.store.objects import Store
 
-FOLDER = "counts"
+DEPTH = 10
+"""Documents of two rankings that are compared."""
 SILENT = 3
 """Minutes in a row without a word of a server after which it counts as silent."""
 Arm = Literal["champion", "challenger"]
 ARMS: tuple[Arm, Arm] = ("champion", "challenger")
 TALLIES = ("searches", "errors", "empty", "clicked")
-OF_GROUPS = {"errors": 1, "empty": 2, "clicks": 3}
+SEARCHES, ERRORS, EMPTY, CLICKED = range(len(TALLIES))
+OF_GROUPS = {"errors": ERRORS, "empty": EMPTY, "clicks": CLICKED}
 """By guardrail: its place in TALLIES, as groups have them."""
 
 
@@ -74,13 +77,23 @@ class ServerCounts(_Counted):
     """TALLIES of each group of an arm's users, over all minutes."""
 
 
+def overlap(ours: Sequence[str], theirs: Sequence[str]) -> float:
+    """The share of documents that two lists have in common, of the longer one; 1: both are empty.
+
+    >>> overlap(["a", "b"], ["b", "c", "d", "e"])
+    0.25
+    """
+    longer = max(len(ours), len(theirs))
+    return len({*ours} & {*theirs}) / longer if longer else 1.0
+
+
 def counts_path(counts: ServerCounts) -> str:
     """The path of a process's counts in the store.
 
     >>> counts_path(ServerCounts(server="host:80", started=1.5, entry=7, interval_s=60, minutes=[], groups={}))
     'counts/00000007/host%3A80-1500.json'
     """
-    return f"{FOLDER}/{counts.entry:08d}/{quote(counts.server, safe='')}-{round(1000 * counts.started)}.json"
+    return f"{COUNTS}/{counts.entry:08d}/{quote(counts.server, safe='')}-{round(1000 * counts.started)}.json"
 
 
 def write_counts(store: Store, counts: ServerCounts) -> None:
@@ -100,8 +113,8 @@ def read_counts(store: Store, entries: Sequence[int]) -> list[ServerCounts]:
     """
     read = []
     for entry in entries:
-        for name in store.names(f"{FOLDER}/{entry:08d}/"):
-            path = f"{FOLDER}/{entry:08d}/{name}"
+        for name in store.names(f"{COUNTS}/{entry:08d}/"):
+            path = f"{COUNTS}/{entry:08d}/{name}"
             try:
                 read.append(ServerCounts.model_validate_json(store.read(path)))
             except ValidationError as error:
@@ -169,9 +182,12 @@ def counts_of(read: Sequence[ServerCounts], unseen: Collection[int] = frozenset(
 
 
 def overlap_of(read: Sequence[ServerCounts], unseen: Collection[int]) -> tuple[float, int]:
-    """The mean share of the first ten that both releases have of the searches ranked in shadow, and how many these are."""
+    """The mean share of the first ten that both releases have, of the searches that the champion ranked in shadow; how many.
+
+    Where the challenger fails, they have nothing in common: else one that fails all its searches would have no overlap at all.
+    """
     minutes = [minute for counts in read if counts.entry in unseen for minute in counts.minutes]
-    searches = sum(minute.overlapped for minute in minutes)
+    searches = sum(sum(minute.shadow_champion.latency.values()) for minute in minutes)
     return sum(minute.overlap for minute in minutes) / max(searches, 1), searches
 
 
@@ -226,13 +242,13 @@ def restarts_of(read: Sequence[ServerCounts], since: float) -> int:
 
 def not_ready_of(read: Sequence[ServerCounts]) -> int:
     """For how many minutes in a row, up to its last one, a server says that it is not ready; the most of all servers."""
-    latest: dict[str, list[Minute]] = {}
-    for counts in sorted(read, key=lambda counts: (counts.started, counts.entry)):
-        latest.setdefault(counts.server, []).extend(counts.minutes)
+    ready: dict[str, dict[int, bool]] = {}
+    for counts in sorted(read, key=lambda counts: (counts.started, counts.entry)):  # a minute of two entries: the later says
+        ready.setdefault(counts.server, {}).update((minute.minute, minute.ready) for minute in counts.minutes)
     longest = 0
-    for minutes in latest.values():
+    for minutes in ready.values():
         row = 0
-        for minute in sorted(minutes, key=lambda minute: minute.minute):
-            row = 0 if minute.ready else row + 1
+        for minute in sorted(minutes):
+            row = 0 if minutes[minute] else row + 1
         longest = max(longest, row)
     return longest

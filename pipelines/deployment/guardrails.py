@@ -292,19 +292,19 @@ def _memory_finding(memory: Floats) -> Finding:
     return Finding("memory", broken, sentence, now)
 
 
-def shadow_overlap(overlap: float, searches: int, least: float, needed: int) -> Finding:
-    """What the rankings of both releases have in common, of the searches that both ranked unseen.
+def shadow_overlap(overlap: float, searches: int, least: float, enough: bool) -> Finding:
+    """What the rankings of both releases have in common, of the searches that the champion ranked unseen.
 
     Args:
-        overlap: the mean share of the first ten that both have.
+        overlap: the mean share of the first ten that both have; none of a search that the challenger failed.
         searches: of which that is the mean.
         least: the least that is allowed; 0: whatever it is.
-        needed: searches without which the mean says too little.
+        enough: whether so many were tried that the mean says something.
     """
     sentence = f"overlap in shadow: {overlap:.2f} of the first ten on {searches:,} searches" + (
         f", at least {least:g} demanded" if least else ""
     )
-    return Finding("shadow overlap", searches >= needed and overlap < least, sentence, overlap if searches else None)
+    return Finding("shadow overlap", enough and searches > 0 and overlap < least, sentence, overlap if searches else None)
 
 
 def limit_findings(restarts: int, not_ready: int, overlap: float | None, silent: int = 0) -> list[Finding]:

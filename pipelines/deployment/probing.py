@@ -1,8 +1,8 @@
 """Probe queries: how far the challenger's first documents are the champion's, as the server answers now."""
 
-from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlsplit
 
+from pipelines.deployment.counts import DEPTH, overlap
 from pipelines.deployment.readiness import REQUEST_TIMEOUT_S, authorization
 from pipelines.errors import InputError, TryAgain
 from pipelines.evaluation.latency import targets
@@ -10,7 +10,7 @@ from pipelines.settings import settings
 from pipelines.store.artifacts import load
 from pipelines.store.objects import Store
 
-DEPTH, PROBES = 10, 20
+PROBES = 20
 
 
 def probe_overlap(store: Store, champion: str, challenger: str) -> float:
@@ -22,13 +22,8 @@ def probe_overlap(store: Store, champion: str, challenger: str) -> float:
     """
     corpora = [load(store, "corpus", load(store, "release", release).inputs["corpus"]) for release in (champion, challenger)]
     asked = targets(corpora, corpora[0])[:PROBES]
-    shared = [_shared(*(_first(target, role) for role in ("champion", "challenger"))) for target in asked]
+    shared = [overlap(*(_first(target, role) for role in ("champion", "challenger"))) for target in asked]
     return sum(shared) / len(shared)
-
-
-def _shared(ours: Sequence[str], theirs: Sequence[str]) -> float:
-    longer = max(len(ours), len(theirs))
-    return len({*ours} & {*theirs}) / longer if longer else 1.0
 
 
 def _first(target: str, role: str) -> list[str]:
@@ -48,6 +43,8 @@ def _first(target: str, role: str) -> list[str]:
         return [result["id"] for result in answer.json()["results"]][:DEPTH]
     except httpx.HTTPError as error:
         raise TryAgain(f"server {url}: {error or type(error).__name__}", "an answer", "start the server") from None
-    except (httpx.InvalidURL, ValueError, KeyError, TypeError):
+    except httpx.InvalidURL as error:
+        raise InputError(f"server {url}: {error}", "an address", "correct RATCHET_SERVER_URL") from None
+    except (ValueError, KeyError, TypeError):
         given = f"server {url}: status {answer.status_code} without results of the {role}"
         raise InputError(given, "an answer of a search server", "correct RATCHET_SERVER_URL, or RATCHET_SERVER_KEY") from None

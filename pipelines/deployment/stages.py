@@ -29,6 +29,8 @@ class Plan:
     """The share of the champion's searches that the challenger ranks unseen before the first stage; 0: without that stage."""
     shadow_searches: int = 2_000
     """Searches that both must have ranked in it."""
+    least_overlap: float = 0.0
+    """Of the first ten of those searches; 0: whatever it is."""
 
     def __post_init__(self) -> None:
         rising = all(low < high for low, high in zip(self.shares, self.shares[1:], strict=False))
@@ -43,6 +45,12 @@ class Plan:
                 f"{len(self.searches)} numbers of searches for {len(self.shares)} shares",
                 "for each share how many searches it must see, 1 or more",
                 "pass --searches as often as --shares",
+            )
+        if self.least_overlap and not self.shadow:
+            raise InputError(
+                f"--least-overlap {self.least_overlap:g} with --shadow 0, where no search is ranked unseen",
+                "a stage in shadow, which tells the overlap",
+                "raise --shadow, or leave --least-overlap out",
             )
 
     @property
@@ -72,6 +80,9 @@ def is_over(plan: Plan, stage: Any, minutes: Any, searches: Any) -> Any:
 def decide(plan: Plan, stage: int, minutes: float, searches: float, broken: bool, blind: bool = False) -> Decision:
     """What comes next; harm comes first, however little was seen. While something is not seen, nobody more gets the challenger.
 
+    A stage in shadow that has seen too little is followed by the first users, who are few, unless it has seen nothing at all or
+    an overlap is demanded.
+
     >>> [decide(Plan(), 0, minutes, 400, broken) for minutes, broken in ((40, True), (40, False), (1440, False))]
     ['roll back', 'wait', 'ask']
     """
@@ -79,4 +90,6 @@ def decide(plan: Plan, stage: int, minutes: float, searches: float, broken: bool
         return "roll back"
     if is_over(plan, stage, minutes, searches) and not blind:
         return "next"
-    return "ask" if minutes >= plan.most_minutes else "wait"
+    if minutes < plan.most_minutes:
+        return "wait"
+    return "next" if stage == SHADOW and searches and not (blind or plan.least_overlap) else "ask"

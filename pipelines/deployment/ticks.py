@@ -19,12 +19,13 @@ from pipelines.deployment.canary import (
     missing_signals,
     refusal,
     signals_since,
+    told_end,
 )
 from pipelines.deployment.counts import counted_since, read_counts
 from pipelines.deployment.guardrails import HOUR
 from pipelines.deployment.probing import probe_overlap
 from pipelines.deployment.readiness import wait_until_followed, wait_until_warm
-from pipelines.deployment.stages import Plan
+from pipelines.deployment.stages import SHADOW, Plan
 from pipelines.errors import InputError, StepError
 from pipelines.logs import log
 from pipelines.settings import settings
@@ -48,8 +49,6 @@ class Terms:
     wait_s: float = 60.0
     check: Callable[[Artifact], None] | None = None
     """Refuses a release that may not have users, such as one whose features are not online."""
-    least_overlap: float = 0.0
-    """Of the first ten of searches that are ranked unseen; 0: whatever it is."""
     only_back: bool = False
     """Whether harm alone is acted on: nothing begins, and nobody more gets the challenger, while a person is asked."""
 
@@ -88,7 +87,7 @@ def tick(journal: Journal, release: str, terms: Terms) -> Tick:
     _check_release(journal, release)
     _take_over(journal, running, terms.who)
     probed = _probed(journal, terms.without)
-    seen = look(journal, running, terms.plan, terms.without, *probed, least_overlap=terms.least_overlap)
+    seen = look(journal, running, terms.plan, terms.without, *probed)
     (log().warning if seen.broken else log().info)(seen.sentence, decision=seen.decision, share=running.split.share)
     stage = running.number(terms.plan)
     if seen.decision == "roll back":
@@ -99,13 +98,10 @@ def tick(journal: Journal, release: str, terms: Terms) -> Tick:
         return Tick("asks" if asks else "waits", seen.sentence, running.challenger, running, seen)
     if stage + 1 == len(terms.plan.shares):
         return Tick("passed", seen.sentence, running.challenger, running, seen)
+    if stage == SHADOW and terms.check:  # what held when it was first ranked unseen may not by now
+        terms.check(load_exactly(journal.store, "release", running.challenger))
     _write(journal, running.split.name, terms.plan.shares[stage + 1], seen.sentence, terms)
     return Tick("widened", seen.sentence, running.challenger, running, seen)
-
-
-def _end(journal: Journal, canary: Canary) -> Entry:
-    """The entry that ended a deployment which does not run."""
-    return journal.entries[canary.last]
 
 
 def _check_release(journal: Journal, release: str) -> None:
@@ -125,11 +121,10 @@ def _ended(journal: Journal, release: str, by_anyone: bool) -> Tick | None:
         return None
     if not by_anyone and (own is None or own.n < last.begun.n):
         return None
-    end = _end(journal, last)
-    told = end.why if end.action == "stage" else f"entry {end.n} by {end.who} ended it: {end.action} to {end.to}, {end.why}"
+    end = journal.entries[last.last]
     deployed = end.action == "deploy" and end.to == last.challenger
     outcome: Outcome = "passed" if deployed else "rolled back" if end.action == "stage" else "stopped"
-    return Tick(outcome, told, last.challenger, last)
+    return Tick(outcome, told_end(journal, last), last.challenger, last)
 
 
 def _take_over(journal: Journal, running: Canary, who: str) -> None:

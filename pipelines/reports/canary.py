@@ -76,13 +76,20 @@ def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> Re
     )
     if terms.plan.shadow:
         needed = f"shadow: {terms.plan.shadow_searches:,}, {needed}"
+    unseen = [stage for stage in stages if stage.shadow]
+    few = f" In shadow, only {unseen[0].challenger:,} were ranked." if unseen and _ended_early(unseen[0], stages, terms) else ""
     return ReportTable(
         "Stages",
         columns,
         rows,
-        f"Each stage takes {terms.plan.minutes:g} minutes at least, and as many searches of the challenger: {needed}. Then:"
-        f" {seen.outcome}.",
+        f"Each stage takes {terms.plan.minutes:g} minutes at least, and as many searches of the challenger: {needed}.{few}"
+        f" Then: {seen.outcome}.",
     )
+
+
+def _ended_early(unseen: "StageSeen", stages: Sequence["StageSeen"], terms: "Terms") -> bool:
+    """Whether users got the challenger although too few searches were ranked in shadow."""
+    return unseen is not stages[-1] and unseen.challenger < terms.plan.shadow_searches
 
 
 def _who(entry: "Entry") -> str:
@@ -122,7 +129,8 @@ def _shadow(seen: "ShadowSeen") -> ReportTable:
     for name, (our_count, their_count) in (("errors", seen.errors), ("without a result", seen.empty)):
         rows.append([name, f"{our_count:,}", f"{their_count:,}", their_count / our_count if our_count else None])
     note = (
-        f"The mean overlap of the first ten is {seen.overlap:.2f}, of {seen.overlapped:,} searches. Each release ranked alone,"
+        f"The mean overlap of the first ten is {seen.overlap:.2f}, of {seen.overlapped:,} searches that the champion ranked;"
+        " one that the challenger fails has none. Each release ranked alone,"
         " in turns which of them first, while no user waited; latencies are known to 10 %."
     )
     return ReportTable("Before any user had it", columns, rows, note)
@@ -152,5 +160,6 @@ def _method(terms: "Terms") -> list[str]:
         " quantile of the hour before, with 10 % allowed.",
         f"Fixed limits: {MOST_RESTARTS} restarts within an hour, {MOST_NOT_READY} minutes not ready, {LEAST_OVERLAP:g} of the"
         f" champion's first ten on probe queries. Memory may grow by {GROWTH:.0%}.",
-        f"A stage with too few searches after {terms.plan.most_minutes:g} minutes asks a person.",
+        f"A stage with too few searches after {terms.plan.most_minutes:g} minutes asks a person. One in shadow goes on to the"
+        " first users, unless it saw nothing or an overlap is demanded.",
     ]

@@ -24,6 +24,7 @@ TONES: Mapping[str, Tone] = {
     "held": "good", "degraded": "bad",
     "quiet": "good", "watch": "unsure", "act": "bad", "not compared": "unsure",
     "erased": "good", "searched": "unsure",
+    "rolled back": "bad", "asks": "unsure", "widened": "unsure", "stopped": "unsure",
     "ship": "good", "do not ship": "bad", "keep running": "unsure", "invalid": "bad",
 }  # fmt: skip
 LIMIT = 2_000_000

@@ -19,7 +19,7 @@ VERSION = 1
 
 class DeployParams(Params):
     release: str = Field("", description="Release id; empty: the challenger")
-    why: str = Field("", description="Reason for the journal; empty: that of its promotion")
+    why: str = Field("", description="Reason for the journal; empty: that of its promotion, or what a canary saw")
     who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
     wait_s: float = Field(60, ge=0, le=3600, description="Seconds to wait for the server, before and after")
 

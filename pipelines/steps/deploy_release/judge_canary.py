@@ -22,27 +22,31 @@ VERSION = 1
 class JudgeCanaryParams(Params):
     release: str = Field("", description="Release id; empty: the challenger")
     shares: str = Field(
-        "0.01 0.05 0.25 0.5", pattern=r"^[\d. ]*$", description="Share of the users in each stage, before all have it"
+        "0.01 0.05 0.25 0.5", pattern=r"^[\d. ]*$", description="Shares of the users, one for each stage; then all have it"
     )
     searches: str = Field(
-        "500 2000 10000 60000", pattern=r"^[\d ]*$", description="Searches that the challenger must have answered in each stage"
+        "500 2000 10000 60000",
+        pattern=r"^[\d ]*$",
+        description="Searches that the challenger must have answered, for each share",
     )
     shadow: float = Field(
         1,
         ge=0,
         le=1,
-        description="Share of the champion's searches that the challenger ranks unseen before users have it; 0: not",
+        description="Share of the searches that the challenger ranks unseen before users have it; 0: no such stage",
     )
-    shadow_searches: int = Field(2000, ge=1, description="Searches that both must have ranked in that stage")
+    shadow_searches: int = Field(2000, ge=1, description="Searches that both releases must have ranked unseen in that stage")
     least_overlap: float = Field(
-        0, ge=0, le=1, description="Share of the first ten that both must have in that stage, on average; 0: whatever it is"
+        0, ge=0, le=1, description="Least mean share of the first ten that both have in that stage; 0: whatever it is"
     )
     minutes: float = Field(30, ge=0, description="Minutes that each stage takes at least")
-    most_minutes: float = Field(1440, gt=0, description="Minutes after which a stage with too few searches asks a person")
-    signal_minutes: float = Field(
-        10, ge=0, description="Minutes since the promotion in which each guardrail's signal must arrive"
+    most_minutes: float = Field(
+        1440, gt=0, description="Minutes after which too few searches ask a person; unseen, the first users follow"
     )
-    without: list[str] = Field([], description="Guardrails that are left out, such as clicks where nobody tells of them")
+    signal_minutes: float = Field(10, ge=0, description="Minutes since the promotion in which all signals must arrive")
+    without: list[str] = Field(
+        [], description="Guardrails left out, of errors, p99, p50, empty, clicks, memory, restarts, readiness, overlap"
+    )
     tick_s: float = Field(60, ge=0.1, le=3600, description="Seconds between two looks")
     why: str = Field("", description="Reason for the journal, besides what was seen")
     who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
@@ -59,6 +63,8 @@ class JudgeCanaryResult(Result):
     wait_s: float
     """Until the next look."""
     asks: bool
+    question: str
+    """To a person: which release may have which users; empty: nobody is asked."""
     over: bool
     """Whether it ended without a deployment."""
     share: float
@@ -77,14 +83,17 @@ def judge_canary(params: JudgeCanaryParams) -> JudgeCanaryResult:
     journal, terms = Journal(store), _terms(params)
     seen = tick(journal, release, terms)
     waits, split = seen.outcome in ("waits", "widened"), journal.routing.split
+    share = split.share if split else 0.0
+    asks = f"May all users have release {seen.release[:8]}, which {100 * share:.4g} % of them have, on too little evidence?"
     return JudgeCanaryResult(
         release=seen.release,
         outcome=seen.outcome,
         waits=waits,
         wait_s=params.tick_s,
         asks=seen.outcome == "asks",
+        question=asks if seen.outcome == "asks" else "",
         over=seen.outcome in ("rolled back", "stopped"),
-        share=split.share if split else 0.0,
+        share=share,
         report=_report(journal, seen, terms) if seen.canary and seen.outcome != "waits" else "",
         sentence=seen.sentence,
         note="" if waits else f"{seen.outcome.upper()}: {seen.sentence}",
@@ -107,7 +116,8 @@ def _terms(params: JudgeCanaryParams) -> "Terms":
     except ValueError:
         given = f"--shares {params.shares!r} and --searches {params.searches!r}"
         raise InputError(given, "numbers with blanks between, such as 0.01 0.1 0.5", "correct them") from None
-    plan = Plan(shares, searches, params.minutes, params.most_minutes, params.shadow, params.shadow_searches)
+    unseen = params.shadow, params.shadow_searches, params.least_overlap
+    plan = Plan(shares, searches, params.minutes, params.most_minutes, *unseen)
     return Terms(
         plan,
         params.without,
@@ -116,7 +126,6 @@ def _terms(params: JudgeCanaryParams) -> "Terms":
         params.who,
         params.wait_s,
         partial(check_online, report=report_parity),
-        params.least_overlap,
         params.only_back,
     )
 

@@ -61,7 +61,7 @@ def _sentence(journal: Journal, at: str) -> str:
 
 def _beside(journal: Journal) -> str:
     routing, told = journal.routing, ""
-    if split := routing.split:
+    if (split := routing.split) and split.share:
         told += f"; release {routing.challenger} answers {split.share:.4g} of the users ({split.name})"
     if routing.shadow:
         told += f"; release {routing.challenger} ranks {routing.shadow:.4g} of the searches unseen"

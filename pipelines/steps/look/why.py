@@ -1,4 +1,4 @@
-"""why: the verdict on a release, and the queries that got worst."""
+"""why: the verdict on a release, the queries that got worst, and how its deployment by evidence ended."""
 
 from pydantic import Field
 
@@ -33,10 +33,12 @@ class WhyResult(Result):
     """Sentences of the other verdicts, newest first; those that were not run last."""
     damaged: list[str]
     """Verdicts that can't be read, on whichever release."""
+    deployment: str
+    """How its last deployment by evidence stands or ended, and why; empty: there was none."""
 
 
 def why(params: WhyParams) -> WhyResult:
-    """Show the verdict by which a release was promoted, else its newest verdict, with its worst queries."""
+    """Show the verdict by which a release was promoted, else its newest, its worst queries, and how its canary ended."""
     from pipelines.wording import clipped, signed
 
     journal = Journal(open_store())
@@ -46,7 +48,8 @@ def why(params: WhyParams) -> WhyResult:
     body = verdicts[0].json("verdict.json") if verdicts else {}
     sentence = body.get("sentence", f"no verdict on release {release[:8]} yet: run evaluate and gate")
     worst = [f"{clipped(row['text'], TEXT)} {signed(row['difference'])}" for row in body.get("worst_queries", [])[:SHOWN]]
-    log().info(sentence + (f"; worst queries {', '.join(worst)}" if worst else ""))
+    deployment = _deployment(journal, release)
+    log().info("; ".join(filter(None, (sentence, f"worst queries {', '.join(worst)}" if worst else "", deployment))))
     return WhyResult(
         release=release,
         serves_as=next((role for role, serving in journal.routing.roles.items() if serving == release), ""),
@@ -56,7 +59,16 @@ def why(params: WhyParams) -> WhyResult:
         worst_queries=worst,
         earlier=[verdict.facts["sentence"] for verdict in verdicts[1:]],
         damaged=damaged,
+        deployment=deployment,
     )
+
+
+def _deployment(journal: Journal, release: str) -> str:
+    from pipelines.deployment.canary import last_canary, told_end
+
+    if (canary := last_canary(journal, release)) is None:
+        return ""
+    return told_end(journal, canary) or f"{canary.split.name} runs, with a share of {canary.split.share:.4g} of the users"
 
 
 def _verdicts(store: Store, release: str, promoted: str) -> tuple[list[Artifact], list[str]]:

@@ -10,7 +10,7 @@ import pytest
 from pipelines.deployment.counts import Minute, ServerCounts, Tally, write_counts
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
-from tests.releases import _releases_once, releases  # noqa: F401
+from tests.releases import _releases_once, both, releases  # noqa: F401
 
 FIRST = int(time.time() / 60) + 60
 """The minute from which on ten belong to each entry: none is long ago, however long all tests take."""
@@ -36,11 +36,13 @@ def counted(entry, errors=0, **more):
     )
 
 
-def ranked_unseen(entry, errors=0, overlap=0.8):
-    """What a server counts in ten minutes of searches that both releases ranked unseen."""
-    ours, theirs = Tally(searches=100, latency={40: 100}), Tally(searches=100, errors=errors, latency={40: 100 - errors})
-    both = {"shadow_champion": ours, "shadow_challenger": theirs, "overlap": 100 * overlap, "overlapped": 100}
-    minutes = [Minute(minute=FIRST + 10 * entry + number, ready=True, memory_mb=100, **both) for number in range(10)]
+def ranked_unseen(entry, errors=0, overlap=0.8, refused=0):
+    """What a server counts in ten minutes of searches that the champion ranked unseen, and the challenger but for failures."""
+    failed = errors + refused
+    ours, theirs = Tally(searches=100, latency={40: 100}), Tally(searches=100, errors=errors, latency={40: 100 - failed})
+    ranked = 100 - failed
+    told = {"shadow_champion": ours, "shadow_challenger": theirs, "overlap": ranked * overlap, "overlapped": ranked}
+    minutes = [Minute(minute=FIRST + 10 * entry + number, ready=True, memory_mb=100, **told) for number in range(10)]
     counted(entry, minutes=minutes, started=2.0)
 
 

@@ -7,6 +7,9 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.deployment.counts import Minute, Tally, counts_of, not_ready_of, read_counts, restarts_of
+from pipelines.deployment.probing import probe_overlap
+from pipelines.deployment.stages import Plan
+from pipelines.deployment.ticks import Terms, tick
 from pipelines.errors import CorruptArtifact, InputError
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Routing, Split
@@ -16,14 +19,7 @@ from tests.pipelines.deployment.conftest import FIRST, counted, ranked_unseen
 
 LEFT_OUT = ["overlap"]
 UNSEEN = {"shadow": 0.5, "shadow_searches": 900}
-
-
-@pytest.fixture
-def both(server, releases):
-    """A champion and a challenger in a server's memory."""
-    releases.deployed(releases.a)
-    releases.promoted(releases.b)
-    return releases
+pytestmark = pytest.mark.usefixtures("server")
 
 
 def look(**terms):
@@ -58,6 +54,9 @@ def test_each_look_widens_the_share_while_nothing_is_broken(both):
 def test_it_is_ranked_unseen_before_users_have_it(both):
     counted(3)
     first = look(**UNSEEN)
+    told = call("history").sentence
+    assert f"; release {both.b} ranks 0.5 of the searches unseen" in told
+    assert "of the users" not in told
     assert (first.outcome, first.waits, first.share) == ("widened", True, 0.0)
     name = f"canary-{both.b[:8]}-4"
     unseen = Routing(champion=both.a, challenger=both.b, split=Split(name=name, share=0), shadow=0.5)
@@ -97,10 +96,55 @@ def test_a_policy_may_demand_an_overlap(both):
     counted(3)
     look(**UNSEEN)
     ranked_unseen(4, overlap=0.3)
-    assert look(least_overlap=0.5, shadow=0.5, shadow_searches=1001).outcome == "waits", "too few searches say nothing"
+    few = {"least_overlap": 0.5, "shadow": 0.5, "shadow_searches": 1001}
+    assert look(**few).outcome == "waits", "too few searches say nothing"
+    assert look(**few, most_minutes=1e-6).outcome == "asks", "what is demanded is not known"
     seen = look(least_overlap=0.5, **UNSEEN)
     assert seen.outcome == "rolled back"
     assert seen.sentence.startswith("overlap in shadow: 0.30 of the first ten on 1,000 searches, at least 0.5 demanded")
+
+
+def test_searches_that_the_challenger_fails_in_shadow_have_no_overlap(both):
+    counted(3)
+    look(**UNSEEN)
+    ranked_unseen(4, refused=100)  # no errors of the server, such as a filter on a field that its documents lack
+    seen = look(least_overlap=0.5, **UNSEEN)
+    assert seen.outcome == "rolled back"
+    assert seen.sentence.startswith("overlap in shadow: 0.00 of the first ten on 1,000 searches, at least 0.5 demanded")
+
+
+def test_a_shadow_of_few_searches_is_followed_by_the_first_users_and_says_so(both):
+    counted(3)
+    few = {"shadow": 0.5, "shadow_searches": 2000, "most_minutes": 1e-6}
+    look(**few)
+    assert look(**few).outcome == "asks", "nothing at all was ranked unseen"
+    ranked_unseen(4)
+    seen = look(**few)
+    assert (seen.outcome, seen.share) == ("widened", 0.1)
+    assert both.journal.entries[-1].why == (
+        f"stage 0.1 of canary-{both.b[:8]}-4: no guardrail is broken, and yet there were only 1,000 of 2,000 searches and 0"
+        " of 0 minutes in shadow, before any user has it: what these did not show, the first users must"
+    )
+    with pytest.raises(InputError, match=r"--least-overlap 0\.5 with --shadow 0"):
+        look(least_overlap=0.5)
+
+
+def test_what_is_checked_before_the_shadow_is_checked_again_before_the_first_users(both):
+    checked = []
+    terms = Terms(Plan((0.5,), (500,), 0.0, shadow_searches=900), LEFT_OUT, check=lambda release: checked.append(release.id))
+    counted(3)
+    assert tick(both.journal, "", terms).outcome == "widened"
+    ranked_unseen(4)
+    assert tick(both.journal, "", terms).outcome == "widened"
+    counted(5)
+    assert tick(both.journal, "", terms).outcome == "passed", "deploy checks it once more"
+    assert checked == [both.b, both.b]
+
+
+def test_an_address_that_is_none_is_refused(both, monkeypatch):
+    monkeypatch.setenv("RATCHET_SERVER_URL", "http://127.0.0.1:port")
+    with pytest.raises(InputError, match="an address"):
+        probe_overlap(open_store(), both.a, both.b)
 
 
 def test_a_person_ends_the_shadow_with_the_deployment(both):
@@ -151,6 +195,7 @@ def test_harm_takes_the_users_back_at_once_and_is_not_tried_again(both):
     assert seen.sentence.startswith("errors: at least ")
     entry = both.journal.entries[-1]
     assert entry.why == f"rolled back: canary-{both.b[:8]}-4 ends: {seen.sentence}"
+    assert (call("why", release=both.b).deployment, call("why", release=both.a).deployment) == (entry.why, "")
     assert entry.routing == Routing(champion=both.a, challenger=both.b)
     assert load(open_store(), "report", seen.report).json("report.json")["verdict"] == "rolled back"
     counted(5)
@@ -211,9 +256,11 @@ def test_a_person_who_ends_it_is_obeyed(both, monkeypatch):
     monkeypatch.setenv("RATCHET_DAG_RUN", "manual__1")
     counted(3)
     look()
+    assert call("why", release="challenger").deployment == f"canary-{both.b[:8]}-4 runs, with a share of 0.1 of the users"
     call("split", share=0, why="the boss calls", who="ada")
     seen = look()
     assert (seen.outcome, seen.over) == ("stopped", True)
+    assert call("why", release="challenger").deployment == seen.sentence
     assert seen.sentence == f"entry 5 by ada ended it: weight to {both.b}, the boss calls"
 
 
@@ -248,6 +295,7 @@ def test_too_few_searches_wait_and_then_ask(both):
     assert (look().outcome, look(most_minutes=1e-6).outcome) == ("waits", "asks")
     seen = look(most_minutes=1e-6)
     assert (seen.asks, seen.waits, seen.share) == (True, False, 0.1)
+    assert seen.question == f"May all users have release {both.b[:8]}, which 10 % of them have, on too little evidence?"
     assert "only 0 of 500 searches" in seen.sentence
 
 
@@ -317,15 +365,17 @@ def test_what_can_not_begin_is_refused(releases, server, capsys):
 def test_counts_of_all_processes_are_one(both):
     counted(3)
     counted(3, errors=5, server="b:1", started=2.0)
-    counted(3, server="b:1", started=9.0, minutes=[Minute(minute=FIRST + 90, ready=False, memory_mb=120)] * 2)
+    unready = [Minute(minute=FIRST + minute, ready=False, memory_mb=120) for minute in (90, 91)]
+    counted(3, server="b:1", started=9.0, minutes=unready[:1])
+    counted(4, server="b:1", started=9.0, minutes=unready)
     read = read_counts(open_store(), [2, 3, 4])
     counts, strata = counts_of(read)
-    assert (len(read), len(strata), strata[0]) == (3, 11, (3, FIRST + 30))
+    assert (len(read), len(strata), strata[0]) == (4, 13, (3, FIRST + 30))
     assert (counts.searches[0].tolist(), counts.errors[0].tolist()) == ([200, 200], [0, 5])
     assert counts.latency[0, 0, 40] == 200
     assert counts.memory[0] == 1.0
     assert (restarts_of(read, since=0.0), restarts_of(read, since=9.5)) == (1, 0)
-    assert not_ready_of(read) == 2
+    assert not_ready_of(read) == 2, "a minute of two entries is one"
     open_store().write("counts/00000003/x.json", b"{}")
     with pytest.raises(CorruptArtifact, match="move it away"):
         read_counts(open_store(), [3])

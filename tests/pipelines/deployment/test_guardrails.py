@@ -16,7 +16,7 @@ from pipelines.deployment.guardrails import (
     limit_findings,
     memory_evidence,
 )
-from pipelines.deployment.stages import Plan, decide
+from pipelines.deployment.stages import SHADOW, Plan, decide
 from pipelines.errors import InputError
 from pipelines.statistics.sequential import stratified_log_evidence, stratified_ratio
 from proofs import deploy as proof
@@ -163,6 +163,8 @@ def test_what_comes_next():
     assert decide(plan, 1, 60, 20, False) == "next"
     assert decide(plan, 0, 0, 0, True) == "roll back", "harm needs no least time"
     assert [decide(plan, 0, minutes, 1e9, False, True) for minutes in (30, 60)] == ["wait", "ask"], "a server is silent"
+    unseen = [decide(plan, SHADOW, 60, searches, False, blind) for searches, blind in ((9, False), (0, False), (9, True))]
+    assert unseen == ["next", "ask", "ask"]
 
 
 def test_what_both_ranked_of_one_search_goes_together_and_is_judged_with_more_caution():

@@ -10,14 +10,6 @@ from pipelines.store.objects import open_store
 from tests.conftest import call
 
 
-@pytest.fixture
-def both(releases):
-    """A champion, and a challenger beside it."""
-    releases.deployed(releases.a)
-    releases.promoted(releases.b)
-    return releases
-
-
 def test_a_share_grows_under_one_name_and_ends(both):
     first = call("split", share=0.1, why="are titles better", who="ada")
     assert (first.champion, first.challenger, first.share, first.name, first.entry) == (both.a, both.b, 0.1, "split-4", 4)
