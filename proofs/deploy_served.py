@@ -30,6 +30,10 @@ from tests.images.serve.server import RunningServer, running_server
 SEED, CLIENTS, CLICKS, WORSE = 25, 4, 0.6, 0.2
 """Share of answers that are clicked: the champion's and a healthy challenger's; a harmed challenger's."""
 TERMS: dict[str, Any] = {"shares": "0.1 0.5", "searches": "50 150", "shadow": 0.0, "minutes": 0.0, "wait_s": 30}
+UNSEEN: dict[str, Any] = {"shadow": 1.0, "shadow_searches": 40}
+"""Of every second deployment and of those that are killed: they begin in shadow."""
+PAUSE_S = 0.05
+"""Between two searches of a client, since a server ranks unseen only while no user waits."""
 UNLIKE = ["overlap"]
 """Left out of healthy deployments: these releases share no document."""
 WITHIN_S = 120.0
@@ -64,6 +68,7 @@ class Shop:
                 self.statuses.append(answer.status_code)
                 if answer.status_code != 200:
                     continue
+                time.sleep(PAUSE_S)
                 body = answer.json()
                 self.last[body["release"]] = time.monotonic()
                 if body["results"] and drawn.random() < (WORSE if body["release"] == self.worse else CLICKS):
@@ -119,7 +124,7 @@ def killed_deployment(name: str, without: list[str], expected: str) -> tuple[int
     with patch.dict(os.environ, {"RATCHET_DAG": "deploy_release", "RATCHET_DAG_RUN": name}):
         while time.monotonic() < until and outcome != expected:
             entries = len(Journal(open_store()).entries)
-            terms = {**TERMS, "without": without} if step == "judge_canary" else {"wait_s": 30}
+            terms = {**TERMS, **UNSEEN, "without": without} if step == "judge_canary" else {"wait_s": 30}
             try:
                 with killed(after):
                     outcome = call(step, **terms).outcome
@@ -185,7 +190,8 @@ def _all(server: RunningServer, order: list[str], queries: list[str], deployment
             other = challenge()
             shop = Shop(server, queries, other if harmed else "")
             with shop.open():
-                outcome, began = deployed(without=UNLIKE, **({"searches": "50 20000"} if harmed else {}))
+                terms = ({"searches": "50 20000"} if harmed else {}) | (UNSEEN if number % 2 else {})
+                outcome, began = deployed(without=UNLIKE, **terms)
                 time.sleep(1)
             statuses += shop.statuses
             healthy += not harmed and outcome == "passed"
@@ -202,6 +208,7 @@ def _all(server: RunningServer, order: list[str], queries: list[str], deployment
     return {
         "served_healthy": deployments,
         "served_healthy_passed": healthy,
+        "served_begun_unseen": 2 * (deployments // 2),
         "served_harmed": deployments,
         "served_harmed_rolled_back": caught,
         "kill_points": points,
