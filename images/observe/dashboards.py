@@ -75,15 +75,15 @@ BATCH = [
     ("Tasks that have not ended", "none", "ratchet_tasks", "{{state}}"),
     ("Wait of the task that was queued first", "s", "ratchet_tasks_queued_oldest_seconds", ""),
     ("Dag runs that wait or run", "none", "ratchet_dag_runs_open", "{{dag}} {{state}}"),
-    ("Dag runs of 24 hours", "none", "sum by (state) (ratchet_dag_runs_ended)", "{{state}}"),
-    ("Failed dag runs of 24 hours", "none", "ratchet_dag_runs_ended{state='failed'}", "{{dag}}"),
+    ("Dag runs that ended in the last 24 hours", "none", "sum by (state) (ratchet_dag_runs_ended)", "{{state}}"),
+    ("Dag runs that failed in the last 24 hours", "none", "ratchet_dag_runs_ended{state='failed'}", "{{dag}}"),
     ("DAGs whose last dag run failed", "bool", "ratchet_dag_last_run_failed", "{{dag}}"),
     ("Duration of the last dag run", "s", "ratchet_dag_last_run_seconds", "{{dag}}"),
-    ("Steps of 24 hours", "none", "sum by (step) (ratchet_step_runs)", "{{step}}"),
-    ("Seconds of steps, of 24 hours", "s", "sum by (step) (ratchet_step_wall_seconds)", "{{step}}"),
-    ("CPU seconds of steps, of 24 hours", "s", "sum by (step) (ratchet_step_cpu_seconds)", "{{step}}"),
-    ("GPU seconds of steps, of 24 hours", "s", "sum by (step) (ratchet_step_gpu_seconds)", "{{step}}"),
-    ("Peak memory of steps, of 24 hours", "bytes", "max by (step) (ratchet_step_peak_memory_bytes)", "{{step}}"),
+    ("Steps done in the last 24 hours", "none", "sum by (step) (ratchet_step_runs)", "{{step}}"),
+    ("Seconds of these steps", "s", "sum by (step) (ratchet_step_wall_seconds)", "{{step}}"),
+    ("CPU seconds of these steps", "s", "sum by (step) (ratchet_step_cpu_seconds)", "{{step}}"),
+    ("GPU seconds of these steps", "s", "sum by (step) (ratchet_step_gpu_seconds)", "{{step}}"),
+    ("Peak memory of these steps", "bytes", "max by (step) (ratchet_step_peak_memory_bytes)", "{{step}}"),
 ]
 
 

@@ -168,8 +168,7 @@ def _url(listening: socket.socket) -> str:
 
 
 def _exposure_log(config: Settings) -> ExposureLog:
-    folder = config.events or config.home / "events"
-    return ExposureLog(folder, file_bytes=config.log_mb * 10**6, room=config.log_room_mb * 10**6)
+    return ExposureLog(config.events_folder, file_bytes=config.log_mb * 10**6, room=config.log_room_mb * 10**6)
 
 
 def _toggles(config: Settings, watcher: Watcher, folder: Path) -> ToggleReader:

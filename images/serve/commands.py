@@ -100,7 +100,7 @@ def list_keys(everything: bool) -> None:
 def history(key_id: str, events: tuple[Path, ...]) -> None:
     """What a key did: its entries in the log of keys, its acts as admin, refusals, its searches, clicks and conversions."""
     current = settings()
-    folders = events or (current.events or current.home / "events",)
+    folders = events or (current.events_folder,)
     store = open_store()
     log = KeyLog(store)
     entries = [entry for entry in log.entries if key_id in (entry.key, entry.replaces)]

@@ -113,7 +113,7 @@ def main() -> int:
         os.nice(NICE)
         config = settings()
         logs.configure(config, "ship")
-        done = ship(open_store(config), config.events or config.home / "events")
+        done = ship(open_store(config), config.events_folder)
     except StepError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code

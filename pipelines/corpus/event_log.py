@@ -15,8 +15,8 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import IO
 
 from pipelines.errors import InputError
 from pipelines.store.objects import Store
+from pipelines.wording import printable
 
 SHIPPED = "events"
 """The folder of the store."""
@@ -165,6 +166,47 @@ def _pinned(path: Path, scratch: Path) -> _Pinned | None:
 def is_logged(store: Store, folder: Path, name: str = "exposures") -> bool:
     """Whether a log has any file."""
     return bool(local_files(folder, name) or shipped_files(store, name))
+
+
+def require_log(store: Store, folder: Path, otherwise: str) -> None:
+    """Refuse to go on where no search was logged.
+
+    Args:
+        store: where files were shipped to.
+        folder: where this machine's server writes.
+        otherwise: what to do where no server answers searches.
+
+    Raises:
+        InputError: there is no file of exposures.
+    """
+    if not is_logged(store, folder):
+        raise InputError(
+            f"the log of the search server, {printable(folder / 'exposures.jsonl', 200)}, which is not there",
+            f"exposures.jsonl in that folder, or what a server shipped to {store.uri}",
+            f"set RATCHET_EVENTS to its folder, or {otherwise}",
+        )
+
+
+@contextmanager
+def reading_rows(source: str) -> Iterator[None]:
+    """Turn what DuckDB says of rows that it can't read into a refusal.
+
+    Args:
+        source: what is read, for people.
+
+    Raises:
+        InputError: it can't be read, or does not fit into the memory.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise InputError(
+            f"{source}, which can't be read: {printable(str(error).partition(chr(10))[0], 300)}",
+            "lines of JSON of less than 32 MB each, or Parquet as it was shipped, which this account may read",
+            "repair the file that it names; where memory was short, give it more; then run the same command again",
+        ) from None
 
 
 def local_files(folder: Path, name: str) -> list[Path]:

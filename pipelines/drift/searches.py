@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.corpus.event_log import LogFiles, is_logged, log_files
+from pipelines.corpus.event_log import LogFiles, log_files, reading_rows, require_log
 from pipelines.drift.rows import MOST_VALUES, NULL, Rows, Sketch, column_of
 from pipelines.drift.sampling import Sample, unit_numbers
 from pipelines.drift.signals import SCORE_BAND
@@ -131,29 +131,17 @@ def _categories(db: "DuckDBPyConnection", names: Sequence[str], rows: int) -> li
 
 
 def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
-    from duckdb import Error
-
     store = open_store()
-    if not is_logged(store, events):
-        raise InputError(
-            f"the log of the search server, {printable(events / 'exposures.jsonl', 200)}, which is not there",
-            f"exposures.jsonl in that folder, or what a server shipped to {store.uri}",
-            "set RATCHET_EVENTS to its folder, or pass --log FILE",
-        )
+    require_log(store, events, "pass --log FILE")
     exposures = log_files(store, events, "exposures", scratch / "files", day, day)
     clicks = log_files(store, events, "clicks", scratch / "files", day)
     db = open_database(scratch / "searches", memory)
     try:
-        _read_own(db, exposures, clicks, day)
-    except Error as error:
+        with reading_rows(f"the log of the search server in {printable(events, 200)}"):
+            _read_own(db, exposures, clicks, day)
+    except InputError:
         db.close()
-        reason = printable(str(error).partition("\n")[0], 300)
-        given = f"the log of the search server in {printable(events, 200)}: {reason}"
-        raise InputError(
-            given,
-            "lines that can be read, of at most 32 MB each",
-            "repair what it names, or pass more --memory where it was short",
-        ) from None
+        raise
     listed = db.execute("SELECT DISTINCT unnest(map_keys(segment)) FROM shown WHERE segment IS NOT NULL").fetchall()
     names = sorted(str(row[0]) for row in listed)[:MOST_COLUMNS]
     fields = "".join(f", segment[{literal(name)}] AS {quoted(f'segment {name}')}" for name in names)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.corpus.event_log import LogFiles, is_logged, log_files
+from pipelines.corpus.event_log import LogFiles, log_files, reading_rows, require_log
 from pipelines.errors import InputError, NothingToDo
 from pipelines.experiments.design import Design, design_of, log_of, read_design
 from pipelines.experiments.recognition import Overrides
@@ -112,23 +112,19 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
         since: the journal's entry from which on searches count.
 
     Raises:
-        InputError: there is no such log.
-        NothingToDo: nobody was assigned by the split yet, or all to one release.
+        InputError: there is no such log, or it can't be read.
+        NothingToDo: no search counts yet, nobody was assigned by the split, or all to one release.
     """
     store = open_store()
-    if not is_logged(store, events):
-        raise InputError(
-            f"the log of the search server, {printable(events / 'exposures.jsonl', 200)}, which is not there",
-            f"exposures.jsonl in that folder, or what a server shipped to {store.uri}",
-            "set RATCHET_EVENTS to its folder, or pass --log FILE",
-        )
+    require_log(store, events, "pass --log FILE")
     journal = Journal(store)
     first = _day_before(journal.entries[since - 1]) if since else ""
     exposures, clicks = (log_files(store, events, log, scratch / "files", first) for log in ("exposures", "clicks"))
     db = open_database(scratch / "joined", memory)
     try:
-        name = design.id if design and (since or _belongs(db, exposures, design.id)) else ""
-        _join(db, exposures, clicks, name, since, scratch / "searches.parquet")
+        with reading_rows(f"the log of the search server in {printable(events, 200)}"):
+            name = design.id if design and (since or _belongs(db, exposures, design.id)) else ""
+            _join(db, exposures, clicks, name, since, scratch / "searches.parquet")
     finally:
         db.close()
     log = stage_log(str(scratch / "searches.parquet"), scratch / "staged", memory)
@@ -194,6 +190,8 @@ def _join(db: "DuckDBPyConnection", exposures: LogFiles, clicks: LogFiles, name:
     if since and len(variants) < 2:
         answered = f"only by {variants[0]}" if variants else "by none of its releases"
         raise NothingToDo(f"searches of split {name} since journal entry {since} were answered {answered} so far")
+    if not variants:
+        raise NothingToDo("the log of the search server has no search yet that champion or challenger answered")
     clicked = clicks.relation("request_id", "document", "position")
     db.execute(f"CREATE TABLE clicks AS SELECT DISTINCT request_id, document, position FROM {clicked} WHERE position >= 1")
     names = sorted(

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pipelines.corpus.event_log import LogFiles, is_logged, log_files
+from pipelines.corpus.event_log import LogFiles, log_files, reading_rows, require_log
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact
 from pipelines.wording import printable
@@ -99,43 +99,25 @@ def open_events(corpus: Artifact, log: str, folder: Path, until: datetime, table
 
     if log not in ("", SERVER):
         raise InputError(f"--log {printable(log, 100)!r}", f"{SERVER}, or nothing", "correct it")
-    if log and not is_logged(corpus.store, folder):
-        raise InputError(
-            f"the log of the search server in {folder}, which is not there",
-            f"exposures.jsonl in that folder, or what a server shipped to {corpus.store.uri}",
-            "set RATCHET_EVENTS to its folder, or leave --log empty to take the corpus's interactions",
-        )
+    if log:
+        require_log(corpus.store, folder, "leave --log empty to take the corpus's interactions")
     with duckdb.connect() as db, duckdb.connect() as before_cut:
         before_cut.execute(TABLES + "SET TimeZone = 'UTC'; SET enable_external_access = false; SET lock_configuration = true")
         db.execute("SET TimeZone = 'UTC'")
         db.execute(TABLES)
-        with _readable(f"corpus {corpus.id}"):
+        with reading_rows(f"corpus {corpus.id}"):
             _load_corpus(db, corpus)
             if not log:
                 _load_interactions(db, corpus)
         inputs = {}
         if log:
-            with _readable(f"the log of the search server in {folder}"), TemporaryDirectory() as scratch:
+            with reading_rows(f"the log of the search server in {folder}"), TemporaryDirectory() as scratch:
                 _load_log(db, *(log_files(corpus.store, folder, name, Path(scratch)) for name in ("exposures", "clicks")))
                 inputs["log"] = _digest(db, until)
         for table in tables:
             _load_table(db, table, folder / "tables" / f"{table}.parquet")
             inputs[f"table {table}"] = _table_digest(db, table, until)
         yield Events(db, before_cut, inputs, tables)
-
-
-@contextmanager
-def _readable(what: str) -> Iterator[None]:
-    import duckdb
-
-    try:
-        yield
-    except duckdb.Error as error:
-        raise InputError(
-            f"{what}, which can't be read: {printable(str(error).partition(chr(10))[0], 300)}",
-            "lines of JSON of less than 32 MB each, which this account may read",
-            "correct the file, then run the same command again",
-        ) from None
 
 
 def _load_corpus(db: "DuckDBPyConnection", corpus: Artifact) -> None:

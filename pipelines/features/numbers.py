@@ -92,8 +92,7 @@ def cuts_before(times: Sequence[int]) -> list[datetime]:
 
 def rows_as_of(corpus: Artifact, view: View, log: str, cuts: Sequence[datetime]) -> Artifact:
     """A view's rows as of these cuts, as an artifact like those that go online."""
-    config = settings()
-    with open_events(corpus, log, config.events or config.home / "events", cuts[-1], view.tables) as events:
+    with open_events(corpus, log, settings().events_folder, cuts[-1], view.tables) as events:
         inputs = {"corpus": corpus.id, **events.inputs}
         asked = {"view": view.name, "definition": view.definition, "cuts": [cut.isoformat() for cut in cuts]}
         recipe = Recipe(kind=KIND, step="fit_blend", version=VERSION, inputs=inputs, params=asked)

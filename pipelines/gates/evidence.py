@@ -10,9 +10,9 @@ from pipelines.evaluation.off_policy import OffPolicy
 from pipelines.evaluation.record import Evaluation
 from pipelines.evaluation.robustness import Robustness, robustness_of
 from pipelines.gates.gate_file import Rule
-from pipelines.gates.verdict import Outcome, RuleVerdict, read_verdicts
+from pipelines.gates.verdict import Outcome, RuleVerdict
 from pipelines.gates.waivers import ActiveWaiver, waivers_in_force
-from pipelines.store.artifacts import Artifact
+from pipelines.store.artifacts import Artifact, readable
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store
 from pipelines.store.releases import anchor_id
@@ -101,7 +101,7 @@ def gathered(
 
 def judged_before(store: Store, queries_digest: str, release: str) -> int:
     """How many other challengers these queries have judged: releases with a stored verdict by them against a champion."""
-    verdicts = [verdict for verdict in read_verdicts(store)[0] if verdict.inputs.get("release") not in (None, release)]
+    verdicts = [verdict for verdict in readable(store, "verdict")[0] if verdict.inputs.get("release") not in (None, release)]
     by_these = (verdict for verdict in verdicts if verdict.facts.get("outcome") != "not run" and verdict.facts.get("champion"))
     return len({verdict.inputs["release"] for verdict in by_these if _digest_of(verdict) == queries_digest})
 

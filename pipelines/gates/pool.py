@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from pipelines.corpus.documents import Query, qrels, queries, query_id
-from pipelines.corpus.event_log import is_logged, log_files
+from pipelines.corpus.event_log import log_files, require_log
 from pipelines.corpus.exposure import Exposure
 from pipelines.corpus.text_rules import LONGEST_QUERY
 from pipelines.errors import InputError
@@ -83,9 +83,7 @@ def most_frequent_queries(store: Store, events: Path, most: int) -> list[str]:
     Raises:
         InputError: there is no log.
     """
-    if not is_logged(store, events):
-        given = f"--queries exposures, and no {events / 'exposures.jsonl'}"
-        raise InputError(given, "a log of searches", "search on the page first, or set RATCHET_EVENTS")
+    require_log(store, events, "search on the server's page first")
     with (
         TemporaryDirectory() as scratch,
         closing(sqlite3.connect("", isolation_level=None)) as db,  # a temporary file, deleted when it is closed

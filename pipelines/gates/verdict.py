@@ -6,8 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import CorruptArtifact, InputError
 from pipelines.evaluation.qrels import EvaluatedSplit
-from pipelines.store.artifacts import Artifact, committed, find
-from pipelines.store.objects import Store
+from pipelines.store.artifacts import Artifact
 
 Outcome = Literal["passed", "rejected", "undecided", "not comparable", "not run"]
 WORST_FIRST: tuple[Outcome, ...] = ("rejected", "not run", "not comparable", "undecided", "passed")
@@ -135,17 +134,3 @@ def check_queries(verdict: VerdictSummary, verdict_id: str, corpus: str) -> None
             f"one by test queries of the release's own corpus {corpus}",
             f"run `evaluate --release {verdict.release}` and `gate` again",
         )
-
-
-def read_verdicts(store: Store) -> tuple[list[Artifact], list[str]]:
-    """The verdicts of a store, newest first, and a message for each that can't be read."""
-    verdicts: list[Artifact] = []
-    damaged: list[str] = []
-    for verdict_id in committed(store, "verdict"):
-        try:
-            verdict = find(store, "verdict", verdict_id)
-        except CorruptArtifact as error:
-            damaged.append(str(error))
-        else:
-            verdicts += [verdict] if verdict else []
-    return sorted(verdicts, key=lambda verdict: (str(verdict.manifest.provenance.get("at")), verdict.id), reverse=True), damaged

@@ -47,5 +47,5 @@ def _day(on: str) -> date:
 
 def _events_folder(store: Store, exposures: str, scratch: Path) -> Path | None:
     if exposures == "server":
-        return gathered(store, settings().events or settings().home / "events", scratch)
+        return gathered(store, settings().events_folder, scratch)
     return Path(exposures) if exposures else None

@@ -1,5 +1,7 @@
 """Everything the environment says, read here and nowhere else. Each field is `RATCHET_<NAME>`, grouped by what it is for."""
 
+from pathlib import Path
+
 from pydantic import ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
@@ -57,6 +59,11 @@ class Settings(
     """Where things are and how steps run; none of it enters an artifact's id."""
 
     model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    @property
+    def events_folder(self) -> Path:
+        """The folder of the search server's logs, `events` under home when none is set."""
+        return self.events or self.home / "events"
 
     @field_validator(*PASSWORD_SETTINGS)
     @classmethod

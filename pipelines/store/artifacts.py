@@ -119,6 +119,20 @@ def committed(store: Store, kind: Kind, prefix: str = "") -> list[str]:
     return [name for name in names if store.size(f"{kind}/{name}/manifest.json") is not None]
 
 
+def readable(store: Store, kind: Kind) -> tuple[list[Artifact], list[str]]:
+    """The artifacts of a kind, newest first, and a message for each that can't be read."""
+    artifacts: list[Artifact] = []
+    damaged: list[str] = []
+    for name in committed(store, kind):
+        try:
+            artifact = find(store, kind, name)
+        except CorruptArtifact as error:
+            damaged.append(str(error))
+        else:
+            artifacts += [artifact] if artifact else []
+    return sorted(artifacts, key=lambda one: (str(one.manifest.provenance.get("at")), one.id), reverse=True), damaged
+
+
 def load(store: Store, kind: Kind, artifact_id: str) -> Artifact:
     """The committed artifact whose id is, or begins with, `artifact_id` (4 digits or more).
 

@@ -3,7 +3,7 @@
 from fastapi.responses import HTMLResponse
 
 from pipelines.errors import StepError
-from pipelines.gates.verdict import read_verdicts
+from pipelines.store.artifacts import readable
 from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import Store, open_store
 from ui.rendering import rendered
@@ -18,7 +18,7 @@ def releases_page() -> HTMLResponse:
     try:
         store = open_store()
         journal = Journal(store)
-        verdicts, damaged = read_verdicts(store)
+        verdicts, damaged = readable(store, "verdict")
         by_id = {verdict.id: verdict for verdict in verdicts}
         entries = [(entry, by_id.get(entry.verdict or ""), _cause(store, entry)) for entry in reversed(journal.entries)]
     except StepError as error:

@@ -98,7 +98,7 @@ def _analysis(
     from pipelines.experiments.analysis import digest_log
     from pipelines.experiments.own_log import stage_any
 
-    events = settings().events or settings().home / "events"
+    events = settings().events_folder
     staged, overrides = stage_any(source, events, design, overrides, scratch, tuning.memory, since)
     semantic = {
         "experiment": design.model_dump_json() if design else "",

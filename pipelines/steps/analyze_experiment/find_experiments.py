@@ -47,7 +47,7 @@ def _running_split() -> list[str]:
     """The split that the journal routes by, where its log is here or in the store; none where one release has all users."""
     store = open_store()
     split = Journal(store).routing.split
-    events = settings().events or settings().home / "events"
+    events = settings().events_folder
     return [f"server:{split.name}"] if split and 0 < split.share < 1 and is_logged(store, events) else []
 
 

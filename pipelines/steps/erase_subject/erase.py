@@ -124,7 +124,7 @@ def _asked(journal: Journal, kind: "SubjectKind", subject: str, params: ErasePar
     if unknown := [folder for folder in params.events if not Path(folder).is_dir()]:
         given = f"--events {', '.join(unknown)}, where no folder is"
         raise InputError(given, "folders of servers' logs, so that none is certified unread", "correct the path, or mount it")
-    folders = [Path(folder) for folder in params.events] or [current.events or current.home / "events"]
+    folders = [Path(folder) for folder in params.events] or [current.events_folder]
     why = params.why or "what an earlier entry erased was there still, or again"
     about = Subject(kind, subject, tuple(names))
     from_experiments = params.from_experiments or not params.kind

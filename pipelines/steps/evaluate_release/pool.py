@@ -61,7 +61,7 @@ def pool(params: PoolParams) -> PoolResult:
     releases = [resolve(journal, name) for name in (params.release, params.second) if name]
     corpus = _one_corpus(store, releases)
     judged = human_qrels(corpus)
-    events = settings().events or settings().home / "events"
+    events = settings().events_folder
     texts = pool_queries(params.queries, corpus, judged, params.most_queries, events)
     documents, pools = _pools(store, releases, texts, params.depth)
     pairs = [(query, documents[document]) for query, ids in pools.items() for document in ids]

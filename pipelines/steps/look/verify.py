@@ -7,6 +7,7 @@ from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
+from pipelines.store.artifacts import readable
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.store.releases import resolve
@@ -76,9 +77,7 @@ def _exports(params: VerifyParams) -> dict[str, list[dict[str, Any]]]:
 
 def _verdict(journal: Journal, release: str) -> str:
     """The verdict that a release was promoted on, else its newest; empty: there is none."""
-    from pipelines.gates.verdict import read_verdicts
-
     promotion = journal.latest("promote", to=release)
     if promotion is not None and promotion.verdict:
         return promotion.verdict
-    return next((one.id for one in read_verdicts(journal.store)[0] if one.inputs.get("release") == release), "")
+    return next((one.id for one in readable(journal.store, "verdict")[0] if one.inputs.get("release") == release), "")

@@ -5,7 +5,7 @@ from pydantic import Field
 from pipelines.contract import Params, Result
 from pipelines.errors import InputError
 from pipelines.logs import log
-from pipelines.store.artifacts import Artifact
+from pipelines.store.artifacts import Artifact, readable
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
 from pipelines.store.releases import resolve
@@ -73,9 +73,7 @@ def _deployment(journal: Journal, release: str) -> str:
 
 def _verdicts(store: Store, release: str, promoted: str) -> tuple[list[Artifact], list[str]]:
     """The release's verdicts, first that of its promotion, then the newest, those not run last; and all damaged ones."""
-    from pipelines.gates.verdict import read_verdicts
-
-    verdicts, damaged = read_verdicts(store)
+    verdicts, damaged = readable(store, "verdict")
     sound: list[Artifact] = []
     for verdict in (verdict for verdict in verdicts if verdict.inputs.get("release") == release):
         try:

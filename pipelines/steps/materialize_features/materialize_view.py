@@ -81,8 +81,7 @@ def _features(corpus: Artifact, view: "View", source: str, end: datetime, days: 
     from pipelines.features.compute import KIND, compute, cuts_until
     from pipelines.features.events import open_events
 
-    config = settings()
-    with open_events(corpus, source, config.events or config.home / "events", end, view.tables) as events:
+    with open_events(corpus, source, settings().events_folder, end, view.tables) as events:
         inputs = {"corpus": corpus.id, **events.inputs}
         semantic = {"view": view.name, "definition": view.definition, "end": end.isoformat(), "days": days}
         recipe = Recipe(kind=KIND, step="materialize_view", version=VERSION, inputs=inputs, params=semantic)

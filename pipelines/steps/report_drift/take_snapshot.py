@@ -74,7 +74,7 @@ def take_snapshot(params: TakeSnapshotParams, tuning: TakeSnapshotTuning) -> Tak
     encoder, variant, release = _encoder(store, params)
     with TemporaryDirectory(prefix="ratchet-snapshot-") as scratch:
         named = Reading(params.unit, params.text, params.outcome, tuple(params.column))
-        events = settings().events or settings().home / "events"
+        events = settings().events_folder
         opened = open_log(params.log, events, day, named, Path(scratch), tuning.memory) if params.log else None
         inputs = {"corpus": corpus.id if corpus else "", "encoder": encoder.id if encoder else ""}
         inputs |= {"log": opened.digest() if opened else ""}

@@ -349,7 +349,7 @@ def test_a_log_of_the_server_that_can_not_be_read_is_refused(home, name):
     write_events(home, [([], False)])
     with (home / f"events/{name}.jsonl").open("a") as file:
         file.write(json.dumps({"request_id": "x" * 70_000_000}) + "\n")
-    with pytest.raises(InputError, match=f"{name}.jsonl.*; expected lines that can be read, of at most 32 MB each; next: "):
+    with pytest.raises(InputError, match=f"{name}.jsonl.*; expected lines of JSON of less than 32 MB each, .*; next: "):
         call("take_snapshot", log="server", day="2026-01-05", memory="1GB")
     assert not list((home / "store").glob("snapshot/*/manifest.json"))
 

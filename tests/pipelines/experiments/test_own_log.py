@@ -137,6 +137,21 @@ def test_no_log_is_said(home):
         call("analyze", log="server")
 
 
+def test_a_log_that_can_not_be_read_is_refused(home):
+    damaged = f"events/exposures/2026-03-02/exposures-20260302T030405Z-{'a' * 12}.parquet"
+    open_store().create(damaged, b"PAR1, and then the disk was full")
+    with pytest.raises(InputError, match=r"the log of the search server in .*, which can't be read: .*aaa\.parquet"):
+        call("analyze", log="server")
+
+
+@pytest.mark.parametrize("lines", ["", '{"request_id": "cut off', '{"request_id": "r", "policy": "previous"}\n'])
+def test_a_log_without_a_search_that_counts_is_nothing_to_do(home, lines):
+    (home / "events").mkdir(parents=True)
+    (home / "events/exposures.jsonl").write_text(lines)
+    with pytest.raises(NothingToDo, match="the log of the search server has no search yet that champion or challenger"):
+        call("analyze", log="server")
+
+
 def test_lines_of_before_stay_readable():
     before = {
         "request_id": "r", "at": "2026-03-02T00:00:00Z", "user": "h", "query": "q", "release": "one",

@@ -105,7 +105,7 @@ def test_a_log_that_can_not_be_read_is_one_message(home):
     whole = json.dumps(shown("r1", "2023-12-19T23:59:00Z", ["d00"]))
     (home / "events/exposures.jsonl").write_text(f"{whole}\n{whole[:-1]}" + " " * (70 << 20) + "}\n")
     corpus = corpus_of([])
-    with pytest.raises(InputError, match=r"the log of the search server in .*, which can't be read: .*; next: correct"):
+    with pytest.raises(InputError, match=r"the log of the search server in .*, which can't be read: .*; next: repair"):
         materialized(corpus, start="2023-12-20", end="2023-12-21", log="server", history=1)
     assert open_store().names("features/") == []
     assert not (home / "feast").exists()
