@@ -67,11 +67,12 @@ def _check_due(journal: Journal, degradation: Artifact, repair: str) -> None:
     release = degradation.facts["release"]
     if journal.routing.champion != release:
         raise NothingToDo(f"release {release[:8]}, which was judged, is no longer the champion")
-    if (last := journal.latest("repair", to=repair)) and (until := _cools_until(last, degradation)) > datetime.now(UTC):
+    if (last := _last(journal, degradation, repair)) and (until := _cools_until(last, degradation)) > datetime.now(UTC):
         raise NothingToDo(f"{repair} was started by entry {last.n}, and may start again from {until:%Y-%m-%d %H:%M} UTC")
     if repair == "roll back" and journal.previous_champion() is None:
         raise NothingToDo("there is no champion before this one to roll back to")
-    if repair == "re-embed" and "re-index" in degradation.facts["repairs"]:
+    retrained = journal.latest("repair", to="re-index")
+    if repair == "re-embed" and retrained and retrained.verdict == degradation.id:
         raise NothingToDo("re-index embeds the corpus of today, too")
     own = load_exactly(journal.store, "release", release).inputs
     if repair in ("re-embed", "re-index") and degradation.facts["corpus"] == own["corpus"]:
@@ -80,6 +81,15 @@ def _check_due(journal: Journal, degradation: Artifact, repair: str) -> None:
         index = find(journal.store, "index", own["index"])
         if index is None or not updated_in_place(index):
             raise NothingToDo("the champion's index was trained on the corpus of today")
+
+
+def _last(journal: Journal, degradation: Artifact, repair: str) -> Entry | None:
+    """The entry by which a repair was started last; of pages the last by a judgment of this kind, drift or degradation."""
+    started = (entry for entry in reversed(journal.entries) if (entry.action, entry.to) == ("repair", repair))
+    if repair == "page":
+        manifest = f"{degradation.kind}/{{}}/manifest.json"
+        started = (entry for entry in started if journal.store.size(manifest.format(entry.verdict)) is not None)
+    return next(started, None)
 
 
 def _cools_until(last: Entry, degradation: Artifact) -> datetime:

@@ -6,13 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pipelines.contract import Added, Params, Result, Tuning
-from pipelines.errors import InputError
-from pipelines.store.artifacts import Artifact, find, load, load_exactly, produce
-from pipelines.store.erasures import Erasures
+from pipelines.store.artifacts import find, load, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
-from pipelines.store.releases import champion_release
 
 VERSION = 2
 
@@ -39,7 +36,9 @@ class IndexParams(Params):
 class IndexTuning(Tuning):
     threads: int = Field(0, ge=0, le=256, description="Threads that build; 0: one for each core; 1: a graph of the same bytes")
     base_index: str = Field(
-        "", description="Index to update incrementally where it still fits; empty: the champion's; 'none': none"
+        "",
+        description="Index to update incrementally where it still fits; empty: the champion's, or the last of these documents "
+        "that was trained since; 'none': none",
     )
     device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU where FAISS has one")
 
@@ -56,6 +55,7 @@ class IndexResult(Result):
 
 def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
     """Build the index of embeddings, or update an earlier one incrementally, and measure its recall."""
+    from pipelines.index.base import base_of
     from pipelines.index.build import IndexOptions, build_index, updated_in_place
     from pipelines.retrieval.champion_variants import default_variants
 
@@ -65,44 +65,15 @@ def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
     query_variant = params.query_variant or default_variants(journal, embedded.inputs["encoder"]).query
     semantic = params.recipe_params({"embeddings", "anew"}) | {"query_variant": query_variant}
     recipe = Recipe(kind="index", step="index", version=VERSION, inputs={"embeddings": embedded.id}, params=semantic)
-    made = find(store, "index", recipe.id) if params.anew else None
-    if made is not None and updated_in_place(made):  # it keeps its id, so what was trained on these embeddings has another
-        recipe = recipe.model_copy(update={"params": semantic | {"anew": True}})
+    made, trained = find(store, "index", recipe.id), recipe.model_copy(update={"params": semantic | {"anew": True}})
+    if made and updated_in_place(made) and (params.anew or find(store, "index", trained.id)):
+        recipe = trained  # what was updated keeps its id, so what was trained on these embeddings has another, and counts
 
     def build(folder: Path) -> dict[str, Any]:
-        base = None if params.anew else _base(journal, tuning.base_index, recipe, embedded)
+        base = None if params.anew else base_of(journal, tuning.base_index, recipe, embedded)
         options = IndexOptions(**semantic, threads=tuning.threads, device=tuning.device)
         return build_index(embedded, base, options, folder)
 
     built = produce(store, recipe, build, tuning.model_dump())
     facts = {name: built.facts[name] for name in ("documents", "algorithm", "recall_at_10")}
     return IndexResult(index=built.id, embeddings=embedded.id, encoder=embedded.inputs["encoder"], found=built.found, **facts)
-
-
-def _base(journal: Journal, named: str, recipe: Recipe, embedded: Artifact) -> Artifact | None:
-    """The index to update incrementally: made as this one would be, of vectors by the same encoder variant.
-
-    The champion's is passed over where it is no longer in the store, since it only saves time.
-    """
-    if named == "none":
-        return None
-    store, champion = journal.store, champion_release(journal, missing_ok=True)
-    base = find(store, "index", champion.inputs["index"]) if champion else None
-    if named:
-        base = load(store, "index", named)
-    if base is None or Erasures(journal).precedes("document", base):  # it may hold an erased document's vector
-        return None
-    base_embeddings = load_exactly(store, "embeddings", base.inputs["embeddings"])
-    makers = [
-        (artifact.inputs["encoder"], artifact.manifest.recipe.params["variant"]) for artifact in (embedded, base_embeddings)
-    ]
-    before = base.manifest.recipe
-    options = {name: value for name, value in before.params.items() if name != "anew"}
-    same = (options, before.version) == (recipe.params, recipe.version) and makers[0] == makers[1]
-    if named and not same:
-        raise InputError(
-            f"--base-index {base.id} of another encoder variant or made in another way",
-            "an index by the same encoder variant and the same options",
-            "pass --base-index none",
-        )
-    return base if same else None

@@ -135,6 +135,38 @@ def test_an_index_is_trained_anew_on_the_champions_own_corpus_where_it_was_only_
             call("start_repair", degradation=drifted(made), repair="re-index")
 
 
+def judged(kind, *repairs, corpus="today", hours=24):
+    """A judgment of the champion that calls for repairs."""
+    release = left("release", {"corpus": "c", "index": "i"})
+    Journal(open_store()).append("deploy", release, "why", Routing(champion=release))
+    facts = {"release": release, "corpus": corpus, "repairs": list(repairs), "sentence": f"of {repairs}"}
+    return left(kind, {}, **facts, cool_down_hours=hours)
+
+
+def test_embedding_is_left_to_the_training_only_where_this_judgment_started_one(home):
+    """The index was trained for the corpus of yesterday, and cools down: what came since then is to be embedded."""
+    call("start_repair", degradation=judged("drift", "re-index", corpus="yesterday"), repair="re-index")
+    both = judged("drift", "re-index", "re-embed")
+    with pytest.raises(NothingToDo, match="re-index was started by entry"):
+        call("start_repair", degradation=both, repair="re-index")
+    assert call("start_repair", degradation=both, repair="re-embed").corpus == "today"
+    without = judged("drift", "re-index", "re-embed", hours=0)
+    assert call("start_repair", degradation=without, repair="re-index").corpus == "today"
+    with pytest.raises(NothingToDo, match="re-index embeds the corpus of today, too"):
+        call("start_repair", degradation=without, repair="re-embed")
+
+
+def test_a_page_about_drift_does_not_silence_one_about_degradation(home):
+    for kind in ("drift", "degradation"):
+        call("start_repair", degradation=judged(kind, "page"), repair="page")
+    for kind in ("drift", "degradation"):
+        with pytest.raises(NothingToDo, match="page was started by entry"):
+            call("start_repair", degradation=judged(kind, "page", corpus="later"), repair="page")
+    call("start_repair", degradation=judged("drift", "rebuild"), repair="rebuild")
+    with pytest.raises(NothingToDo, match="rebuild was started by entry"):
+        call("start_repair", degradation=judged("degradation", "rebuild"), repair="rebuild")
+
+
 def test_the_steps_repairs_are_those_of_a_policy():
     assert load_step("start_repair").params.model_fields["repair"].annotation.__args__ == REPAIRS
 
