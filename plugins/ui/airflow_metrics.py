@@ -72,9 +72,10 @@ def _dag_runs(session: Any, now: datetime) -> Iterator[Metric]:
         counted = select(DagRun.dag_id, func.count()).where(DagRun.state == state).group_by(DagRun.dag_id)
         for dag, count in session.execute(counted):
             open_runs.add_metric([dag, str(state)], count)
-    ended = _gauge("ratchet_dag_runs_ended", "Dag runs that ended in the last 24 hours", "dag", "state")
-    seconds = _gauge("ratchet_dag_last_run_seconds", "Duration of the last dag run that ended, of those of a week", "dag")
-    failed = _gauge("ratchet_dag_last_run_failed", "Whether the last dag run that ended, of those of a week, failed", "dag")
+    due = "of those due in the last 7 days"
+    ended = _gauge("ratchet_dag_runs_ended", f"Dag runs that ended in the last 24 hours, {due}", "dag", "state")
+    seconds = _gauge("ratchet_dag_last_run_seconds", f"Duration of the last dag run that ended, {due}", "dag")
+    failed = _gauge("ratchet_dag_last_run_failed", f"Whether the last dag run that ended, {due}, failed", "dag")
     of_week = (DagRun.run_after >= now - WEEK, DagRun.state.in_(State.finished_dr_states), DagRun.end_date.is_not(None))
     rows = select(DagRun.dag_id, DagRun.state, DagRun.start_date, DagRun.end_date).where(*of_week)
     seen: set[str] = set()
@@ -117,10 +118,10 @@ def _steps(session: Any, now: datetime) -> Iterator[Metric]:
             continue
         costs[row.dag_id, cost.step].append(cost)
     names = ("dag", "step")
-    runs = _gauge("ratchet_step_runs", "Steps that were done in the last 24 hours", *names)
-    wall = _gauge("ratchet_step_wall_seconds", "Seconds that these took", *names)
-    cpu = _gauge("ratchet_step_cpu_seconds", "CPU seconds that these took", *names)
-    gpu = _gauge("ratchet_step_gpu_seconds", "GPU seconds that these reserved", *names)
+    runs = _gauge("ratchet_step_runs", "Steps that were done in the last 24 hours, of dag runs due in the last 7 days", *names)
+    wall = _gauge("ratchet_step_wall_seconds", "Seconds that the last tries of these took", *names)
+    cpu = _gauge("ratchet_step_cpu_seconds", "CPU seconds that the last tries of these took", *names)
+    gpu = _gauge("ratchet_step_gpu_seconds", "GPU seconds that the last tries of these reserved", *names)
     memory = _gauge("ratchet_step_peak_memory_bytes", "Peak memory of the largest of these", *names)
     for labels, done in costs.items():
         runs.add_metric(labels, len(done))

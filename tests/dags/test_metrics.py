@@ -127,6 +127,29 @@ def test_prometheus_reads_airflow_and_answers_each_panel(run_dag, url, waiting, 
         until(lambda: "DagRunFailed" in fired(prometheus_url))
 
 
+def test_a_dag_run_counts_by_its_last_end_and_not_where_it_was_due_before_the_week(airflow_database):
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from ui.airflow_metrics import airflow_metrics
+
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    ends = {"cleared": (100, 1), "before": (30, 25), "backfill": (200, 1)}
+    rows = [
+        {"dag_id": "counted", "run_id": name, "state": "success", "run_type": "manual",
+         "run_after": now - due * hour, "start_date": now - (end + 1) * hour, "end_date": now - end * hour}
+        for name, (due, end) in ends.items()
+    ]  # fmt: skip
+    table = DagRun.__table__
+    with create_session() as session:
+        session.execute(table.insert(), rows)
+        told = {metric.name: metric for metric in airflow_metrics(session, now)}
+        session.execute(table.delete().where(table.c.dag_id == "counted"))
+    ended = told["ratchet_dag_runs_ended"]
+    assert "of those due in the last 7 days" in ended.documentation
+    counts = {sample.labels["state"]: sample.value for sample in ended.samples if sample.labels["dag"] == "counted"}
+    assert counts == {"success": 1, "failed": 0}, "the cleared one, due four days ago"
+
+
 def test_only_a_key_of_scope_metrics_is_told(url):
     assert httpx.get(url).status_code == 401
     store = open_store()
