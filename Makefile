@@ -10,7 +10,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-better up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-features proof-erasure proof-drift proof-deploy bench-experiments bench-reranker bench-serve proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
+.PHONY: help demo demo-break demo-better demo-canary up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-features proof-erasure proof-drift proof-deploy bench-experiments bench-reranker bench-serve proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo-break: install ## Plant three harms; each is refused, with its sentence
 demo-better: ## Train a better encoder in Airflow; it passes the gate, serves, and is shown beside the one before
 	@demo/install.sh $(DEMO),train
 	@$(RUN) -m demo.better
+
+demo-canary: install ## Deploy four releases by evidence under replayed searches with simulated clicks: three do harm and go back, one passes
+	@$(RUN) -m demo.canary
 
 up: install ## Start Airflow, MLflow and the search server in the background; OBSERVE=1 adds Prometheus with the alert rules
 	@$(RUN) -m demo.services up $(if $(OBSERVE),airflow mlflow server prometheus)
@@ -131,7 +134,7 @@ proof-serving: ## Swaps and rollbacks under load, kills, store and disk gone, ov
 proof-drift: install-test ## False alarms of quiet days, planted drifts, memory of 10 million rows; OPTIONS='--seeds 5'; writes build/proof/drift.json
 	@$(RUN) -m proofs.drift $(OPTIONS)
 
-proof-deploy: install-test ## False rollbacks and planted harms of deployments by evidence, simulated, and on a real server with kills; OPTIONS='--healthy 500 --served 2' less; writes build/proof/deploy.json
+proof-deploy: install-test ## False rollbacks and planted harms of deployments by evidence, simulated, and on a real server with kills; an hour; OPTIONS='--healthy 500 --people 50 --served 2' less; writes build/proof/deploy.json
 	@$(RUN) -m proofs.deploy $(OPTIONS)
 
 proof-erasure: install-test ## Planted people and documents, kills and tampered releases; ten minutes; writes build/proof/erasure.json

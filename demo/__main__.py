@@ -228,8 +228,7 @@ def print_results(services: Services, store: Store, champion: str) -> None:
 
 def request(services: Services, method: str, path: str, **options: Any) -> httpx.Response:
     """A request to the search server with its key."""
-    key = Path(services.environment()["RATCHET_SERVER_KEY_FILE"]).read_text()
-    headers = {"Authorization": f"Bearer {key}"}
+    headers = {"Authorization": f"Bearer {services.key}"}
     answer = httpx.request(method, services.running["server"].url + path, headers=headers, timeout=30, **options)
     return answer.raise_for_status()
 

@@ -82,13 +82,14 @@ def replay(client: httpx.Client, design: Design, topics: Topics, users: int, see
                 params={"user": name, **assigned, "q": query.text, "segment": f"device={drawn.choice(DEVICES)}"},
             )
             searches += 1
-            for click in _clicks(answer, topics.qrels[query.id], drawn):
+            for click in clicks_of(answer, topics.qrels[query.id], drawn):
                 _sent(client, "POST", "/v1/clicks", json=click)
                 clicks += 1
     return Replayed(users, searches, clicks)
 
 
-def _clicks(answer: dict[str, Any], grades: dict[str, int], drawn: random.Random) -> Iterator[dict[str, Any]]:
+def clicks_of(answer: dict[str, Any], grades: dict[str, int], drawn: random.Random) -> Iterator[dict[str, Any]]:
+    """The clicks that follow an answer, as `/v1/clicks` takes them: on relevant documents often, less often the lower."""
     for result in answer["results"]:
         tempting = RELEVANT if grades.get(result["id"], 0) > 0 else OTHER
         if drawn.random() < looked_at(result["position"]) * tempting:

@@ -124,6 +124,12 @@ class Services:
         if not self.running:
             report(f"  nothing was running in {self.home}")
 
+    def stop(self, name: str) -> None:
+        """Stop one service with all its children; `up` starts it again, at the address that it had if that is free."""
+        with self._locked(print):
+            if name in self.running:
+                _stop_group(self.running[name])
+
     def _assign_urls(self, names: Sequence[str] = PLATFORM) -> list[str]:
         """Set the URL of each of these that must start, before any starts, since each gets the URLs of the others; their names.
 
@@ -163,6 +169,11 @@ class Services:
         url = f"{self.running['airflow'].url}/auth/token"
         answer = httpx.post(url, json={"username": "admin", "password": password}, timeout=30).raise_for_status()
         return str(answer.json()["access_token"])
+
+    @property
+    def key(self) -> str:
+        """The search server's key."""
+        return Path(self.environment()["RATCHET_SERVER_KEY_FILE"]).read_text()
 
     @property
     def password_file(self) -> Path:

@@ -3,7 +3,7 @@
 Whole deployments are simulated as counts by minute, and judged after each minute by the code that judges real ones. Minutes
 differ: traffic, errors, clicks and latency have levels of their own, shared by both arms. So do users: each keeps its own
 rates through all stages, and half of the deployments have few users who search often. Searches come at RATE a minute, so that
-the stages' numbers of searches are reached in seven hours; that traffic is what the detection rates are stated for.
+the stages' numbers of searches are reached in eight hours; that traffic is what the detection rates are stated for.
 """
 
 import argparse
@@ -30,11 +30,14 @@ from pipelines.deployment.guardrails import (
 )
 from pipelines.deployment.stages import Plan, is_over
 from pipelines.statistics.sequential import Floats
-from proofs import deploy_served
+from proofs import deploy_harmed, deploy_people, deploy_served
+from proofs.deploy_people import interval
 
 SERVED = 20
-"""Deployments on a real server, as many healthy ones as harmed ones."""
-HEALTHY, PLANTED, BATCH, MINUTES, SEED = 5_000, 200, 25, 640, 5
+"""Deployments on a real server of each harm, and of healthy releases; 40 minutes."""
+PEOPLE = 1_000
+"""Healthy deployments of which every person is simulated, without a monitor and with one."""
+HEALTHY, PLANTED, BATCH, MINUTES, SEED = 5_000, 200, 25, 1_000, 5
 PLAN = Plan()
 RATE, SLICES, SERVERS = 600.0, 100, 2
 LEVELS = {"errors": 0.002, "empty": 0.03, "clicks": 0.2}
@@ -195,14 +198,6 @@ def many(runs: int, harm: Harm, seed: int) -> tuple[Floats, Floats, dict[str, in
     return np.concatenate([batch[0] for batch in made]) < MINUTES, np.concatenate([batch[1] for batch in made]), by_guardrail
 
 
-def interval(count: int, runs: int) -> tuple[float, float]:
-    """The exact 95 % interval of a simulated share."""
-    from scipy.stats import binomtest
-
-    low, high = binomtest(count, runs).proportion_ci(0.95)
-    return float(low), float(high)
-
-
 def figures(healthy: int, planted: int) -> dict[str, Any]:
     """All figures of simulated deployments."""
     rolled_back, _, by_guardrail = many(healthy, Harm(), 0)
@@ -233,15 +228,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--healthy", type=int, default=HEALTHY)
     parser.add_argument("--planted", type=int, default=PLANTED)
+    parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--served", type=int, default=SERVED)
     options = parser.parse_args()
     started = time.monotonic()
-    found = figures(options.healthy, options.planted) | (deploy_served.figures(options.served) if options.served else {})
+    found = figures(options.healthy, options.planted)
+    if options.people:
+        found |= deploy_people.figures(options.people, PLAN, RATE, MINUTES, SEED)
+    if options.served:
+        found |= deploy_served.figures(options.served) | deploy_harmed.figures(options.served)
     found["seconds"] = round(time.monotonic() - started, 1)
     write_figures("proof/deploy", found, seed=SEED, runs=options.healthy)
+    false = max(found.get(f"{name}false_rollback_low", 0.0) for name in ("", "people_", "monitor_"))
+    missed = found["planted_detected_rate_min"] < 0.9 or found.get("real_harms_found_min", 1) < 0.9 * options.served
     served = found.get("status_5xx", 0) + found.get("wrong_release", 0)
     killed = found.get("kill_points", 0) - found.get("kill_points_passed", 0)
-    return int(found["false_rollback_low"] > ALPHA or found["planted_detected_rate_min"] < 0.9 or served + killed > 0)
+    return int(false > ALPHA or missed or served + killed > 0)
 
 
 if __name__ == "__main__":

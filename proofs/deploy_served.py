@@ -1,7 +1,8 @@
-"""Deployments by evidence on a real server under load, for `make proof-deploy`: healthy, harmed, and killed at every stage.
+"""Deployments by evidence on a real server under load, for `make proof-deploy`: healthy ones, and killed at every stage.
 
 Releases share no document, so that what an answer shows tells which of them it is from. Clients search as a thousand users, and
-click on what they are shown. A kill ends a look before or after it writes the journal's entry; the next look goes on.
+click on what they are shown. A kill ends a look before or after it writes the journal's entry; the next look goes on. What is
+wrong with a release is in `proofs.deploy_harmed`.
 """
 
 import json
@@ -18,8 +19,8 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
-import numpy as np
 
+from pipelines.errors import TryAgain
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from proofs.serving import exposures, followed, made_releases
@@ -27,8 +28,8 @@ from tests.conftest import call
 from tests.images.serve.conftest import route
 from tests.images.serve.server import RunningServer, running_server
 
-SEED, CLIENTS, CLICKS, WORSE = 25, 4, 0.6, 0.2
-"""Share of answers that are clicked: the champion's and a healthy challenger's; a harmed challenger's."""
+SEED, CLIENTS, CLICKS, FEWER = 25, 4, 0.6, 0.42
+"""Share of answers that are clicked: the champion's and a healthy challenger's; that of one whose answers are worse."""
 TERMS: dict[str, Any] = {"shares": "0.1 0.5", "searches": "50 150", "shadow": 0.0, "minutes": 0.0, "wait_s": 30}
 UNSEEN: dict[str, Any] = {"shadow": 1.0, "shadow_searches": 40}
 """Of every second deployment and of those that are killed: they begin in shadow."""
@@ -51,9 +52,12 @@ class Shop:
     queries: list[str]
     worse: str = ""
     """The release whose answers are clicked less."""
+    pause_s: float = PAUSE_S
     statuses: list[int] = field(default_factory=list)
     last: dict[str, float] = field(default_factory=dict)
     """When each release answered last."""
+    unanswered: int = 0
+    """Searches that got no answer at all."""
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def run(self, number: int) -> None:
@@ -63,17 +67,24 @@ class Shop:
             base_url=self.server.url, headers={"Authorization": f"Bearer {self.server.key}"}, timeout=30
         ) as client:
             while not self._ended.is_set():
-                asked = {"q": drawn.choice(self.queries), "k": 5, "user": f"user-{drawn.randrange(1000)}"}
-                answer = client.get("/v1/search", params=asked)
-                self.statuses.append(answer.status_code)
-                if answer.status_code != 200:
-                    continue
-                time.sleep(PAUSE_S)
-                body = answer.json()
-                self.last[body["release"]] = time.monotonic()
-                if body["results"] and drawn.random() < (WORSE if body["release"] == self.worse else CLICKS):
-                    click = {"request_id": body["request_id"], "document": body["results"][0]["id"], "position": 1}
-                    self.statuses.append(client.post("/v1/clicks", json=click).status_code)
+                try:
+                    self._search(client, drawn)
+                except httpx.HTTPError:  # the server ended
+                    self.unanswered += 1
+                    time.sleep(0.1)
+
+    def _search(self, client: httpx.Client, drawn: random.Random) -> None:
+        asked = {"q": drawn.choice(self.queries), "k": 5, "user": f"user-{drawn.randrange(1000)}"}
+        answer = client.get("/v1/search", params=asked)
+        self.statuses.append(answer.status_code)
+        if answer.status_code != 200:
+            return
+        time.sleep(self.pause_s)
+        body = answer.json()
+        self.last[body["release"]] = time.monotonic()
+        if body["results"] and drawn.random() < (FEWER if body["release"] == self.worse else CLICKS):
+            click = {"request_id": body["request_id"], "document": body["results"][0]["id"], "position": 1}
+            self.statuses.append(client.post("/v1/clicks", json=click).status_code)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -104,17 +115,23 @@ def killed(after: bool) -> Iterator[None]:
 
 
 def deployed(**terms: Any) -> tuple[str, float]:
-    """Look until it is over; how it ended, and when the last look began. A challenger that passed is deployed."""
+    """Look until it is over; how it ended, and when the last look began. A challenger that passed is deployed.
+
+    A look that a server's end spoils is repeated, as Airflow does it. After WITHIN_S a deployment has missed what is wrong.
+    """
     until = time.monotonic() + WITHIN_S
     while time.monotonic() < until:
         began = time.monotonic()
-        look = call("judge_canary", **{**TERMS, **terms})
+        try:
+            look = call("judge_canary", **{**TERMS, **terms})
+        except TryAgain:
+            continue
         if look.outcome == "passed":
             call("deploy", wait_s=30)
         if not look.waits:
             return look.outcome, began
         time.sleep(0.3)
-    raise AssertionError(f"a deployment that was not over within {WITHIN_S:g} s: {look.sentence}")
+    return "missed", began
 
 
 def killed_deployment(name: str, without: list[str], expected: str) -> tuple[int, int]:
@@ -157,7 +174,7 @@ def wrong(home: Path, releases: dict[str, set[str]]) -> int:
 
 
 def figures(deployments: int) -> dict[str, Any]:
-    """Figures of real deployments: as many healthy ones, as many whose challenger is clicked less."""
+    """Figures of real deployments of healthy releases, and of two that are killed at every stage."""
     with tempfile.TemporaryDirectory(prefix="ratchet-proof-deploy-") as folder:
         home = Path(folder)
         with patch.dict(os.environ, {"RATCHET_HOME": str(home), "RATCHET_USER": "proof"}):
@@ -174,30 +191,24 @@ def figures(deployments: int) -> dict[str, Any]:
 
 def _all(server: RunningServer, order: list[str], queries: list[str], deployments: int) -> tuple[dict[str, Any], list[int]]:
     statuses: list[int] = []
-    healthy = caught = points = passed = 0
-    rollbacks: list[float] = []
+    healthy = points = passed = 0
 
-    def challenge() -> str:
+    def challenge() -> None:
         champion = Journal(open_store()).routing.champion
         other = next(release for release in order if release != champion)
         entry = Journal(open_store()).append("promote", other, "proof", Routing(champion=champion, challenger=other)).n
         followed(server, entry)
         server.wait(lambda status: other in status["warm"])
-        return other
 
     for number in range(deployments):
-        for harmed in (False, True):
-            other = challenge()
-            shop = Shop(server, queries, other if harmed else "")
-            with shop.open():
-                terms = ({"searches": "50 20000"} if harmed else {}) | (UNSEEN if number % 2 else {})
-                outcome, began = deployed(without=UNLIKE, **terms)
-                time.sleep(1)
-            statuses += shop.statuses
-            healthy += not harmed and outcome == "passed"
-            caught += harmed and outcome == "rolled back"
-            rollbacks += [shop.last[other] - began] if outcome == "rolled back" else []
-            print(json.dumps({"deployment": number, "harmed": harmed, "outcome": outcome}), flush=True)
+        challenge()
+        shop = Shop(server, queries)
+        with shop.open():
+            outcome, _ = deployed(without=UNLIKE, **(UNSEEN if number % 2 else {}))
+            time.sleep(1)
+        statuses += shop.statuses
+        healthy += outcome == "passed"
+        print(json.dumps({"deployment": number, "outcome": outcome}), flush=True)
     shop = Shop(server, queries)
     with shop.open():
         for number, (without, expected) in enumerate(((UNLIKE, "passed"), ([], "rolled back"))):
@@ -208,10 +219,7 @@ def _all(server: RunningServer, order: list[str], queries: list[str], deployment
     return {
         "served_healthy": deployments,
         "served_healthy_passed": healthy,
-        "served_begun_unseen": 2 * (deployments // 2),
-        "served_harmed": deployments,
-        "served_harmed_rolled_back": caught,
+        "served_begun_unseen": deployments // 2,
         "kill_points": points,
         "kill_points_passed": passed,
-        "dag_rollback_s": round(float(np.max(rollbacks)), 3),
     }, statuses

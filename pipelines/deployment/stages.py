@@ -8,7 +8,7 @@ from pipelines.errors import InputError
 Decision = Literal["wait", "next", "ask", "roll back"]
 SHARES = (0.01, 0.05, 0.25, 0.5)
 """The challenger's share of the users in each stage; after the last one it is deployed."""
-SEARCHES = (500, 2_000, 10_000, 60_000)
+SEARCHES = (500, 2_000, 10_000, 80_000)
 """Searches of the challenger that each stage must see: with fewer, harm is not found as often as `make proof-deploy` says."""
 SHADOW = -1
 """The number of the stage before the first users, in which the challenger ranks the champion's searches unseen."""

@@ -25,7 +25,7 @@ class JudgeCanaryParams(Params):
         "0.01 0.05 0.25 0.5", pattern=r"^[\d. ]*$", description="Shares of the users, one for each stage; then all have it"
     )
     searches: str = Field(
-        "500 2000 10000 60000",
+        "500 2000 10000 80000",
         pattern=r"^[\d ]*$",
         description="Searches that the challenger must have answered, for each share",
     )

@@ -69,10 +69,10 @@ def server_environment(home: Path, **env: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_server(home: Path, **env: str) -> Iterator[RunningServer]:
+def running_server(home: Path, module: str = "images.serve", **env: str) -> Iterator[RunningServer]:
     """`python -m images.serve` on a free port until the block ends. `env` adds to or overrides its environment."""
     environment = server_environment(home, **env)
-    asked = "-m", "images.serve"
+    asked = "-m", module
     program = [sys.executable, *asked] if "PYTHONPATH" in env else warm.command(*asked)  # Python reads it when it starts
     with tempfile.NamedTemporaryFile("w", suffix=".log") as stderr:
         process = subprocess.Popen(

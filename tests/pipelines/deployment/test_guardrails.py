@@ -20,6 +20,7 @@ from pipelines.deployment.stages import SHADOW, Plan, decide
 from pipelines.errors import InputError
 from pipelines.statistics.sequential import stratified_log_evidence, stratified_ratio
 from proofs import deploy as proof
+from proofs import deploy_people as people
 
 MINUTES = 90
 
@@ -146,6 +147,17 @@ def test_simulated_deployments_are_judged_by_the_same_code():
     assert healthy.sum() <= 3, "5 % of 10, with a probability of 0.1 %"
     assert (harmed.all(), by_guardrail["errors"]) == (True, 10)
     assert requests.max() < 5_000
+
+
+def test_deployments_before_simulated_people_are_judged_at_each_look():
+    """A monitor that never clicks, and makes a fifth of all searches, is in one arm alone: that is no harm."""
+    plan, random = Plan((0.1, 0.5), (500, 4_000), minutes=10), np.random.default_rng(4)
+    for healthy in (people.People(2_000), people.People(2_000, monitor=0.2)):
+        seen = [people.rolled_back(random, healthy, plan, 200.0, 120) for _ in range(5)]
+        assert sum(any(of_run.values()) for of_run in seen) <= 2, "5 % of 5, with a probability of 0.1 %"
+    assert people.rolled_back(random, people.People(2_000), plan, 200.0, 120, clicks=0.4) == {
+        "errors": False, "empty": False, "clicks": True,
+    }  # fmt: skip
 
 
 def test_plans_that_can_not_work_are_refused():
