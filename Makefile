@@ -10,7 +10,7 @@ COMPOSE ?= docker compose
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-better demo-canary up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-features proof-erasure proof-drift proof-deploy bench-experiments bench-reranker bench-serve proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
+.PHONY: help demo demo-break demo-better demo-canary up down train doctor test test-fast coverage lint bench proof-spine proof-gate proof-gates proof-latency proof-data proof-gpu proof-rankers proof-robustness proof-segments test-k8s proof-parity proof-first-release bench-cluster proof-embeddings bench-embeddings proof-experiments proof-security proof-serving proof-features proof-erasure proof-drift proof-deploy proof-canary-k8s bench-experiments bench-reranker bench-serve proof-reranker figures install install-test clean constraints images scan stack-up stack-down proof-registry
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ proof-segments: install-test ## Harms that only rules on segments and typos see,
 
 test-k8s: install-test ## Twelve faults on a real cluster, or FAULTS='1 8'; writes build/proof/faults.json, docs/faults.md
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.make_faults
+
+proof-canary-k8s: install-test ## A deployment by evidence over two pods of the serve Deployment, one of which goes; writes build/proof/canary-k8s.json
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.canary
 
 proof-parity: install-test ## The chain as processes and as pods, compared; writes build/proof/parity.json
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.parity

@@ -188,6 +188,7 @@ def canary() -> int:
     champion = champion_of(store)
     services.up(report=lambda _: None)
     os.environ.update(services.environment())
+    AirflowApi(services.running["airflow"].url, services.token()).wait_for_dags(["deploy_release", "rollback_release"])
     print("1. Four releases that rank as the champion does; the gate passes each", flush=True)
     verdicts = [release_like(champion, number) for number in range(len(TRIALS))]
     try:

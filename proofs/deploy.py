@@ -30,7 +30,7 @@ from pipelines.deployment.guardrails import (
 )
 from pipelines.deployment.stages import Plan, is_over
 from pipelines.statistics.sequential import Floats
-from proofs import deploy_harmed, deploy_people, deploy_served
+from proofs import deploy_harmed, deploy_people, deploy_replicas, deploy_served
 from proofs.deploy_people import interval
 
 SERVED = 20
@@ -236,7 +236,7 @@ def main() -> int:
     if options.people:
         found |= deploy_people.figures(options.people, PLAN, RATE, MINUTES, SEED)
     if options.served:
-        found |= deploy_served.figures(options.served) | deploy_harmed.figures(options.served)
+        found |= deploy_served.figures(options.served) | deploy_harmed.figures(options.served) | deploy_replicas.figures()
     found["seconds"] = round(time.monotonic() - started, 1)
     write_figures("proof/deploy", found, seed=SEED, runs=options.healthy)
     false = max(found.get(f"{name}false_rollback_low", 0.0) for name in ("", "people_", "monitor_"))
