@@ -137,8 +137,7 @@ def release_like(champion: Artifact, number: int) -> str:
     """
     algorithm = {"algorithm": "flat", "recall": 0.9 + number / 1000}
     index = run_quietly("index", embeddings=champion.inputs["embeddings"], **algorithm).index
-    stages = run_quietly("choose_stages", index=index).stages
-    release = run_quietly("assemble", index=index, stages=stages).release
+    release = run_quietly("assemble", index=index, stages=champion.id).release
     evaluated = run_quietly("evaluate", release=release)
     compared = {"evaluation": evaluated.evaluation, "baseline": evaluated.baseline, "anchor": evaluated.anchor}
     verdict = run_quietly("gate", **compared)
