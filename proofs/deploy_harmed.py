@@ -78,7 +78,7 @@ def one(server: RunningServer, home: Path, releases: list[str], queries: list[st
     entry = journal.append("promote", other, "proof", Routing(champion=champion, challenger=other)).n
     followed(server, entry)
     server.wait(lambda status: other in status["warm"])
-    shop = Shop(server, queries, other if harm == "clicks" else "")
+    shop = Shop(server, queries, other if harm == "clicks" else "", pause_s=0.0)
     if planted := HARMS.get(harm):
         plant(home, other, *planted)
     began = time.monotonic()
