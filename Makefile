@@ -154,8 +154,9 @@ build/dbt/bin/dbt: .venv/bin/uv
 bench-experiments: install-test ## Analyze 50 million events beside pandas; writes build/bench/experiments.json
 	@$(RUN) -m benches.experiments
 
-proof-gpu: install-test ## Encoders and index on a GPU against the CPU, at most 8 minutes, no network; writes build/proof/gpu.json
-	@$(RUN) -m proofs.gpu
+# Installs nothing: the tests' extras have faiss-cpu, which excludes faiss-gpu, and a CPU build of torch.
+proof-gpu: ## Encoders and index on a GPU against the CPU, by PYTHON (else .venv's), at most 8 minutes, no network; OPTIONS='--model FOLDER --source FILE'; writes build/proof/gpu.json
+	@$(or $(PYTHON),$(RUN)) -m proofs.gpu $(OPTIONS)
 
 figures: install-test ## Make the tables of figures in README and docs from docs/figures
 	@$(RUN) -m proofs.pages

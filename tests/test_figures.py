@@ -3,12 +3,13 @@
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from benches import scale
+from benches import embeddings, scale
 from proofs import pages
 from proofs.kill_points import random_kills
 from tests.conftest import PROJECT
@@ -84,3 +85,24 @@ def test_the_arithmetic_of_scale():
 
 def test_short_spans_are_shown_in_minutes():
     assert [scale.span(hours, 1) for hours in (2000, 0.3, 0.014)] == ["2,000.0 h", "0.3 h", "0.8 min"]
+
+
+def test_a_whole_run_of_the_encoders_bench_adds_its_machine_to_the_page_once(tmp_path, monkeypatch):
+    folder, page = tmp_path / "docs/figures", tmp_path / "docs/performance.md"
+    shutil.copytree(PROJECT / "docs/figures", folder)
+    (tmp_path / "README.md").touch()
+    page.write_text("<!-- figures: encoding -->\n<!-- /figures -->\n")
+    before = {path.name for path in folder.iterdir()}
+    run = json.loads((folder / "bench-embeddings.json").read_text())
+    monkeypatch.setattr(embeddings, "machine", lambda: "8 cores of a new one (AVX2), 64 GiB")
+    for module in (embeddings, pages):
+        monkeypatch.setattr(module, "PROJECT", tmp_path)
+    for speedup in (1.71, 1.72):
+        written = tmp_path / "embeddings.json"
+        written.write_text(json.dumps({**run, "machine": embeddings.machine(), "speedup_vs_sentence_transformers": speedup}))
+        embeddings.add_to_page(written)
+    (added,) = {path.name for path in folder.iterdir()} - before
+    assert added == "bench-embeddings-8-cores-of-a-new-one-avx2-64-gib.json"
+    assert "| 8 cores of a new one (AVX2), 64 GiB |" in page.read_text()
+    assert "1.72 ×" in page.read_text()
+    assert "1.71 ×" not in page.read_text()
