@@ -192,7 +192,8 @@ def changed_clusters(before: Floats, now: Floats, rows: Sequence[Shown]) -> list
         if max(shares) >= LEAST_SHARE and max(shares) >= 3 * min(shares):
             own = Counter(word for row in members for word in words[row])
             best = sorted(own, key=lambda word: (-(own[word] ** 2) / everywhere[word], word))[:4]
-            found.append(Cluster(" ".join(best), shares[0], shares[1], [rows[row] for row in members[:4]]))
+            of_larger = members[is_now[members] == (shares[1] >= shares[0])]
+            found.append(Cluster(" ".join(best), shares[0], shares[1], [rows[row] for row in of_larger[:4]]))
     return sorted(found, key=lambda cluster: -abs(cluster.now - cluster.before))[:SHOWN]
 
 

@@ -10,7 +10,7 @@ from pipelines.drift.alarms import LEAST_DAYS, RECENT, Finding, baseline_of, fin
 from pipelines.drift.permutation import PERMUTATIONS, permuted_signals
 from pipelines.drift.policy import AREAS, DriftPolicy
 from pipelines.drift.rows import Rows, Sketch
-from pipelines.drift.signals import NDCG, Area, Mask, Part, parts_of, signals, with_parts
+from pipelines.drift.signals import NDCG, NEW, Area, Mask, Part, parts_of, signals, with_parts
 from pipelines.drift.snapshot import Snapshot
 from pipelines.gates.policy import REPAIRS, Repair
 from pipelines.statistics.multiplicity import holm
@@ -51,6 +51,7 @@ class SignalChange(_Stored):
     """The value that it is about, where it is about one."""
     unit: str
     today: float
+    """The mean of the days over which it changed."""
     usual: float
     """The mean of the baseline's days; by permutation the reference's own number, if there is one for it alone."""
     effect: float
@@ -238,7 +239,7 @@ def _change(test: Finding, tested: _Tested, pvalue: float, policy: DriftPolicy) 
         days=test.days,
         detail=clipped(signal.detail, 80),
         unit=signal.unit,
-        today=_rounded(signal.shown[-1]),
+        today=_rounded(signal.shown[-test.days :].mean()),
         usual=_rounded(signal.shown[tested.baseline].mean() if signal.before is None else signal.before),
         effect=_rounded(test.effect),
         pvalue=pvalue,
@@ -273,10 +274,18 @@ def _area(
     return AreaChange(
         area=area,
         outcome="act" if acting else "watch",
-        sentence="; ".join(said(change) for change in alarms[:2]),
+        sentence="; ".join(said(change) for change in each_once(alarms)[:2]),
         null=null,
         repairs=rule.repairs if acting else (),
     )
+
+
+def each_once(changes: Sequence[SignalChange]) -> list[SignalChange]:
+    """The first change of each signal: one may be sudden and gradual."""
+    first: dict[str, SignalChange] = {}
+    for change in changes:
+        first.setdefault(change.name, change)
+    return list(first.values())
 
 
 def _beyond(*nulls: str) -> str:
@@ -288,7 +297,7 @@ def _beyond(*nulls: str) -> str:
 def said(change: SignalChange) -> str:
     """A change as a sentence. Without a trend it is by permutation, and beside the reference's number, if it has one."""
     when = "" if change.kind == "sudden" else f" over {change.days} days"
-    before = "by chance" if change.name.startswith("new ") else "before"  # the reference has nothing that it lacks
+    before = "by chance" if change.name.startswith(NEW) else "before"  # the reference has nothing that it lacks
     usually, beyond = ("usually", "quiet days") if change.trend else (before, "chance")
     name = f"{change.name.removeprefix('one value of ')}, {change.detail}" if change.detail else change.name
     if change.unit == "mean":

@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.drift.rows import Floats, Numbers, Rows, column_of, sketch
-from pipelines.drift.signals import Mask, Signal, signals
+from pipelines.drift.signals import NEW, Mask, Signal, signals
 
 PERMUTATIONS = 100
 LEAST_ALONE = 50
@@ -65,7 +65,8 @@ def _stacked(pairs: Sequence[Signal]) -> Signal:
     """The second days of pairs as one signal."""
     real = pairs[-1]
     values, sizes, shown = (np.array([getattr(pair, name)[1] for pair in pairs]) for name in ("values", "sizes", "shown"))
-    before = float(real.shown[0]) if real.two_sided or real.detail else None  # a distance is of both sides
+    of_one_side = real.two_sided or (real.detail and not real.name.startswith(NEW))  # a distance is of both
+    before = float(real.shown[0]) if of_one_side else None
     return replace(
         real,
         values=values,

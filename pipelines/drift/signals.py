@@ -23,6 +23,8 @@ LEAST_PRESENT = 0.9
 """The part of the baseline's days that should have a row of a value before its rate is looked at."""
 LEAST_SPREAD = 0.05
 """Of the logarithm of a distance between days: below it, days are copies of each other."""
+NEW = "new "
+"""How the name of a signal of values begins that no other day has."""
 NDCG = "ndcg"
 AGREED = "same grade"
 """Whether a pair that was judged again got the grade that it had."""
@@ -138,7 +140,7 @@ def _of_column(table: str, name: str, days: Sequence[Sketch], baseline: Mask) ->
     if len(values) > 1:
         label = f"{name} of {table}"
         yield _mix(label, area, counts, baseline)
-        yield _appeared(label, area, counts, baseline)
+        yield _appeared(label, area, counts, values, baseline)
         yield _shifted(label, area, counts, values, baseline)
 
 
@@ -223,11 +225,13 @@ def _angle(share: Floats) -> Floats:
     return np.asarray(np.arcsin(np.sqrt(np.clip(share, 0, 1))))
 
 
-def _appeared(label: str, area: Area, counts: Floats, baseline: Mask) -> Signal:
-    rows = counts.sum(1)
-    share = np.where(pool(counts, baseline) > 0, 0.0, counts).sum(1) / rows
-    floor = 1 / (2 * np.sqrt(rows[-1]))
-    return Signal(f"new {label}", area, _angle(share), share, floor, False, share, "share of rows")
+def _appeared(label: str, area: Area, counts: Floats, values: Sequence[str], baseline: Mask) -> Signal:
+    """The rows with values that no other day has, and which of these is the most frequent today."""
+    rows, unseen = counts.sum(1), np.where(pool(counts, baseline) > 0, 0.0, counts)
+    share, floor = unseen.sum(1) / rows, 1 / (2 * np.sqrt(rows[-1]))
+    others = int((unseen[-1] > 0).sum()) - 1
+    named = values[int(unseen[-1].argmax())] + (f" and {others} more" if others else "") if others >= 0 else ""
+    return Signal(f"{NEW}{label}", area, _angle(share), share, floor, False, share, "share of rows", detail=named)
 
 
 def _shifted(label: str, area: Area, counts: Floats, values: Sequence[str], baseline: Mask) -> Signal:
@@ -286,10 +290,9 @@ def _furthest(angles: Floats, least: Floats, frequent: Mask, baseline: Mask) -> 
 
 def _of_value(name: str, area: Area, furthest: _Furthest, shares: Floats, values: Sequence[str]) -> Signal:
     each = np.arange(len(shares))
-    own = shares[each, furthest.places]
-    shown = np.where(each == len(each) - 1, own, furthest.usual[-1])  # of today's value alone
-    sizes, value = np.abs(own - furthest.usual), values[int(furthest.places[-1])]
-    return Signal(name, area, furthest.scores, sizes, 0.3, False, shown, "share of rows", detail=value)
+    sizes = np.abs(shares[each, furthest.places] - furthest.usual)
+    today = int(furthest.places[-1])  # whose share is shown of each day; the scores are of each day's own furthest value
+    return Signal(name, area, furthest.scores, sizes, 0.3, False, shares[:, today], "share of rows", detail=values[today])
 
 
 def _unit(number: str) -> str:

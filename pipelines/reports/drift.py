@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.drift.alarms import baseline_of
 from pipelines.drift.examples import Examples, Shown, changed_values, differing_columns, examples
+from pipelines.drift.judging import each_once
 from pipelines.drift.permutation import OF_USERS
 from pipelines.drift.policy import AREAS
+from pipelines.drift.signals import NEW
 from pipelines.drift.snapshot import read_sample, read_snapshot
 from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, ReportTable, write_report
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
 
 TRENDS = 4
 TEXT_TABLES = ("documents", "queries", "log_queries")
+MEANINGS = {
+    "queries": "the corpus's own",
+    "searches": "rows of the log",
+    "log_queries": "the texts of the log's searches",
+    "probes": "the corpus's judged test queries, ranked by the release; ndcg is their nDCG@10",
+    "ratings": "judgments of pairs that had one already",
+}
+"""What a table has, by its name."""
 
 
 def write_drift_report(
@@ -53,11 +63,15 @@ def write_drift_report(
         f"data of {drift.day}",
         drift.outcome,
         drift.sentence,
-        [*(_picture(change, policy) for change in [one for one in drift.signals if one.trend][:TRENDS]), *_effects(trend)],
+        [*(_picture(change, policy) for change in each_once(drift.signals)[:TRENDS] if change.trend), *_effects(trend)],
         [*_example_tables(found), *_value_tables(drift, sides), _numbers(drift), *_method_tables(found), *_trend_table(trend)],
         [f"The policy {policy.name} starts: {', '.join(drift.repairs)}."] if drift.repairs else [],
         [*_method(drift, policy, found), *notes, *current.facts["notes"], *_sampling(current), *_only_one(sides)],
-        {"current": drift.current, "reference": drift.reference or "none", "encoder": current.facts["encoder"] or "none"},
+        {
+            "current": drift.current,
+            "reference": f"{drift.reference}, of {reference.facts['day']}" if reference else "none",
+            "encoder": current.facts["encoder"] or "none",
+        },
         [_areas(drift)],
         [("Evidently's page of the two samples, in a sandbox", evidently)] if evidently else [],
     )
@@ -79,7 +93,10 @@ def _only_one(sides: "tuple[Snapshot, Snapshot] | None") -> list[str]:
 
 
 def _sampling(current: "Artifact") -> list[str]:
-    return [f"Sample of {table}: {sampling}." for table, sampling in current.facts["sampling"].items()]
+    return [
+        f"Sample of {table}{f' ({MEANINGS[table]})' if table in MEANINGS else ''}: {sampling}."
+        for table, sampling in current.facts["sampling"].items()
+    ]
 
 
 def _areas(drift: "Drift") -> ReportTable:
@@ -132,7 +149,11 @@ def _picture(change: "SignalChange", policy: "DriftPolicy") -> Picture:
         f" today. {'An alarm' if change.alarm else 'No alarm'}: effect {100 * change.effect:.1f} % beyond quiet days,"
         f" p {change.pvalue:.2g}."
     )
-    return Picture(change.name, caption, charts.days(change.trend, baseline, change.unit), list(change.trend))
+    return Picture(_named(change), caption, charts.days(change.trend, baseline, change.unit), list(change.trend))
+
+
+def _named(change: "SignalChange") -> str:
+    return f"{change.name}: {change.detail}" if change.detail else change.name
 
 
 def _example_tables(found: dict[str, Examples]) -> Iterator[ReportTable]:
@@ -143,7 +164,7 @@ def _example_tables(found: dict[str, Examples]) -> Iterator[ReportTable]:
             note = "The cosine to the same row before; of rows that only today has, to the nearest before."
             if table in OF_USERS:
                 note = "The cosine to the nearest text before."
-            yield ReportTable(f"What moved most of the {table}", columns, rows, note)
+            yield ReportTable(f"Rows of {table} that moved most", columns, rows, note)
         if one.clusters:
             columns = [("words", "text"), ("before", "share"), ("today", "share"), ("examples", "results")]
             listed: list[list[Any]] = [
@@ -192,23 +213,27 @@ def _value_tables(drift: "Drift", sides: "tuple[Snapshot, Snapshot] | None") -> 
 
 
 def _about(change: "SignalChange", column: str, table: str) -> bool:
-    return change.alarm and change.name.removeprefix("new ").removeprefix("one value of ") == f"{column} of {table}"
+    return change.alarm and change.name.removeprefix(NEW).removeprefix("one value of ") == f"{column} of {table}"
 
 
 def _numbers(drift: "Drift") -> ReportTable:
     columns: list[tuple[str, Any]] = [
-        ("signal", "text"), ("area", "text"), ("looked for", "text"), ("of", "text"), ("usual", "number"), ("today", "number"),
-        ("effect", "value"), ("p", "number"), ("alarm", "text"),
+        ("signal", "text"), ("area", "text"), ("change", "text"), ("unit", "text"), ("usual", "number"), ("now", "number"),
+        ("effect", "number"), ("p", "number"), ("alarm", "text"),
     ]  # fmt: skip
     rows = [
         [
-            f"{change.name}: {change.detail}" if change.detail else change.name, change.area,
-            "today" if change.kind == "sudden" else f"over {change.days} days", change.unit,
-            f"{change.usual:.4g}", f"{change.today:.4g}", change.effect, f"{change.pvalue:.2g}", "yes" if change.alarm else "",
+            _named(change), change.area,
+            change.kind if change.kind == "sudden" else f"gradual, {change.days} days", change.unit,
+            f"{change.usual:.4g}", f"{change.today:.4g}", f"{100 * change.effect:.1f} %", f"{change.pvalue:.2g}",
+            "yes" if change.alarm else "",
         ]
         for change in drift.signals
     ]  # fmt: skip
-    note = "The effect is a share of rows, or a relative change, beyond what quiet days show; p is corrected for all tests."
+    note = (
+        "Sudden: today against the usual days. Gradual: the mean of the last days, today among them. The effect is a share of"
+        " rows, or a relative change, beyond what quiet days show; p is corrected for all tests."
+    )
     return ReportTable("Numbers", columns, rows, note)
 
 
@@ -218,8 +243,8 @@ def _method(drift: "Drift", policy: "DriftPolicy", found: dict[str, Examples]) -
         nulls.setdefault(area.null, []).append(area.area)
     for null, areas in nulls.items():
         if null:
-            yield f"Null of {', '.join(areas)}, {null}."
-    limits = "; ".join(f"{area} {rule.watch:g} and {rule.act:g}" for area, rule in policy.areas.items())
+            yield f"What quiet days show is known, of {', '.join(areas)}, {null}."
+    limits = "; ".join(f"{area} {100 * rule.watch:g} % and {100 * rule.act:g} %" for area, rule in policy.areas.items())
     yield (
         f"An alarm: p ≤ 1/{policy.days_per_false_alarm:g} by Holm's correction over all tests of the day, the rate at which"
         f" quiet days give one, and an effect of at least the policy's size. Sizes to watch and to act: {limits}."

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.drift.days import Past
     from pipelines.drift.policy import DriftPolicy
 
-VERSION = 6
+VERSION = 7
 EVIDENTLY = "evidently.html"
 REPORTS = 28
 """Reports of days before, whose verdicts and sizes are shown beside those of the day."""

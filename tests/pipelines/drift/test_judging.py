@@ -35,7 +35,7 @@ def test_quiet_days_raise_no_more_alarms_than_the_policy_says():
 @pytest.mark.parametrize(
     ("planted", "area", "words"),
     [
-        ({"new": 0.04}, "segments", "new category of documents: "),
+        ({"new": 0.04}, "segments", "new category of documents, new: "),
         ({"shares": [0.25, 0.15, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]}, "segments", "category of documents"),
         ({"words_of": 16}, "tokens", "length of documents 1"),
         ({"centre": 0.4}, "embeddings", "vectors of documents moved by"),
@@ -167,7 +167,7 @@ def test_a_column_that_is_null_today_is_called_by_its_name():
     made = rows(random)
     empty = Rows(made.units, {"category": Column(np.zeros(len(made), np.int64), ["(none)"])}, made.numbers)
     drift = judged(day(empty, "2026-12-01"), days(random, 30))
-    assert "new category of documents: 100.0 % of rows" in next(
+    assert "new category of documents, (none): 100.0 % of rows" in next(
         area.sentence for area in drift.areas if area.area == "segments"
     )
 
@@ -180,7 +180,7 @@ def without(one, **parts):
 @pytest.mark.parametrize(
     ("lacks", "planted", "words"),
     [
-        ({"columns": {}}, {"new": 0.1}, "new category of documents: "),
+        ({"columns": {}}, {"new": 0.1}, "new category of documents, new: "),
         ({"numbers": {}}, {"rate": 0.6}, "clicked of documents: "),
         ({"features": None}, {"centre": 0.4}, "vectors of documents moved by"),
     ],
@@ -199,6 +199,19 @@ def test_a_hundred_past_days_are_days_and_no_permutations():
     random = np.random.default_rng(18)
     drift = judged(day(rows(random), "2026-12-01"), days(random, 100), policy=POLICY.model_copy(update={"window_days": 100}))
     assert {len(change.trend) for change in drift.signals} == {101}
+
+
+def test_a_signal_is_told_once_with_its_value_and_a_gradual_change_by_the_mean_of_its_days():
+    random = np.random.default_rng(19)
+    drift = judged(day(rows(random, new=0.2), "2026-12-01"), days(random, 40))
+    appeared = {change.kind: change for change in drift.signals if change.name == "new category of documents"}
+    assert appeared["sudden"].alarm
+    assert appeared["gradual"].alarm
+    assert appeared["gradual"].today == pytest.approx(appeared["sudden"].today / appeared["gradual"].days, rel=1e-4)
+    sentence = next(area.sentence for area in drift.areas if area.area == "segments")
+    assert sentence.count("new category of documents, new: ") == 1
+    (shifted,) = (one for one in drift.signals if one.name.startswith("one value of category") and one.kind == "sudden")
+    assert len(set(shifted.trend)) > 20, "its share on each day, and not what is usual for it"
 
 
 def test_what_too_few_past_days_have_is_named_and_not_compared():

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.corpus.documents import Document, Query
 from pipelines.drift.days import past_of
+from pipelines.drift.examples import changed_clusters
 from pipelines.drift.probes import probe_table
 from pipelines.drift.searches import OpenLog, Reading, open_log
 from pipelines.drift.snapshot import read_sample, read_snapshot
@@ -92,7 +93,7 @@ def test_searches_are_not_paired_by_their_users(home, tmp_path):
     days = [call("take_snapshot", **given, log=log, sample=100, day=f"2026-01-0{n + 1}").snapshot for n, log in enumerate(logs)]
     judged = call("judge_drift", current=days[1], reference=days[0], evidently=False)
     report = json.loads(artifact("drift", judged.drift).text("report.json"))
-    moved = next(table for table in report["tables"] if table["title"] == "What moved most of the log_queries")
+    moved = next(table for table in report["tables"] if table["title"] == "Rows of log_queries that moved most")
     assert moved["note"] == "The cosine to the nearest text before."
     texts = [row[1] for row in moved["rows"]]
     assert len(texts) == len(set(texts))
@@ -431,3 +432,16 @@ def test_ratings_of_two_days_are_no_pairs_of_rows(home, tmp_path):
 def test_one_rating_for_each_pair_is_no_agreement(home):
     notes = artifact("snapshot", call("take_snapshot", corpus=corpus()).snapshot).facts["notes"]
     assert "Agreement of raters: not measured, one rating for each pair." in notes
+
+
+def test_examples_of_a_cluster_are_of_the_day_that_has_more_of_it():
+    noise = np.random.default_rng(20)
+    kinds = [np.array([0] * 99 + [1]), np.array([0] * 80 + [1] * 20)]
+    before, now = (np.eye(2, 8)[kind] + 0.01 * noise.normal(size=(100, 8)) for kind in kinds)
+    rows = [
+        {"id": f"{side}{kind}", "text": ("lamp", "drone")[kind]}
+        for side, several in enumerate(kinds)
+        for kind in several.tolist()
+    ]
+    came = [cluster for cluster in changed_clusters(before, now, rows) if cluster.words == "drone"]
+    assert {row["id"] for cluster in came for row in cluster.examples} == {"11"}
