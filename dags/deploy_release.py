@@ -8,13 +8,15 @@ looks they wait without a worker. No restart in either. A promotion starts it in
 ## When it is red
 
 - Look at the page Releases first: which release is champion, which share has a challenger, and is the last entry a rollback?
-- `judge_canary`, a guardrail without a signal: nothing was changed; mend it, or name it in `without`. Else the challenger keeps
-  its share: clear the task, or end it by `split_traffic` with share 0. The same for `judge_while_asked`, `ask`, `end_canary`.
-- `deploy`, before its entry: the server can't load the challenger, `/readyz` with the key says why; so does the server's log.
-  Or features that the challenger reads are not online as in the store: start `materialize_features` with it, then this again.
-  After its entry: the server did not follow, and the message says what was done. Start `rollback_release` if needed.
+- `judge_canary` names what is wrong. With no users yet, mend it and clear the task: no champion (use `direct`), a guardrail's
+  signal that is missing (or name it in `without`), a release that was found harmful (promote it anew), a split of somebody's
+  (end it by `split_traffic`, share 0), features that aren't online (start `materialize_features`), damaged counts (move the
+  file away). Later, and for `judge_while_asked`, `ask`, `end_canary`: it keeps its share, and nobody looks. Clear it,
+  or end it by `split_traffic` with share 0.
+- `deploy`, before its entry: the server can't load the challenger (`/readyz` with the key and its log say why), features aren't
+  online, or another release is the challenger by now. After it: the server did not follow; the message says what was done.
 - `reconcile`: only MLflow or Feast lags behind. Clear it once they answer; nothing that serves depends on it.
-- Clearing is safe while no later entry routes: a cleared task goes on with its own entry. After that, start a new dag run.
+- Clearing is safe while no later entry routes: a task goes on with its own entry. After that, start a new dag run.
 - Never edit or delete a file of `journal/`. Never restart servers to force a release: they follow the journal.
 """
 
@@ -39,18 +41,20 @@ with DAG(
     params=mode_field() | form(JudgeCanaryParams, DeployParams, omit=("who", "only_back")),
     doc_md=__doc__,
 ):
-    release = {"release": answer_or_event("release")}
-    looks = {**answers(JudgeCanaryParams, omit=("who", "only_back")), **release}
+    looks = {**answers(JudgeCanaryParams, omit=("who", "only_back")), "release": answer_or_event("release")}
     again = {"repeats_if": "waits", "ends_if": "over", "retries": 100}
     judged = StepOperator(step=judge_canary, step_params=looks, runs_if=CANARY, **again)
     asks = "{{ ti.xcom_pull(task_ids='judge_canary', key='asks') or '' }}"
-    asked = AskBefore(subject="May all users have it, with fewer searches?", told=judged, asks=asks, trigger_rule="none_failed")
-    back = {**looks, "only_back": True}
+    question = "{{ ti.xcom_pull(task_ids='judge_canary', key='question') or '' }}"
+    asked = AskBefore(subject=question, told=judged, asks=asks, trigger_rule="none_failed")
+    release = {"release": answer_or_event("release", judged_by="judge_canary")}
+    back = {**looks, **release, "only_back": True}
     meanwhile = {"task_id": "judge_while_asked", "ends_too": "ask", **again}
     judged >> StepOperator(step=judge_canary, step_params=back, runs_if=asks, **meanwhile)
     why = "{{ params.why or ti.xcom_pull(task_ids='judge_canary', key='note') or '' }}"
     named = {**answers(DeployParams, omit=("who",)), **release, "why": why, "who": answered_by(asked)}
     emitted = {"outlets": [CHAMPION], "emits": "release", "only_if": "changed", "also": {"judgments": JUDGMENTS}}
     deployed = StepOperator(step=deploy, step_params=named, trigger_rule="none_failed", **emitted)
-    ended = StepOperator(step=split, task_id="end_canary", step_params={"share": 0}, runs_if=CANARY, trigger_rule="none_failed")
+    no = {"share": 0, "why": f"the answer was no: {question}", "who": answered_by(asked)}
+    ended = StepOperator(step=split, task_id="end_canary", step_params=no, runs_if=CANARY, trigger_rule="none_failed")
     asked >> deployed >> [ended, StepOperator(step=reconcile)]

@@ -69,7 +69,7 @@ class AskWhereUndecided(ApprovalOperator):  # type: ignore[misc]
 
 
 def _name_of(answer: Any) -> str:
-    user = answer["responded_by_user"] or {}
+    user = answer.get("responded_by_user") or {}
     return str(user.get("name") or user.get("id") or "airflow")
 
 
@@ -115,10 +115,9 @@ class AskBefore(ApprovalOperator):  # type: ignore[misc]
         return super().execute(context) if self.asks else None
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Pass on who answered, for the journal: `answered_by` gives it to the step that acts."""
-        answer = super().execute_complete(context, event)
-        context["ti"].xcom_push("who", _name_of(answer))
-        return answer
+        """Pass on who answered, for the journal: `answered_by` gives it to the step that acts, or that ends what a no ends."""
+        context["ti"].xcom_push("who", _name_of(event))  # before: a no leaves by an exception
+        return super().execute_complete(context, event)
 
 
 def answered_by(asked: AskBefore) -> str:

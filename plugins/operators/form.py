@@ -64,13 +64,19 @@ def _value_template(name: str, is_list: bool) -> str:
     return "{{ '' if params.%s is none else %s }}" % (name, value)  # noqa: UP031  # braces are Jinja's here
 
 
-def answer_or_event(name: str) -> str:
+def answer_or_event(name: str, judged_by: str = "") -> str:
     """A template for the form's value, otherwise the id in the newest triggering asset event.
 
     The events of one dag run have no guaranteed order, so the newest is chosen by its timestamp.
+
+    Args:
+        name: of the form's field.
+        judged_by: a task whose result of that name comes first, where it ran: what it judged is meant, whatever came since.
     """
+    judged = f"ti.xcom_pull(task_ids='{judged_by}', key='{name}') or " if judged_by else ""
     newest = "triggering_asset_events.values() | sum(start=[]) | sort(attribute='timestamp') | last"
-    return "{{ params.%s or ((%s).extra['id'] if triggering_asset_events else '') }}" % (name, newest)  # noqa: UP031
+    event = f"(({newest}).extra['id'] if triggering_asset_events else '')"
+    return "{{ %sparams.%s or %s }}" % (judged, name, event)  # noqa: UP031
 
 
 def answer_if_event(name: str, asset: Asset, value: str) -> str:

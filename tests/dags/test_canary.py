@@ -1,13 +1,15 @@
 """The DAG deploy_release by evidence: it looks, waits without a worker, widens, and deploys or goes back."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
 from tests.pipelines.deployment.conftest import counted, server  # noqa: F401
-from tests.releases import _releases_once, releases  # noqa: F401
+from tests.releases import _releases_once, both, releases  # noqa: F401
 
 TERMS = {"mode": "canary", "shares": "0.5", "searches": "500", "shadow": 0, "minutes": 0, "tick_s": 0.1, "without": ["overlap"]}
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
 SKIPPED = ["skipped"]
 PASSED = {
     "judge_canary": ["success"], "judge_while_asked": SKIPPED, "ask": ["success"], "deploy": ["success"],
@@ -15,14 +17,10 @@ PASSED = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def both(server, releases):  # noqa: F811
-    releases.deployed(releases.a)
-    releases.promoted(releases.b)
-    return releases
+pytestmark = pytest.mark.usefixtures("server")
 
 
-def test_it_waits_without_a_worker_and_deploys_what_is_healthy(run_dag, both):
+def test_it_waits_without_a_worker_and_deploys_what_is_healthy(run_dag, both):  # noqa: F811
     for entry in (3, 4):
         counted(entry)
     run = run_dag("deploy_release", **TERMS)
@@ -34,6 +32,31 @@ def test_it_waits_without_a_worker_and_deploys_what_is_healthy(run_dag, both):
     assert entries[-1].why.startswith("PASSED: no guardrail is broken after 1,000 of 500 searches")
     assert run.results["judge_canary"]["outcome"] == "passed"
     assert ("champion", {"id": both.b}) in run.events
+
+
+def test_a_no_ends_it_with_the_question_and_who_answered(run_dag, both):  # noqa: F811
+    """Other tasks can not look meanwhile in `dag.test`, nor can anybody answer: the operator gets the answer of a person."""
+
+    def edit(dag):
+        event = {"chosen_options": ["Reject"], "params_input": {}, "responded_by_user": {"id": "1", "name": "ada"}}
+        ask, meanwhile = dag.get_task("ask"), dag.get_task("judge_while_asked")
+        object.__setattr__(ask, "execute", lambda context: ask.execute_complete(context, event | {"responded_at": NOW}))
+        object.__setattr__(meanwhile, "execute", lambda context: None)
+
+    counted(3)
+    run = run_dag("deploy_release", edit=edit, **{**TERMS, "most_minutes": 1e-6})
+    assert (run.state, run.tasks["deploy"], run.tasks["end_canary"]) == ("success", ["skipped"], ["success"])
+    end = both.journal.entries[-1]
+    assert (end.who, end.routing.split, both.journal.routing.champion) == ("ada", None, both.a)
+    assert end.why == (
+        f"the answer was no: May all users have release {both.b[:8]}, which 50 % of them have, on too little evidence?"
+    )
+
+
+def test_a_yes_is_for_the_release_that_was_judged(bag):
+    tasks = bag.dags["deploy_release"]
+    for task in ("deploy", "judge_while_asked"):
+        assert tasks.get_task(task).step_params["release"].startswith("{{ ti.xcom_pull(task_ids='judge_canary', key='release')")
 
 
 def test_harm_while_a_person_is_asked_ends_the_question(bag, monkeypatch):

@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG, RetryPolicy
@@ -276,6 +277,14 @@ def test_the_newest_event_counts_in_whatever_order_they_come(answer, events, use
     task.render_template_fields(
         {"params": {"verdict": answer}, "triggering_asset_events": TriggeringAssetEventsAccessor.build(events)}
     )
+    assert task.step_params == {"verdict": used}
+
+
+@pytest.mark.parametrize(("result", "used"), [("judged", "judged"), (None, "by-hand")])
+def test_what_a_task_judged_comes_before_the_form(result, used):
+    task = StepOperator(step=promote, step_params={"verdict": answer_or_event("verdict", judged_by="gate")})
+    results = SimpleNamespace(xcom_pull=lambda task_ids, key: result if (task_ids, key) == ("gate", "verdict") else None)
+    task.render_template_fields({"ti": results, "params": {"verdict": "by-hand"}, "triggering_asset_events": None})
     assert task.step_params == {"verdict": used}
 
 
