@@ -279,7 +279,10 @@ def _rate_finding(counts: Counts, rate: Guardrail) -> Finding:
     known = math.isfinite(ratio)
     bounds = f"{ratio:.2f} [{low:.2f}, {high:.2f}]" if known else f"at least {low:.2f}"
     limit = f"at least {1 / rate.tolerated:.2f}" if rate.falls else f"at most {rate.tolerated:.2f}"
-    sentence = f"{rate.name}: {bounds} times the champion's {rate.told}, {limit} tolerated ({challenger:,} and {champion:,})"
+    of_each = f"challenger {challenger:,}, champion {champion:,}"
+    sentence = f"{rate.name}: {bounds} times the champion's {rate.told}, {limit} tolerated ({of_each})"
+    if not (challenger or champion):
+        sentence = f"{rate.name}: no {rate.told} so far, of either release"
     if not known:
         return Finding(rate.name, broken, sentence, champion=champion, challenger=challenger)
     return Finding(rate.name, broken, sentence, ratio, low, high, champion, challenger)

@@ -113,9 +113,9 @@ def _guardrails(found: Sequence["Finding"]) -> ReportTable:
             one.name, "no" if one.broken else "yes", one.ratio, (one.low, one.high if one.high != math.inf else None),
             one.challenger, one.champion, one.sentence,
         ]
-        for one in found
+        for one in sorted(found, key=lambda one: not one.broken)
     ]  # fmt: skip
-    note = "Counts are of events: errors, slow searches, searches without a result, clicks."
+    note = "Broken ones first. Counts are of events: errors, slow searches, searches without a result, clicks."
     return ReportTable("Guardrails", columns, rows, note)
 
 

@@ -197,7 +197,9 @@ def test_harm_takes_the_users_back_at_once_and_is_not_tried_again(both):
     assert entry.why == f"rolled back: canary-{both.b[:8]}-4 ends: {seen.sentence}"
     assert (call("why", release=both.b).deployment, call("why", release=both.a).deployment) == (entry.why, "")
     assert entry.routing == Routing(champion=both.a, challenger=both.b)
-    assert load(open_store(), "report", seen.report).json("report.json")["verdict"] == "rolled back"
+    report = load(open_store(), "report", seen.report).json("report.json")
+    assert report["verdict"] == "rolled back"
+    assert report["tables"][0]["rows"][1][-1].startswith("p99: no searches slower than the champion's")
     counted(5)
     with pytest.raises(InputError, match=r"which entry 5 took from its users: rolled back"):
         look()
@@ -234,6 +236,8 @@ def test_restarts_of_a_long_deployment_are_no_crash_loop(both, monkeypatch):
     seen = look(without=ready, searches="500000 500000")
     assert seen.outcome == "rolled back"
     assert seen.sentence.startswith("restarts: 3 of the servers within an hour, at most 2 tolerated")
+    guardrails = load(open_store(), "report", seen.report).json("report.json")["tables"][0]
+    assert guardrails["rows"][0][:2] == ["restarts", "no"], "what broke comes first"
 
 
 def test_a_try_that_was_killed_after_its_entry_is_made_good(both, monkeypatch):

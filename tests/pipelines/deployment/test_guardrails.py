@@ -62,7 +62,7 @@ def test_what_is_worse_is_named(harm, named):
 def test_the_sentence_has_the_ratio_and_the_counts():
     finding = next(one for one in findings(made(errors=(1, 1))) if one.name == "errors")
     assert finding.sentence.startswith("errors: 9.00 [")
-    assert finding.sentence.endswith("with an error of the server, at most 1.10 tolerated (90 and 90)")
+    assert finding.sentence.endswith("with an error of the server, at most 1.10 tolerated (challenger 90, champion 90)")
     assert finding.low > 1.1
 
 
