@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,13 +211,14 @@ def wait_until_served(services: Services, release: str, timeout_s: float = 60, r
     Raises:
         TryAgain: it does not within `timeout_s` seconds.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline, answer = time.monotonic() + timeout_s, {}
     while time.monotonic() < deadline:
-        answer = httpx.get(f"{services.running['server'].url}/readyz", timeout=5).json()
-        if answer[role] == release:
+        with suppress(httpx.HTTPError):  # it starts again
+            answer = httpx.get(f"{services.running['server'].url}/readyz", timeout=5).json()
+        if answer.get(role) == release:
             return
         time.sleep(0.2)
-    raise TryAgain(f"a server that serves {answer}", f"{role} {release}", f"read {services.running['server'].log}")
+    raise TryAgain(f"a server that serves {answer or 'nothing'}", f"{role} {release}", f"read {services.running['server'].log}")
 
 
 def print_results(services: Services, store: Store, champion: str) -> None:

@@ -10,6 +10,8 @@ import httpx
 from pipelines.errors import InputError, TryAgain
 
 OVER = ("success", "failed")
+UNFINISHED = (None, "up_for_retry", "running", "deferred", "scheduled", "queued")
+"""States of a task that may have ended before, and goes on."""
 ASSET_DELAY_S = 1.5
 """How long after a dag run's end the dag runs that its assets start may still appear."""
 PROGRESS_EVERY_S = 10
@@ -68,9 +70,9 @@ class AirflowApi:
             waiting += [child for child in self._children(dag, run) if child not in [*waiting, *_keys(ended)]]
         return ended
 
-    def result(self, dag: str, run: str, task: str) -> Any:
-        """The return value of a task, None if it has none."""
-        path = f"/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances/{task}/xcomEntries/return_value"
+    def result(self, dag: str, run: str, task: str, key: str = "return_value") -> Any:
+        """The return value of a task, None if it has none; by the key `result` that of a task which ended its dag run, too."""
+        path = f"/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances/{task}/xcomEntries/{key}"
         answer = self.client.get(path, params={"deserialize": "true"})
         return answer.json().get("value") if answer.is_success else None
 
@@ -83,7 +85,7 @@ class AirflowApi:
             tasks = self._get(f"{path}/taskInstances", order_by="end_date")["task_instances"]
             for task in tasks:
                 key = (task["task_id"], task["map_index"])
-                if task["end_date"] and task["state"] not in (None, "up_for_retry", "running") and key not in seen:
+                if task["end_date"] and task["state"] not in UNFINISHED and key not in seen:
                     seen.add(key)
                     on_task(task)
             if state["state"] in OVER:

@@ -23,7 +23,7 @@ from demo.harms import champion_of
 from demo.planted import Harm, heal, plant
 from demo.replay import clicks_of
 from demo.services import Services
-from pipelines.deployment.canary import last_canary, stages_seen
+from pipelines.deployment.canary import canary_of, last_canary, stages_seen
 from pipelines.errors import InputError, StepError, TryAgain
 from pipelines.evaluation.qrels import Topics, judged_topics
 from pipelines.store.artifacts import Artifact, load_exactly
@@ -32,6 +32,8 @@ from pipelines.store.objects import Store, open_store
 
 CLIENTS, SEARCHES_A_S, USERS = 4, 60, 800
 """Clients at once, their searches a second together, and the people they search as."""
+STARTS_S = 180
+"""Seconds in which the server has a release in memory, also when it was just ended."""
 MINUTE_S = 1
 """Seconds of a minute of these deployments, of which each stage would take 30."""
 TERMS = {"mode": "canary", "shares": "0.1 0.5", "searches": "60 700", "shadow_searches": 300, "minutes": 0, "tick_s": 1}
@@ -151,12 +153,12 @@ def deployment(services: Services, store: Store, trial: Trial, verdict: str) -> 
     release = run_quietly("promote", verdict=verdict, again=True, why=LABEL).release
     if trial.harm:
         plant(services.home, release, trial.harm, trial.amount)
-    wait_until_served(services, release, role="challenger")
+    wait_until_served(services, release, STARTS_S, "challenger")
     airflow = AirflowApi(services.running["airflow"].url, services.token())
     runs = follow(airflow, "deploy_release", {**TERMS, "why": LABEL})
     heal(services.home)
     run = next(run["dag_run_id"] for run in runs if run["dag_id"] == "deploy_release")
-    result = airflow.result("deploy_release", run, "judge_canary") or {}
+    result = airflow.result("deploy_release", run, "judge_canary", "result")
     journal = Journal(store)
     canary = last_canary(journal)
     if canary is None or canary.challenger != release:
@@ -173,6 +175,12 @@ def deployment(services: Services, store: Store, trial: Trial, verdict: str) -> 
         sum(stage.challenger for stage in stages if stage.share),
         f"file://{save_report(services.home, report)}",
     )
+
+
+def end_what_runs(store: Store) -> None:
+    """Take users and searches from the challenger of a deployment that this, or an earlier call that was ended, has left."""
+    if canary_of(Journal(store)):
+        run_quietly("split", share=0, why=f"{LABEL} was ended")
 
 
 def canary() -> int:
@@ -194,10 +202,12 @@ def canary() -> int:
         print("2. The server starts again, as one in which a release can be harmed, and counts in minutes of a second")
         services.stop("server")
         services.up(report=lambda _: None)
-        wait_until_served(services, champion.id)
+        wait_until_served(services, champion.id, STARTS_S)
+        end_what_runs(store)
         told = deployments(services, store, champion, verdicts)
     finally:
         heal(services.home)
+        end_what_runs(store)
         services.stop("server")
         Services(services.settings).up(report=lambda _: None)
     print("\nWhat was planted, and what was decided; the searches are replayed, the clicks simulated:")
