@@ -36,10 +36,9 @@ STARTS_S = 180
 """Seconds in which the server has a release in memory, also when it was just ended."""
 MINUTE_S = 1
 """Seconds of a minute of these deployments, of which each stage would take 30."""
-TERMS = {
-    **{"mode": "canary", "shares": "0.1 0.5", "searches": "60 500", "shadow_searches": 200},
-    **{"minutes": 0, "most_minutes": 4, "tick_s": 1},  # a busy machine ranks little unseen: then the first users follow
-}
+SEEN = {"shares": "0.1 0.5", "searches": "60 500", "shadow_searches": 200}
+TERMS = {"mode": "canary", **SEEN, "minutes": 0, "most_minutes": 4, "tick_s": 1}
+"""A busy machine ranks little unseen: after `most_minutes` the first users follow."""
 LABEL = "make demo-canary: replayed queries, simulated clicks"
 
 
