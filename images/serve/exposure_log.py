@@ -1,6 +1,5 @@
 """The exposure log: exposures, clicks and conversions as JSON lines, each written before the request is answered."""
 
-import errno
 import fcntl
 import os
 import threading
@@ -129,12 +128,10 @@ class ExposureLog:
         closed: list[os.stat_result] = []
         with suppress(OSError):  # of a disk that does not answer nothing is known
             closed = [status for path in closed_files(self.folder) if (status := _status(path))]
-        written = [status for name in COLUMNS if (status := _status(self.folder / f"{name}.jsonl"))]
         self._closed_bytes = sum(status.st_size for status in closed)
         now = time.time()
         oldest = min((status.st_mtime for status in closed), default=now)
-        bytes_here = self._closed_bytes + sum(status.st_size for status in written)
-        return Unshipped(len(closed), bytes_here, max(0.0, now - oldest))
+        return Unshipped(len(closed), self._bytes(), max(0.0, now - oldest))
 
     @property
     def is_half_full(self) -> bool:
@@ -153,15 +150,23 @@ class ExposureLog:
             with suppress(OSError):  # it is as well to go on in the same file
                 close(path, self._is_due)
             self.measure()
-            status = _status(path)
-        if self._is_full(status):
+        if self._is_full():
             self.measure()  # another process may have shipped what was here
-            if self._is_full(status):
-                raise _write_error(path, OSError(errno.ENOSPC, "RATCHET_LOG_ROOM_MB is used up, and nothing was shipped"))
+            if self._is_full():
+                raise TryAgain(
+                    f"{self._bytes()} bytes of logs in {self.folder} that are not yet shipped and deleted",
+                    f"less than the {self._room} of RATCHET_LOG_ROOM_MB",
+                    "see in /readyz why they are not shipped, or raise RATCHET_LOG_ROOM_MB",
+                )
         append_events(path, events)
 
-    def _is_full(self, status: os.stat_result | None) -> bool:
-        return self._room > 0 and self._closed_bytes + (status.st_size if status else 0) >= self._room
+    def _bytes(self) -> int:
+        """Bytes of all files: of the closed ones as they were last measured, of those that are written as they are."""
+        written = (_status(self.folder / f"{name}.jsonl") for name in COLUMNS)
+        return self._closed_bytes + sum(status.st_size for status in written if status)
+
+    def _is_full(self) -> bool:
+        return self._room > 0 and self._bytes() >= self._room
 
     def _is_due(self, status: os.stat_result) -> bool:
         last = datetime.fromtimestamp(status.st_mtime, UTC).date()

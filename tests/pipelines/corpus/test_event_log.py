@@ -214,11 +214,22 @@ def test_the_room_for_logs_is_used_up(home):
     log = ExposureLog(home / "events", file_bytes=500, room=1500)
     while log.measure().bytes < 1500:
         log.log_exposures([exposure(1)])
-    with pytest.raises(TryAgain, match="RATCHET_LOG_ROOM_MB is used up"):
+    with pytest.raises(
+        TryAgain, match=r"^given \d+ bytes of logs in .*; expected less than the 1500 of RATCHET_LOG_ROOM_MB; next:"
+    ):
         log.log_exposures([exposure(2)])
     ship(open_store(), home / "events")
     ship(open_store(), home / "events")
     log.log_exposures([exposure(20)])
+
+
+def test_what_is_written_to_one_log_takes_room_of_the_others(home):
+    log = ExposureLog(home / "events", room=1500)
+    while log.measure().bytes < 1500:
+        log.log_failure(FAILURES[0])
+    with pytest.raises(TryAgain, match="RATCHET_LOG_ROOM_MB"):
+        log.log_exposures([exposure(1)])
+    assert not (home / "events/exposures.jsonl").exists()
 
 
 def test_a_disk_that_does_not_answer_is_told_as_one_that_is_full(home):
