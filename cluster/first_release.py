@@ -84,6 +84,23 @@ def registry(folder: Path) -> Iterator[str]:
             _untag(address)
 
 
+@contextlib.contextmanager
+def volumes(api: client.CoreV1Api, folder: Path) -> Iterator[None]:
+    """Folders of this machine as volumes for the servers' claims, since a local cluster has no storage class that makes any."""
+    names = [f"{NAMESPACE}-logs-{number}" for number in range(2)]
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        (folder / name).chmod(0o777)  # the node gives such a folder to no group
+        spec = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "5Gi"}, "hostPath": {"path": str(folder / name)}}
+        api.create_persistent_volume({"metadata": {"name": name}, "spec": spec})
+    try:
+        yield
+    finally:
+        for name in names:
+            with contextlib.suppress(client.ApiException):
+                api.delete_persistent_volume(name)
+
+
 def _untag(registry: str) -> None:
     """Take the names away that images got for a registry which is gone; the images stay."""
     listed = ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={registry}/*/*"]
@@ -117,7 +134,7 @@ def walk(folder: Path) -> dict[str, Any]:
     shutil.copy(kubeconfig, home / ".kube" / "config")
     subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(clone)], check=True)
     version = client.VersionApi(api.api_client).get_code()
-    with registry(folder / "registry") as images, seaweedfs(folder / "s3") as s3:
+    with registry(folder / "registry") as images, seaweedfs(folder / "s3") as s3, volumes(api, folder / "volumes"):
         inner = urlsplit(s3.endpoint)
         with relay(node_address(api), (str(inner.hostname), int(inner.port or 0))) as network:
             text = "\n".join(commands((clone / PAGE).read_text()))

@@ -15,7 +15,8 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -63,6 +64,8 @@ DEFAULTS = {
 OPTIONS = "format='newline_delimited', ignore_errors=true, maximum_object_size=33554432"
 CLOSED = re.compile(rf"({'|'.join(COLUMNS)})-(\d{{8}})T\d{{6}}Z-[0-9a-f]{{12}}")
 SHIPPING_MEMORY = "256MB"
+DOWNLOADS = 16
+"""Files of a bucket that are downloaded at once: they are small, so that each takes little but the way there and back."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,8 @@ class LogFiles:
         return f"({' UNION ALL '.join(parts) or f'SELECT {empty} WHERE false'})"
 
     def as_lines(self, scratch: Path) -> list[Path]:
-        """All files as lines of JSON; those of Parquet are written anew, into `scratch`."""
-        return [*(_as_lines(path, scratch / f"{path.stem}.jsonl") for path in self.shipped), *self.lines]
+        """All files as lines of JSON; those of Parquet are written anew, into one file of `scratch`."""
+        return [*([_as_lines(self.shipped, scratch / f"shipped-{self.log}.jsonl")] if self.shipped else []), *self.lines]
 
 
 def log_files(store: Store, folder: Path, name: str, scratch: Path, first: str = "", last: str = "") -> LogFiles:
@@ -108,8 +111,11 @@ def log_files(store: Store, folder: Path, name: str, scratch: Path, first: str =
     here = [pinned.path for pinned in closed if pinned.path.stem not in stems]
     if written and not any(written.inode == pinned.inode for pinned in closed):
         here.append(written.path)
-    shipped = [_local(store, path, scratch) for path in in_store if _may_hold(path, first, last)]
-    return LogFiles(name, tuple(here), tuple(shipped))
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        shipped = tuple(
+            pool.map(lambda path: _local(store, path, scratch), (path for path in in_store if _may_hold(path, first, last)))
+        )
+    return LogFiles(name, tuple(here), shipped)
 
 
 def gathered(store: Store, folder: Path, scratch: Path) -> Path:
@@ -343,10 +349,10 @@ def _as_parquet(closed: Path) -> bytes:
         return target.read_bytes()
 
 
-def _as_lines(shipped: Path, target: Path) -> Path:
+def _as_lines(shipped: Sequence[Path], target: Path) -> Path:
     moment = "strftime(\"at\" AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ') AS \"at\""
     target.parent.mkdir(parents=True, exist_ok=True)
-    rows = f"SELECT * REPLACE ({moment}) FROM {_of_parquet([shipped])}"  # noqa: S608
+    rows = f"SELECT * REPLACE ({moment}) FROM {_of_parquet(shipped)}"  # noqa: S608
     _execute(f"COPY ({rows}) TO {_literal(target)} (FORMAT json)")
     return target
 
@@ -372,17 +378,17 @@ def _execute(statement: str) -> None:
         ) from None
 
 
-def _of_lines(paths: tuple[Path, ...] | list[Path], types: Mapping[str, str]) -> str:
+def _of_lines(paths: Sequence[Path], types: Mapping[str, str]) -> str:
     columns = ", ".join(f"\"{name}\": '{kind}'" for name, kind in types.items())
     return f"read_json({_paths(paths)}, {OPTIONS}, columns={{{columns}}})"
 
 
-def _of_parquet(paths: tuple[Path, ...] | list[Path]) -> str:
+def _of_parquet(paths: Sequence[Path]) -> str:
     """Without what DuckDB would take for columns in the path of a store, such as /mnt/stage=live."""
     return f"read_parquet({_paths(paths)}, hive_partitioning=false)"
 
 
-def _paths(paths: tuple[Path, ...] | list[Path]) -> str:
+def _paths(paths: Sequence[Path]) -> str:
     return f"[{', '.join(map(_literal, paths))}]"
 
 

@@ -1,8 +1,9 @@
 """An environment's champion as a kustomize overlay over the Kubernetes manifests: what Argo CD follows in a Git repository.
 
 One file, `kustomization.yaml`, so that it is replaced as a whole. It names the release, the journal's entry that made it
-champion and the store, and nothing secret. The release is an annotation of the Deployment, not of its pods, so that a promotion
-restarts no server: servers follow the journal of the store that the overlay names. Only for another image do they start anew.
+champion and the store, and nothing secret. The release is an annotation of the StatefulSet, not of its pods, so that a
+promotion restarts no server: servers follow the journal of the store that the overlay names. Only for another image do
+they start anew.
 """
 
 import os
@@ -19,7 +20,7 @@ FILE = "kustomization.yaml"
 HEADER = (
     "# Written by `python -m pipelines export_overlay`, which replaces it. What serves is moved in the journal, not here.\n"
 )
-SERVE, SETTINGS = ("apps/v1", "Deployment", "serve"), ("v1", "ConfigMap", "ratchet")
+SERVE, SETTINGS = ("apps/v1", "StatefulSet", "serve"), ("v1", "ConfigMap", "ratchet")
 """What is patched: version, kind and name, in whatever namespace the base puts it."""
 
 

@@ -15,13 +15,14 @@ from tests.conftest import PROJECT
 FOLDER = PROJECT / "images" / "k8s"
 VERSIONS = ("1.31", "1.37")
 VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+IMAGE = (PROJECT / "images/Dockerfile").read_text()
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 RESOURCES = [
     resource for name in KUSTOMIZATION["resources"] for resource in yaml.safe_load_all((FOLDER / name).read_text()) if resource
 ]
 NAMES = [f"{resource['kind']}/{resource['metadata']['name']}" for resource in RESOURCES]
 BY_NAME = dict(zip(NAMES, RESOURCES, strict=True))
-SERVE = BY_NAME["Deployment/serve"]
+SERVE = BY_NAME["StatefulSet/serve"]
 POD = SERVE["spec"]["template"]["spec"]
 CONTAINER = POD["containers"][0]
 
@@ -89,8 +90,21 @@ def test_a_refused_release_does_not_take_the_last_good_one_away():
 
 def test_a_rollout_and_a_drain_leave_one_that_serves():
     assert SERVE["spec"]["replicas"] == 2
-    assert SERVE["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert SERVE["spec"]["updateStrategy"] == {"type": "RollingUpdate"}, "one at a time, and each is ready before the next"
+    assert SERVE["spec"]["podManagementPolicy"] == "Parallel", "one that is not ready holds back no other"
     assert BY_NAME["PodDisruptionBudget/serve"]["spec"]["minAvailable"] == 1
+
+
+def test_logs_are_on_a_volume_that_outlives_the_pod_and_have_room_there():
+    (claim,) = SERVE["spec"]["volumeClaimTemplates"]
+    environment = {variable["name"]: variable["value"] for variable in CONTAINER["env"]}
+    mounted = {mount["mountPath"]: mount["name"] for mount in CONTAINER["volumeMounts"]}
+    assert mounted["/var/lib/ratchet/events"] == claim["metadata"]["name"] not in {volume["name"] for volume in POD["volumes"]}
+    assert "RATCHET_HOME=/var/lib/ratchet" in IMAGE
+    assert "RATCHET_EVENTS" not in environment, "the folder is the home's own"
+    assert SERVE["spec"].get("persistentVolumeClaimRetentionPolicy") is None, "claims stay, as is the default"
+    size = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
+    assert int(environment["RATCHET_LOG_ROOM_MB"]) * 10**6 < 0.9 * size * 2**30
 
 
 def test_services_policies_and_budgets_mean_the_servers_pods():

@@ -243,6 +243,18 @@ def test_a_disk_that_does_not_answer_is_told_as_one_that_is_full(home):
     assert log.latest_queries(1) == []
 
 
+def test_what_many_rounds_shipped_becomes_lines_of_one_file(home, tmp_path):
+    """By one statement: one for each file takes minutes where rounds are short."""
+    log = ExposureLog(home / "events")
+    for number in range(5):
+        log.log_exposures([exposure(number)])
+        ship(open_store(), home / "events")
+    assert len(shipped_files(open_store(), "exposures")) == 5
+    (lines,) = log_files(open_store(), tmp_path / "none", "exposures", tmp_path / "scratch").as_lines(tmp_path / "scratch")
+    found = [Exposure.model_validate_json(line) for line in lines.read_text().split("\n")[:-1]]
+    assert sorted(found, key=lambda one: one.request_id) == [exposure(number) for number in range(5)]
+
+
 def test_a_locked_file_waits_for_the_next_round(folder):
     import fcntl
 

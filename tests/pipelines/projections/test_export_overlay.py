@@ -69,7 +69,7 @@ def test_it_renders_to_the_manifests_with_the_release(tmp_path):
     done = subprocess.run(["kubectl", "kustomize", tmp_path / "prod"], capture_output=True, text=True, check=True)
     rendered = {f"{one['kind']}/{one['metadata']['name']}": one for one in yaml.safe_load_all(done.stdout)}
     expected = copy.deepcopy(BY_NAME)
-    expected["Deployment/serve"]["metadata"]["annotations"] = ANNOTATIONS
+    expected["StatefulSet/serve"]["metadata"]["annotations"] = ANNOTATIONS
     expected["ConfigMap/ratchet"]["data"]["RATCHET_STORE"] = STORE
     assert rendered == expected, "nothing else changes: no pod starts anew"
     for resource in rendered.values():
@@ -104,7 +104,7 @@ def test_its_image_is_the_servers_whatever_the_base_calls_it(tmp_path):
     for given in ("", image):
         (tmp_path / "prod" / FILE).write_text(overlay(ENTRY, "../base", STORE, "prod", given))
         done = subprocess.run(["kubectl", "kustomize", tmp_path / "prod"], capture_output=True, text=True, check=True)
-        servers = next(one for one in yaml.safe_load_all(done.stdout) if one["kind"] == "Deployment")
+        servers = next(one for one in yaml.safe_load_all(done.stdout) if one["kind"] == "StatefulSet")
         rendered[given] = servers["spec"]["template"]["spec"]["containers"]
     ((plain,), (changed,)) = rendered.values()
     assert plain["image"] == "registry.example/ratchet/serve:0.1.0"
