@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -130,12 +130,6 @@ def under_load(url: str, key: str, asked: Path, seconds: int) -> Figures:
 
 def throughput(home: Path, releases: dict[str, str], rows: list[Document], words: list[str], seconds: int) -> Figures:
     """Requests a second of the server by each variant, over those of the plain one, which is measured between them."""
-    if not shutil.which("wrk"):
-        print(
-            "given no wrk; expected Debian's package; next: run `apt-get install wrk`. Its figures are left out",
-            file=sys.stderr,
-        )
-        return {}
     draw, seen = random.Random(SEED), {}
     with tempfile.TemporaryDirectory() as folder:
         asked, texts = Path(folder) / "queries", Path(folder) / "documents.jsonl"
@@ -294,16 +288,25 @@ def figures(home: Path, options: argparse.Namespace) -> Figures:
         sorted({word for row in documents(stored) for word in row.text.split() if word.isalpha()}),
     )
     texts = [query.text for query in queries(stored, "test")][: options.searches]
-    p50, p99, dense_ms = latencies(home, dense.release, texts)
-    rerank_p50, rerank_p99, rerank_ms = latencies(home, reranked, texts[: max(100, options.searches // 4)])
-    return {
-        "p50_ratio": p50, "p99_ratio": p99, "search_p50_ms": dense_ms,
-        "reranked_p50_ratio": rerank_p50, "reranked_p99_ratio": rerank_p99, "reranked_p50_ms": rerank_ms,
-        **(throughput(home, releases, rows, words, options.seconds) if options.seconds else {}),
-        **swaps(home, dense.release, reranked, options.swaps),
-        **(million(home, encoder, words, options.documents) if options.documents else {}),
-        "load_average": round(os.getloadavg()[0], 1),
-    }  # fmt: skip
+
+    def alone() -> Figures:
+        p50, p99, dense_ms = latencies(home, dense.release, texts)
+        rerank_p50, rerank_p99, rerank_ms = latencies(home, reranked, texts[: max(100, options.searches // 4)])
+        return {
+            "p50_ratio": p50, "p99_ratio": p99, "search_p50_ms": dense_ms,
+            "reranked_p50_ratio": rerank_p50, "reranked_p99_ratio": rerank_p99, "reranked_p50_ms": rerank_ms,
+        }  # fmt: skip
+
+    parts: list[Callable[[], Figures]] = [alone]
+    parts += [lambda: throughput(home, releases, rows, words, options.seconds)] if options.seconds else []
+    parts += [lambda: swaps(home, dense.release, reranked, options.swaps)]
+    parts += [lambda: million(home, encoder, words, options.documents)] if options.documents else []
+    measured: Figures = {}
+    for part in parts:
+        began = time.monotonic()
+        measured |= (made := part())
+        print(f"{time.monotonic() - began:.0f} s: {made}", file=sys.stderr, flush=True)
+    return measured | {"load_average": round(os.getloadavg()[0], 1)}
 
 
 def main() -> None:
@@ -313,6 +316,8 @@ def main() -> None:
     parser.add_argument("--swaps", type=int, default=10, help="swaps and rollbacks (%(default)s)")
     parser.add_argument("--documents", type=int, default=1_000_000, help="of the large release; 0: none (%(default)s)")
     options = parser.parse_args()
+    if options.seconds and not shutil.which("wrk"):
+        sys.exit("given no wrk; expected Debian's package; next: run `apt-get install wrk`, or pass --seconds 0")
     with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as scratch:
         home = Path(os.environ.setdefault("RATCHET_HOME", str(Path(scratch) / "home")))
         os.environ["PYTHONPATH"] = str(PROJECT)
