@@ -21,13 +21,24 @@ def _quantile(share: float, histogram: str, by: str) -> str:
 
 
 def _per_search(counter: str) -> str:
-    """The share of a release's searches that a counter counts."""
-    return f"sum by (release) (rate({counter}[15m])) / sum by (release) (rate(ratchet_searches_total[15m]))"
+    """The share of a release's answered searches that a counter counts."""
+    return f"{_by_release(counter)} / {_by_release('ratchet_searches_total')}"
+
+
+def _failed() -> str:
+    """The share that a release failed of the searches that it answered or failed: those that it refused are the callers'."""
+    failed = _by_release("ratchet_searches_failed_total")
+    return f"{failed} / ({failed} + {_by_release('ratchet_searches_total')})"
+
+
+def _by_release(counter: str) -> str:
+    """What a counter grows by, of all servers."""
+    return f"sum by (release) (rate({counter}[15m]))"
 
 
 def _rate(counter: str) -> str:
-    """What a counter of shadow searches grows by, of all servers."""
-    return f"sum by (release) (rate(ratchet_shadow_{counter}_total[15m]))"
+    """The same of searches in shadow."""
+    return _by_release(f"ratchet_shadow_{counter}_total")
 
 
 def _ranked_in_shadow() -> str:
@@ -59,10 +70,11 @@ SEARCH = [
     ("Searches by release", "reqps", "sum by (release) (rate(ratchet_searches_total[5m]))", "{{release}}"),
     ("Searches with a click", "percentunit", _per_search("ratchet_searches_clicked_total"), "{{release}}"),
     ("Searches without results", "percentunit", _per_search("ratchet_searches_without_results_total"), "{{release}}"),
-    ("Searches that a release failed", "percentunit", _per_search("ratchet_searches_failed_total"), "{{release}}"),
+    ("Searches that a release failed", "percentunit", _failed(), "{{release}}"),
     ("Overlap with the champion in shadow", "percentunit", f"{_rate('overlap')} / ({_ranked_in_shadow()})", "{{release}}"),
     ("Time in shadow, over the champion's", "none", f"{_rate('seconds')} / {_rate('champion_seconds')}", "{{release}}"),
     ("Searches not wholly reranked", "percentunit", _per_search("ratchet_rerank_late_total"), "{{release}}"),
+    ("Searches whose features came too late", "percentunit", _per_search("ratchet_blend_late_total"), "{{release}}"),
     ("Concentration of exposure (Gini)", "none", "max by (release) (ratchet_exposure_gini)", "{{release}}"),
     ("Logs that are not shipped", "bytes", "ratchet_log_bytes", "{{instance}}"),
     ("Age of the closed log that waits longest", "s", "ratchet_log_oldest_seconds", "{{instance}}"),

@@ -20,7 +20,7 @@ from images.serve.errors import NotAuthenticated, NotFound, add_error_handlers
 from images.serve.exposure_log import ExposureLog
 from images.serve.interface import describe
 from images.serve.limits import Limiter
-from images.serve.search import UNTOGGLED
+from images.serve.routing import UNTOGGLED
 from images.serve.shipping import Shipper
 from images.serve.watcher import DRAINING, Watcher, id_of
 from pipelines.deployment.toggles import Toggles

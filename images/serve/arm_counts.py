@@ -4,27 +4,17 @@ import hashlib
 import os
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from images.serve.cache import forget
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Policy
-from pipelines.deployment.counts import (
-    ARMS,
-    CLICKED,
-    EMPTY,
-    ERRORS,
-    SEARCHES,
-    TALLIES,
-    Arm,
-    Minute,
-    ServerCounts,
-    Tally,
-    write_counts,
-)
+from pipelines.deployment.canary import PREFIX
+from pipelines.deployment.counts import ARMS, TALLIES, Arm, Minute, ServerCounts, Tally, write_counts
 from pipelines.deployment.guardrails import GROUPS, HOUR, bucket_of
 from pipelines.errors import StepError
 from pipelines.logs import log
@@ -48,19 +38,30 @@ class Ranked(NamedTuple):
 
 @dataclass
 class _Arm:
-    counted: list[int] = field(default_factory=lambda: [0] * len(TALLIES))
-    latency: dict[int, int] = field(default_factory=dict)
+    """One arm in one minute; `counted` is by the names in TALLIES, `latency` by bucket."""
+
+    counted: Counter[str] = field(default_factory=Counter)
+    latency: Counter[int] = field(default_factory=Counter)
+
+    def count(self, names: list[str], milliseconds: float | None) -> None:
+        self.counted.update(names)
+        if milliseconds is not None:
+            self.latency[int(bucket_of(milliseconds))] += 1
 
     def tally(self) -> Tally:
-        return Tally(**dict(zip(TALLIES, self.counted, strict=True)), latency=dict(self.latency))
+        return Tally(**self.counted, latency=dict(self.latency))
+
+
+def _arms() -> dict[Arm, _Arm]:
+    return {arm: _Arm() for arm in ARMS}
 
 
 @dataclass
 class _Minute:
     ready: bool = True
     memory_mb: float | None = None
-    arms: dict[Arm, _Arm] = field(default_factory=lambda: {"champion": _Arm(), "challenger": _Arm()})
-    shadow: dict[Arm, _Arm] = field(default_factory=lambda: {"champion": _Arm(), "challenger": _Arm()})
+    arms: dict[Arm, _Arm] = field(default_factory=_arms)
+    shadow: dict[Arm, _Arm] = field(default_factory=_arms)
     overlap: float = 0.0
     overlapped: int = 0
 
@@ -68,8 +69,8 @@ class _Minute:
 @dataclass
 class _Entry:
     minutes: dict[int, _Minute] = field(default_factory=dict)
-    groups: dict[Arm, list[list[int]]] = field(
-        default_factory=lambda: {arm: [[0] * len(TALLIES) for _ in range(GROUPS)] for arm in ARMS}
+    groups: dict[Arm, list[Counter[str]]] = field(
+        default_factory=lambda: {arm: [Counter() for _ in range(GROUPS)] for arm in ARMS}
     )
     changed: bool = True
 
@@ -100,20 +101,15 @@ class ArmCounts:
         """
         if state.challenger is None or policy == "previous":
             return
-        bucket, group, now = None if milliseconds is None else int(bucket_of(milliseconds)), group_of(user), self._minute()
+        names = _named(failed=not request_id, empty=not results)
+        group, now = group_of(user), self._minute()
         with self._lock:
             of_entry = self._of(state.entry)
-            arm = of_entry.minutes.setdefault(now, _Minute()).arms[policy]
-            for counted in (arm.counted, of_entry.groups[policy][group]):
-                counted[SEARCHES] += 1
-                counted[ERRORS] += not request_id
-                counted[EMPTY] += bool(request_id) and not results
-            if request_id and bucket is not None:
-                arm.latency[bucket] = arm.latency.get(bucket, 0) + 1
+            of_entry.minutes.setdefault(now, _Minute()).arms[policy].count(names, milliseconds if request_id else None)
+            of_entry.groups[policy][group].update(names)
             if request_id:
                 self._recent[request_id] = (state.entry, now, policy, group)
-                while len(self._recent) > MOST_RECENT:
-                    self._recent.popitem(last=False)
+                forget(self._recent, MOST_RECENT)
             of_entry.changed = True
 
     def shadowed(self, entry: int, ranked: Mapping[Arm, Ranked], overlap: float | None) -> None:
@@ -127,14 +123,8 @@ class ArmCounts:
         with self._lock:
             of_entry = self._of(entry)
             minute = of_entry.minutes.setdefault(self._minute(), _Minute())
-            for name, (milliseconds, results, failed) in ranked.items():
-                arm = minute.shadow[name]
-                arm.counted[SEARCHES] += 1
-                arm.counted[ERRORS] += failed
-                arm.counted[EMPTY] += not failed and not results
-                if milliseconds is not None:
-                    bucket = int(bucket_of(milliseconds))
-                    arm.latency[bucket] = arm.latency.get(bucket, 0) + 1
+            for arm, (milliseconds, results, failed) in ranked.items():
+                minute.shadow[arm].count(_named(failed=failed, empty=not results), milliseconds)
             if overlap is not None:
                 minute.overlap += overlap
                 minute.overlapped += 1
@@ -146,8 +136,8 @@ class ArmCounts:
             entry, minute, policy, group = self._recent.pop(request_id, (0, 0, "champion", 0))
             of_entry = self._entries.get(entry)
             if of_entry and (of_minute := of_entry.minutes.get(minute)):
-                of_minute.arms[policy].counted[CLICKED] += 1
-                of_entry.groups[policy][group][CLICKED] += 1
+                of_minute.arms[policy].counted["clicked"] += 1
+                of_entry.groups[policy][group]["clicked"] += 1
                 of_entry.changed = True
 
     def run(self) -> None:
@@ -166,15 +156,15 @@ class ArmCounts:
         if state.challenger is None and state.split is None:
             return
         with self._lock:
-            now, minutes = self._minute(), self._of(state.entry).minutes
-            if state.split is None:  # nothing is judged: signals arrive, or not, and of them the last hour is enough
-                minutes = self._of(state.entry).minutes = {n: kept for n, kept in minutes.items() if n > now - HOUR}
-            if now not in minutes or minutes[now].memory_mb is None:
-                minutes.setdefault(now, _Minute()).memory_mb = memory_mb()
-                self._entries[state.entry].changed = True
-            if minutes[now].ready != state.ready:
-                minutes[now].ready = state.ready
-                self._entries[state.entry].changed = True
+            now, of_entry = self._minute(), self._of(state.entry)
+            if not (
+                state.split and state.split.name.startswith(PREFIX)
+            ):  # nothing is judged: an hour tells what signals arrive
+                of_entry.minutes = {n: kept for n, kept in of_entry.minutes.items() if n > now - HOUR}
+            minute = of_entry.minutes.setdefault(now, _Minute())
+            if minute.memory_mb is None or minute.ready != state.ready:
+                minute.memory_mb, minute.ready = minute.memory_mb or memory_mb(), state.ready
+                of_entry.changed = True
             bodies = [(number, self._body(number, kept)) for number, kept in self._entries.items() if kept.changed]
             for number, _ in bodies:
                 self._entries[number].changed = False
@@ -196,10 +186,9 @@ class ArmCounts:
     def _of(self, entry: int) -> _Entry:
         if entry not in self._entries and self._entries and entry < max(self._entries):
             return _Entry()  # a search that began long ago: what is written of its entry stays as it is
-        found = self._entries.setdefault(entry, _Entry())
-        while len(self._entries) > MOST_ENTRIES:
-            self._entries.popitem(last=False)
-        return found
+        of_entry = self._entries.setdefault(entry, _Entry())
+        forget(self._entries, MOST_ENTRIES)
+        return of_entry
 
     def _minute(self) -> int:
         return int(time.time() / self._interval_s)
@@ -219,7 +208,7 @@ class ArmCounts:
             )
             for minute, counted in kept.minutes.items()
         ]
-        groups = {arm: [list(group) for group in of_arm] for arm, of_arm in kept.groups.items()}
+        groups = {arm: [[group[name] for name in TALLIES] for group in of_arm] for arm, of_arm in kept.groups.items()}
         return ServerCounts(
             server=self._server,
             started=self._started,
@@ -228,6 +217,11 @@ class ArmCounts:
             minutes=minutes,
             groups=groups,
         )
+
+
+def _named(failed: bool, empty: bool) -> list[str]:
+    """What a search counts as, by the names in TALLIES."""
+    return ["searches", *(["errors"] if failed else ["empty"] if empty else [])]
 
 
 def group_of(user: str) -> int:

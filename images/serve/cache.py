@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import Any
 
 from pipelines.retrieval.stages.ranker import StageRankings
 
@@ -38,5 +39,10 @@ class RankingCache:
         with self._lock:
             self._rankings[key] = ranked
             self._rankings.move_to_end(key)
-            while len(self._rankings) > self._most:
-                self._rankings.popitem(last=False)
+            forget(self._rankings, self._most)
+
+
+def forget(kept: OrderedDict[Any, Any], most: int) -> None:
+    """Drop the first entries, so that at most `most` are left."""
+    while len(kept) > most:
+        kept.popitem(last=False)

@@ -19,8 +19,9 @@ from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Kind, Limiter, caller_address
 from images.serve.metrics import Metrics
 from images.serve.requests import SearchRequest, check_log_fields
-from images.serve.search import UNTOGGLED, Answerer, Search
+from images.serve.routing import UNTOGGLED, Search
 from images.serve.search import Answer as Found
+from images.serve.search import Answerer
 from images.serve.shadow import Shadow
 from images.serve.shipping import Shipper
 from images.serve.watcher import Watcher
@@ -76,7 +77,9 @@ class Dependencies:
             lambda release, reason: self.metrics.failed(release, reason),  # noqa: PLW0108  # they come later
             self.arms,
         )
-        self.metrics = Metrics(lambda: self.watcher.state, lambda: self.searches.waiting, answerer.cache, self.shipper)
+        self.metrics = Metrics(lambda: self.watcher.state, lambda: self.searches.waiting, answerer.cache)
+        if self.shipper:
+            self.metrics.add(self.shipper)
 
         def answer_all(searches: Sequence[Search]) -> Sequence[Found | Exception]:
             began = time.perf_counter()

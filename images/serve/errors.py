@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from images.serve.exposure_log import UnknownExposure
-from pipelines.errors import InputError, StepError, TryAgain, expectation
+from pipelines.corpus.exposure import Reason
+from pipelines.errors import CorruptArtifact, InputError, NewerVersion, StepError, TryAgain, expectation
 from pipelines.logs import log
 
 PROBLEM = "application/problem+json"
@@ -61,8 +62,11 @@ STATUS: dict[type[StepError], int] = {
     TooManyRequests: 429,
     Overloaded: 429,
     InputError: 422,
+    CorruptArtifact: 500,
+    NewerVersion: 500,
     TryAgain: 503,
 }
+"""Of the error's class, or of the first above it that is here. What the store has wrong is not the caller's fault."""
 
 EXPECTED = {
     "missing": "a value",
@@ -102,8 +106,15 @@ def status_of(error: Exception) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-async def _step_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+def reason_of(error: Exception) -> Reason:
+    """Whether a release failed, or lacks what was asked for."""
+    return "failed" if status_of(error) >= 500 else "refused"
+
+
+async def _step_error(request: Request, error: Exception) -> Response:
     status = status_of(error)
+    if status == 500:
+        return await _unexpected_error(request, error)
     return problem(status, str(error), _headers(status, error))
 
 

@@ -9,8 +9,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import prometheus_client as prometheus
@@ -19,14 +18,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from images.serve.cache import RankingCache
-from images.serve.shipping import Shipper
+from images.serve.cache import RankingCache, forget
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Reason, ShadowSearch
 from pipelines.retrieval.stages.timing import timed
 from pipelines.statistics.concentration import gini
 
-Tally = TypeVar("Tally")
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 METHODS = ("GET", "HEAD", "POST")
@@ -36,66 +33,68 @@ MOST_RECENT = 10_000
 """Searches whose click is counted, as many as the exposure log knows."""
 
 
-@dataclass
-class _Tally:
-    """The searches that one release answered, or was to answer."""
-
-    searches: int = 0
-    refused: int = 0
-    failed: int = 0
-    empty: int = 0
-    clicked: int = 0
-    candidates: int = 0
-    reranked: int = 0
-    late: int = 0
-    blended: int = 0
-    defaulted: int = 0
-    without_features: int = 0
-    shown: Counter[str] = field(default_factory=Counter)
-    """How often each document was in an answer."""
-
-
-@dataclass
-class _ShadowTally:
-    """The searches that one release ranked in shadow, with what the champion had for the same searches."""
-
-    searches: int = 0
-    refused: int = 0
-    failed: int = 0
-    empty: int = 0
-    champion_empty: int = 0
-    overlap: float = 0.0
-    seconds: float = 0.0
-    champion_seconds: float = 0.0
-
-
 TALLIED = {
-    "searches": ("ratchet_searches", "Searches that were answered"),
-    "refused": ("ratchet_searches_refused", "Searches for something that the release lacks"),
-    "failed": ("ratchet_searches_failed", "Searches that the release failed to answer"),
-    "empty": ("ratchet_searches_without_results", "Searches whose answer had no result"),
-    "clicked": ("ratchet_searches_clicked", "Searches with a click on a result"),
+    "searches": ("ratchet_searches", "Searches that the release answered"),
+    "refused": ("ratchet_searches_refused", "Searches that it refused, since it lacks what they asked for"),
+    "failed": ("ratchet_searches_failed", "Searches that it failed to answer, by an error of its own"),
+    "empty": ("ratchet_searches_without_results", "Answered searches without a result"),
+    "clicked": ("ratchet_searches_clicked", "Answered searches with at least one click on a result"),
     "candidates": ("ratchet_rerank_candidates", "Documents that the reranker was to score"),
-    "reranked": ("ratchet_rerank_scored", "Documents that it did score in its time"),
-    "late": ("ratchet_rerank_late", "Searches whose time was too short to score all"),
+    "reranked": ("ratchet_rerank_scored", "Documents that it scored in its time"),
+    "late": ("ratchet_rerank_late", "Searches in which it had no time for all of them"),
     "blended": ("ratchet_blend_candidates", "Documents that the blend ordered"),
-    "defaulted": ("ratchet_blend_defaulted", "Documents of these that lacked a feature, so that its default stood in"),
-    "without_features": ("ratchet_blend_late", "Searches whose features did not come in time"),
+    "defaulted": ("ratchet_blend_defaulted", "Documents of these for which a default stood in for a feature"),
+    "without_features": ("ratchet_blend_late", "Searches whose features came too late, so that all have their defaults"),
 }
-"""Of each release, by the names in its tally."""
+"""What is counted of a release's searches: the name and the help of each counter."""
 SHADOW_TALLIED = {
-    "searches": ("ratchet_shadow_searches", "Searches that the release ranked in shadow, or failed to"),
-    "refused": ("ratchet_shadow_refused", "Searches in shadow for something that the release lacks"),
-    "failed": ("ratchet_shadow_failed", "Searches that the release failed to rank in shadow"),
-    "empty": ("ratchet_shadow_without_results", "Searches for which the release had no result in shadow"),
+    "searches": ("ratchet_shadow_searches", "Searches that the release was to rank in shadow, and the champion ranked again"),
+    "refused": ("ratchet_shadow_refused", "Searches of these that it refused, since it lacks what they asked for"),
+    "failed": ("ratchet_shadow_failed", "Searches of these that it failed to rank"),
+    "empty": ("ratchet_shadow_without_results", "Searches that both ranked, for which it had no result"),
     "champion_empty": (
         "ratchet_shadow_champion_without_results",
-        "Of the same searches those for which the champion had none",
+        "Searches that both ranked, for which the champion had no result",
     ),
-    "overlap": ("ratchet_shadow_overlap", "Sum of the shares of the first ten that both have, of searches that both ranked"),
-    "seconds": ("ratchet_shadow_seconds", "Seconds in which the release ranked what both ranked"),
-    "champion_seconds": ("ratchet_shadow_champion_seconds", "Seconds in which the champion ranked the same"),
+    "overlap": ("ratchet_shadow_overlap", "Sum over searches that both ranked: the share of the first ten that both have"),
+    "seconds": ("ratchet_shadow_seconds", "Sum over searches that both ranked: the seconds that it took"),
+    "champion_seconds": (
+        "ratchet_shadow_champion_seconds",
+        "Sum over searches that both ranked: the seconds that the champion took",
+    ),
 }
+"""What is counted of searches that a release ranked in shadow."""
+
+
+class ReleaseCounters:
+    """Counters with the label `release`, of the latest releases; those of the longest ago are forgotten.
+
+    Args:
+        counters: the name and the help of each, by a key of ours.
+    """
+
+    def __init__(self, counters: Mapping[str, tuple[str, str]]) -> None:
+        self._counters = counters
+        self._counted: OrderedDict[str, dict[str, float]] = OrderedDict()
+
+    def add(self, release: str, **amounts: float) -> None:
+        """Add to counters of a release, which is from now on the latest."""
+        counted = self._counted.setdefault(release, dict.fromkeys(self._counters, 0.0))
+        for key, amount in amounts.items():
+            counted[key] += amount
+        self._counted.move_to_end(release)
+        forget(self._counted, MOST_RELEASES)
+
+    def __contains__(self, release: str) -> bool:
+        return release in self._counted
+
+    def collect(self) -> Iterator[Metric]:
+        """All counters of all releases that are not forgotten."""
+        for key, (name, meaning) in self._counters.items():
+            family = CounterMetricFamily(name, meaning, labels=["release"])
+            for release, counted in self._counted.items():
+                family.add_metric([release], counted[key])
+            yield family
 
 
 class Metrics(Collector):
@@ -105,16 +104,13 @@ class Metrics(Collector):
         state: gives what serves now.
         waiting: gives how many searches wait now.
         cache: of rankings, which counts how often one was there.
-        shipper: of the logs; none: they are not measured.
     """
 
-    def __init__(
-        self, state: Callable[[], State], waiting: Callable[[], int], cache: RankingCache, shipper: Shipper | None = None
-    ) -> None:
+    def __init__(self, state: Callable[[], State], waiting: Callable[[], int], cache: RankingCache) -> None:
         self._state, self._waiting, self._cache, self._lock = state, waiting, cache, threading.Lock()
-        self._tallies: OrderedDict[str, _Tally] = OrderedDict()
+        self._searches, self._shadow = ReleaseCounters(TALLIED), ReleaseCounters(SHADOW_TALLIED)
+        self._shown: OrderedDict[str, Counter[str]] = OrderedDict()
         self._recent: OrderedDict[str, str] = OrderedDict()
-        self._shadows: OrderedDict[str, _ShadowTally] = OrderedDict()
         self._dropped: Counter[str] = Counter()
         self._registry = prometheus.CollectorRegistry()
         self._requests = prometheus.Counter(
@@ -124,10 +120,8 @@ class Metrics(Collector):
         self._queue_s = self._histogram("ratchet_queue_seconds", "From a search's arrival until a thread takes it")
         self._stage_s = self._histogram("ratchet_stage_seconds", "Time of a stage, for all searches of a batch", "stage")
         self._batch = prometheus.Histogram(
-            "ratchet_batch_searches", "Searches that were answered together", buckets=BATCHES, registry=self._registry
+            "ratchet_batch_searches", "How many searches were answered together", buckets=BATCHES, registry=self._registry
         )
-        if shipper:
-            self._registry.register(shipper)
         prometheus.ProcessCollector(registry=self._registry)
         self._registry.register(self)
 
@@ -166,45 +160,36 @@ class Metrics(Collector):
     def searched(self, answer: dict[str, Any]) -> None:
         """Count a search by its answer, as `/v1/search` gives it."""
         release, reranked, blended = answer["release"], answer.get("reranked"), answer.get("blended")
+        counted = {"searches": 1, "empty": not answer["results"]}
+        if reranked:
+            counted |= {"candidates": reranked["candidates"], "reranked": reranked["scored"], "late": reranked["late"]}
+        if blended:
+            late = {"defaulted": blended["defaulted"], "without_features": blended["late"]}
+            counted |= {"blended": blended["candidates"], **late}
         with self._lock:
-            tally = self._tally(release)
+            self._searches.add(release, **counted)
             self._recent[answer["request_id"]] = release
-            _forget(self._recent, MOST_RECENT)
-            tally.searches += 1
-            tally.empty += not answer["results"]
-            tally.shown.update(result["id"] for result in answer["results"])
-            if reranked:
-                tally.candidates += reranked["candidates"]
-                tally.reranked += reranked["scored"]
-                tally.late += reranked["late"]
-            if blended:
-                tally.blended += blended["candidates"]
-                tally.defaulted += blended["defaulted"]
-                tally.without_features += blended["late"]
+            forget(self._recent, MOST_RECENT)
+            self._shown.setdefault(release, Counter()).update(result["id"] for result in answer["results"])
+            self._shown.move_to_end(release)
+            forget(self._shown, MOST_RELEASES)
 
     def failed(self, release: str, reason: Reason) -> None:
         """Count a search that a release was to answer, and did not."""
         with self._lock:
-            tally = self._tally(release)
-            tally.refused += reason == "refused"
-            tally.failed += reason == "failed"
-
-    def _tally(self, release: str) -> _Tally:
-        return _latest(self._tallies, release, _Tally)
+            self._searches.add(release, **{reason: 1})
 
     def shadowed(self, seen: ShadowSearch) -> None:
         """Count what the challenger had for a search that the champion answered."""
+        counted: dict[str, float] = {"searches": 1}
+        if seen.reason:
+            counted[seen.reason] = 1
+        if seen.overlap is not None:
+            counted |= {"empty": not seen.challenger_results, "champion_empty": not seen.champion_results}
+            counted |= {"overlap": seen.overlap}
+            counted |= {"seconds": seen.challenger_ms / 1000, "champion_seconds": seen.champion_ms / 1000}
         with self._lock:
-            tally = _latest(self._shadows, seen.challenger, _ShadowTally)
-            tally.searches += 1
-            tally.refused += seen.reason == "refused"
-            tally.failed += seen.reason == "failed"
-            if seen.overlap is not None:
-                tally.empty += not seen.challenger_results
-                tally.champion_empty += not seen.champion_results
-                tally.overlap += seen.overlap
-                tally.seconds += seen.challenger_ms / 1000
-                tally.champion_seconds += seen.champion_ms / 1000
+            self._shadow.add(seen.challenger, **counted)
 
     def shadow_dropped(self, reason: str) -> None:
         """Count a search that was to be ranked in shadow and was not, or not written down."""
@@ -214,9 +199,8 @@ class Metrics(Collector):
     def clicked(self, request_id: str) -> None:
         """Count a search as clicked, at its first click."""
         with self._lock:
-            tally = self._tallies.get(self._recent.pop(request_id, ""))
-            if tally:
-                tally.clicked += 1
+            if (release := self._recent.pop(request_id, "")) in self._searches:
+                self._searches.add(release, clicked=1)
 
     def collect(self) -> Iterator[Metric]:
         """What serves now, and what each release answered."""
@@ -226,12 +210,12 @@ class Metrics(Collector):
         yield _gauge("ratchet_waiting_searches", "Searches that wait for a thread", self._waiting())
         yield _gauge(
             "ratchet_split_share",
-            "Share of the users whom the challenger answers",
+            "Share of the users whom the challenger answers, 0: no split runs, or it is not in memory yet",
             state.split.share if state.split and state.challenger else 0,
         )
         yield _gauge(
             "ratchet_shadow_share",
-            "Share of the champion's searches that the challenger ranks unseen",
+            "Share of the champion's searches that the challenger ranks unseen, 0: none, or it is not in memory yet",
             state.shadow if state.challenger else 0,
         )
         lookups = CounterMetricFamily("ratchet_cache_lookups", "Rankings that were looked for in the cache", labels=["outcome"])
@@ -244,8 +228,10 @@ class Metrics(Collector):
             releases.add_metric([release_id, roles.get(release_id, "warm")], 1)
         yield releases
         with self._lock:
-            yield from [*_families(self._tallies, TALLIED), *_families(self._shadows, SHADOW_TALLIED)]
-            dropped = CounterMetricFamily("ratchet_shadow_dropped", "Searches not ranked in shadow, by why", labels=["reason"])
+            yield from [*self._searches.collect(), *self._shadow.collect()]
+            dropped = CounterMetricFamily(
+                "ratchet_shadow_dropped", "Searches not ranked in shadow, or not written down, by why", labels=["reason"]
+            )
             for reason, count in self._dropped.items():
                 dropped.add_metric([reason], count)
         yield dropped
@@ -258,7 +244,7 @@ class Metrics(Collector):
         )
         for release_id, release in state.warm.items():
             with self._lock:
-                shown = list(self._tallies[release_id].shown.values()) if release_id in self._tallies else []
+                shown = list(self._shown[release_id].values()) if release_id in self._shown else []
             amounts = np.zeros(max(len(release.documents), len(shown)))
             amounts[: len(shown)] = shown
             if shown:
@@ -298,24 +284,3 @@ def route_of(scope: Scope) -> str:
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:
     return GaugeMetricFamily(name, meaning, value=value)
-
-
-def _families(tallies: Mapping[str, object], counts: Mapping[str, tuple[str, str]]) -> Iterator[Metric]:
-    for attribute, (name, meaning) in counts.items():
-        family = CounterMetricFamily(name, meaning, labels=["release"])
-        for release, tally in tallies.items():
-            family.add_metric([release], getattr(tally, attribute))
-        yield family
-
-
-def _latest(tallies: OrderedDict[str, Tally], release: str, make: Callable[[], Tally]) -> Tally:
-    """The tally of a release, which is from now on the latest."""
-    tally = tallies.setdefault(release, make())
-    tallies.move_to_end(release)
-    _forget(tallies, MOST_RELEASES)
-    return tally
-
-
-def _forget(latest: OrderedDict[str, Any], most: int) -> None:
-    while len(latest) > most:
-        latest.popitem(last=False)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from images.serve.dependencies import Dependencies, Deps, Embedder
 from images.serve.errors import NotFound
 from images.serve.requests import Ids
-from images.serve.search import routed_release
+from images.serve.routing import assigned
 from pipelines.corpus.exposure import Policy
 from pipelines.corpus.text_rules import CONTROL_CHARACTERS, WHITE_SPACE, one_line
 from pipelines.errors import InputError
@@ -74,7 +74,7 @@ async def rerank(body: RerankRequest, dependencies: Deps, caller: Embedder) -> R
 
 
 def _release(dependencies: Dependencies, policy: Policy) -> Release:
-    return routed_release(dependencies.watcher.state, policy)
+    return assigned(dependencies.watcher.state, "", policy).release
 
 
 def _embedded(release: Release, body: EmbedRequest) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from images.serve.arm_counts import ArmCounts, Ranked
-from images.serve.errors import status_of
+from images.serve.errors import reason_of
 from images.serve.exposure_log import ExposureLog
 from images.serve.metrics import Metrics
-from images.serve.search import Answer, Answerer, Search, reason_of
+from images.serve.routing import Search
+from images.serve.search import Answer, Answerer
 from images.serve.watcher import State, id_of
 from pipelines.corpus.exposure import ShadowSearch
 from pipelines.deployment.counts import DEPTH, overlap
@@ -58,7 +59,7 @@ class Shadow:
         self._arms = arms
         self._waiting: queue.Queue[tuple[Search, Answer]] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
-        self._last_logged: tuple[str, str] | None = None
+        self._last_logged: dict[str, tuple[str, str]] = {}
 
     def offer(self, search: Search, answer: Answer) -> None:
         """Take a search that was answered, if the champion answered it by default and it is in the share."""
@@ -120,10 +121,11 @@ class Shadow:
         if self._arms:
             mine, other = _outcome(ours, our_ms, our_error), _outcome(theirs, their_ms, error)
             self._arms.shadowed(state.entry, {"champion": mine, "challenger": other}, both)
+        for role, release, failure in (("champion", champion, our_error), ("challenger", challenger, error)):
+            if failure:
+                self._report(role, release, failure)
         if our_error:
             raise our_error
-        if error:
-            self._report(challenger, error)
         return ShadowSearch(
             request_id=answer["request_id"],
             at=datetime.now(UTC),
@@ -150,12 +152,12 @@ class Shadow:
             failed = error
         return ranked, round(1000 * (time.perf_counter() - began), 3), failed
 
-    def _report(self, challenger: Release, error: Exception) -> None:
-        """Log that the challenger fails, not once for each search."""
-        if (named := (challenger.id, type(error).__name__)) != self._last_logged:
-            self._last_logged = named
-            log().warning("the challenger did not answer in shadow", release=challenger.id, exc_info=error)
+    def _report(self, role: str, release: Release, error: Exception) -> None:
+        """Log that a release fails, not once for each search."""
+        if (named := (release.id, type(error).__name__)) != self._last_logged.get(role):
+            self._last_logged[role] = named
+            log().warning(f"the {role} did not answer in shadow", release=release.id, exc_info=error)
 
 
 def _outcome(ranked: list[str], milliseconds: float, error: Exception | None) -> Ranked:
-    return Ranked(None if error else milliseconds, len(ranked), error is not None and status_of(error) >= 500)
+    return Ranked(None if error else milliseconds, len(ranked), error is not None and reason_of(error) == "failed")

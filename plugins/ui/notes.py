@@ -12,12 +12,12 @@ LONGEST = 1000
 
 @hookimpl  # type: ignore[untyped-decorator]  # Airflow's
 def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ARG001  # Airflow's signature
-    """Write the note. An error is logged and not raised: it would keep other plugins' listeners from being called."""
+    """Write the note."""
     try:
         note = last_note(_notes(dag_run))
         if note:
             dag_run.note = note
-    except Exception:
+    except Exception:  # whatever fails, the dag run succeeded, and other listeners must hear of it
         logging.getLogger(__name__).exception("no note for %s", dag_run.run_id)
 
 

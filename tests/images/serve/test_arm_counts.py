@@ -103,6 +103,21 @@ def test_minutes_in_which_nothing_was_judged_do_not_pile_up(home, monkeypatch):
     now[0] += 60 * 60
     counts.write()
     assert [minute.minute for minute in read_counts(open_store(), [8])[0].minutes] == [160, 220], "these are the evidence"
+    state[0] = State(9, CHALLENGER, CHALLENGER, ready=True, split=Split(name="titles", share=0.1))
+    counts.answered(state[0], "champion", "ann", 5.0, "r3", 10)
+    now[0] += 60 * 60
+    counts.write()
+    assert [minute.minute for minute in read_counts(open_store(), [9])[0].minutes] == [280], (
+        "a person's split is not judged by these"
+    )
+
+
+def test_a_search_that_follows_a_newer_entry_than_whoever_writes(home):
+    state = State(7, CHALLENGER, CHALLENGER, ready=True)
+    counts = ArmCounts(open_store(), lambda: state, 60, "host:1")
+    counts.answered(State(8, CHALLENGER, CHALLENGER, ready=True), "champion", "ann", 5.0, "r1", 10)
+    counts.write()
+    assert [counted.entry for counted in read_counts(open_store(), [7, 8])] == [8]
 
 
 def test_a_server_counts_the_users_of_a_split_and_nobody_else(trained, small):

@@ -13,7 +13,8 @@ import pytest
 
 from images.serve.exposure_log import ExposureLog
 from images.serve.requests import SearchRequest
-from images.serve.search import Answerer, Search
+from images.serve.routing import Search
+from images.serve.search import Answerer
 from images.serve.watcher import State
 from pipelines.corpus.documents import documents
 from pipelines.corpus.exposure import Exposure

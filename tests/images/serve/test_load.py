@@ -13,16 +13,21 @@ from dataclasses import replace
 import httpx
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
+from images.serve.app import build_app
+from images.serve.auth import Auth
 from images.serve.batching import Batcher
 from images.serve.cache import RankingCache
-from images.serve.errors import NotFound, Overloaded
+from images.serve.errors import DEFECT, NotFound, Overloaded, status_of
 from images.serve.exposure_log import ExposureLog, append_line
 from images.serve.requests import SearchRequest
-from images.serve.search import Answerer, Search
+from images.serve.routing import Search
+from images.serve.search import Answerer
 from images.serve.watcher import State, Watcher
 from pipelines.corpus.documents import queries
 from pipelines.corpus.exposure import Exposure
+from pipelines.errors import CorruptArtifact
 from pipelines.index.vector_index import Index
 from pipelines.retrieval.release import load_release
 from pipelines.retrieval.stages.ranker import StageRankings
@@ -105,6 +110,40 @@ def test_a_search_that_fails_spoils_no_other(trained, tmp_path):
     assert isinstance(challenger, NotFound)
     assert (beach["query"], moon["query"]) == ("beach", "moon")
     assert len((tmp_path / "exposures.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_document_that_can_not_be_read_spoils_its_own_searches_alone(trained, tmp_path):
+    """Its line in the corpus's file is overwritten while the release serves: the server's fault, and no exposure."""
+    path = load_exactly(open_store(), "corpus", trained.corpus).path("documents.jsonl")
+    path.chmod(0o644)
+    body = path.read_bytes()
+    path.unlink()  # blobs are hard links
+    path.write_bytes(body)
+    release = load_release(open_store(), trained.release, 1)
+    told = []
+    answerer = Answerer(lambda: State(1, release), ExposureLog(tmp_path), failed=lambda *seen: told.append(seen))
+    line = next(line for line in body.splitlines() if b'"id":"umbrella-beach"' in line.replace(b" ", b""))
+    path.write_bytes(body.replace(line, b"x" * len(line)))
+    moon, beach, sun = answerer.answer_all([search_for("moon", k=1), search_for("beach"), search_for("sun", k=1)])
+    assert (moon["query"], sun["query"]) == ("moon", "sun")
+    assert isinstance(beach, CorruptArtifact)
+    assert status_of(beach) == 500
+    assert told == [(release.id, "failed")]
+    assert len((tmp_path / "exposures.jsonl").read_text().splitlines()) == 2
+    app = build_app(_Serving(State(1, release, ready=True)), ExposureLog(tmp_path), Auth("a key"), 1)
+    with TestClient(app, raise_server_exceptions=False, headers={"Authorization": "Bearer a key"}) as client:
+        answer = client.get("/v1/search?q=beach")
+        assert (answer.status_code, answer.json()["detail"]) == (500, DEFECT)
+        assert "documents.jsonl" not in answer.text
+        batch = client.post("/v1/search/batch", json={"searches": [{"q": "beach"}, {"q": "moon", "k": 1}]}).json()["answers"]
+        assert (batch[0]["status"], batch[1]["query"]) == (500, "moon")
+
+
+class _Serving:
+    """What the application reads of a watcher."""
+
+    def __init__(self, state):
+        self.state = state
 
 
 def test_an_equal_search_is_not_ranked_again_and_never_from_another_release(trained, small, tmp_path):

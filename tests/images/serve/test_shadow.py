@@ -9,6 +9,7 @@ from dataclasses import replace
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from images.serve import shadow
 from images.serve.app import build_app
@@ -16,7 +17,8 @@ from images.serve.arm_counts import ArmCounts
 from images.serve.auth import Auth
 from images.serve.exposure_log import ExposureLog
 from images.serve.requests import SearchRequest
-from images.serve.search import Answerer, Search
+from images.serve.routing import Search
+from images.serve.search import Answerer
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Exposure, FailedSearch, ShadowSearch
 from pipelines.deployment.counts import counts_of
@@ -219,6 +221,23 @@ def test_releases_that_changed_meanwhile_are_not_compared(releases, tmp_path):
     served.dependencies.exposure_log.log_shadow = full
     assert shadows._take(search, answer, True) == "log"
     assert served.metrics()["shadow_searches_total", challenger.id] == 2
+
+
+def test_a_release_that_fails_in_shadow_is_logged_once(releases, tmp_path):
+    champion, challenger = releases
+
+    def fail():
+        raise MemoryError
+
+    served = Served(tmp_path, spoilt(champion, fail), spoilt(challenger, fail), 1.0)
+    search, answer = Search(SearchRequest(q="moon"), "", "", "a test"), {"request_id": "0" * 32, "release": champion.id}
+    with capture_logs() as logged:
+        for _ in range(3):
+            assert served.dependencies.shadow._take(search, answer, False) == "champion"
+    assert [(line["event"], line["release"]) for line in logged] == [
+        ("the champion did not answer in shadow", champion.id),
+        ("the challenger did not answer in shadow", challenger.id),
+    ]
 
 
 def test_a_deployment_counts_both_releases_whichever_of_them_fails(releases, tmp_path):

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from images.serve.exposure_log import ExposureLog
 from images.serve.requests import SearchRequest
-from images.serve.search import Answerer, Search
+from images.serve.routing import Search
+from images.serve.search import Answerer
 from images.serve.toggles import ToggleReader
 from images.serve.watcher import State
 from pipelines.deployment.toggles import Toggles
