@@ -59,7 +59,7 @@ EXAMPLES: dict[tuple[str, str], Example] = {
             "dimensions": 3,
             "vectors": [[0.6, 0.0, 0.8]],
         },
-        body={"texts": ["red chair"], "role": "query"},
+        body={"texts": ["red chair"], "role": "query", "user": "ann"},
     ),
     ("POST", "/v1/rerank"): Example(
         {
@@ -68,7 +68,7 @@ EXAMPLES: dict[tuple[str, str], Example] = {
             "reranked": {"candidates": 2, "scored": 2, "late": False},
             "results": [{"id": "red-chair", "score": 0.83}, {"id": "blue-lamp", "score": -0.2}],
         },
-        body={"query": "red chair", "documents": ["blue-lamp", "red-chair"]},
+        body={"query": "red chair", "documents": ["blue-lamp", "red-chair"], "user": "ann"},
     ),
     ("POST", "/v1/clicks"): Example({**_EVENT, "position": 1}, body={**_EVENT, "position": 1}, status=201),
     ("POST", "/v1/events"): Example(

@@ -9,7 +9,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import prometheus_client as prometheus
@@ -64,6 +64,14 @@ SHADOW_TALLIED = {
     ),
 }
 """What is counted of searches that a release ranked in shadow."""
+COMPUTED = {
+    "embed": ("ratchet_embed_requests", "Requests for vectors that the release answered"),
+    "rerank": ("ratchet_rerank_requests", "Requests for scores of its reranker that it answered"),
+    "refused": ("ratchet_compute_refused", "Requests of both kinds that it refused, since it lacks what they asked for"),
+    "failed": ("ratchet_compute_failed", "Requests of both kinds that it failed to answer, by an error of its own"),
+}
+"""What is counted of requests for vectors and scores."""
+Act = Literal["embed", "rerank"]
 
 
 class ReleaseCounters:
@@ -109,6 +117,7 @@ class Metrics(Collector):
     def __init__(self, state: Callable[[], State], waiting: Callable[[], int], cache: RankingCache) -> None:
         self._state, self._waiting, self._cache, self._lock = state, waiting, cache, threading.Lock()
         self._searches, self._shadow = ReleaseCounters(TALLIED), ReleaseCounters(SHADOW_TALLIED)
+        self._computed = ReleaseCounters(COMPUTED)
         self._shown: OrderedDict[str, Counter[str]] = OrderedDict()
         self._recent: OrderedDict[str, str] = OrderedDict()
         self._dropped: Counter[str] = Counter()
@@ -179,6 +188,11 @@ class Metrics(Collector):
         with self._lock:
             self._searches.add(release, **{reason: 1})
 
+    def computed(self, release: str, outcome: Act | Reason) -> None:
+        """Count a request for vectors or scores that a release answered, or did not."""
+        with self._lock:
+            self._computed.add(release, **{outcome: 1})
+
     def shadowed(self, seen: ShadowSearch) -> None:
         """Count what the challenger had for a search that the champion answered."""
         counted: dict[str, float] = {"searches": 1}
@@ -228,7 +242,7 @@ class Metrics(Collector):
             releases.add_metric([release_id, roles.get(release_id, "warm")], 1)
         yield releases
         with self._lock:
-            yield from [*self._searches.collect(), *self._shadow.collect()]
+            yield from [*self._searches.collect(), *self._shadow.collect(), *self._computed.collect()]
             dropped = CounterMetricFamily(
                 "ratchet_shadow_dropped", "Searches not ranked in shadow, or not written down, by why", labels=["reason"]
             )

@@ -1,15 +1,17 @@
 """Routes that compute with a release's models: vectors of texts, scores of documents. Nothing of it is written down."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from images.serve.auth import Caller
 from images.serve.dependencies import Dependencies, Deps, Embedder
-from images.serve.errors import NotFound
+from images.serve.errors import NotFound, Overloaded, reason_of
+from images.serve.metrics import Act
 from images.serve.requests import Ids
 from images.serve.routing import assigned
 from pipelines.corpus.exposure import Policy
@@ -34,47 +36,61 @@ def _text(text: str) -> str:
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_text)]
 
 
-class EmbedRequest(BaseModel):
-    """Texts whose vectors are asked for."""
-
+class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: str = Field("", max_length=128)
+    release: Policy | None = None
+    """None: the release that answers the user's searches, which is the champion where no split runs."""
+
+
+class EmbedRequest(_Request):
+    """Texts whose vectors are asked for."""
 
     texts: list[Text] = Field(min_length=1, max_length=MOST_TEXTS)
     role: Literal["query", "document"] = "query"
-    release: Policy = "champion"
 
 
-class RerankRequest(BaseModel):
+class RerankRequest(_Request):
     """A query, and documents of the release or texts that are scored for it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     query: Annotated[str, AfterValidator(one_line)]
     documents: Ids = []
     texts: list[Text] = Field([], max_length=50)
-    release: Policy = "champion"
 
 
 @router.post("/v1/embed")
 async def embed(body: EmbedRequest, dependencies: Deps, caller: Embedder) -> Response:
     """Unit vectors of texts by the release's encoder; they count as so many requests."""
     await dependencies.count(caller, len(body.texts) - 1)
-    return JSONResponse(await dependencies.run(_embedded, _release(dependencies, body.release), body))
+    return await _computed("embed", body, dependencies, caller, lambda release: _embedded(release, body))
 
 
 @router.post("/v1/rerank")
-async def rerank(body: RerankRequest, dependencies: Deps, caller: Embedder) -> Response:  # noqa: ARG001
+async def rerank(body: RerankRequest, dependencies: Deps, caller: Embedder) -> Response:
     """Documents or texts in the order of the release's reranker, best first; those that it had no time for come last."""
     if bool(body.documents) == bool(body.texts):
         given = "documents and texts together" if body.texts else "documents nothing, texts nothing"
         raise InputError(given, "either ids of documents or texts", "correct it and ask again")
     rerank_s = dependencies.toggles().rerank_s
     deadline = time.monotonic() + rerank_s if rerank_s else None
-    return JSONResponse(await dependencies.run(_reranked, _release(dependencies, body.release), body, deadline))
+    return await _computed("rerank", body, dependencies, caller, lambda release: _reranked(release, body, deadline))
 
 
-def _release(dependencies: Dependencies, policy: Policy) -> Release:
-    return assigned(dependencies.watcher.state, "", policy).release
+async def _computed(
+    act: Act, body: _Request, dependencies: Dependencies, caller: Caller, compute: Callable[[Release], dict[str, Any]]
+) -> Response:
+    """What the release that answers the user computes, which is counted by release."""
+    release = assigned(dependencies.watcher.state, body.user or caller.user, body.release).release
+    try:
+        answer = await dependencies.run(compute, release)
+    except Overloaded:
+        raise  # no release was asked
+    except Exception as error:
+        dependencies.metrics.computed(release.id, reason_of(error))
+        raise
+    dependencies.metrics.computed(release.id, act)
+    return JSONResponse(answer)
 
 
 def _embedded(release: Release, body: EmbedRequest) -> dict[str, Any]:

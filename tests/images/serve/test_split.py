@@ -55,6 +55,18 @@ def test_the_log_says_who_was_assigned_and_who_chose(trained, small):
         server.search("beach", user="ann", release="champion")
         server.search("beach", user="ann", experiment="button", variant="blue")
         server.search("beach")
+
+        def embedded(**by):
+            return server.client.post("/v1/embed", json={"texts": ["beach"], **by}).json()["release"]
+
+        assert embedded(user="ann") == small, "vectors are of the release that answers the user's searches"
+        assert embedded() == embedded(user="ann", release="champion") == trained.release
+        scores = {"query": "beach", "texts": ["sun"], "user": "ann"}
+        assert small[:8] in server.client.post("/v1/rerank", json=scores).json()["detail"], "it has no reranker"
+        told = server.client.get("/metrics").text
+        assert f'ratchet_embed_requests_total{{release="{small}"}} 1.0' in told
+        assert f'ratchet_embed_requests_total{{release="{trained.release}"}} 2.0' in told
+        assert f'ratchet_compute_refused_total{{release="{small}"}} 1.0' in told
     lines = (trained.home / "events/exposures.jsonl").read_text().splitlines()
     seen = [(line["policy"], line["experiment"], line["variant"]) for line in map(json.loads, lines)]
     assert seen == [
