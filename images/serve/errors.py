@@ -74,6 +74,8 @@ EXPECTED = {
     "json_invalid": "JSON",
     "model_attributes_type": "a JSON object, sent as application/json",
 }
+NO_FEATURES = "none: a release reads the features of its documents itself, and explain=true shows them"
+"""Of a parameter `features`, which no release could use."""
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -130,7 +132,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     first = error.errors()[0] if isinstance(error, RequestValidationError) else {}
     name = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str)) or "the body"
     given = "nothing" if first["type"] == "missing" else repr(first["input"])
-    expected = EXPECTED.get(first["type"]) or expectation(first["msg"])
+    of_features = first["type"] == "extra_forbidden" and name.rpartition(".")[2] in ("feature", "features")
+    expected = NO_FEATURES if of_features else EXPECTED.get(first["type"]) or expectation(first["msg"])
     return await _step_error(request, InputError(f"{name[:80]} {given[:80]}", expected, "correct it and ask again"))
 
 

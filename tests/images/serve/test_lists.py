@@ -102,6 +102,7 @@ def test_a_filtered_search_has_as_many_results_as_match(shared, categories):
         ({"user": "u", "segment": "who=u"}, "a segment that is the user"),
         ({"experiment": "e"}, "one of experiment and variant"),
         ({"page": "2"}, "no parameter of this name"),
+        ({"features": "age=30"}, "reads the features of its documents itself, and explain=true shows them"),
     ],
 )
 def test_bad_parameters(shared, path, parameters, word):
