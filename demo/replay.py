@@ -3,8 +3,8 @@
 The searches are the judged queries of the champion's corpus; each made user is assigned to a variant by the experiment's salt,
 searches by `/v1/search` and clicks by `/v1/clicks`: on relevant documents often, on others seldom, less often the lower they
 stand. Such traffic compares how two releases answer judged queries. It says nothing of how people act, so the experiment must
-be declared with `traffic: replayed`, and the report says so. The variants are called champion and challenger. Where a split of
-the experiment's name runs, the server assigns.
+be declared with `traffic: replayed`; the log and the report say so. The variants are called champion and challenger. Where a
+split of the experiment's name runs, the server assigns.
 """
 
 import argparse
@@ -79,7 +79,13 @@ def replay(client: httpx.Client, design: Design, topics: Topics, users: int, see
                 client,
                 "GET",
                 "/v1/search",
-                params={"user": name, **assigned, "q": query.text, "segment": f"device={drawn.choice(DEVICES)}"},
+                params={
+                    "user": name,
+                    **assigned,
+                    "q": query.text,
+                    "segment": f"device={drawn.choice(DEVICES)}",
+                    "traffic": "replayed",
+                },
             )
             searches += 1
             for click in clicks_of(answer, topics.qrels[query.id], drawn):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from pipelines.corpus.exposure import Policy
+from pipelines.corpus.exposure import Policy, Traffic
 from pipelines.corpus.text_rules import LONGEST_HISTORY, document_id, one_line
 from pipelines.errors import InputError
 
@@ -54,6 +54,8 @@ class ListRequest(BaseModel):
     segment: Annotated[list[str], AfterValidator(_segment)] = []
     experiment: str = Field("", max_length=60)
     variant: str = Field("", max_length=60)
+    traffic: Traffic = "live"
+    """Whether a person asks; what a program replays or makes up is told apart in the log."""
     explain: bool = False
     """Whether each result has its place and score after each stage of the release."""
 

@@ -142,6 +142,7 @@ class Answerer:
                     error=type(error).__name__,
                     latency_ms=_ms_since(search.since),
                     caller=search.caller,
+                    traffic=search.parameters.traffic,
                     **assignment.in_experiment(search),
                 )
             )
@@ -197,6 +198,7 @@ def _exposure(state: State, ready: Routed, ranked: StageRankings) -> Exposure:
         segment={masked(name): masked(value) for name, _, value in (part.partition("=") for part in parameters.segment)},
         caller=search.caller,
         reranked=ranked.reranked.scored if ranked.reranked else None,
+        traffic=parameters.traffic,
         **ready.assigned.in_experiment(search),
     )
 

@@ -36,7 +36,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "entry": "INTEGER",
         "results": "STRUCT(document VARCHAR, position INTEGER, score DOUBLE, propensity DOUBLE)[]",
         "latency_ms": "DOUBLE", "segment": "MAP(VARCHAR, VARCHAR)", "reranked": "INTEGER", "experiment": "VARCHAR",
-        "variant": "VARCHAR", "caller": "VARCHAR",
+        "variant": "VARCHAR", "caller": "VARCHAR", "traffic": "VARCHAR",
     },
     "clicks": {
         "request_id": "VARCHAR", "document": "VARCHAR", "position": "INTEGER", "at": "TIMESTAMPTZ", "caller": "VARCHAR",
@@ -47,7 +47,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "failures": {
         "at": "TIMESTAMPTZ", "kind": "VARCHAR", "release": "VARCHAR", "policy": "VARCHAR", "entry": "INTEGER",
         "reason": "VARCHAR", "error": "VARCHAR", "latency_ms": "DOUBLE", "experiment": "VARCHAR", "variant": "VARCHAR",
-        "caller": "VARCHAR",
+        "caller": "VARCHAR", "traffic": "VARCHAR",
     },
     "shadow": {
         "request_id": "VARCHAR", "at": "TIMESTAMPTZ", "entry": "INTEGER", "champion": "VARCHAR", "challenger": "VARCHAR",
@@ -58,7 +58,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 """The columns of each log and their types in DuckDB and Parquet; the meaning of each is in `exposure`."""
 DEFAULTS = {
     "history": "[]", "kind": "'search'", "filter": "[]", "exclude": "[]", "segment": "MAP {}", "experiment": "''",
-    "variant": "''", "caller": "''",
+    "variant": "''", "caller": "''", "traffic": "'live'",
 }  # fmt: skip
 """What lines of before a column was written have in it."""
 OPTIONS = "format='newline_delimited', ignore_errors=true, maximum_object_size=33554432"
@@ -86,9 +86,11 @@ class LogFiles:
         types = {name: COLUMNS[self.log][name] for name in columns}
         listed = ", ".join(f'"{name}"' for name in columns)
         parts = [f"SELECT {listed} FROM {_of_lines(self.lines, types)}"] if self.lines else []  # noqa: S608
-        parts += [f"SELECT {listed} FROM {_of_parquet(self.shipped)}"] if self.shipped else []  # noqa: S608
         empty = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in types.items())
-        return f"({' UNION ALL '.join(parts) or f'SELECT {empty} WHERE false'})"
+        empty = f"SELECT {empty} WHERE false"
+        if self.shipped:  # by name: those of before a column was written lack it
+            parts += [f"SELECT {listed} FROM ({empty} UNION ALL BY NAME FROM {_of_parquet(self.shipped)})"]  # noqa: S608
+        return f"({' UNION ALL '.join(parts) or empty})"
 
     def as_lines(self, scratch: Path) -> list[Path]:
         """All files as lines of JSON; those of Parquet are written anew, into one file of `scratch`."""
@@ -385,7 +387,7 @@ def _of_lines(paths: Sequence[Path], types: Mapping[str, str]) -> str:
 
 def _of_parquet(paths: Sequence[Path]) -> str:
     """Without what DuckDB would take for columns in the path of a store, such as /mnt/stage=live."""
-    return f"read_parquet({_paths(paths)}, hive_partitioning=false)"
+    return f"read_parquet({_paths(paths)}, hive_partitioning=false, union_by_name=true)"
 
 
 def _paths(paths: Sequence[Path]) -> str:

@@ -16,6 +16,8 @@ Policy = Literal["champion", "challenger", "previous"]
 """The role of a release; previous: the champion before, which a rollback returns to."""
 ListKind = Literal["search", "similar", "recommendation"]
 """What was asked for: documents for a query or like some others, documents like one, or documents for a user."""
+Traffic = Literal["live", "replayed", "simulated"]
+"""Whether people searched, or a program did: with queries of people, or with made ones."""
 
 
 class _Event(BaseModel):
@@ -69,6 +71,8 @@ class Exposure(_Event):
     """The variant that the user was assigned to; empty without an experiment."""
     caller: str = ""
     """The id of the key that asked, never the key itself; empty in lines of before it was recorded."""
+    traffic: Traffic = "live"
+    """As the caller said."""
 
     @model_validator(mode="after")
     def _query_or_history(self) -> Self:
@@ -105,6 +109,8 @@ class FailedSearch(_Event):
     """The variant that the user was assigned to; empty without an experiment."""
     caller: str = ""
     """The id of the key that asked."""
+    traffic: Traffic = "live"
+    """As the caller said."""
 
 
 class ShadowSearch(_Event):

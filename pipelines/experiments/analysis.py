@@ -73,6 +73,8 @@ def _analyzed(log: StagedLog, design: Design | None, overrides: Overrides, now: 
     reading = read_log(log, _merged(overrides, design))
     declared = design is not None
     design = design or assumed_design(log, reading, Path(log.source).name.partition(".")[0] or "log")
+    if log.traffic != "live":
+        design = design.model_copy(update={"traffic": log.traffic})
     table = build_units(log, reading, design, sources_of(log, reading, design), now)
     counts = counts_by_day(table)
     if not declared:
@@ -147,7 +149,7 @@ def _reach(design: Design) -> float:
 def _warnings(
     design: Design, declared: bool, table: UnitTable, effects: Sequence[Effect], checks: Sequence[TrustCheck], mode: Mode
 ) -> list[str]:
-    warnings = []
+    warnings = list(table.log.warnings)
     if design.traffic != "live":
         warnings.append(
             f"This traffic was {design.traffic}: it shows how two variants answer, and nothing of how people would act."

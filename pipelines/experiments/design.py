@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipelines.corpus.exposure import Traffic
 from pipelines.errors import InputError, expectation
 from pipelines.wording import printable
 
@@ -105,7 +106,7 @@ class Design(_Declared):
     """Units whose first exposure is more recent have not had the time for their outcome and are left out."""
     expected_units: int | None = Field(None, gt=0)
     """Units at the planned stop, for which the confidence sequence is tuned; empty: projected from the first days' traffic."""
-    traffic: Literal["live", "replayed", "simulated"] = "live"
+    traffic: Traffic = "live"
     log: str = ""
     """The log's path, relative to this file, or s3://; `server`: the search server's own."""
     columns: dict[str, str] = {}

@@ -3,6 +3,9 @@
 The variant is the one that the exposure names, where it belongs to the experiment; without an experiment it is the role of
 the release that answered, champion or challenger, and searches of the champion before are left out. Clicks give the ranking
 measures of a search: reciprocal rank of the first click, and nDCG with a clicked document as relevant.
+
+Where people searched, only their searches count; where none did, the report says that the traffic was replayed or simulated.
+Searches that a release did not answer are no exposures: they are in no metric, and a warning says how many there were.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpus.event_log import LogFiles, log_files, reading_rows, require_log
+from pipelines.corpus.exposure import Traffic
 from pipelines.errors import InputError, NothingToDo
 from pipelines.experiments.design import Design, design_of, log_of, read_design
 from pipelines.experiments.recognition import Overrides
 from pipelines.experiments.staging import StagedLog, literal, open_database, quoted, stage_log
 from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import open_store
-from pipelines.wording import printable
+from pipelines.wording import counted, printable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -35,7 +39,9 @@ SPLIT = {
 }
 """What is compared between the releases of a split."""
 FIELDS = {"unit": "user", "variant": "variant", "time": "at", "request": "request_id"}
-EXPOSURE = ("request_id", "at", "user", "release", "policy", "entry", "latency_ms", "experiment", "variant", "segment")
+EXPOSURE = (
+    "request_id", "at", "user", "release", "policy", "entry", "latency_ms", "experiment", "variant", "segment", "traffic",
+)  # fmt: skip
 
 
 def declared_experiment(log: str, file: str) -> tuple[str, Design | None, int]:
@@ -119,12 +125,17 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
     require_log(store, events, "pass --log FILE")
     journal = Journal(store)
     first = _day_before(journal.entries[since - 1]) if since else ""
-    exposures, clicks = (log_files(store, events, log, scratch / "files", first) for log in ("exposures", "clicks"))
+    exposures, clicks, failures = (
+        log_files(store, events, log, scratch / "files", first) for log in ("exposures", "clicks", "failures")
+    )
     db = open_database(scratch / "joined", memory)
     try:
         with reading_rows(f"the log of the search server in {printable(events, 200)}"):
             name = design.id if design and (since or _belongs(db, exposures, design.id)) else ""
-            _join(db, exposures, clicks, name, since, scratch / "searches.parquet")
+            left_out = _select(db, exposures, name, since, design)
+            _join(db, clicks, scratch / "searches.parquet")
+            warnings = _unanswered(db, failures, name, since)
+            traffic = _traffic(db)
     finally:
         db.close()
     log = stage_log(str(scratch / "searches.parquet"), scratch / "staged", memory)
@@ -132,6 +143,9 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
     what = f"those of experiment {name}" if name else "by the role of the release that answered"
     searches = f"{log.rows:,} search{'' if log.rows == 1 else 'es'}"
     log.notes.append(f"Searches of the server with their clicks, {what}: {searches}.")
+    log.traffic, log.warnings = traffic, warnings
+    if left_out:
+        log.notes.append(f"{counted(left_out, 'search')} that no person made, replayed or simulated, left out.")
     if name and (toggled := toggled_within(journal, name, since)):
         log.notes.append(
             f"What servers do was toggled meanwhile: {', '.join(toggled)}. The effect is that of the times before and after"
@@ -178,20 +192,66 @@ def _belongs(db: "DuckDBPyConnection", exposures: LogFiles, name: str) -> bool:
     return bool(row and row[0])
 
 
-def _join(db: "DuckDBPyConnection", exposures: LogFiles, clicks: LogFiles, name: str, since: int, target: Path) -> None:
-    relation = exposures.relation(*EXPOSURE)
-    kept = f"experiment = {literal(name)} AND entry >= {since}" if name else "policy IN ('champion', 'challenger')"
+def _kept(name: str, since: int) -> str:
+    """The lines that count: of an experiment, or by role."""
+    return f"experiment = {literal(name)} AND entry >= {since}" if name else "policy IN ('champion', 'challenger')"
+
+
+def _select(db: "DuckDBPyConnection", exposures: LogFiles, name: str, since: int, design: Design | None) -> int:
+    """Make the table `searches` of those that count, and return how many more no person made, where people made others.
+
+    Raises:
+        NothingToDo: they are of one release alone.
+    """
     variant = "variant" if name else "policy"
     db.execute(
-        f"CREATE TABLE searches AS SELECT * EXCLUDE (variant), {variant} AS variant FROM {relation} WHERE request_id IS NOT"
-        f" NULL AND {kept}"
+        f"CREATE TABLE searches AS SELECT * REPLACE ({variant} AS variant, coalesce(traffic, 'live') AS traffic)"
+        f" FROM {exposures.relation(*EXPOSURE)} WHERE request_id IS NOT NULL AND {_kept(name, since)}"
     )
+    made = 0
+    if design is None or design.traffic == "live":
+        live = "EXISTS (SELECT 1 FROM searches WHERE traffic = 'live')"
+        made = len(db.execute(f"DELETE FROM searches WHERE traffic <> 'live' AND {live} RETURNING 1").fetchall())
     variants = [str(row[0]) for row in db.execute("SELECT DISTINCT variant FROM searches ORDER BY 1").fetchall()]
     if since and len(variants) < 2:
         answered = f"only by {variants[0]}" if variants else "by none of its releases"
         raise NothingToDo(f"searches of split {name} since journal entry {since} were answered {answered} so far")
     if not variants:
         raise NothingToDo("the log of the search server has no search yet that champion or challenger answered")
+    return made
+
+
+def _traffic(db: "DuckDBPyConnection") -> Traffic:
+    """What most searches that count are."""
+    row = db.execute("SELECT traffic FROM searches GROUP BY traffic ORDER BY count(*) DESC LIMIT 1").fetchone()
+    return row[0] if row else "live"
+
+
+def _unanswered(db: "DuckDBPyConnection", failures: LogFiles, name: str, since: int) -> list[str]:
+    """A warning of searches that a release was to answer and did not, by variant; empty: all were answered."""
+    variant = "variant" if name else "policy"
+    relation = failures.relation("at", "policy", "entry", "reason", "experiment", "variant", "traffic")
+    rows = db.execute(
+        f"""SELECT variant, coalesce(answered, 0), refused, failed FROM (
+            SELECT {variant} AS variant, count_if(reason = 'refused') AS refused, count_if(reason = 'failed') AS failed
+            FROM {relation} WHERE "at" IS NOT NULL AND {_kept(name, since)}
+                AND coalesce(traffic, 'live') IN (SELECT traffic FROM searches) GROUP BY 1
+        ) FULL JOIN (SELECT variant, count(*) AS answered FROM searches GROUP BY 1) USING (variant) ORDER BY 1"""
+    ).fetchall()
+    if not any(refused or failed for _, _, refused, failed in rows):
+        return []
+    each = ", ".join(
+        f"{variant} {refused or 0:,} refused and {failed or 0:,} failed beside {answered:,} answered"
+        for variant, answered, refused, failed in rows
+    )
+    return [
+        f"Searches that a release did not answer are in no metric: {each}. One that does not answer where it would be bad"
+        " looks better than it is."
+    ]
+
+
+def _join(db: "DuckDBPyConnection", clicks: LogFiles, target: Path) -> None:
+    """Write the searches that count with their clicks, a row for each search."""
     clicked = clicks.relation("request_id", "document", "position")
     db.execute(f"CREATE TABLE clicks AS SELECT DISTINCT request_id, document, position FROM {clicked} WHERE position >= 1")
     names = sorted(

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipelines.collections import BadRow, Sampled, SampleTable, SourceFile, read_table, sample_tables
+from pipelines.corpus.exposure import Traffic
 from pipelines.errors import InputError
 from pipelines.wording import counted, printable
 
@@ -41,6 +42,10 @@ class StagedLog:
     """How columns are read, once they are."""
     bad: int = 0
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What speaks against the result, and the rows do not show."""
+    traffic: Traffic = "live"
+    """As the log itself tells, where it does."""
 
     def scalar(self, sql: str) -> Any:
         """The first value of the first row of a query."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.experiments.recognition import Overrides
     from pipelines.experiments.staging import StagedLog
 
-VERSION = 1
+VERSION = 2
 
 
 class AnalyzeParams(Params):
@@ -105,6 +105,7 @@ def _analysis(
         "fields": json.dumps([dict(overrides.fields), list(overrides.outcomes), list(overrides.segments)]),
         "on": f"{now:%Y-%m-%d}",
         "name": Path(source).name,
+        "told": json.dumps([staged.traffic, staged.warnings]),
     }
     recipe = Recipe(kind="experiment", step="analyze", version=VERSION, inputs={"log": digest_log(staged)}, params=semantic)
     try:

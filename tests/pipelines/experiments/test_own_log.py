@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.corpus.event_log import ship
-from pipelines.corpus.exposure import Click, Exposure, ShownDocument
+from pipelines.corpus.exposure import Click, Exposure, FailedSearch, ShownDocument
 from pipelines.errors import InputError, NothingToDo
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal, Routing, Toggle
@@ -109,6 +109,68 @@ def test_a_split_counts_its_own_searches_from_its_last_change(home, write):
     assert ("k=5 (entry 4)" in told, "k=6" in told) == (True, False), "what was toggled after its end is not its"
     with pytest.raises(InputError, match="a split declares its own experiment"):
         call("analyze", log="server:ranking", experiment=file)
+
+
+def split_since_the_start(home):
+    """Searches of a split that has run since their journal entry, with their lines."""
+    routing = Routing(champion="a" * 20, challenger="b" * 20, split={"name": "ranking", "share": 0.5})
+    Journal(open_store()).append("weight", "b" * 20, "why", routing)
+    folder = log(home, users=200)
+    text = (folder / "exposures.jsonl").read_text().replace('"control"', '"champion"').replace('"treatment"', '"challenger"')
+    return folder, [json.loads(line) for line in text.splitlines()[:-1]]
+
+
+def analyzed(folder, lines):
+    (folder / "exposures.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    result = call("analyze", log="server:ranking", on="2026-04-01")
+    return result, load(open_store(), "experiment", result.experiment)
+
+
+def test_replayed_searches_are_not_reported_as_those_of_people(home):
+    folder, lines = split_since_the_start(home)
+    replayed = [{**line, "traffic": "replayed"} for line in lines]
+    _, artifact = analyzed(folder, replayed)
+    assert "This traffic was replayed" in artifact.json("analysis.json")["warnings"][0]
+    assert "replayed traffic" in artifact.text("report.html")
+    result, artifact = analyzed(folder, lines[:-60] + replayed[-60:])
+    assert "60 searches that no person made, replayed or simulated, left out." in artifact.text("report.html")
+    assert artifact.json("analysis.json")["warnings"] == []
+    live, _ = analyzed(folder, lines)
+    assert live.experiment != result.experiment
+
+
+def test_files_that_were_shipped_before_searches_said_who_made_them(home):
+    import duckdb
+
+    folder, lines = split_since_the_start(home)
+    before, _ = analyzed(folder, lines[:-60])
+    assert ship(open_store(), folder).shipped == 2
+    (shipped,) = (home / "store/events/exposures").rglob("*.parquet")
+    column = "SELECT * EXCLUDE (traffic) FROM read_parquet"
+    duckdb.execute(f"COPY ({column}('{shipped}')) TO '{shipped}.before' (FORMAT parquet)")
+    Path(f"{shipped}.before").rename(shipped)
+    (closed,) = folder.glob("exposures-*.jsonl")
+    closed.unlink()
+    assert call("analyze", log="server:ranking", on="2026-04-01").experiment == before.experiment
+    whole, _ = analyzed(folder, lines[-60:])
+    assert whole.experiment != before.experiment
+    assert whole.units > before.units
+
+
+def test_searches_that_only_the_challenger_refuses_are_told(home):
+    folder, lines = split_since_the_start(home)
+    told = {"at": START, "kind": "search", "release": "b" * 20, "error": "InputError", "latency_ms": 1}
+    failures = [
+        FailedSearch(**told, policy="challenger", entry=1, reason="refused", experiment="ranking", variant="challenger"),
+        FailedSearch(**told, policy="challenger", entry=1, reason="failed", experiment="ranking", variant="challenger"),
+        FailedSearch(**told, policy="challenger", entry=1, reason="refused"),
+    ]
+    before, _ = analyzed(folder, lines)
+    (folder / "failures.jsonl").write_text("".join(f"{line.model_dump_json()}\n" for line in failures))
+    result, artifact = analyzed(folder, lines)
+    (warning,) = artifact.json("analysis.json")["warnings"]
+    assert "challenger 1 refused and 1 failed beside 300 answered, champion 0 refused and 0 failed beside 300" in warning
+    assert result.experiment != before.experiment
 
 
 def test_without_an_experiment_roles_are_compared(home):
