@@ -29,7 +29,15 @@ SCHEMA_OF_PROBLEM = {
     "required": ["title", "status", "detail"],
     "properties": {"title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"}},
 }
-STATUSES = {401: "no valid key", 403: "the key lacks the scope", 422: "an invalid value", 429: "too many requests"}
+STATUSES = {
+    401: "no valid key",
+    403: "the key lacks the scope",
+    404: "the release has none of what is named",
+    422: "an invalid value",
+    429: "too many requests, see Retry-After",
+    503: "not available now, see Retry-After",
+}
+"""Of every route with a scope."""
 
 
 def scope_of(route: APIRoute) -> Scope | None:

@@ -40,20 +40,24 @@ Ids = Annotated[list[Id], AfterValidator(_history)]
 class ListRequest(BaseModel):
     """What every request for a list of documents may say."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     k: Annotated[int, Field(ge=1, le=100)] | None = None
-    """None: as toggled, 10 where nobody did."""
+    """How many documents; none: as toggled, 10 where nobody did."""
     user: str = Field("", max_length=128)
+    """The user's id; only a pseudonym of it is written down."""
     filter: Annotated[list[str], AfterValidator(_filter)] = []
-    """Fields that the documents must have; of several values of one field, any."""
+    """NAME=VALUE of fields that the documents must have; of several values of one field, any."""
     exclude: Ids = []
     """Documents that must not be among the results."""
     release: Policy | None = None
-    """None: the release that the user is assigned to, which is the champion where no split runs."""
+    """The release that answers; none: the one that the user is assigned to, which is the champion where no split runs."""
     segment: Annotated[list[str], AfterValidator(_segment)] = []
+    """NAME=VALUE of what many users have in common, such as country=DE; written down."""
     experiment: str = Field("", max_length=60)
+    """An experiment of the caller's own; written down."""
     variant: str = Field("", max_length=60)
+    """The variant that it assigned to the user."""
     traffic: Traffic = "live"
     """Whether a person asks; what a program replays or makes up is told apart in the log."""
     explain: bool = False
@@ -64,13 +68,16 @@ class SearchRequest(ListRequest):
     """The parameters of a search: a query text, or ids of documents to find similar ones for."""
 
     q: Annotated[str, AfterValidator(one_line)] | None = None
+    """The query's text, 1 to 512 characters."""
     like: Ids = []
+    """In place of a text: documents that the results shall be similar to, the latest last."""
 
 
 class RecommendRequest(ListRequest):
     """The parameters of recommendations: what the user chose before, the latest last."""
 
     item: Ids = []
+    """Documents that the user chose before, the latest last."""
 
     @property
     def search(self) -> SearchRequest:

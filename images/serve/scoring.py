@@ -37,11 +37,12 @@ Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_text)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     user: str = Field("", max_length=128)
+    """The user's id, by which a split assigns a release; written down nowhere."""
     release: Policy | None = None
-    """None: the release that answers the user's searches, which is the champion where no split runs."""
+    """The release that answers; none: the one that answers the user's searches, which is the champion where no split runs."""
 
 
 class EmbedRequest(_Request):
@@ -49,6 +50,7 @@ class EmbedRequest(_Request):
 
     texts: list[Text] = Field(min_length=1, max_length=MOST_TEXTS)
     role: Literal["query", "document"] = "query"
+    """Which of the encoder's prefixes the texts get."""
 
 
 class RerankRequest(_Request):
@@ -56,7 +58,9 @@ class RerankRequest(_Request):
 
     query: Annotated[str, AfterValidator(one_line)]
     documents: Ids = []
+    """Ids of documents of the release, or else:"""
     texts: list[Text] = Field([], max_length=50)
+    """Texts to order, as they are."""
 
 
 @router.post("/v1/embed")

@@ -20,7 +20,7 @@ from pipelines.experiments.recognition import Overrides
 from pipelines.experiments.staging import StagedLog, literal, open_database, quoted, stage_log
 from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import open_store
-from pipelines.wording import counted, printable
+from pipelines.wording import printable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -145,7 +145,7 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
     log.notes.append(f"Searches of the server with their clicks, {what}: {searches}.")
     log.traffic, log.warnings = traffic, warnings
     if left_out:
-        log.notes.append(f"{counted(left_out, 'search')} that no person made, replayed or simulated, left out.")
+        log.notes.append(f"Replayed or simulated searches, left out since people searched, too: {left_out:,}.")
     if name and (toggled := toggled_within(journal, name, since)):
         log.notes.append(
             f"What servers do was toggled meanwhile: {', '.join(toggled)}. The effect is that of the times before and after"

@@ -112,17 +112,21 @@ def test_a_split_counts_its_own_searches_from_its_last_change(home, write):
 
 
 def split_since_the_start(home):
-    """Searches of a split that has run since their journal entry, with their lines."""
-    routing = Routing(champion="a" * 20, challenger="b" * 20, split={"name": "ranking", "share": 0.5})
-    Journal(open_store()).append("weight", "b" * 20, "why", routing)
+    """The folder of the logs, and lines of a split's searches in the next year."""
+    releases, journal = {"champion": "a" * 20, "challenger": "b" * 20}, Journal(open_store())
+    journal.append("promote", "b" * 20, "why", Routing(**releases))
+    journal.append("weight", "b" * 20, "why", Routing(**releases, split={"name": "ranking", "share": 0.5}))
     folder = log(home, users=200)
-    text = (folder / "exposures.jsonl").read_text().replace('"control"', '"champion"').replace('"treatment"', '"challenger"')
-    return folder, [json.loads(line) for line in text.splitlines()[:-1]]
+    lines = [json.loads(line) for line in (folder / "exposures.jsonl").read_text().splitlines()[:-1]]
+    year = datetime.now(UTC).year + 1
+    return folder, [
+        {**line, "at": f"{year}{line['at'][4:]}", "entry": 2, "variant": line["policy"], "traffic": "live"} for line in lines
+    ]
 
 
 def analyzed(folder, lines):
     (folder / "exposures.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    result = call("analyze", log="server:ranking", on="2026-04-01")
+    result = call("analyze", log="server:ranking", on=f"{datetime.now(UTC).year + 1}-04-01")
     return result, load(open_store(), "experiment", result.experiment)
 
 
@@ -132,11 +136,9 @@ def test_replayed_searches_are_not_reported_as_those_of_people(home):
     _, artifact = analyzed(folder, replayed)
     assert "This traffic was replayed" in artifact.json("analysis.json")["warnings"][0]
     assert "replayed traffic" in artifact.text("report.html")
-    result, artifact = analyzed(folder, lines[:-60] + replayed[-60:])
-    assert "60 searches that no person made, replayed or simulated, left out." in artifact.text("report.html")
-    assert artifact.json("analysis.json")["warnings"] == []
-    live, _ = analyzed(folder, lines)
-    assert live.experiment != result.experiment
+    _, artifact = analyzed(folder, lines[:-60] + replayed[-60:])
+    assert "Replayed or simulated searches, left out since people searched, too: 60." in artifact.text("report.html")
+    assert "replayed" not in " ".join(artifact.json("analysis.json")["warnings"])
 
 
 def test_files_that_were_shipped_before_searches_said_who_made_them(home):
@@ -151,7 +153,8 @@ def test_files_that_were_shipped_before_searches_said_who_made_them(home):
     Path(f"{shipped}.before").rename(shipped)
     (closed,) = folder.glob("exposures-*.jsonl")
     closed.unlink()
-    assert call("analyze", log="server:ranking", on="2026-04-01").experiment == before.experiment
+    again, _ = analyzed(folder, [])
+    assert again.experiment == before.experiment
     whole, _ = analyzed(folder, lines[-60:])
     assert whole.experiment != before.experiment
     assert whole.units > before.units
@@ -161,15 +164,17 @@ def test_searches_that_only_the_challenger_refuses_are_told(home):
     folder, lines = split_since_the_start(home)
     told = {"at": START, "kind": "search", "release": "b" * 20, "error": "InputError", "latency_ms": 1}
     failures = [
-        FailedSearch(**told, policy="challenger", entry=1, reason="refused", experiment="ranking", variant="challenger"),
-        FailedSearch(**told, policy="challenger", entry=1, reason="failed", experiment="ranking", variant="challenger"),
+        FailedSearch(**told, policy="challenger", entry=2, reason="refused", experiment="ranking", variant="challenger"),
+        FailedSearch(**told, policy="challenger", entry=2, reason="failed", experiment="ranking", variant="challenger"),
         FailedSearch(**told, policy="challenger", entry=1, reason="refused"),
     ]
     before, _ = analyzed(folder, lines)
     (folder / "failures.jsonl").write_text("".join(f"{line.model_dump_json()}\n" for line in failures))
     result, artifact = analyzed(folder, lines)
-    (warning,) = artifact.json("analysis.json")["warnings"]
-    assert "challenger 1 refused and 1 failed beside 300 answered, champion 0 refused and 0 failed beside 300" in warning
+    warning = artifact.json("analysis.json")["warnings"][0]
+    assert (
+        "challenger 1 refused and 1 failed beside 300 answered, champion 0 refused and 0 failed beside 300 answered." in warning
+    )
     assert result.experiment != before.experiment
 
 
