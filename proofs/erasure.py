@@ -192,7 +192,7 @@ def tampered(home: Path, folder: Path) -> dict[str, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--subjects", type=int, default=22)
-    parser.add_argument("--kills", type=int, default=24)
+    parser.add_argument("--kills", type=int, default=200)  # more than there are changes: before each
     parser.add_argument("--child", type=int)
     parser.add_argument("--offline")
     options = parser.parse_args()

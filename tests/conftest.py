@@ -125,18 +125,19 @@ def served(_served_once: tuple[Path, str], _trained_once: Trained, home: Path) -
 @pytest.fixture
 def icons_folder(tmp_path: Path) -> Callable[..., Path]:
     """Make a folder like the package's, with the icons that `keep(name)` keeps, after `edit(icons)`."""
+    return lambda name, *how, **named: write_icons(tmp_path / name, *how, **named)
 
-    def make(
-        name: str, keep: Callable[[str], bool] = lambda name: True, edit: Callable[[dict[str, Any]], None] | None = None
-    ) -> Path:
-        metadata = tmp_path / name / "metadata"
-        metadata.mkdir(parents=True)
-        icons = json.loads((installed_icons() / "metadata" / "icons.json").read_text())
-        icons = {key: icon for key, icon in icons.items() if keep(key)}
-        if edit:
-            edit(icons)
-        (metadata / "icons.json").write_text(json.dumps(icons))
-        shutil.copy(installed_icons() / "metadata" / "categories.yml", metadata)
-        return metadata.parent
 
-    return make
+def write_icons(
+    folder: Path, keep: Callable[[str], bool] = lambda name: True, edit: Callable[[dict[str, Any]], None] | None = None
+) -> Path:
+    """Write the icons that `keep(name)` keeps, after `edit(icons)`, as their package has them; the folder."""
+    metadata = folder / "metadata"
+    metadata.mkdir(parents=True)
+    icons = json.loads((installed_icons() / "metadata" / "icons.json").read_text())
+    icons = {key: icon for key, icon in icons.items() if keep(key)}
+    if edit:
+        edit(icons)
+    (metadata / "icons.json").write_text(json.dumps(icons))
+    shutil.copy(installed_icons() / "metadata" / "categories.yml", metadata)
+    return folder

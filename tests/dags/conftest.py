@@ -1,24 +1,29 @@
 """Airflow in this process: one home and one database for all DAG tests."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import airflow_home, warm
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, Trained, call, embedded_release, write_icons
+from tests.sharing import built_once
 
 PAUSE_S = 0.2
 """How long `DAG.test` waits before it looks for tasks again, in place of a second."""
 
-
+FIRST_WAIT = timedelta(seconds=0.5)
+"""After which a step that may work later is tried again, in place of 10 s."""
 IDLE_S = 120
-"""How long a dag run may sleep in all: retries of these tests wait for 30 s at most, and nobody answers a question."""
+"""How long a dag run may sleep in all: nobody answers a question."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,36 @@ class DagRun:
     tasks: dict[str, list[str]]
     results: dict[str, Any]
     events: list[tuple[str, dict[str, Any]]]
+
+
+def third(name: str) -> bool:
+    """Whether the icon of this name is in the first third."""
+    return name < "e"
+
+
+@pytest.fixture(scope="session")
+def _champion_once(_trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    def build(folder: Path) -> dict[str, str]:
+        home = folder / "home"
+        shutil.copytree(_trained_once.home, home, copy_function=os.link)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_HOME", str(home))
+            corpus = call("ingest", folder=str(write_icons(folder / "then", keep=third))).corpus
+            made = embedded_release(home, corpus, _trained_once.encoder)
+            evaluated = call("evaluate", release=made.release)
+            call("promote", verdict=call("gate", evaluation=evaluated.evaluation).verdict)
+            call("deploy")
+        return {key: str(value) for key, value in vars(made).items()}
+
+    folder, ids = built_once(tmp_path_factory, "champion", build)
+    return Trained(**{**ids, "home": folder / "home"})
+
+
+@pytest.fixture
+def champion(_champion_once: Trained, home: Path) -> Trained:
+    """A home of this test's own whose champion is of a third of the icons, judged as a first release."""
+    shutil.copytree(_champion_once.home, home, copy_function=os.link)
+    return replace(_champion_once, home=home)
 
 
 @pytest.fixture(scope="session")
@@ -73,15 +108,19 @@ def run_dag(_dags_written_once: None) -> Callable[..., DagRun]:
 def run_to_its_end(dag_id: str, edit: Callable[[Any], None] = lambda dag: None, **answers: Any) -> DagRun:
     """Run a DAG to its end, after `edit(dag)`, with the form's answers; in tests its steps start with their imports done."""
     from airflow.dag_processing.dagbag import DagBag
-    from operators import step
+    from kubernetes.client import Configuration
+    from operators import retries, step
 
-    # Parsed anew, as for every run in earnest: `test` leaves one run's answers in the DAG's params.
-    dag = DagBag(str(PROJECT / "dags" / f"{dag_id}.py")).dags[dag_id]
-    dag.deadline = None  # `DAG.test` looks a deadline up by its definition in place of its id, and fails
-    edit(dag)
+    one = Configuration()  # each object of a pod makes one of its own, which takes longer than all else that it does
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Configuration, "get_default_copy", lambda: one)
         patch.setattr(step, "ChildProcess", _warm_child(step.ChildProcess))
+        patch.setattr(retries, "FIRST_WAIT", FIRST_WAIT)
         patch.setattr(time, "sleep", bounded_sleep(dag_id, time.sleep, IDLE_S))
+        # Parsed anew, as for every run in earnest: `test` leaves one run's answers in the DAG's params.
+        dag = DagBag(str(PROJECT / "dags" / f"{dag_id}.py")).dags[dag_id]
+        dag.deadline = None  # `DAG.test` looks a deadline up by its definition in place of its id, and fails
+        edit(dag)
         return _seen(dag.test(run_conf=answers))
 
 

@@ -8,7 +8,8 @@ import pytest
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
-from tests.conftest import call, embedded_release
+from tests.conftest import call
+from tests.dags.conftest import third
 
 POLICY = """
 name: shop
@@ -20,27 +21,12 @@ rules:
 TASKS = ("page", "roll_back", "re_index", "re_embed", "rebuild")
 
 
-def third(name: str) -> bool:
-    return name < "e"
-
-
 def other_terms(icons):
     """Today every icon is judged for the terms of another: what was relevant no longer is."""
     names = sorted(icons)
     terms = [icons[name]["search"] for name in names]
     for name, search in zip(names, terms[7:] + terms[:7], strict=True):
         icons[name]["search"] = search
-
-
-@pytest.fixture
-def champion(trained, icons_folder):
-    """A champion of a third of the icons, judged as a first release."""
-    corpus = call("ingest", folder=str(icons_folder("then", keep=third))).corpus
-    made = embedded_release(trained.home, corpus, trained.encoder)
-    evaluated = call("evaluate", release=made.release)
-    call("promote", verdict=call("gate", evaluation=evaluated.evaluation).verdict)
-    call("deploy")
-    return made
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
-from tests.conftest import call, embedded_release
+from tests.conftest import call
+from tests.dags.conftest import third
 from tests.golden.names import starts_on
 
 TASKS = ("page", "roll_back", "re_judge", "re_index", "re_embed", "rebuild")
@@ -20,26 +19,11 @@ areas: {embeddings: {watch: 0.02, act: 0.05, repairs: [page, re-judge, re-embed]
 COUPLE = "zweifarbiges Abzeichen mit rundem Rahmen für Verkehr und Technik"
 
 
-def third(name: str) -> bool:
-    return name < "e"
-
-
 def translated(icons):
     """Every fourth icon has a label in another language, and is of another family."""
     for name in sorted(icons)[::4]:
         icons[name]["label"] = f"{COUPLE} {name}"
         icons[name]["free"] = ["brands" if "brands" in icons[name]["svg"] else icons[name]["free"][0]]
-
-
-@pytest.fixture
-def champion(trained, icons_folder):
-    """A champion of a third of the icons, promoted without a comparison."""
-    corpus = call("ingest", folder=str(icons_folder("then", keep=third))).corpus
-    made = embedded_release(trained.home, corpus, trained.encoder)
-    evaluated = call("evaluate", release=made.release)
-    call("promote", verdict=call("gate", evaluation=evaluated.evaluation).verdict)
-    call("deploy")
-    return made
 
 
 def test_an_unchanged_collection_is_quiet_and_nothing_follows(run_dag, champion):

@@ -5,7 +5,7 @@ from pipelines.settings import settings
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
-from tests.conftest import embedded_release
+from tests.conftest import PROJECT, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
 from tests.pipelines.models.training.conftest import base, corpus, documents, release, topics  # noqa: F401  # fixtures
@@ -53,5 +53,5 @@ def test_training_asks_for_the_profile_of_the_setting(bag, monkeypatch):
 
     assert set(profiles(bag.dags["build_encoder"]).values()) == {"cpu"} == {settings().training_profile}
     monkeypatch.setenv("RATCHET_TRAINING_PROFILE", "gpu")
-    asked = profiles(DagBag().dags["build_encoder"])
+    asked = profiles(DagBag(str(PROJECT / "dags/build_encoder.py")).dags["build_encoder"])
     assert {name for name, profile in asked.items() if profile == "gpu"} == {"tune_encoder"}

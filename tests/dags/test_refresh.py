@@ -8,6 +8,7 @@ from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from tests.conftest import call, embedded_release
+from tests.dags.conftest import third
 
 EVALUATED = (
     "index_lexical", "index_known_queries", "train_recommender", "choose_stages", "fit_blend", "assemble", "evaluate",
@@ -68,10 +69,6 @@ def test_refreshes(refresh):
     assert deleted.tasks["embed"] == ["skipped"]
     assert deleted.results["plan"]["deleted"] > 0
     assert (committed["encoded"], committed["kept"]) == (0, committed["documents"])
-
-
-def third(name: str) -> bool:
-    return name < "e"
 
 
 def exchanged(icons):

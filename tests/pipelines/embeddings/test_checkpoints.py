@@ -18,6 +18,7 @@ from pipelines.embeddings.layout import vectors
 from pipelines.sigterm import defer_sigterm
 from pipelines.store.artifacts import committed, load_exactly
 from pipelines.store.objects import open_store
+from tests import warm
 from tests.conftest import PROJECT, call
 from tests.corpora import write_corpus
 
@@ -74,10 +75,11 @@ def kept_texts(store):
 
 
 def test_a_kill_at_any_operation_costs_at_most_the_batch_in_hand(parts, plain, monkeypatch):
+    """After each operation; before each, and at random moments, in proof-embeddings."""
     session = onnxruntime.InferenceSession
     loaded = functools.cache(lambda path: session(path, providers=["CPUExecutionProvider"]))  # each time takes 0.2 s
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda path, *_, **__: loaded(path))
-    store, point, saved = open_store(), 0, []
+    store, point, saved = open_store(), 1, []
     before = set(committed(store, "shard"))
     while True:
         with killed_at(monkeypatch, point):
@@ -94,7 +96,7 @@ def test_a_kill_at_any_operation_costs_at_most_the_batch_in_hand(parts, plain, m
         assert np.abs(vectors(load_exactly(store, "shard", answer.shard)) - plain).max() <= 1e-5
         assert store.names("checkpoints/") == [] or kept_texts(store) == 0
         (store.local / "shard" / answer.shard / "manifest.json").unlink()
-        point += 1
+        point += 2
     assert point > 2 * (len(TEXTS) + 4)
     assert set(saved) >= set(range(len(TEXTS) + 1)), "each number of finished texts was kept by some try"
 
@@ -102,7 +104,7 @@ def test_a_kill_at_any_operation_costs_at_most_the_batch_in_hand(parts, plain, m
 def started(parts):
     """The real command line at work."""
     options = [f"--{name.replace('_', '-')}={value}" for name, value in parts.items()]
-    return subprocess.Popen([sys.executable, "-m", "pipelines", "embed", *options], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(warm.command("-m", "pipelines", "embed", *options), stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_checkpoints(store, child, count):

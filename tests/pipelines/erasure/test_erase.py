@@ -618,38 +618,34 @@ def killed_at(monkeypatch, point):
         yield seen
 
 
+def erased(home):
+    """Erase the document; what must not depend on a kill before."""
+    done = call("erase", kind="document", subject=DOCUMENT, why="ticket")
+    told = certificate(done.certificate)
+    told = {key: told[key] for key in ("found", "left", "retired", "state")}
+    assert told["found"].pop("trash"), "what a kill leaves there is found, too"
+    journal = Journal(open_store())
+    entries = [bool(entry.verdict) for entry in journal.entries if entry.to == Erasures(journal).name("document", DOCUMENT)]
+    corpora, files = committed(open_store(), "corpus"), everywhere(home, WORDS["document"])
+    return {**told, "corpora": corpora, "entries": entries, "files": files}
+
+
 def test_killed_at_any_write_it_goes_on_and_the_certificate_tells_all(home, tmp_path, monkeypatch):
+    """At every third, and at the last; at every one in proof-erasure."""
     planted_corpus()
     planted_corpus(seed=3)
     plant_in_store(open_store())
     shutil.copytree(home, tmp_path / "before")
-    whole = None
-    for point in range(200):
+    with killed_at(monkeypatch, 0) as writes:
+        whole = erased(home)
+    assert (whole["files"], whole["entries"]) == ([], [False, True])
+    assert len(writes) >= 20
+    for point in sorted({*range(1, len(writes), 3), len(writes)}):
         shutil.rmtree(home)
         shutil.copytree(tmp_path / "before", home)
-        with killed_at(monkeypatch, point) as seen:
-            try:
-                done = call("erase", kind="document", subject=DOCUMENT, why="ticket")
-            except Killed:
-                done = None
-        if done is None:
-            done = call("erase", kind="document", subject=DOCUMENT, why="ticket")
-        elif point:
-            break
-        told = certificate(done.certificate)
-        told = {key: told[key] for key in ("found", "left", "retired", "state")}
-        assert told["found"].pop("trash"), "what a kill leaves there is found, too"
-        told["corpora"] = committed(open_store(), "corpus")
-        whole = whole or told
-        assert told == whole, f"killed before operation {point}, {seen[-1]}"
-        assert everywhere(home, WORDS["document"]) == [], f"killed before operation {point}, {seen[-1]}"
-        entries = [
-            entry
-            for entry in Journal(open_store()).entries
-            if entry.to == Erasures(Journal(open_store())).name("document", DOCUMENT)
-        ]
-        assert [bool(entry.verdict) for entry in entries] == [False, True]
-    assert 20 <= point < 199
+        with killed_at(monkeypatch, point), pytest.raises(Killed):
+            erased(home)
+        assert erased(home) == whole, f"killed before operation {point}, {writes[point - 1]}"
 
 
 def test_an_artifact_that_is_made_of_what_is_gone_is_found(home):
