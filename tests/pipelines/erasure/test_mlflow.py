@@ -1,7 +1,6 @@
 """What MLflow shows of a release is erased with the release: files, tags and descriptions, on a real server."""
 
 import subprocess
-import sys
 
 import pytest
 
@@ -9,6 +8,7 @@ from pipelines.errors import TryAgain
 from pipelines.projections.mlflow_content import erase, found
 from pipelines.settings import bound_mlflow, environment
 from pipelines.store.objects import open_store
+from tests import warm
 from tests.conftest import call
 from tests.planted import DOCUMENT, TITLE, everywhere, released
 from tests.services import mlflow
@@ -41,7 +41,7 @@ def removed_for_good(server, run):
     """Do what the place's text says: `mlflow gc`, where MLflow runs."""
     uri, folder = server
     where = [f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--artifacts-destination={folder}/artifacts"]
-    command = [sys.executable, "-m", "mlflow", "gc", "--run-ids", run, *where]
+    command = warm.command("-m", "mlflow", "gc", "--run-ids", run, *where)
     subprocess.run(command, env=environment({"MLFLOW_TRACKING_URI": uri}), check=True, capture_output=True)
 
 

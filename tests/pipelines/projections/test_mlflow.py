@@ -18,7 +18,7 @@ from pipelines.store.objects import open_store
 from tests.conftest import call
 from tests.pipelines.models.training.conftest import base, corpus, release, train, tune
 from tests.rerankers import _reranking_once, reranking
-from tests.services import free_ports, mlflow, postgres, seaweedfs
+from tests.services import free_ports, mlflow, postgres
 
 __all__ = ["_reranking_once", "base", "corpus", "release", "reranking"]
 
@@ -34,9 +34,9 @@ def on_sqlite_and_files(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def on_postgres_and_s3(tmp_path_factory):
+def on_postgres_and_s3(s3, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
-    with seaweedfs(folder / "s3") as s3, postgres(folder / "postgres") as backend:
+    with postgres(folder / "postgres") as backend:
         account = {**s3.environment, "MLFLOW_S3_ENDPOINT_URL": s3.endpoint}
         with mlflow(folder / "mlflow", backend, s3.create_bucket("mlflow"), account) as uri:
             yield uri
