@@ -1,8 +1,9 @@
 """`python -m benches.blend_trees`: LightGBM's LambdaMART against the sum that blends are; writes build/bench/blend-trees.json.
 
 On the planted shop and on ml-100k, whose blends are made as `make proof-features` does. Trees get the same dev queries,
-candidates, terms and folds; their settings were fixed before anything was measured. Histories are asked at a few moments, and
-many users of a moment choose the same film next. So each moment is a fold, too: a release is fitted before it ranks.
+candidates, terms and folds; their settings were not tuned. Histories are asked at a few moments, which the folds of `fit_blend`
+share. So they are also divided with a fold for each moment, which was added after figures of the first division had been seen:
+what ranks a moment is fitted to all others, also to later ones. Intervals take queries for independent.
 """
 
 import importlib.util
@@ -18,10 +19,9 @@ import numpy as np
 
 from pipelines.corpus.documents import documents
 from pipelines.evaluation.blend_fit import Samples, history_samples, listwise_weights, text_samples
-from pipelines.evaluation.measures import per_query
+from pipelines.evaluation.measures import ndcg_at_10
 from pipelines.evaluation.stage_choice import CONFIDENCE, DEPTH, FOLDS
 from pipelines.retrieval.release import parts_of_index
-from pipelines.retrieval.run import break_ties
 from pipelines.retrieval.stages.blend import RERANKER, Blend, Floats, card_of, load_values
 from pipelines.retrieval.stages.described import stages_before_blend
 from pipelines.statistics.intervals import interval
@@ -69,9 +69,8 @@ def cross_fitted(samples: Samples, fit: Callable[[Queries], Scorer], folds: Sequ
     scorers = {fold: fit([row for row, of in zip(rows, folds, strict=True) if of != fold]) for fold in sorted(set(folds))}
     for one, (terms, _), fold in zip(samples.samples, rows, folds, strict=True):
         order = np.argsort(-(scores := scorers[fold](terms)), kind="stable")[:DEPTH]
-        run[one.query] = break_ties([(one.terms.documents[row], float(scores[row])) for row in order])
-    measured = per_query({one.query: dict(samples.qrels[one.query]) for one in samples.samples}, run)
-    return np.array([measured[one.query]["nDCG@10"] for one in samples.samples])
+        run[one.query] = [(one.terms.documents[row], float(scores[row])) for row in order]
+    return np.array(ndcg_at_10(samples.qrels, run, [one.query for one in samples.samples]))
 
 
 def compared(make: Callable[[], str], features: str, kind: str) -> dict[str, Any]:

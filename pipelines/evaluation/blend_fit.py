@@ -9,7 +9,7 @@ Features are read as of the last cut before a query's time, so no value holds wh
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,14 @@ import numpy as np
 from pipelines.corpus.documents import documents
 from pipelines.corpus.interaction_arrays import interaction_arrays
 from pipelines.evaluation.dev import PastOfCorpus, dev_histories, past_of
-from pipelines.evaluation.measures import per_query
+from pipelines.evaluation.measures import ndcg_at_10
 from pipelines.evaluation.stage_choice import CONFIDENCE, DEPTH, FOLDS, LEAST_DEV, dev_topics
 from pipelines.evaluation.stage_measuring import retrievers_of_past
 from pipelines.index.vector_index import load_index, mean_direction
 from pipelines.models.encoder import load_encoder
 from pipelines.models.recommenders import user_counts
 from pipelines.retrieval.release import Parts, load_rerank
-from pipelines.retrieval.run import Ranking, break_ties
+from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery
 from pipelines.retrieval.stages.blend import (
     RERANKER,
@@ -39,7 +39,7 @@ from pipelines.retrieval.stages.blend import (
     in_unit,
 )
 from pipelines.retrieval.stages.card import RERANK, QueryKind, StageCard, named
-from pipelines.retrieval.stages.known_queries import KnownQueries
+from pipelines.retrieval.stages.known_queries import without_own_queries
 from pipelines.retrieval.stages.ranker import RERANKED_TOGETHER, Ranker
 from pipelines.retrieval.stages.table import load_retrievers, stage_artifacts
 from pipelines.statistics.intervals import Interval, interval
@@ -74,6 +74,7 @@ class Samples:
 
     kind: QueryKind
     samples: Sequence[Sample]
+    """None where the judged queries are too few."""
     qrels: Mapping[str, Mapping[str, int]]
 
 
@@ -156,7 +157,7 @@ def fitted_blend(
     weights = {one.kind: dict(one.weights) for one in kinds if one.taken}
     sentence = " ".join(_sentence(one, stages) for one in kinds)
     if not kinds:
-        counted = " and ".join(f"{len(samples.samples)} of {samples.kind}" for samples in asked)
+        counted = " and ".join(f"{len(samples.qrels)} of {samples.kind}" for samples in asked)
         sentence = f"Nothing is blended: dev queries, {counted}, are fewer than {LEAST_DEV} of each."
     return FittedBlend(unfitted.model_copy(update={"weights": weights}), kinds, sentence)
 
@@ -165,13 +166,10 @@ def text_samples(parts: Parts, stages: Sequence[StageCard], query_variant: str, 
     """The judged dev queries of text; none where they are too few."""
     topics = dev_topics(parts.corpus)
     if len(topics.queries) < LEAST_DEV:
-        return Samples("text", [], {})
+        return Samples("text", [], topics.qrels)
     by_id = {document.id: document for document in documents(parts.corpus)}
     artifacts = stage_artifacts(parts.corpus.store, stages, parts.ids)
-    retrievers = {  # a dev query must not find itself
-        name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one
-        for name, one in load_retrievers(artifacts, load_index(parts.index), list(by_id)).items()
-    }
+    retrievers = without_own_queries(load_retrievers(artifacts, load_index(parts.index), list(by_id)))
     ranker = Ranker(stages, retrievers, load_rerank(stages, artifacts, by_id))
     vectors = load_encoder(parts.encoder, query_variant).encode([query.text for query in topics.queries], "query")
     asked = [AskedQuery(query, "text", vector=vector) for query, vector in zip(topics.queries, vectors, strict=True)]
@@ -184,7 +182,7 @@ def history_samples(parts: Parts, stages: Sequence[StageCard], blend: Blend, sto
     ids = [document.id for document in documents(parts.corpus)]
     dev = dev_histories(past_of(parts.corpus, ids))
     if len(dev.queries) < LEAST_DEV:
-        return Samples("history", [], {})
+        return Samples("history", [], dev.qrels)
     index, artifacts = load_index(parts.index), stage_artifacts(parts.corpus.store, stages, parts.ids)
     wanted = {card.stage for card in Ranker(stages, {}).retriever_cards("history")}
     artifacts = {name: artifact for name, artifact in artifacts.items() if name in wanted}
@@ -226,7 +224,8 @@ def _fitted_kind(samples: Samples, stages: Sequence[StageCard], confidence: floa
         named(stages): {one.query: one.found.ranking[:DEPTH] for one in of},
         "popularity, of the same documents": {one.query: _first(one, one.choices) for one in of},
     }
-    values = {name: _ndcg(samples.qrels, run, [one.query for one in of]) for name, run in runs.items()}
+    queries = [one.query for one in of]
+    values = {name: np.array(ndcg_at_10(samples.qrels, run, queries)) for name, run in runs.items()}
     gains = {name: interval((values["blended"] - other).tolist(), confidence) for name, other in values.items()}
     weights = listwise_weights([(one.terms.scaled[:, columns], one.grades) for one in of])
     return FittedKind(
@@ -287,13 +286,6 @@ def _first(sample: Sample, scores: Floats) -> Ranking:
     """The candidates by other scores, ties in their first order."""
     order = np.argsort(-scores, kind="stable")[:DEPTH]
     return [(sample.terms.documents[row], float(scores[row])) for row in order]
-
-
-def _ndcg(qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Ranking], queries: Sequence[str]) -> Floats:
-    """nDCG@10 of each query."""
-    judged = {query: dict(qrels[query]) for query in queries}
-    measured = per_query(judged, {query: break_ties(ranking) for query, ranking in run.items()})
-    return np.array([measured[query]["nDCG@10"] for query in queries])
 
 
 def _row(name: str, values: Floats, gain: Interval | None) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.evaluation.measures import per_query
+from pipelines.evaluation.measures import ndcg_at_10
 from pipelines.evaluation.qrels import Topics
-from pipelines.retrieval.run import Ranking, break_ties
+from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.blend import Blended, Candidates, StoredValues
 from pipelines.retrieval.stages.ranker import StageRankings
-from pipelines.statistics.intervals import Floats, interval
+from pipelines.statistics.intervals import interval
 
-MEASURE = "nDCG@10"
 BLENDED, WITHOUT, POPULARITY = "blended", "without features", "popularity, of the same documents"
 
 
@@ -36,7 +35,7 @@ def blend_measures(
             query: _by_popularity(ranked.blended, stored, times[query]) for query, ranked in blended.items() if ranked.blended
         },
     }
-    values = {name: _ndcg(topics, run) for name, run in runs.items()}
+    values = {name: np.array(ndcg_at_10(topics.qrels, run, list(blended))) for name, run in runs.items()}
     return [
         {
             "ranking": name,
@@ -52,10 +51,3 @@ def _by_popularity(blended: Blended, stored: StoredValues, time: int | None) -> 
     documents = blended.terms.documents
     counts = np.nan_to_num(stored.chosen(Candidates(documents, time)))
     return [(documents[row], float(counts[row])) for row in np.argsort(-counts, kind="stable")]
-
-
-def _ndcg(topics: Topics, run: Mapping[str, Ranking]) -> Floats:
-    measured = per_query(
-        {query: topics.qrels[query] for query in run}, {query: break_ties(ranking) for query, ranking in run.items()}
-    )
-    return np.array([measured[query][MEASURE] for query in run])

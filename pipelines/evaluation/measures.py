@@ -3,10 +3,10 @@ evaluation with ir-measures", ECIR 2022).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from subprocess import SubprocessError
 
-from pipelines.retrieval.run import Ranking
+from pipelines.retrieval.run import Ranking, break_ties
 from pipelines.wording import printable
 
 MEASURES = ("nDCG@10", "RR@10", "R@100", "AP", "P@10", "Judged@10")
@@ -44,6 +44,18 @@ def per_query(judgments: Mapping[str, Mapping[str, int]], run: Mapping[str, Rank
     for metric in ir_measures.iter_calc(measures, qrels, scores):
         values[metric.query_id][str(metric.measure)] = float(metric.value)
     return values
+
+
+def ndcg_at_10(judgments: Mapping[str, Mapping[str, int]], run: Mapping[str, Ranking], queries: Sequence[str]) -> list[float]:
+    """nDCG@10 of each of these queries, in their order; ties in a ranking stay in the order that they have.
+
+    >>> ndcg_at_10({"q": {"a": 1}, "r": {"a": 1}}, {"q": [("b", 1.0), ("a", 1.0)]}, ["r", "q"])
+    [0.0, 0.6309297535714575]
+    """
+    values = per_query(
+        {query: judgments[query] for query in queries}, {query: break_ties(run.get(query, ())) for query in queries}
+    )
+    return [values[query]["nDCG@10"] for query in queries]
 
 
 def check_measure(name: str) -> None:

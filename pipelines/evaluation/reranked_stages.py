@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from pipelines.corpus.documents import documents
-from pipelines.evaluation.measures import per_query
+from pipelines.evaluation.measures import ndcg_at_10
 from pipelines.evaluation.qrels import Topics
 from pipelines.evaluation.stage_choice import CONFIDENCE, LEAST_DEV, STEPS, Choice, dev_topics, held_out
 from pipelines.index.vector_index import load_index
 from pipelines.models.encoder import load_encoder
 from pipelines.models.reranker import KIND, Scores, card_of, load_reranker
 from pipelines.retrieval.release import Parts
-from pipelines.retrieval.run import Ranking, break_ties
+from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery, Retriever
 from pipelines.retrieval.stages.card import DENSE, RERANK, StageCard, named
-from pipelines.retrieval.stages.known_queries import KnownQueries
+from pipelines.retrieval.stages.known_queries import without_own_queries
 from pipelines.retrieval.stages.ranker import Ranker, ranked_by
 from pipelines.retrieval.stages.rerank import rerank_card
 from pipelines.retrieval.stages.table import load_retrievers, stage_artifacts
@@ -71,10 +71,7 @@ def with_reranker(
     texts = {document.id: document.text for document in documents(parts.corpus)}
     own = stage_artifacts(store, before, parts.ids)
     known = {KNOWN: artifacts[KNOWN]} if KNOWN in artifacts else {}
-    retrievers: dict[str, Retriever] = {  # a dev query must not find itself
-        name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one
-        for name, one in load_retrievers(known | own, load_index(parts.index), list(texts)).items()
-    }
+    retrievers = without_own_queries(load_retrievers(known | own, load_index(parts.index), list(texts)))
     vectors = load_encoder(parts.encoder, query_variant).encode([query.text for query in topics.queries], "query")
     asked = [AskedQuery(query, "text", vector=vector) for query, vector in zip(topics.queries, vectors, strict=True)]
     found = _found(asked, Ranker(before or [StageCard(stage=DENSE)], retrievers), card, chosen, texts)
@@ -112,8 +109,7 @@ def _ten(retriever: Retriever, asked: AskedQuery) -> Ranking:
 
 def _ndcg(topics: Topics, rankings: Mapping[str, Ranking]) -> Floats:
     """nDCG@10 of each dev query."""
-    measured = per_query(topics.qrels, {query: break_ties(ranking) for query, ranking in rankings.items()})
-    return np.array([measured[query.id]["nDCG@10"] for query in topics.queries])
+    return np.array(ndcg_at_10(topics.qrels, rankings, [query.id for query in topics.queries]))
 
 
 def _decided(choice: Choice, stages: list[StageCard], reranked: Floats, alone: Mapping[str, Floats]) -> Choice:

@@ -19,7 +19,7 @@ from pipelines.corpus.documents import documents
 from pipelines.corpus.text_rules import folded
 from pipelines.errors import InputError
 from pipelines.evaluation.fidelity import FidelityQuery, fidelity_at_10, mean_fidelity, sample_queries
-from pipelines.evaluation.measures import per_query
+from pipelines.evaluation.measures import ndcg_at_10
 from pipelines.evaluation.qrels import judged_topics
 from pipelines.evaluation.variant_rule import (
     LEAST_QUERIES,
@@ -39,7 +39,7 @@ from pipelines.models.encoder import load_encoder
 from pipelines.models.reranker import BATCH_TOKENS, Reranker, Scores
 from pipelines.models.reranker_card import Fusion
 from pipelines.retrieval.release import Parts
-from pipelines.retrieval.run import Ranking, break_ties
+from pipelines.retrieval.run import Ranking
 from pipelines.statistics.intervals import Floats
 
 PAIRS, PAIR_TOKENS = 50, 64
@@ -226,10 +226,9 @@ def ndcg(sample: PairSample, scores: Sequence[Scores], fusion: Fusion) -> list[f
         if any(asked.grades.values()):
             joint = joint_scores(fusion, asked.ranking, of_query)
             best = np.argsort(-joint, kind="stable")[:10]
-            run[str(number)] = break_ties([(asked.ranking[row][0], float(joint[row])) for row in best])
+            run[str(number)] = [(asked.ranking[row][0], float(joint[row])) for row in best]
             qrels[str(number)] = dict(asked.grades)
-    measured = per_query(qrels, run)
-    return [measured[query]["nDCG@10"] for query in qrels]
+    return ndcg_at_10(qrels, run, list(qrels))
 
 
 def mates_influence(reranker: Reranker, sample: PairSample, seed: int = 0) -> float:

@@ -14,7 +14,7 @@ from pipelines.models.training.cross_encoder import CrossEncoder, Logits
 from pipelines.retrieval.release import Release
 from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery
-from pipelines.retrieval.stages.known_queries import KnownQueries
+from pipelines.retrieval.stages.known_queries import KnownQueries, without_own_queries
 from pipelines.retrieval.stages.ranker import ranked_by
 from pipelines.statistics.intervals import Floats, Interval, interval
 
@@ -31,10 +31,7 @@ def first_stage(release: Release, queries: Mapping[str, str], depth: int) -> dic
         depth: documents for each query.
     """
     if release.ranker:
-        retrievers = {
-            name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one
-            for name, one in release.ranker.retrievers.items()
-        }
+        retrievers = without_own_queries(release.ranker.retrievers)
         release = replace(release, ranker=replace(release.ranker, retrievers=retrievers, rerank=None, blend=None))
     asked = [Query(id=name, text=text, split="train") for name, text in queries.items()]
     found = dict(zip(queries, release.rank(asked, depth, {}), strict=True))

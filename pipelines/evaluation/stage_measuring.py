@@ -3,7 +3,6 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from pipelines.corpus.documents import documents
 from pipelines.evaluation import stage_choice
@@ -15,7 +14,7 @@ from pipelines.retrieval.release import Parts
 from pipelines.retrieval.stages.answers import AskedQuery, Retriever
 from pipelines.retrieval.stages.collaborative import KIND as RECOMMENDER
 from pipelines.retrieval.stages.collaborative import dev_model, load_collaborative
-from pipelines.retrieval.stages.known_queries import KnownQueries
+from pipelines.retrieval.stages.known_queries import without_own_queries
 from pipelines.retrieval.stages.popularity import load_popularity
 from pipelines.retrieval.stages.table import DENSE, RETRIEVERS, load_retrievers
 from pipelines.store.artifacts import Artifact
@@ -34,10 +33,7 @@ def text_choice(parts: Parts, artifacts: Mapping[str, Artifact], query_variant: 
     if not artifacts or len(topics.queries) < stage_choice.LEAST_DEV:
         return stage_choice.default_choice(ids, len(topics.queries))
     names = [document.id for document in documents(parts.corpus)]
-    retrievers = load_retrievers(artifacts, load_index(parts.index), names)
-    retrievers = {  # a dev query must not find itself
-        name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one for name, one in retrievers.items()
-    }
+    retrievers = without_own_queries(load_retrievers(artifacts, load_index(parts.index), names))
     vectors = load_encoder(parts.encoder, query_variant).encode([query.text for query in topics.queries], "query")
     scores = [
         stage_choice.dev_scores(AskedQuery(query, "text", vector=vector), retrievers, topics.qrels[query.id])

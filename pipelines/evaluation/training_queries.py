@@ -12,12 +12,12 @@ import numpy as np
 from pipelines.corpus.documents import Document, Query, documents, queries
 from pipelines.corpus.text_rules import folded
 from pipelines.errors import InputError
-from pipelines.evaluation.measures import per_query
+from pipelines.evaluation.measures import ndcg_at_10
 from pipelines.evaluation.qrels import RELEVANT, judged_topics
 from pipelines.evaluation.stage_choice import dev_topics
 from pipelines.models.encoder import Role, Vectors
 from pipelines.models.training.examples import Found, TrainingQuery
-from pipelines.retrieval.run import Ranking, break_ties
+from pipelines.retrieval.run import Ranking
 from pipelines.store.artifacts import Artifact
 from pipelines.store.recipes import digest
 
@@ -125,8 +125,9 @@ def nearest(encode: Encode, texts: Mapping[str, str], queries: Mapping[str, str]
 
 def dev_ndcg(data: TrainingData, found: Mapping[str, Found]) -> list[float]:
     """nDCG@10 of each dev query, in their order, for rankings of documents."""
-    values = per_query(data.dev_qrels, {name: break_ties(ranking) for name, ranking in found.items()})
-    return [values[query.id]["nDCG@10"] for query in data.dev]
+    return ndcg_at_10(
+        data.dev_qrels, {name: list(ranking) for name, ranking in found.items()}, [query.id for query in data.dev]
+    )
 
 
 def dev_values(encode: Encode, data: TrainingData) -> list[float]:

@@ -24,7 +24,7 @@ from pipelines.corpus.documents import Document, documents, queries
 from pipelines.corpus.text_rules import folded
 from pipelines.errors import InputError
 from pipelines.evaluation.fidelity import QUERIES, FidelityQuery, measure_fidelity, sample_queries
-from pipelines.evaluation.measures import per_query
+from pipelines.evaluation.measures import ndcg_at_10
 from pipelines.evaluation.qrels import NoRelevant, Topics, judged_topics
 from pipelines.evaluation.variant_rule import (
     LEAST_QUERIES,
@@ -39,7 +39,7 @@ from pipelines.evaluation.variant_rule import (
 )
 from pipelines.logs import log
 from pipelines.models.encoder import Encoder, Vectors, load_encoder
-from pipelines.retrieval.run import Run, break_ties
+from pipelines.retrieval.run import Run
 from pipelines.statistics.intervals import Floats
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import open_store
@@ -212,9 +212,8 @@ def ndcg(topics: Topics, queries: Vectors, documents: Vectors, ids: Sequence[str
         scores = queries[start : start + 256] @ documents.T
         best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
         for query, row, columns in zip(topics.queries[start : start + 256], scores, best, strict=True):
-            run[query.id] = break_ties([(ids[column], float(row[column])) for column in columns])
-    measured = per_query(topics.qrels, run)
-    return [measured[query.id]["nDCG@10"] for query in topics.queries]
+            run[query.id] = [(ids[column], float(row[column])) for column in columns]
+    return ndcg_at_10(topics.qrels, run, [query.id for query in topics.queries])
 
 
 def batch_influence(encoder: Encoder, texts: Sequence[str], queries: Vectors, batch_tokens: int, seed: int = 0) -> float:

@@ -7,7 +7,7 @@ training query), `judged.npz` (its documents and gains, by CSR) and `texts.json`
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipelines.corpus.text_rules import folded
 from pipelines.errors import CorruptArtifact
 from pipelines.models.encoder import Vectors
-from pipelines.retrieval.stages.answers import AskedQuery, DocumentScorer, DocumentScores, Scores
+from pipelines.retrieval.stages.answers import AskedQuery, DocumentScorer, DocumentScores, Retriever, Scores
 from pipelines.store.artifacts import Artifact
 
 KIND = "known_queries"
@@ -62,6 +62,11 @@ class KnownQueries(DocumentScorer):
         scores = np.zeros(len(self.ids), np.float32)
         np.maximum.at(scores, self.documents, cosines[self._judged] * self.gains)
         return self.scored(scores)
+
+
+def without_own_queries(retrievers: Mapping[str, Retriever]) -> dict[str, Retriever]:
+    """The retrievers for train queries: none finds itself among the known queries."""
+    return {name: replace(one, held_out=True) if isinstance(one, KnownQueries) else one for name, one in retrievers.items()}
 
 
 def write_known_queries(
