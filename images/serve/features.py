@@ -57,8 +57,8 @@ class OnlineFeatures:
             names = [feature.feature for feature in columns.values()]
             rows = read_features(self._store, view, first.key, names, documents, now, timedelta(seconds=first.ttl_s))
             for row, found in enumerate(rows):
-                for place, name in zip(columns, names, strict=True) if found else ():
-                    value = found.get(name) if found else None
+                for place, name in zip(columns, names, strict=True):
+                    value = (found or {}).get(name)
                     if isinstance(value, int | float):
                         values[row, place] = value
         return values

@@ -27,7 +27,10 @@ class ServerSettings(BaseModel):
         description="Milliseconds of a search in which to rerank; late: fewer candidates, then none; 0: no limit",
     )
     features_ms: float = Field(
-        50, ge=0, description="Milliseconds in which a blend's features are read; late: their defaults; 0: no limit"
+        50,
+        ge=0,
+        le=60_000,
+        description="Milliseconds in which a blend's features are read; late: their defaults; 0: no limit",
     )
     flag_provider: str = Field(
         "",

@@ -11,9 +11,11 @@ import pytest
 
 from images.serve.cache import RankingCache
 from images.serve.features import OnlineFeatures
+from pipelines.errors import InputError
 from pipelines.features.online import entity_key
 from pipelines.retrieval.stages.blend import Blended, BlendFeature, Candidates, Terms
 from pipelines.retrieval.stages.ranker import StageRankings
+from pipelines.settings import settings
 
 NOW = datetime.now(UTC)
 
@@ -86,3 +88,10 @@ def test_a_ranking_without_features_is_not_kept(late):
     cache, terms = RankingCache(9), Terms(["a"], ["v.ctr"], np.zeros((1, 1)), np.full((1, 1), np.nan), late)
     cache.keep("key", StageRankings({}, [("a", 1.0)], None, Blended(terms, {"v.ctr": 1.0})))
     assert (cache.get("key") is None) == late
+
+
+@pytest.mark.parametrize("value", ["-1", "60001", "inf", "nan", "soon"])
+def test_a_time_that_no_search_can_wait_is_refused(monkeypatch, value):
+    monkeypatch.setenv("RATCHET_FEATURES_MS", value)
+    with pytest.raises(InputError, match="RATCHET_FEATURES_MS"):
+        settings()
