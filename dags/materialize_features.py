@@ -7,10 +7,11 @@ makes rows of earlier days for training, and never overwrites the online values 
 
 ## When it is red
 
-- `plan_features`: a file of `feature_repo` that can't be read, an end in the future, or pods without a database for features:
-  the message says which. Without a champion all is skipped.
-- `materialize_view`: the view's SQL is wrong (correct the file, clear the task); its features changed while a release reads
-  them (declare it under another name); a database or another run holds the registry (it is tried again).
+- `plan_features`: no view, an end in the future, or pods without a database for features: the message says which. Without a
+  champion all is skipped.
+- `materialize_view`: the view's file or SQL is wrong (correct the file, clear the task); its features changed while a release
+  reads them (declare it under another name); a database or another run holds the registry (it is tried again). All other views
+  go online; `check_parity` waits, and `reconcile_registry` compares within the hour what releases read.
 - A view without any row is skipped, and the others go on.
 - `check_parity`: read the rows in the report that the message names (it has no values itself, since logs are read by more
   people), then start the DAG again for the same interval; an emptied online store is filled so, too.

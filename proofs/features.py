@@ -28,7 +28,7 @@ from pipelines.corpus.documents import Document, Interaction
 from pipelines.errors import StepError
 from pipelines.features import online as reading
 from pipelines.features.feast import feature_store
-from pipelines.features.numbers import columns_of
+from pipelines.features.historical import columns_of
 from pipelines.features.online import OnlineStore, SqliteOnline, ValkeyOnline, open_online
 from pipelines.features.views import declared_views
 from pipelines.retrieval.stages.blend import Candidates

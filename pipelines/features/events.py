@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 from pipelines.corpus.event_log import LogFiles, log_files, reading_rows, require_log
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact
-from pipelines.wording import printable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-SERVER = "server"
-"""The word for the search server's own log in place of the corpus's interactions."""
+CORPUS = "interactions"
+"""The word for the corpus's interactions in place of the search server's log; a blend that was fitted to them has it empty."""
 DOCUMENTS = "{id: 'VARCHAR', title: 'VARCHAR', text: 'VARCHAR', segment: 'VARCHAR', facets: 'MAP(VARCHAR, VARCHAR)'}"
 INTERACTIONS = "{\"user\": 'VARCHAR', document: 'VARCHAR', time: 'BIGINT', value: 'DOUBLE'}"
 USERS = "{id: 'VARCHAR', fields: 'MAP(VARCHAR, VARCHAR)'}"
@@ -81,6 +80,15 @@ def _literal(moment: datetime) -> str:
     return f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S}'"
 
 
+def meant_log(named: str, default: str) -> str:
+    """Where events come from, as a blend has it: `server`, or empty for the corpus's interactions.
+
+    >>> meant_log("", "server"), meant_log("interactions", "server"), meant_log("server", "")
+    ('server', '', 'server')
+    """
+    return "" if named == CORPUS else named or default
+
+
 @contextmanager
 def open_events(corpus: Artifact, log: str, folder: Path, until: datetime, tables: Sequence[str] = ()) -> Iterator[Events]:
     """The events of a corpus or of the search server's log, and tables of others.
@@ -97,10 +105,8 @@ def open_events(corpus: Artifact, log: str, folder: Path, until: datetime, table
     """
     import duckdb
 
-    if log not in ("", SERVER):
-        raise InputError(f"--log {printable(log, 100)!r}", f"{SERVER}, or nothing", "correct it")
     if log:
-        require_log(corpus.store, folder, "leave --log empty to take the corpus's interactions")
+        require_log(corpus.store, folder, f"name {CORPUS} in its place")
     with duckdb.connect() as db, duckdb.connect() as before_cut:
         before_cut.execute(TABLES + "SET TimeZone = 'UTC'; SET enable_external_access = false; SET lock_configuration = true")
         db.execute("SET TimeZone = 'UTC'")

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -56,11 +56,17 @@ def declared_views() -> dict[str, View]:
     Raises:
         InputError: Feast is not installed, a file can't be imported, or a view lacks something.
     """
-    lacking = missing_packages("features")
-    if lacking:
-        raise InputError(f"no {', '.join(lacking)}", "the extra `features`", f"run `{install_command('features')}`")
-    views = [_view(name, declared) for name in repository_files() for declared in _declared(name)]
-    return {view.name: view for view in views}
+    return {name: declared_view(name) for name in view_names()}
+
+
+def view_names() -> list[str]:
+    """The names of the views. A file that can't be imported may declare one, so it is among them.
+
+    Raises:
+        InputError: Feast is not installed.
+    """
+    _check_installed()
+    return [name for name in repository_files() if _may_declare(name)]
 
 
 def repository_files() -> list[str]:
@@ -69,21 +75,38 @@ def repository_files() -> list[str]:
 
 
 def declared_view(name: str) -> View:
-    """The view of that name.
+    """The view of that name, whatever is wrong with the files of others.
 
     Raises:
-        InputError: there is none.
+        InputError: Feast is not installed, there is no such view, its file can't be imported, or the view lacks something.
     """
-    views = declared_views()
-    if name not in views:
-        raise InputError(f"feature view {name!r}", f"one of {', '.join(views)}", f"correct it, or add {REPOSITORY}/{name}.py")
-    return views[name]
+    _check_installed()
+    declared = _declared(name) if name in repository_files() else []
+    if not declared:
+        raise InputError(
+            f"feature view {name!r}", f"one of {', '.join(view_names())}", f"correct it, or add {REPOSITORY}/{name}.py"
+        )
+    views = [_view(name, view) for view in declared]  # each is named as the file is, or refused
+    return views[0]
 
 
-def _declared(name: str) -> Iterator["FeatureView"]:
+def _check_installed() -> None:
+    lacking = missing_packages("features")
+    if lacking:
+        raise InputError(f"no {', '.join(lacking)}", "the extra `features`", f"run `{install_command('features')}`")
+
+
+def _may_declare(name: str) -> bool:
+    try:
+        return bool(_declared(name))
+    except InputError:
+        return True
+
+
+def _declared(name: str) -> list["FeatureView"]:
     from feast import FeatureView
 
-    return (value for value in vars(_imported(name)).values() if isinstance(value, FeatureView))
+    return [value for value in vars(_imported(name)).values() if isinstance(value, FeatureView)]
 
 
 def _imported(name: str) -> "ModuleType":

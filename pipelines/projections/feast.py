@@ -69,6 +69,14 @@ def check_online(release: Artifact, report: Reported) -> None:
         agreeing.append(online)
     for online in agreeing:  # once all agree
         register_service(release.id, [online.view], online.end)
+        if online.rows.inputs["corpus"] != release.inputs["corpus"]:
+            log().warning(
+                "features are online of another corpus than the release's",
+                release=release.id,
+                view=online.view.name,
+                corpus=online.rows.inputs["corpus"],
+                next="documents of the release alone have defaults: start materialize_features with this release",
+            )
 
 
 def align(journal: Journal, report: Reported, repair: bool = True) -> list[tuple[str, bool]]:

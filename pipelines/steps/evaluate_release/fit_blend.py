@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from pipelines.store.recipes import Recipe
 from pipelines.store.releases import champion_release
 
 if TYPE_CHECKING:
-    from pipelines.features.numbers import Column
+    from pipelines.features.historical import Column
     from pipelines.retrieval.release import Parts
     from pipelines.retrieval.stages.card import StageCard
 
@@ -33,8 +33,10 @@ class FitBlendParams(Params):
         description="Numbers of documents that the ranking uses, such as document_interactions.ctr_7d, or all of a view by its "
         "name; none: no blend; empty: those of the champion's blend, if it has one",
     )
-    feature_log: str = Field(
-        "", description="server: of the search server's exposures and clicks; empty: as the champion's, or of the interactions"
+    feature_log: Literal["", "server", "interactions"] = Field(
+        "",
+        description="server: of the search server's exposures and clicks; interactions: of the corpus's; empty: as the "
+        "champion's blend, else the interactions",
     )
     blend_candidates: int = Field(100, ge=10, le=1000, description="First documents of the other stages that are blended")
     query_variant: str = Field(
@@ -66,9 +68,10 @@ def fit_blend(params: FitBlendParams) -> FitBlendResult:
 
 def _fitted(store: Store, params: FitBlendParams, names: list[str], source: str) -> Artifact:
     """The blend of these features, whose values are computed as of each dev query's time; found if it was made before."""
+    from pipelines.corpus.documents import documents
     from pipelines.evaluation.blend_fit import asked_times
     from pipelines.evaluation.dev import past_of
-    from pipelines.features.numbers import columns_of, cuts_before, rows_as_of
+    from pipelines.features.historical import columns_of, cuts_before, rows_as_of
     from pipelines.retrieval.champion_variants import default_variants
     from pipelines.retrieval.release import parts_of_index
     from pipelines.retrieval.stages.described import stages_before_blend
@@ -77,10 +80,11 @@ def _fitted(store: Store, params: FitBlendParams, names: list[str], source: str)
     parts = parts_of_index(store, params.index)
     stages = stages_before_blend(store, params.stages, params.reranker)
     query_variant = params.query_variant or default_variants(Journal(store), parts.encoder.id).query
-    columns, ids = columns_of(names), _ids(parts.corpus)
+    columns, ids = columns_of(names), [document.id for document in documents(parts.corpus)]
     cuts = cuts_before(asked_times(past_of(parts.corpus, ids), now=int(datetime.now(UTC).timestamp()) if source else 0))
     views = {column.view.name: column.view for column in columns}
-    rows = {name: rows_as_of(parts.corpus, view, source, cuts) for name, view in views.items()}
+    asked = {"cuts": [cut.isoformat() for cut in cuts]}
+    rows = {name: rows_as_of(parts.corpus, view, source, cuts, "fit_blend", VERSION, asked) for name, view in views.items()}
     inputs = {**parts.ids, **{f"features of {view}": artifact.id for view, artifact in rows.items()}}
     inputs |= {name: artifact.id for name, artifact in stage_artifacts(store, stages, parts.ids).items()}
     semantic = {
@@ -95,35 +99,31 @@ def _fitted(store: Store, params: FitBlendParams, names: list[str], source: str)
 
     def build(folder: Path) -> dict[str, Any]:
         seconds = [int(cut.timestamp()) for cut in cuts]
-        return _fit(folder, parts, stages, columns, rows, seconds, recipe)
+        return _fit(folder, parts, ids, stages, columns, rows, seconds, recipe)
 
     return produce(store, recipe, build)
 
 
 def _asked(store: Store, journal: Journal, params: FitBlendParams) -> tuple[list[str], str]:
-    """The features that are asked for and the log that they are of: those of the champion's blend where nothing is said."""
+    """The features to fit and the log that they are of: of what is not named, what the champion's blend has."""
+    from pipelines.features.events import meant_log
     from pipelines.retrieval.stages.blend import card_of
     from pipelines.retrieval.stages.card import BLEND
 
     names = list(filter(None, params.features))
-    if names:
-        return ([] if names == ["none"] else names), params.feature_log
+    if names == ["none"]:
+        return [], ""
     champion = champion_release(journal, missing_ok=True)
     if champion is None or BLEND not in champion.inputs:
-        return [], ""
+        return names, meant_log(params.feature_log, "")
     card = card_of(load_exactly(store, "blend", champion.inputs[BLEND]))
-    return [feature.name for feature in card.features], params.feature_log or card.log
-
-
-def _ids(corpus: Artifact) -> list[str]:
-    from pipelines.corpus.documents import documents
-
-    return [document.id for document in documents(corpus)]
+    return names or [feature.name for feature in card.features], meant_log(params.feature_log, card.log)
 
 
 def _fit(
     folder: Path,
     parts: "Parts",
+    ids: list[str],
     stages: "tuple[StageCard, ...]",
     columns: "list[Column]",
     rows: dict[str, Artifact],
@@ -131,13 +131,12 @@ def _fit(
     recipe: Recipe,
 ) -> dict[str, Any]:
     from pipelines.evaluation.blend_fit import choices_before, fitted_blend
-    from pipelines.features.numbers import tables_of
+    from pipelines.features.historical import historical_values
     from pipelines.reports.blend import write_blend_report
     from pipelines.retrieval.stages.blend import StoredValues, write_blend
 
-    ids, asked = _ids(parts.corpus), recipe.params
-    features = [column.unfitted for column in columns]
-    stored = StoredValues.of(ids, cuts, tables_of(rows, columns, cuts, ids), choices_before(parts.corpus, ids, cuts))
+    asked, features = recipe.params, [column.unfitted for column in columns]
+    stored = StoredValues.of(ids, cuts, historical_values(rows, columns, cuts, ids), choices_before(parts.corpus, ids, cuts))
     fitted = fitted_blend(parts, stages, asked["query_variant"], features, stored, asked["log"], asked["candidates"])
     write_blend(folder, fitted.card, stored)
     write_blend_report(folder, fitted, stages, recipe.inputs)

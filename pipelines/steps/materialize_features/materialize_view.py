@@ -1,22 +1,16 @@
 """materialize_view: a view's values as of each day become an artifact, and those of the interval go online."""
 
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field
 
 from pipelines.contract import Params, Result
 from pipelines.errors import NothingToDo
 from pipelines.logs import log
-from pipelines.settings import settings
-from pipelines.store.artifacts import Artifact, load, produce
+from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
-from pipelines.store.recipes import Recipe
-
-if TYPE_CHECKING:
-    from pipelines.features.views import View
 
 VERSION = 1
 
@@ -24,10 +18,10 @@ VERSION = 1
 class MaterializeViewParams(Params):
     view: str = Field(description="Feature view of feature_repo")
     corpus: str = Field(description="Corpus id: its documents, users and interactions")
-    log: str = Field(
+    log: Literal["", "server", "interactions"] = Field(
         "",
-        description="server: events are the search server's exposures and clicks; empty: as blends that serve read the view,"
-        " else the interactions",
+        description="server: events are the search server's exposures and clicks; interactions: the corpus's; empty: as blends"
+        " that serve read the view, else the interactions",
     )
     start: str = Field("", description="Start of the interval; empty: one day before its end")
     end: str = Field("", description="End of the interval; empty: today's midnight (UTC)")
@@ -47,6 +41,8 @@ class MaterializeViewResult(Result):
 
 def materialize_view(params: MaterializeViewParams) -> MaterializeViewResult:
     """Compute a view's rows, found if they were before, and put the latest of each entity in the interval online."""
+    from pipelines.features.compute import cuts_until
+    from pipelines.features.historical import rows_as_of
     from pipelines.features.materialize import interval, materialize
     from pipelines.features.served import served_log
     from pipelines.features.views import declared_view
@@ -56,9 +52,10 @@ def materialize_view(params: MaterializeViewParams) -> MaterializeViewResult:
     store = open_store()
     corpus = load(store, "corpus", params.corpus)
     view = declared_view(params.view)
-    source = served_log(Journal(store), view, params.log)
+    source = served_log(Journal(store), view, corpus, params.log)
     days = max(params.history, -(-(end - since) // timedelta(days=1)))
-    features = _features(corpus, view, source, end, days)
+    asked = {"end": end.isoformat(), "days": days}
+    features = rows_as_of(corpus, view, source, cuts_until(end, days), "materialize_view", VERSION, asked)
     facts = features.facts
     if facts["from_the_future"]:
         log().warning("events later than now were left out: a clock is ahead", events=facts["from_the_future"])
@@ -75,18 +72,3 @@ def materialize_view(params: MaterializeViewParams) -> MaterializeViewResult:
         online=features.id if online else "",
         found=features.found,
     )
-
-
-def _features(corpus: Artifact, view: "View", source: str, end: datetime, days: int) -> Artifact:
-    from pipelines.features.compute import KIND, compute, cuts_until
-    from pipelines.features.events import open_events
-
-    with open_events(corpus, source, settings().events_folder, end, view.tables) as events:
-        inputs = {"corpus": corpus.id, **events.inputs}
-        semantic = {"view": view.name, "definition": view.definition, "end": end.isoformat(), "days": days}
-        recipe = Recipe(kind=KIND, step="materialize_view", version=VERSION, inputs=inputs, params=semantic)
-
-        def build(folder: Path) -> dict[str, object]:
-            return compute(view, events, cuts_until(end, days), folder)
-
-        return produce(corpus.store, recipe, build)

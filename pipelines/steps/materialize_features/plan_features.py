@@ -36,7 +36,7 @@ def plan_features(params: PlanFeaturesParams) -> PlanFeaturesResult:
     """Check what is asked for, and fix the corpus and the interval for all views."""
     from pipelines.features.feast import check_places
     from pipelines.features.materialize import interval
-    from pipelines.features.views import declared_view, declared_views, repository_files
+    from pipelines.features.views import declared_view, repository_files, view_names
 
     start, end = interval(params.start, params.end)
     store = open_store()
@@ -46,7 +46,7 @@ def plan_features(params: PlanFeaturesParams) -> PlanFeaturesResult:
     check_places(settings())
     release = None if params.corpus else resolve(journal, params.release)
     corpus = load(store, "corpus", release.inputs["corpus"] if release else params.corpus)
-    names = params.views or list(declared_views())  # what is named, its own task checks; Feast takes seconds to import
+    names = params.views or view_names()  # each is checked by its own task: a wrong one keeps no other from going online
     if unknown := {*params.views} - {*repository_files()}:
         declared_view(min(unknown))  # says which there are
     if not names:

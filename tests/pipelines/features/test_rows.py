@@ -141,7 +141,7 @@ def corpus_of_documents_alone() -> str:
         ({"end": "1969-12-31"}, "from 1970 on"),
         ({"view": "weather"}, "one of document_attributes, document_interactions, user_activity"),
         ({"log": "server"}, "exposures.jsonl"),
-        ({"log": "/etc/passwd"}, "server, or nothing"),
+        ({"log": "/etc/passwd"}, "server.*interactions"),
         ({"corpus": "0000"}, "corpus '0000'"),
     ],
 )

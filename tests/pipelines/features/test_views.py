@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.errors import InputError
 from pipelines.features import views
+from pipelines.features.historical import columns_of
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import PROJECT, call
@@ -125,7 +126,19 @@ def test_without_feast_the_message_says_what_to_install(home, monkeypatch):
 def test_a_declaration_that_lacks_something_is_refused(plant, home, was, becomes, said):
     plant(was=was, becomes=becomes)
     with pytest.raises(InputError, match=rf"planted_repo/planted\.py, .*{said}"):
-        call("plan_features", corpus=corpus_of([]))
+        materialized(corpus_of([]), "planted")
+
+
+def test_a_file_that_is_broken_stops_no_other_view(plant, home, tmp_path):
+    """Its own task says what is wrong with it."""
+    plant()
+    (tmp_path / "planted_repo/broken.py").write_text("import nothing_of_that_name")
+    corpus = corpus_of([])
+    assert call("plan_features", corpus=corpus).views == ["broken", "planted"]
+    assert materialized(corpus, "planted").rows == 4 * 12
+    assert [column.name for column in columns_of(["planted"])] == ["planted.number"]
+    with pytest.raises(InputError, match=r"planted_repo/broken\.py, which can't be imported: ModuleNotFoundError"):
+        materialized(corpus, "broken")
 
 
 @pytest.mark.parametrize(

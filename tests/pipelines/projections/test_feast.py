@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from feast import FeatureService
+from structlog.testing import capture_logs
 
 from pipelines.contract import load_step
 from pipelines.corpus.documents import documents
@@ -16,7 +17,7 @@ from pipelines.deployment.canary import SIGNALS
 from pipelines.errors import InputError, TryAgain
 from pipelines.features import feast, views
 from pipelines.features.feast import feature_store, registry_lock
-from pipelines.features.numbers import columns_of
+from pipelines.features.historical import columns_of
 from pipelines.features.online import open_online
 from pipelines.projections import feast as projection
 from pipelines.retrieval.stages.blend import BlendCard, StoredValues, write_blend
@@ -27,7 +28,7 @@ from pipelines.store.journal import Routing
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 from tests.conftest import call
-from tests.pipelines.features.conftest import online, servers
+from tests.pipelines.features.conftest import corpus_of, online, servers
 from tests.pipelines.features.test_online import empty
 from tests.services import valkey
 
@@ -97,6 +98,17 @@ def test_a_release_is_deployed_once_what_it_reads_is_online_as_offline(releases,
     call("rollback")
     empty(online)
     assert call("rollback", to=release).release == release, "going back waits for nothing"
+
+
+def test_what_is_online_of_another_corpus_is_told_when_the_release_is_deployed(releases):
+    release = releases.promoted(blended(releases))
+    other = corpus_of([])
+    call("materialize_view", view=VIEW, corpus=other, history=1)
+    with capture_logs() as said:
+        assert call("deploy").outcome == "deployed"
+    (warning,) = [one for one in said if one["log_level"] == "warning"]
+    assert "online of another corpus than the release's" in warning["event"]
+    assert (warning["release"], warning["corpus"]) == (release, other)
 
 
 def test_a_share_of_the_users_is_given_to_what_is_online(releases):

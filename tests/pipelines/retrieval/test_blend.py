@@ -99,6 +99,8 @@ def test_a_refresh_fits_the_features_of_the_champion_anew_and_nobody_changes_the
     assert call("fit_blend", index=fresh, stages=chosen.stages, features=["none"]).report == ""
     with pytest.raises(InputError, match="the log of the search server"):
         call("fit_blend", index=fresh, stages=chosen.stages, feature_log="server")
+    with pytest.raises(InputError, match="'server' or 'interactions'"):
+        call("fit_blend", index=fresh, stages=chosen.stages, feature_log="/etc/passwd")
     assert call("assemble", index=index, stages=release).stages == "dense, blended", "a release's own stages"
     view, corpus = "document_interactions", load(open_store(), "release", release).inputs["corpus"]
     with pytest.raises(InputError, match=f"with --log server, which the champion {release} reads"):
@@ -110,7 +112,7 @@ def test_a_refresh_fits_the_features_of_the_champion_anew_and_nobody_changes_the
         plain = call("assemble", index=others).release
         Journal(open_store()).append("deploy", plain, "test", Routing(champion=plain))
         with pytest.raises(InputError, match=told) if told else nullcontext():
-            served_log(Journal(open_store()), declared_view(view), "")
+            served_log(Journal(open_store()), declared_view(view), load(open_store(), "corpus", corpus), "")
 
 
 def test_a_rate_that_tells_nothing_is_not_blended(home):

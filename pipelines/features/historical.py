@@ -1,4 +1,4 @@
-"""The numbers of documents' features as of some cuts, for a blend that learns from them."""
+"""Historical features: a view's rows as of some cuts, and the numbers of documents in them that a blend learns from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InputError
 from pipelines.features.compute import FILE, KIND, compute
 from pipelines.features.events import open_events
-from pipelines.features.views import TIME, View, declared_views
+from pipelines.features.views import TIME, View, declared_view, declared_views, repository_files
 from pipelines.retrieval.stages.blend import BlendFeature
 from pipelines.settings import settings
 from pipelines.store.artifacts import Artifact, produce
@@ -23,7 +23,6 @@ KEY = "document_id"
 NUMBERS = ("Int64", "Float64", "Bool")
 """Types of features that can be weighted."""
 DAY = 86_400
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -61,24 +60,25 @@ def columns_of(names: Sequence[str]) -> list[Column]:
         InputError: there is no such view or feature, it is no number, or it is of users: what is the same for all documents
             of a search can't order them.
     """
-    views, found = declared_views(), dict[str, Column]()
-    able = {
-        f"{view.name}.{feature}": Column(view, feature)
-        for view in views.values()
-        if view.key == KEY
-        for feature, kind in view.features.items()
-        if kind in NUMBERS
-    }
+    found: dict[str, Column] = {}
     for name in names:
-        meant = [column for known, column in able.items() if name in (known, column.view.name)]
+        file = name.partition(".")[0]
+        able = _numbers(declared_view(file)) if file in repository_files() else []
+        meant = [column for column in able if name in (column.name, column.view.name)]
         if not meant:
+            there_are = [column.name for view in declared_views().values() for column in _numbers(view)]
             raise InputError(
                 f"--features {name}",
-                f"numbers of documents, by view or by view.feature, of {', '.join(able) or 'none'}",
+                f"numbers of documents, by view or by view.feature, of {', '.join(there_are) or 'none'}",
                 "correct it, or add one (docs/add-a-feature.md); what is of users is alike for all documents of a search",
             )
         found |= {column.name: column for column in meant}
     return list(found.values())
+
+
+def _numbers(view: View) -> list[Column]:
+    """What of a view can order documents."""
+    return [Column(view, name) for name, kind in view.features.items() if kind in NUMBERS and view.key == KEY]
 
 
 def cuts_before(times: Sequence[int]) -> list[datetime]:
@@ -90,12 +90,27 @@ def cuts_before(times: Sequence[int]) -> list[datetime]:
     return [datetime.fromtimestamp(second, UTC) for second in sorted({time - time % DAY for time in times})]
 
 
-def rows_as_of(corpus: Artifact, view: View, log: str, cuts: Sequence[datetime]) -> Artifact:
-    """A view's rows as of these cuts, as an artifact like those that go online."""
+def rows_as_of(
+    corpus: Artifact, view: View, log: str, cuts: Sequence[datetime], step: str, version: int, asked: Mapping[str, Any]
+) -> Artifact:
+    """A view's rows as of these cuts, as an artifact; found if they were computed before.
+
+    Args:
+        corpus: its documents and users, and its interactions unless a log is named.
+        view: whose SQL is run.
+        log: `server`, or empty.
+        cuts: ascending.
+        step: that asks, for the recipe.
+        version: of the step.
+        asked: what the cuts follow from, for the recipe.
+
+    Raises:
+        InputError: the SQL can't be run, or the log or a table can't be read.
+    """
     with open_events(corpus, log, settings().events_folder, cuts[-1], view.tables) as events:
         inputs = {"corpus": corpus.id, **events.inputs}
-        asked = {"view": view.name, "definition": view.definition, "cuts": [cut.isoformat() for cut in cuts]}
-        recipe = Recipe(kind=KIND, step="fit_blend", version=VERSION, inputs=inputs, params=asked)
+        semantic = {"view": view.name, "definition": view.definition, **asked}
+        recipe = Recipe(kind=KIND, step=step, version=version, inputs=inputs, params=semantic)
 
         def build(folder: Path) -> dict[str, Any]:
             return compute(view, events, cuts, folder)
@@ -103,7 +118,7 @@ def rows_as_of(corpus: Artifact, view: View, log: str, cuts: Sequence[datetime])
         return produce(corpus.store, recipe, build)
 
 
-def tables_of(
+def historical_values(
     rows: Mapping[str, Artifact], columns: Sequence[Column], cuts: Sequence[int], ids: Sequence[str]
 ) -> "NDArray[np.float64]":
     """The values of all documents as of each cut, (cuts, documents, columns); NaN where there is none.
