@@ -23,7 +23,7 @@ def test_features_that_are_named_are_of_the_champion_s_log_like_those_that_are_n
     assert call("fit_blend", index=index, features=named).report, "of the interactions, where nothing serves"
     releases.journal.append("deploy", champion.id, "of a test", Routing(champion=champion.id))
     for features in ([], named):
-        with pytest.raises(InputError, match=r"the log of the search server in .*, which is not there.* or name interactions"):
+        with pytest.raises(InputError, match=r"the log of the search server, .*, which is not there.* or name interactions"):
             call("fit_blend", index=index, features=features)
     assert call("fit_blend", index=index, features=named, feature_log="interactions").found
 
