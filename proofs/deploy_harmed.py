@@ -18,6 +18,7 @@ import numpy as np
 from demo.planted import Harm, heal, plant
 from pipelines.corpus.documents import documents as documents_of
 from pipelines.deployment.canary import last_canary, stages_seen
+from pipelines.errors import InputError
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
@@ -83,14 +84,19 @@ def one(server: RunningServer, home: Path, releases: list[str], queries: list[st
         plant(home, other, *planted)
     began = time.monotonic()
     with shop.open():
-        outcome, looked = deployed(**({"searches": MANY} if harm else {}))
+        looked = time.monotonic()
+        try:
+            outcome, looked = deployed(**({"searches": MANY} if harm else {}))
+        except InputError as error:  # it ended the server while probe queries were asked
+            outcome = "refused" if "restarts" in error.given else str(error)
         ended = time.monotonic()
         heal(home)
         time.sleep(1)
     journal = Journal(open_store())
     canary = last_canary(journal)
-    searches = sum(stage.challenger for stage in stages_seen(journal, canary)) if canary else 0
-    if outcome == "missed":  # it ends by hand
+    begun = canary is not None and canary.begun.n > entry
+    searches = sum(stage.challenger for stage in stages_seen(journal, canary)) if canary and begun else 0
+    if outcome == "missed" and journal.routing.split:  # it ends by hand
         call("split", share=0, wait_s=30)
     failed = sum(status >= 500 for status in shop.statuses)
     return Served(harm, outcome, ended - began, searches, max(0.0, shop.last.get(other, looked) - looked), failed)
@@ -131,7 +137,7 @@ def _told(seen: list[Served], deployments: int) -> dict[str, Any]:
         "healthy_5xx": sum(served.failed for served in seen if not served.harm),
     }
     for name in HARMS:
-        caught = [served for served in seen if served.harm == name and served.outcome == "rolled back"]
+        caught = [served for served in seen if served.harm == name and served.outcome in ("rolled back", "refused")]
         found |= {f"real_{name}": deployments, f"real_{name}_found": len(caught)}
         if caught:
             found[f"real_{name}_requests"] = round(float(np.median([served.searches for served in caught])))

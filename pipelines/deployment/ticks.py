@@ -21,8 +21,8 @@ from pipelines.deployment.canary import (
     signals_since,
     told_end,
 )
-from pipelines.deployment.counts import counted_since, read_counts
-from pipelines.deployment.guardrails import HOUR
+from pipelines.deployment.counts import ServerCounts, counted_since, read_counts, restarts_of
+from pipelines.deployment.guardrails import HOUR, limit_findings
 from pipelines.deployment.probing import probe_overlap
 from pipelines.deployment.readiness import wait_until_followed, wait_until_warm
 from pipelines.deployment.stages import SHADOW, Plan
@@ -150,6 +150,7 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
     wait_until_warm(challenger, terms.wait_s)
     since = signals_since(journal)
     read = counted_since(read_counts(journal.store, range(since.n, len(journal.entries) + 1)), time.time() - 60 * HOUR)
+    _check_stays_up(read, challenger, terms.without)
     missing = missing_signals(read, terms.without)
     if "overlap" not in missing and (unanswered := _probed(journal, terms.without)[1]):
         missing["overlap"] = f"probe queries are not answered ({unanswered})"
@@ -165,6 +166,21 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
     sentence = f"each guardrail's signal arrives{left_out}"
     _write(journal, canary_name(journal), 0.0 if terms.plan.shadow else terms.plan.shares[0], sentence, terms)
     return Tick("widened", sentence, challenger, canary_of(journal))
+
+
+def _check_stays_up(read: Sequence[ServerCounts], challenger: str, without: Sequence[str]) -> None:
+    """Check that servers did not end again and again since they hold the challenger: probe queries may end them, too.
+
+    Raises:
+        InputError: they did.
+    """
+    restarts = next(finding for finding in limit_findings(restarts_of(read, 0.0), 0, None) if finding.name == "restarts")
+    if restarts.broken and restarts.name not in without:
+        raise InputError(
+            f"release {challenger}, since whose promotion servers end: {restarts.sentence}",
+            "servers that stay up with it in memory, before any user has it",
+            "read the server's log; promote another release",
+        )
 
 
 def _probed(journal: Journal, without: Sequence[str]) -> tuple[float | None, str]:

@@ -240,6 +240,15 @@ def test_restarts_of_a_long_deployment_are_no_crash_loop(both, monkeypatch):
     assert guardrails["rows"][0][:2] == ["restarts", "no"], "what broke comes first"
 
 
+def test_nothing_begins_where_servers_end_since_they_hold_the_challenger(both):
+    for number in range(4):
+        counted(3, server="a:1", started=time.time() + number)
+    with pytest.raises(InputError, match=f"release {both.b}, since .* restarts: 3 of the servers within an hour, at most 2"):
+        look()
+    assert len(both.journal.entries) == 3
+    assert look(without=[*LEFT_OUT, "restarts"]).outcome == "widened"
+
+
 def test_a_try_that_was_killed_after_its_entry_is_made_good(both, monkeypatch):
     for name, value in (("DAG", "deploy_release"), ("DAG_RUN", "manual__1")):
         monkeypatch.setenv(f"RATCHET_{name}", value)
