@@ -115,7 +115,7 @@ class Crowd:
     def _search(self, client: httpx.Client, drawn: random.Random) -> None:
         query = drawn.choice(self.topics.queries)
         user = f"replayed-{drawn.randrange(USERS)}"
-        answer = client.get("/v1/search", params={"user": user, "q": query.text, "segment": "traffic=replayed"})
+        answer = client.get("/v1/search", params={"user": user, "q": query.text, "traffic": "replayed"})
         for click in clicks_of(answer.raise_for_status().json(), self.topics.qrels[query.id], drawn):
             client.post("/v1/clicks", json=click)
 

@@ -86,15 +86,16 @@ class LogFiles:
         types = {name: COLUMNS[self.log][name] for name in columns}
         listed = ", ".join(f'"{name}"' for name in columns)
         parts = [f"SELECT {listed} FROM {_of_lines(self.lines, types)}"] if self.lines else []  # noqa: S608
-        empty = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in types.items())
-        empty = f"SELECT {empty} WHERE false"
+        empty = _none_of(types)
         if self.shipped:  # by name: those of before a column was written lack it
             parts += [f"SELECT {listed} FROM ({empty} UNION ALL BY NAME FROM {_of_parquet(self.shipped)})"]  # noqa: S608
         return f"({' UNION ALL '.join(parts) or empty})"
 
     def as_lines(self, scratch: Path) -> list[Path]:
         """All files as lines of JSON; those of Parquet are written anew, into one file of `scratch`."""
-        return [*([_as_lines(self.shipped, scratch / f"shipped-{self.log}.jsonl")] if self.shipped else []), *self.lines]
+        if not self.shipped:
+            return [*self.lines]
+        return [_as_lines(self.log, self.shipped, scratch / f"shipped-{self.log}.jsonl"), *self.lines]
 
 
 def log_files(store: Store, folder: Path, name: str, scratch: Path, first: str = "", last: str = "") -> LogFiles:
@@ -340,21 +341,33 @@ def _ship_file(store: Store, closed: Path) -> str:
 def _as_parquet(closed: Path) -> bytes:
     """The lines of a closed file that can be read, as Parquet. A line that was cut off by a kill was never answered."""
     types = COLUMNS[closed.stem.partition("-")[0]]
-    columns = ", ".join(
-        f'coalesce("{name}", CAST({DEFAULTS[name]} AS {kind})) AS "{name}"' if name in DEFAULTS else f'"{name}"'
-        for name, kind in types.items()
-    )
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "log.parquet"
-        rows = f'SELECT {columns} FROM {_of_lines([closed], types)} WHERE "at" IS NOT NULL'  # noqa: S608
+        rows = f'SELECT {_completed(types)} FROM {_of_lines([closed], types)} WHERE "at" IS NOT NULL'  # noqa: S608
         _execute(f"COPY ({rows}) TO {_literal(target)} (FORMAT parquet, COMPRESSION zstd)")
         return target.read_bytes()
 
 
-def _as_lines(shipped: Sequence[Path], target: Path) -> Path:
+def _completed(types: Mapping[str, str]) -> str:
+    """The columns of a log, with what lines of before one of them was written have in it."""
+    return ", ".join(
+        f'coalesce("{name}", CAST({DEFAULTS[name]} AS {kind})) AS "{name}"' if name in DEFAULTS else f'"{name}"'
+        for name, kind in types.items()
+    )
+
+
+def _none_of(types: Mapping[str, str]) -> str:
+    """No row, with each column in its type: what files of before a column was written are completed by."""
+    columns = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in types.items())
+    return f"SELECT {columns} WHERE false"
+
+
+def _as_lines(log: str, shipped: Sequence[Path], target: Path) -> Path:
     moment = "strftime(\"at\" AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ') AS \"at\""
     target.parent.mkdir(parents=True, exist_ok=True)
-    rows = f"SELECT * REPLACE ({moment}) FROM {_of_parquet(shipped)}"  # noqa: S608
+    types = COLUMNS[log]
+    whole = f"({_none_of(types)} UNION ALL BY NAME FROM {_of_parquet(shipped)})"
+    rows = f"SELECT * REPLACE ({moment}) FROM (SELECT {_completed(types)} FROM {whole})"  # noqa: S608
     _execute(f"COPY ({rows}) TO {_literal(target)} (FORMAT json)")
     return target
 

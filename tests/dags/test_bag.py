@@ -156,5 +156,5 @@ def test_a_form_cannot_name_who_acts(bag, dag_id):
     assert "why" in dag.params
     acting = [task for task in dag.tasks if hasattr(task, "step_params")]
     named = {task.task_id: task.step_params["who"] for task in acting if "who" in task.step_params}
-    asking = {"promote_release": "promote", "deploy_release": "deploy"}
-    assert named == ({asking[dag_id]: answered_by(dag.get_task("ask"))} if dag_id in asking else {})
+    asking = {"promote_release": ["promote"], "deploy_release": ["deploy", "end_canary"]}
+    assert named == ({task: answered_by(dag.get_task("ask")) for task in asking[dag_id]} if dag_id in asking else {})

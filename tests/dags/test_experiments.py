@@ -89,11 +89,11 @@ def test_a_split_between_two_releases_is_analyzed_each_day(run_dag, trained, sma
         monkeypatch.setenv("RATCHET_SERVER_KEY", server.key)
         begun = run_dag("split_traffic", share=0.5, name="24-icons", why="do few icons do")
         assert (begun.state, begun.note[:5]) == ("success", "SPLIT")
-        server.search("beach", user="replayed-0-0")
+        server.search("beach", user="replayed-0-0", traffic="replayed")
         early = run_dag("analyze_experiment")
         assert (early.state, early.tasks["analyze"]) == ("success", ["skipped"]), "one of the two has answered nobody yet"
         assert replay.main(["--experiment", str(tmp_path / "24.yaml"), "--users", "150"]) == 0
-        server.search("beach", user="ann", release="challenger")
+        server.search("beach", user="ann", release="challenger", traffic="replayed")
     done = run_dag("analyze_experiment", on=f"{datetime.now(UTC):%Y-%m-%d}")
     assert done.results["find_experiments"]["experiments"] == ["server:24-icons"]
     (name,) = open_store().names("experiment/")

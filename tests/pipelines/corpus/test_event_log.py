@@ -255,6 +255,23 @@ def test_what_many_rounds_shipped_becomes_lines_of_one_file(home, tmp_path):
     assert sorted(found, key=lambda one: one.request_id) == [exposure(number) for number in range(5)]
 
 
+def test_files_of_before_a_column_was_written_become_lines_beside_newer_ones(home, tmp_path):
+    import duckdb
+
+    log = ExposureLog(home / "events")
+    for number in range(2):
+        log.log_exposures([exposure(number)])
+        ship(open_store(), home / "events")
+    old, newer = (tmp_path / name for name in ("old.parquet", "newer.parquet"))
+    first, second = sorted(open_store().read(path) for path in shipped_files(open_store(), "exposures"))
+    newer.write_bytes(second)
+    (tmp_path / "whole.parquet").write_bytes(first)
+    duckdb.sql(f"COPY (SELECT * EXCLUDE (traffic) FROM '{tmp_path}/whole.parquet') TO '{old}'")
+    (lines,) = event_log.LogFiles("exposures", (), (old, newer)).as_lines(tmp_path)
+    found = [Exposure.model_validate_json(line) for line in lines.read_text().split("\n")[:-1]]
+    assert sorted(found, key=lambda one: one.request_id) == [exposure(0), exposure(1)]
+
+
 def test_a_locked_file_waits_for_the_next_round(folder):
     import fcntl
 

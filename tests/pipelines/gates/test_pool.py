@@ -277,7 +277,7 @@ def test_bad_files_of_queries(shop, tmp_path, content, words):
         (tmp_path / "queries.txt").write_bytes(content)
     with pytest.raises(InputError, match=words):
         call("pool", file=str(tmp_path / "pool.csv"), queries=str(tmp_path / "queries.txt"))
-    with pytest.raises(InputError, match=r"no .*exposures.jsonl; expected a log of searches"):
+    with pytest.raises(InputError, match=r"exposures.jsonl, which is not there; expected exposures.jsonl in that folder"):
         call("pool", file=str(tmp_path / "pool.csv"), queries="exposures")
 
 
