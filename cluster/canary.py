@@ -1,6 +1,6 @@
-"""`make proof-canary-k8s`: a deployment by evidence over two pods of the serve Deployment, on a real cluster.
+"""`make proof-canary-k8s`: a deployment by evidence over two pods of the serve StatefulSet, on a real cluster.
 
-The Deployment is that of `images/k8s/serve.yaml`; only what a namespace of its own needs is changed. Stage and readiness must
+The StatefulSet is that of `images/k8s/serve.yaml`; only what a namespace of its own needs is changed. Stage and readiness must
 be those of all replicas, and a pod that is taken away must be missed. Writes build/proof/canary-k8s.json.
 """
 
@@ -35,11 +35,16 @@ LABEL = {"app.kubernetes.io/name": "serve"}
 PORT = 8089
 
 
-def deployment(image: str, settings: dict[str, str]) -> dict[str, Any]:
-    """The Deployment of the manifests, by this image; a mounted one runs this machine's Python and this project."""
-    made = next(one for one in yaml.safe_load_all(MANIFESTS.read_text()) if one["kind"] == "Deployment")
+def stateful_set(image: str, settings: dict[str, str]) -> dict[str, Any]:
+    """The StatefulSet of the manifests, by this image; a mounted one runs this machine's Python and this project.
+
+    Logs are in a folder of the pod's own: a cluster of one's own machine may have no class of storage.
+    """
+    made = next(one for one in yaml.safe_load_all(MANIFESTS.read_text()) if one["kind"] == "StatefulSet")
     made["metadata"].pop("namespace")
+    made["spec"].pop("volumeClaimTemplates")
     pod = made["spec"]["template"]["spec"]
+    pod["volumes"].append({"name": "logs", "emptyDir": {}})
     pod["serviceAccountName"] = "default"
     container = pod["containers"][0]
     hook: dict[str, Any] = {}
@@ -107,14 +112,14 @@ def deployed_over_pods(found: Cluster) -> dict[str, Any]:
         found.api.create_namespaced_secret(found.namespace, secret)
         unlimited = {f"RATCHET_LIMIT_{kind}": "1000000/second" for kind in ("KEY", "ADDRESS", "FAILURES")}
         bound = {"RATCHET_SERVER_HOST": "0.0.0.0", "RATCHET_HOME": "/var/lib/ratchet"}  # a pod's own
-        manifest = deployment(found.image, {**store, **bound, **unlimited, "RATCHET_COUNTS_S": MINUTE_S})
+        manifest = stateful_set(found.image, {**store, **bound, **unlimited, "RATCHET_COUNTS_S": MINUTE_S})
         apps = client.AppsV1Api(found.api.api_client)
-        apps.create_namespaced_deployment(found.namespace, manifest)
+        apps.create_namespaced_stateful_set(found.namespace, manifest)
         asked = {"RATCHET_SERVER_URL": service(found), "RATCHET_SERVER_KEY": key}
         stack.enter_context(patch.dict(os.environ, asked))
 
         def end_one() -> Sequence[RunningServer]:
-            apps.patch_namespaced_deployment_scale("serve", found.namespace, {"spec": {"replicas": 1}})
+            apps.patch_namespaced_stateful_set_scale("serve", found.namespace, {"spec": {"replicas": 1}})
             return replicas(found, key, 1)
 
         return over_replicas(replicas(found, key, 2), releases, queries, end_one)

@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -243,15 +244,25 @@ def save_report(home: Path, artifact: Artifact) -> Path:
     return target
 
 
-if __name__ == "__main__":
+@contextmanager
+def told_errors() -> Iterator[None]:
+    """End the program with a sentence and the exit code of what went wrong, or of Ctrl-C, never with a traceback."""
     try:
-        conf_of_source = ingest_params(sys.argv[1:])
-        if conf_of_source:
-            use_own_home(conf_of_source["source"])
-        demo(conf_of_source)
+        yield
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except httpx.HTTPError as error:
         print(f"error: given {error!r}; expected services that answer; next: `make down`, then `make demo`", file=sys.stderr)
         sys.exit(75)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the services still run: `make down` ends them", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    with told_errors():
+        conf_of_source = ingest_params(sys.argv[1:])
+        if conf_of_source:
+            use_own_home(conf_of_source["source"])
+        demo(conf_of_source)

@@ -70,6 +70,13 @@ class AirflowApi:
             waiting += [child for child in self._children(dag, run) if child not in [*waiting, *_keys(ended)]]
         return ended
 
+    def end_dag_runs(self, dag: str, why: str) -> None:
+        """Mark the dag runs of a DAG as failed that have not ended and were started with this `why`."""
+        for run in self._get(f"/dags/{dag}/dagRuns", state=["queued", "running"])["dag_runs"]:
+            if run["conf"].get("why") == why:
+                path = f"/dags/{dag}/dagRuns/{quote(run['dag_run_id'], safe='')}"
+                self.client.patch(path, json={"state": "failed"}).raise_for_status()
+
     def result(self, dag: str, run: str, task: str, key: str = "return_value") -> Any:
         """The return value of a task, None if it has none; by the key `result` that of a task which ended its dag run, too."""
         path = f"/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances/{task}/xcomEntries/{key}"

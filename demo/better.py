@@ -3,18 +3,15 @@
 Then it shows what it ranks beside the release before. Done already, it only shows both again.
 """
 
-import sys
 import time
 from urllib.parse import urlencode
 
-import httpx
-
-from demo.__main__ import DAGS, follow, request, save_report, wait_until_served
+from demo.__main__ import DAGS, follow, request, save_report, told_errors, wait_until_served
 from demo.airflow_api import AirflowApi
 from demo.harms import champion_of
 from demo.own import demo_queries
 from demo.services import Services
-from pipelines.errors import InputError, StepError
+from pipelines.errors import InputError
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.journal import Journal
 from pipelines.store.objects import Store, open_store
@@ -90,11 +87,5 @@ def show_both(services: Services, store: Store, champion: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told_errors():
         better()
-    except StepError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except httpx.HTTPError as error:
-        print(f"error: given {error!r}; expected services that answer; next: `make down`, then `make demo`", file=sys.stderr)
-        sys.exit(75)

@@ -232,7 +232,7 @@ def main() -> int:
     parser.add_argument("--served", type=int, default=SERVED)
     options = parser.parse_args()
     started = time.monotonic()
-    found = figures(options.healthy, options.planted)
+    found = figures(options.healthy, options.planted) if options.healthy and options.planted else {}
     if options.people:
         found |= deploy_people.figures(options.people, PLAN, RATE, MINUTES, SEED)
     if options.served:
@@ -240,10 +240,14 @@ def main() -> int:
     found["seconds"] = round(time.monotonic() - started, 1)
     write_figures("proof/deploy", found, seed=SEED, runs=options.healthy)
     false = max(found.get(f"{name}false_rollback_low", 0.0) for name in ("", "people_", "monitor_"))
-    missed = found["planted_detected_rate_min"] < 0.9 or found.get("real_harms_found_min", 1) < 0.9 * options.served
-    served = found.get("status_5xx", 0) + found.get("wrong_release", 0)
+    missed = found.get("planted_detected_rate_min", 1) < 0.9 or found.get("real_harms_found_min", 1) < 0.9 * options.served
+    refused = sum(found.get(name, 0) - found.get(f"{name}_passed", 0) for name in ("real_healthy", "served_healthy"))
+    alone = options.served and not (
+        found["replicas_passed"] and found["replicas_silent_told"] and found["replicas_counted_min"] == found["replicas"]
+    )
+    served = found.get("status_5xx", 0) + found.get("wrong_release", 0) + found.get("healthy_5xx", 0)
     killed = found.get("kill_points", 0) - found.get("kill_points_passed", 0)
-    return int(false > ALPHA or missed or served + killed > 0)
+    return int(bool(false > ALPHA or missed or alone or served + killed + refused > 0))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ class Served:
 
     harm: str
     outcome: str
+    sentence: str
+    """By which it was found."""
     seconds: float
     searches: int
     """Of the challenger's, until then."""
@@ -48,6 +50,12 @@ class Served:
     """Seconds for which the challenger answered after the look that found harm began."""
     failed: int
     """Answers that were errors of the server."""
+
+    @property
+    def is_found(self) -> bool:
+        """Whether it was taken back by a guardrail that is to find this harm."""
+        ended = self.outcome in ("rolled back", "refused")
+        return ended and any(f"{name}: " in self.sentence for name in FOUND_BY[self.harm])
 
 
 HARMS: dict[str, tuple[Harm, float] | None] = {
@@ -59,6 +67,15 @@ HARMS: dict[str, tuple[Harm, float] | None] = {
     "memory_leak": ("leak", 0.2),
 }
 """By name: what is planted; none: clients click less."""
+FOUND_BY = {
+    "slow": ("p50", "p99"),
+    "errors": ("errors",),
+    "broken_index": ("overlap",),
+    "clicks": ("clicks",),
+    "crash_loop": ("restarts", "readiness"),
+    "memory_leak": ("memory",),
+}
+"""By harm: the guardrails that are to find it. A rollback by others alone is none of this harm."""
 
 
 def pair(home: Path) -> tuple[list[str], list[str]]:
@@ -84,22 +101,23 @@ def one(server: RunningServer, home: Path, releases: list[str], queries: list[st
         plant(home, other, *planted)
     began = time.monotonic()
     with shop.open():
-        looked = time.monotonic()
+        looked, sentence = time.monotonic(), ""
         try:
             outcome, looked = deployed(**({"searches": MANY} if harm else {}))
         except InputError as error:  # it ended the server while probe queries were asked
-            outcome = "refused" if "restarts" in error.given else str(error)
+            outcome, sentence = "refused", error.given
         ended = time.monotonic()
         heal(home)
         time.sleep(1)
     journal = Journal(open_store())
+    sentence = sentence or journal.entries[-1].why
     canary = last_canary(journal)
     begun = canary is not None and canary.begun.n > entry
     searches = sum(stage.challenger for stage in stages_seen(journal, canary)) if canary and begun else 0
     if outcome == "missed" and journal.routing.split:  # it ends by hand
         call("split", share=0, wait_s=30)
     failed = sum(status >= 500 for status in shop.statuses)
-    return Served(harm, outcome, ended - began, searches, max(0.0, shop.last.get(other, looked) - looked), failed)
+    return Served(harm, outcome, sentence, ended - began, searches, max(0.0, shop.last.get(other, looked) - looked), failed)
 
 
 def figures(deployments: int) -> dict[str, Any]:
@@ -137,7 +155,7 @@ def _told(seen: list[Served], deployments: int) -> dict[str, Any]:
         "healthy_5xx": sum(served.failed for served in seen if not served.harm),
     }
     for name in HARMS:
-        caught = [served for served in seen if served.harm == name and served.outcome in ("rolled back", "refused")]
+        caught = [served for served in seen if served.harm == name and served.is_found]
         found |= {f"real_{name}": deployments, f"real_{name}_found": len(caught)}
         if caught:
             found[f"real_{name}_requests"] = round(float(np.median([served.searches for served in caught])))

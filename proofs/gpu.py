@@ -186,6 +186,7 @@ def run(bench: Bench, deadline: float, write: Callable[[Figures], object]) -> Fi
         bench.figures[f"{stage.name}_s"] = round(time.monotonic() - started, 1)
         print(f"{stage.name}: {bench.figures[f'{stage.name}_s']} s", flush=True)
         write(bench.figures | {"left_out": left_out})
+    write(bench.figures | {"left_out": left_out})  # with the stages after the last that ran
     return bench.figures | {"left_out": left_out}
 
 

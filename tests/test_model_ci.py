@@ -139,6 +139,7 @@ def test_a_store_that_can_not_be_read_gets_no_champion(run_block, checkout, home
 
 def test_the_base_of_a_change_becomes_the_champion_of_a_store_without_one(run_block, checkout, icons_folder):
     (checkout / ".gitignore").write_text(".venv\nbuild\n")
+    (checkout / ".venv/bin/python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')  # its own code
     commit = ["-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--message", "base"]
     for arguments in (["init", "--quiet"], ["add", "."], commit):
         subprocess.run(["git", *arguments], cwd=checkout, check=True)

@@ -159,7 +159,7 @@ def running(*followers: Follower) -> Iterator[None]:
 
 
 def _place(config: Settings) -> str:
-    return f"{socket.gethostname()}:{config.server_port or os.getpid()}"
+    return config.server_name or f"{socket.gethostname()}:{config.server_port or os.getpid()}"
 
 
 def _url(listening: socket.socket) -> str:

@@ -50,8 +50,11 @@ class Shipper(Collector):
         self._stop = threading.Event()
 
     def run(self) -> None:
-        """Ship until `stop`; before it is time where half of the room for logs is taken, since searches fail without room."""
-        due = time.monotonic() + self._every_s
+        """Ship until `stop`; before it is time where half of the room for logs is taken, since searches fail without room.
+
+        What an earlier process has left is shipped at once: one that is ended again and again would never come to it.
+        """
+        due = time.monotonic() + (0 if self._log.measure().bytes else self._every_s)
         while self._every_s and not self._stop.wait(min(LOOK_S, max(0.0, due - time.monotonic()))):
             if time.monotonic() >= due or (not self._problem and self._log.is_half_full):
                 self.round(ROUND_S)

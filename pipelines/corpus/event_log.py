@@ -61,6 +61,8 @@ DEFAULTS = {
     "variant": "''", "caller": "''", "traffic": "'live'",
 }  # fmt: skip
 """What lines of before a column was written have in it."""
+LIVE = "coalesce(traffic, 'live') = 'live'"
+"""Of exposures and failures: a person searched."""
 OPTIONS = "format='newline_delimited', ignore_errors=true, maximum_object_size=33554432"
 CLOSED = re.compile(rf"({'|'.join(COLUMNS)})-(\d{{8}})T\d{{6}}Z-[0-9a-f]{{12}}")
 SHIPPING_MEMORY = "256MB"

@@ -296,7 +296,7 @@ def _beyond(*nulls: str) -> str:
 
 def said(change: SignalChange) -> str:
     """A change as a sentence. Without a trend it is by permutation, and beside the reference's number, if it has one."""
-    when = "" if change.kind == "sudden" else f" over {change.days} days"
+    when = "" if change.kind == "sudden" else f", the mean of {change.days} days"
     before = "by chance" if change.name.startswith(NEW) else "before"  # the reference has nothing that it lacks
     usually, beyond = ("usually", "quiet days") if change.trend else (before, "chance")
     name = f"{change.name.removeprefix('one value of ')}, {change.detail}" if change.detail else change.name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.corpus.event_log import LogFiles, log_files, reading_rows, require_log
+from pipelines.corpus.event_log import LIVE, LogFiles, log_files, reading_rows, require_log
 from pipelines.drift.rows import MOST_VALUES, NULL, Rows, Sketch, column_of
 from pipelines.drift.sampling import Sample, unit_numbers
 from pipelines.drift.signals import SCORE_BAND
@@ -32,7 +32,7 @@ UNITS = ("user", "user_id", "userid", "session", "session_id", "visitor")
 OUTCOMES = ("click", "clicked", "reward", "purchase", "converted")
 TEXTS = ("query", "search_term", "q")
 MOST_COLUMNS = 30
-EXPOSURE = ("request_id", "at", "user", "query", "latency_ms", "segment", "results")
+EXPOSURE = ("request_id", "at", "user", "query", "latency_ms", "segment", "results", "traffic")
 FIRST, STEP = "results[1].score", "floor(2 * log2(abs(results[1].score)))"
 BAND = (
     f"CASE WHEN {FIRST} = 0 THEN '0' ELSE format('{{}}{{:.2g}} to {{:.2g}}', CASE WHEN {FIRST} < 0 THEN '−' ELSE '' END,"
@@ -158,15 +158,15 @@ def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
         (SCORE_BAND, *(f"segment {name}" for name in names)),
         ("without results", "latency_ms", "score"),
     )
-    return OpenLog(db, reading, [f"The search server's searches of {day}."], SHOWN)
+    return OpenLog(db, reading, [f"The searches of people at the search server on {day}."], SHOWN)
 
 
 def _read_own(db: "DuckDBPyConnection", exposures: LogFiles, clicks: LogFiles, day: str) -> None:
-    """Make the tables `shown`, the searches of a day, and `clicked`, the requests with a click."""
+    """Make the tables `shown`, the searches of people on a day, and `clicked`, the requests with a click."""
     after = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
     db.execute(f"CREATE TABLE clicked AS SELECT DISTINCT request_id FROM {clicks.relation('request_id')}")  # noqa: S608
     db.execute(
-        f"CREATE TABLE shown AS SELECT * FROM {exposures.relation(*EXPOSURE)} WHERE request_id IS NOT NULL"  # noqa: S608
+        f"CREATE TABLE shown AS SELECT * FROM {exposures.relation(*EXPOSURE)} WHERE request_id IS NOT NULL AND {LIVE}"  # noqa: S608
         f' AND "at" >= {literal(day)}::TIMESTAMPTZ AND "at" < {literal(after)}::TIMESTAMPTZ'
     )
 

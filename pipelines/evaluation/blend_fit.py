@@ -74,7 +74,7 @@ class Samples:
 
     kind: QueryKind
     samples: Sequence[Sample]
-    """None where the judged queries are too few."""
+    """Empty where the judged queries are too few."""
     qrels: Mapping[str, Mapping[str, int]]
 
 

@@ -133,8 +133,9 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
         with reading_rows(f"the log of the search server in {printable(events, 200)}"):
             name = design.id if design and (since or _belongs(db, exposures, design.id)) else ""
             left_out = _select(db, exposures, name, since, design)
-            _join(db, clicks, scratch / "searches.parquet")
             warnings = _unanswered(db, failures, name, since)
+            _check_compared(db, name, since, left_out, warnings)
+            _join(db, clicks, scratch / "searches.parquet")
             traffic = _traffic(db)
     finally:
         db.close()
@@ -198,27 +199,32 @@ def _kept(name: str, since: int) -> str:
 
 
 def _select(db: "DuckDBPyConnection", exposures: LogFiles, name: str, since: int, design: Design | None) -> int:
-    """Make the table `searches` of those that count, and return how many more no person made, where people made others.
-
-    Raises:
-        NothingToDo: they are of one release alone.
-    """
+    """Make the table `searches` of those that count, and return how many more no person made, where people made others."""
     variant = "variant" if name else "policy"
     db.execute(
         f"CREATE TABLE searches AS SELECT * REPLACE ({variant} AS variant, coalesce(traffic, 'live') AS traffic)"
         f" FROM {exposures.relation(*EXPOSURE)} WHERE request_id IS NOT NULL AND {_kept(name, since)}"
     )
-    made = 0
-    if design is None or design.traffic == "live":
-        live = "EXISTS (SELECT 1 FROM searches WHERE traffic = 'live')"
-        made = len(db.execute(f"DELETE FROM searches WHERE traffic <> 'live' AND {live} RETURNING 1").fetchall())
+    if design is not None and design.traffic != "live":
+        return 0
+    live = "EXISTS (SELECT 1 FROM searches WHERE traffic = 'live')"
+    return len(db.execute(f"DELETE FROM searches WHERE traffic <> 'live' AND {live} RETURNING 1").fetchall())
+
+
+def _check_compared(db: "DuckDBPyConnection", name: str, since: int, left_out: int, warnings: list[str]) -> None:
+    """Check that there is something to compare.
+
+    Raises:
+        NothingToDo: the searches that count are of one release alone, or there is none.
+    """
+    more = [f"{left_out:,} replayed or simulated ones are left out"] if left_out else []
+    told = "".join(f"; {sentence}" for sentence in [*more, *warnings])
     variants = [str(row[0]) for row in db.execute("SELECT DISTINCT variant FROM searches ORDER BY 1").fetchall()]
     if since and len(variants) < 2:
         answered = f"only by {variants[0]}" if variants else "by none of its releases"
-        raise NothingToDo(f"searches of split {name} since journal entry {since} were answered {answered} so far")
+        raise NothingToDo(f"searches of split {name} since journal entry {since} were answered {answered} so far{told}")
     if not variants:
         raise NothingToDo("the log of the search server has no search yet that champion or challenger answered")
-    return made
 
 
 def _traffic(db: "DuckDBPyConnection") -> Traffic:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pipelines.corpus.event_log import LogFiles, log_files, reading_rows, require_log
+from pipelines.corpus.event_log import LIVE, LogFiles, log_files, reading_rows, require_log
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact
 
@@ -151,9 +151,12 @@ def _load_interactions(db: "DuckDBPyConnection", corpus: Artifact) -> None:
 
 
 def _load_log(db: "DuckDBPyConnection", exposed: LogFiles, clicks: LogFiles) -> None:
-    """A click counts from when it came, and never before its exposure, whichever clock was behind. A line counts once."""
-    relation = exposed.relation("request_id", "at", "user", "results")
-    exposures = f'SELECT DISTINCT ON (request_id) * FROM {relation} WHERE "at" IS NOT NULL'
+    """Searches of people; those that a program made click by the judgments, which the blend is measured by.
+
+    A click counts from when it came, and never before its exposure, whichever clock was behind. A line counts once.
+    """
+    relation = exposed.relation("request_id", "at", "user", "results", "traffic")
+    exposures = f'SELECT DISTINCT ON (request_id) * FROM {relation} WHERE "at" IS NOT NULL AND {LIVE}'
     db.execute('INSERT INTO shown SELECT "user", unnest(results).document, "at" AT TIME ZONE \'UTC\' FROM (' + exposures + ")")
     db.execute(f"""
         INSERT INTO chosen

@@ -78,7 +78,7 @@ def by_query_id(texts: Iterable[str], of_corpus: Iterable[Query]) -> dict[str, s
 
 
 def most_frequent_queries(store: Store, events: Path, most: int) -> list[str]:
-    """The most frequent query texts of the exposure log, white space collapsed; equally frequent ones in alphabetical order.
+    """The query texts that people searched most in the exposure log, white space collapsed; those of equal rank by alphabet.
 
     Raises:
         InputError: there is no log.
@@ -102,11 +102,12 @@ def _logged_queries(exposures: Path) -> Iterator[str]:
     with exposures.open("rb") as file:
         for line in file:
             try:
-                query = " ".join(Exposure.model_validate_json(line).query.split())
+                exposure = Exposure.model_validate_json(line)
             except ValidationError:  # truncated when the server was killed
                 invalid += 1
                 continue
-            if query:
+            query = " ".join(exposure.query.split())
+            if query and exposure.traffic == "live":
                 yield query
     if invalid:
         log().warning("lines of the log that are no exposure", lines=invalid, file=str(exposures))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pipelines.errors import InputError
+from pipelines.features.events import CORPUS
 from pipelines.features.feast import feature_store, registry_lock
 from pipelines.features.materialize import materialize, registered_view
 from pipelines.features.parity import Parity, check_parity, register_service, registered_service
@@ -143,7 +144,7 @@ def _online(read: ReadView) -> OnlineView:
         raise InputError(
             f"{read.told}, which is online of {of['log' in rows.inputs]}",
             f"values of {of[bool(read.log)]}, to which the weights were fitted",
-            f"{again} and log {read.log or 'empty'}",
+            f"{again} and log {read.log or CORPUS}",
         )
     start, end = max(registered.materialization_intervals, key=lambda interval: interval[1])
     ttl = timedelta(seconds=min(feature.ttl_s for feature in read.features))  # the server's, whatever the view says today

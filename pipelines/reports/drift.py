@@ -63,7 +63,10 @@ def write_drift_report(
         f"data of {drift.day}",
         drift.outcome,
         drift.sentence,
-        [*(_picture(change, policy) for change in each_once(drift.signals)[:TRENDS] if change.trend), *_effects(trend)],
+        [
+            *(_picture(change, policy) for change in [one for one in each_once(drift.signals) if one.trend][:TRENDS]),
+            *_effects(trend),
+        ],
         [*_example_tables(found), *_value_tables(drift, sides), _numbers(drift), *_method_tables(found), *_trend_table(trend)],
         [f"The policy {policy.name} starts: {', '.join(drift.repairs)}."] if drift.repairs else [],
         [*_method(drift, policy, found), *notes, *current.facts["notes"], *_sampling(current), *_only_one(sides)],

@@ -43,6 +43,11 @@ class ServerSettings(BaseModel):
     counts_s: float = Field(
         60, ge=0.2, le=600, description="Seconds of a minute of a deployment by evidence, by which both releases are counted"
     )
+    server_name: str = Field(
+        "",
+        max_length=200,
+        description="Name of the server in the counts of deployments: kept when it starts again, not by what takes its place",
+    )
     drain_s: float = Field(
         0, ge=0, le=60, description="Seconds after SIGTERM in which the server says that it is not ready, and still answers"
     )

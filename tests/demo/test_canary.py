@@ -56,7 +56,7 @@ def test_a_server_that_a_harm_ends_is_started_again_and_searched_on(trained, ser
 
 def test_the_terms_are_those_of_a_deployment():
     terms = _terms(JudgeCanaryParams(**{name: value for name, value in TERMS.items() if name != "mode"}))
-    assert (terms.plan.shares, terms.plan.searches) == ((0.1, 0.5), (60, 500))
+    assert (terms.plan.shares, terms.plan.searches) == ((0.1, 0.5), (60, 2000))
     assert [trial.ends for trial in TRIALS] == ["rolled back"] * 3 + ["passed"]
 
 

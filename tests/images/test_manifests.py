@@ -3,12 +3,15 @@
 import copy
 import json
 import re
+import socket
 import tomllib
 
 import pytest
 import yaml
 from operators.pod_spec import USER
 
+from cluster.canary import stateful_set
+from images.serve.__main__ import _place
 from pipelines.settings import Settings
 from tests.conftest import PROJECT
 
@@ -97,7 +100,7 @@ def test_a_rollout_and_a_drain_leave_one_that_serves():
 
 def test_logs_are_on_a_volume_that_outlives_the_pod_and_have_room_there():
     (claim,) = SERVE["spec"]["volumeClaimTemplates"]
-    environment = {variable["name"]: variable["value"] for variable in CONTAINER["env"]}
+    environment = {variable["name"]: variable.get("value") for variable in CONTAINER["env"]}
     mounted = {mount["mountPath"]: mount["name"] for mount in CONTAINER["volumeMounts"]}
     assert mounted["/var/lib/ratchet/events"] == claim["metadata"]["name"] not in {volume["name"] for volume in POD["volumes"]}
     assert "RATCHET_HOME=/var/lib/ratchet" in IMAGE
@@ -105,6 +108,22 @@ def test_logs_are_on_a_volume_that_outlives_the_pod_and_have_room_there():
     assert SERVE["spec"].get("persistentVolumeClaimRetentionPolicy") is None, "claims stay, as is the default"
     size = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
     assert int(environment["RATCHET_LOG_ROOM_MB"]) * 10**6 < 0.9 * size * 2**30
+
+
+def test_the_pod_in_anothers_place_is_no_restart():
+    """A StatefulSet keeps the names of its pods, by which a deployment by evidence would count an update as a crash loop."""
+    (name,) = (variable for variable in CONTAINER["env"] if variable["name"] == "RATCHET_SERVER_NAME")
+    assert name["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.uid"
+    given = Settings.model_validate({"server_name": "a-uid"})
+    assert _place(given) == "a-uid"
+    assert _place(Settings()).startswith(socket.gethostname())
+
+
+def test_the_cluster_s_proof_takes_the_servers_of_the_manifest():
+    made = stateful_set("an/image", {"RATCHET_STORE": "s3://bucket/store"})
+    pod = made["spec"]["template"]["spec"]
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} <= volumes, "each is there without a claim"
 
 
 def test_services_policies_and_budgets_mean_the_servers_pods():

@@ -55,7 +55,7 @@ class IndexResult(Result):
 
 def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
     """Build the index of embeddings, or update an earlier one incrementally, and measure its recall."""
-    from pipelines.index.base import base_of
+    from pipelines.index.base import base_of, was_refused
     from pipelines.index.build import IndexOptions, build_index, updated_in_place
     from pipelines.retrieval.champion_variants import default_variants
 
@@ -66,7 +66,8 @@ def index(params: IndexParams, tuning: IndexTuning) -> IndexResult:
     semantic = params.recipe_params({"embeddings", "anew"}) | {"query_variant": query_variant}
     recipe = Recipe(kind="index", step="index", version=VERSION, inputs={"embeddings": embedded.id}, params=semantic)
     made, trained = find(store, "index", recipe.id), recipe.model_copy(update={"params": semantic | {"anew": True}})
-    if made and updated_in_place(made) and (params.anew or find(store, "index", trained.id)):
+    counts = find(store, "index", trained.id) is not None and not was_refused(journal, trained.id)
+    if made and updated_in_place(made) and (params.anew or counts):
         recipe = trained  # what was updated keeps its id, so what was trained on these embeddings has another, and counts
 
     def build(folder: Path) -> dict[str, Any]:

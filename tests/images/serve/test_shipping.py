@@ -51,6 +51,22 @@ def test_logs_are_shipped_kept_while_the_store_is_away_and_shipped_to_the_last(t
     assert sorted(one.request_id for one in written) == sorted(asked)
 
 
+def test_a_server_ships_what_one_that_was_killed_left_in_its_folder(trained, tmp_path):
+    """As a pod does with the volume of the one whose place it takes, and at once: it may be ended soon, too."""
+    route(trained.release)
+    events = tmp_path / "events"
+    with running_server(trained.home, RATCHET_EVENTS=str(events)) as server:
+        server.wait(lambda status: status["ready"])
+        asked = server.search("moon").json()["request_id"]
+        server.process.kill()
+        server.process.wait(10)
+    assert (events / "exposures.jsonl").exists()
+    with running_server(trained.home, RATCHET_EVENTS=str(events), RATCHET_SHIP_S="3600") as server:
+        server.wait(lambda status: status["log"]["shipped"])
+    (shipped,) = log_files(open_store(), tmp_path / "none", "exposures", tmp_path / "scratch").as_lines(tmp_path / "scratch")
+    assert [Exposure.model_validate_json(line).request_id for line in shipped.read_text().splitlines()] == [asked]
+
+
 def test_it_ships_before_it_is_time_where_room_is_short(home, monkeypatch):
     """Else searches would fail for want of room while the store is well."""
     monkeypatch.setattr(shipping, "LOOK_S", 0.05)

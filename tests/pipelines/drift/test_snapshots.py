@@ -168,6 +168,7 @@ def test_the_servers_own_searches_are_those_of_the_day(home, tmp_path):
             "latency_ms": 20.0, "results": shown,
             "segment": {"country": "DE"}, "release": "x", "policy": "champion", "entry": 1,
         })  # fmt: skip
+    lines += [{**lines[0], "request_id": f"replayed-{number}", "traffic": "replayed"} for number in range(50)]
     (events / "exposures.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut off')
     (events / "clicks.jsonl").write_text("".join(json.dumps({"request_id": f"r{n}"}) + "\n" for n in range(0, 120, 10)))
     made = read_snapshot(artifact("snapshot", call("take_snapshot", log="server", day="2026-01-05").snapshot))

@@ -80,11 +80,13 @@ def shown(request: str, at: str, documents: list[str]) -> dict:
 def test_the_server_s_log_gives_exposures_and_clicks_when_they_came(home):
     """A click counts from its own time, also when its clock was behind its exposure's; a line twice, or cut off, does not."""
     exposures = [shown("r1", "2023-12-19T23:59:00Z", ["d00", "d01"]), shown("r2", "2023-12-20T12:00:00Z", ["d00"]),
-                 shown("r3", "2093-01-01T00:00:00Z", ["d00"])]  # fmt: skip
+                 shown("r3", "2093-01-01T00:00:00Z", ["d00"]),
+                 shown("r4", "2023-12-20T12:00:00Z", ["d00"]) | {"traffic": "simulated"}]  # fmt: skip
     clicks = [
         ("r1", "d00", "2023-12-20T00:00:30Z"),
         ("r1", "d00", "2023-12-20T00:00:30Z"),
         ("r2", "d00", "2023-12-20T11:00:00Z"),
+        ("r4", "d00", "2023-12-20T12:00:01Z"),
     ]
     (home / "events").mkdir(parents=True)
     lines = [json.dumps(row) for row in [*exposures, exposures[0]]]

@@ -176,15 +176,15 @@ def test_queries_with_the_fewest_judgments_come_first(shop, tmp_path):
 
 
 def asked(*queries):
-    """An exposure log of these searches, its last line cut off."""
+    """An exposure log of these searches, and of many that a program made; its last line is cut off."""
     folder = Path(os.environ["RATCHET_HOME"]) / "events"
     folder.mkdir()
     rows = [
         Exposure(
             request_id=str(number), at=datetime.now(UTC), user="", query=query, release="r", policy="champion", entry=1,
-            results=(ShownDocument(document="d01", position=1, score=1, propensity=1),),
+            results=(ShownDocument(document="d01", position=1, score=1, propensity=1),), traffic=traffic,
         )
-        for number, query in enumerate(queries)
+        for number, (query, traffic) in enumerate([*((query, "live") for query in queries), *[("shelf", "replayed")] * 9])
     ]  # fmt: skip
     (folder / "exposures.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows) + '{"request_id": "cut')
 

@@ -15,6 +15,7 @@ from pipelines.index.selection import GroundTruth, RecallQueries
 from pipelines.index.vector_index import Index, load_index
 from pipelines.retrieval.release import load_release
 from pipelines.store.artifacts import load_exactly, produce
+from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 from tests.conftest import call
@@ -312,6 +313,13 @@ def test_what_was_trained_since_the_champion_s_index_is_the_base_though_it_is_no
     strangers = embedded(clustered(3050, groups=7), prefix="other")
     assert facts(call("index", embeddings=strangers.id, **options, anew=True).index)["made"] == "anew"
     assert facts(call("index", embeddings=embedded(vectors[:3020]).id, **options).index)["made"] == f"in place of {anew}"
+    given_back = Recipe(kind="release", step="assemble", version=1, inputs={"index": anew, "encoder": "another"}, params={})
+    refused, journal = produce(open_store(), given_back, lambda _: {}).id, Journal(open_store())
+    before = str(journal.routing.champion)
+    journal.append("deploy", refused, "test", Routing(champion=refused))
+    journal.append("rollback", before, "test", Routing(champion=before))
+    later = call("index", embeddings=embedded(vectors[:3030]).id, **options).index
+    assert facts(later)["made"] == f"in place of {first}", "what was rolled back does not come back by a refresh"
 
 
 def test_without_the_champion_s_index_it_is_built_anew(home):
