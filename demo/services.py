@@ -234,6 +234,7 @@ class Services:
             "API_AUTH__JWT_SECRET": self._secret("airflow.jwt").read_text(),
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 120,  # changed files are seen at once; all, each 30 s, fill a core
         }
         variables = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
         # A kubeconfig in Airflow's environment breaks deferrable pods: only the connection may name it.

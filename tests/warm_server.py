@@ -20,11 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.contract import load_step, step_names
-from pipelines.settings import bound_evidently, bound_feast, bound_mlflow
+from pipelines.features.importing import import_feast
+from pipelines.settings import bound_evidently, bound_mlflow
 
 PROGRAMS = ("images.serve.app", "images.serve.commands", "images.serve.watcher", "pipelines.score", "pipelines.train")
 LIBRARIES = (
-    "Stemmer", "accelerate", "bm25s", "datasets", "duckdb", "faiss", "feast", "great_expectations", "httpx", "ir_measures",
+    "Stemmer", "accelerate", "bm25s", "datasets", "duckdb", "faiss", "great_expectations", "httpx", "ir_measures",
     "matplotlib.figure", "mlflow.pyfunc", "onnx", "onnxscript", "openlineage.client", "pandas", "presidio_analyzer",
     "presidio_anonymizer", "py3langid.langid", "pyarrow.parquet", "redis", "scipy.stats", "sentence_transformers",
     "sklearn.linear_model", "tea_tasting", "torch", "transformers.models.bert.modeling_bert", "uvicorn",
@@ -54,7 +55,7 @@ def main(door: str, leader: int) -> None:
 def import_all() -> None:
     """Import everything, and see that no thread was started: a fork has none but its own."""
     me = str(os.getpid())
-    for bound in (bound_evidently, bound_feast, bound_mlflow):
+    for bound in (bound_evidently, bound_mlflow, import_feast):
         bound()
     for name in step_names():
         load_step(name)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, TryAgain
+from pipelines.features.importing import import_feast
 from pipelines.features.online import online_file, project_name, valkey_place
-from pipelines.settings import Settings, bound_feast, settings
+from pipelines.settings import Settings, settings
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -32,7 +33,7 @@ def feature_store(config: Settings | None = None) -> "FeatureStore":
     """
     config = config or settings()
     check_places(config)
-    bound_feast()
+    import_feast()
     (config.home / "feast").mkdir(parents=True, exist_ok=True)
     from feast import FeatureStore, RepoConfig
 

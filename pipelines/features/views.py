@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
+from pipelines.features.importing import import_feast
 from pipelines.settings import install_command, missing_packages
 from pipelines.store.recipes import canonical, digest
 
@@ -104,6 +105,7 @@ def _may_declare(name: str) -> bool:
 
 
 def _declared(name: str) -> list["FeatureView"]:
+    import_feast()
     from feast import FeatureView
 
     return [value for value in vars(_imported(name)).values() if isinstance(value, FeatureView)]

@@ -6,6 +6,7 @@ refused.
 """
 
 import tempfile
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InputError, TryAgain
 from pipelines.logs import log
 from pipelines.projections.mlflow_run import MODEL, record_run, tag, write_model
-from pipelines.settings import bound_mlflow, settings
+from pipelines.settings import absent, bound_mlflow, settings
 from pipelines.store.artifacts import Artifact, find
 from pipelines.store.journal import Entry, Journal
 from pipelines.store.objects import Store
@@ -55,6 +56,9 @@ def connected() -> Any:
     """
     bound_mlflow()
     from mlflow.tracking import MlflowClient
+
+    with absent("feast"), warnings.catch_warnings(action="ignore"):  # Feast adds headers to requests of its own alone; 12 s
+        import mlflow.tracking.request_header.registry  # noqa: F401
 
     uri = settings().mlflow_uri
     if not uri.startswith(("http://", "https://")):

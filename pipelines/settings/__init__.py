@@ -6,7 +6,7 @@ from pydantic import ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipelines.errors import InputError, expectation
-from pipelines.settings.environment import bound_evidently, bound_feast, bound_mlflow, environment, thread_limit
+from pipelines.settings.environment import absent, bound_evidently, bound_feast, bound_mlflow, environment, thread_limit
 from pipelines.settings.environments import Environment, EnvironmentSettings
 from pipelines.settings.features import FeatureSettings
 from pipelines.settings.packages import extra_packages, missing_packages
@@ -23,6 +23,7 @@ __all__ = [
     "Environment",
     "Profile",
     "Settings",
+    "absent",
     "bound_evidently",
     "bound_feast",
     "bound_mlflow",

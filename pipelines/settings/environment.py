@@ -1,6 +1,9 @@
 """What this process's environment becomes for its children and for libraries that read it themselves."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pipelines.settings.project import PROJECT
 
@@ -38,3 +41,25 @@ def bound_mlflow() -> None:
     }
     for name, value in bounds.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def absent(package: str) -> Iterator[None]:
+    """Let no import find a package in this block, for libraries that import what nobody here asks them for.
+
+    What is imported already stays, and whoever imports it later gets it.
+
+    >>> with absent("colorsys"):
+    ...     import colorsys
+    Traceback (most recent call last):
+    ModuleNotFoundError: import of colorsys halted; None in sys.modules
+    >>> import colorsys
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]

@@ -1,0 +1,8 @@
+"""Airflow imports this once in each of its processes. Those that parse DAGs and run tasks fork a child for each.
+
+Every DAG imports the clients of Kubernetes, which takes a second; a child finds them imported. Only what comes from
+packages: a child must see the present code of steps and operators.
+"""
+
+import kubernetes.client  # noqa: F401
+import kubernetes_asyncio.client  # noqa: F401
