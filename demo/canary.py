@@ -1,4 +1,4 @@
-"""`make demo-canary`: a release is deployed by evidence in Airflow four times; thrice it does harm and is rolled back.
+"""`make demo-canary`: a release is deployed by evidence in Airflow four times; three times it does harm and is rolled back.
 
 It ranks as the champion does, and the gate passes it. What is wrong with it is planted in the server, see `demo.planted`. The
 searches are the champion's held-out queries, replayed; the clicks are simulated from the judgments. So this shows how a

@@ -1,5 +1,7 @@
 """`make proof-deploy`: how often a deployment by evidence errs. Writes build/proof/deploy.json; exit 1 beyond a bound.
 
+`--healthy 0 --people 0` leaves the simulations out, and writes what was seen on real servers to build/proof/deploy-served.json.
+
 Whole deployments are simulated as counts by minute, and judged after each minute by the code that judges real ones. Minutes
 differ: traffic, errors, clicks and latency have levels of their own, shared by both arms. So do users: each keeps its own
 rates through all stages, and half of the deployments have few users who search often. Searches come at RATE a minute, so that
@@ -238,7 +240,8 @@ def main() -> int:
     if options.served:
         found |= deploy_served.figures(options.served) | deploy_harmed.figures(options.served) | deploy_replicas.figures()
     found["seconds"] = round(time.monotonic() - started, 1)
-    write_figures("proof/deploy", found, seed=SEED, runs=options.healthy)
+    name, runs = ("proof/deploy", options.healthy) if options.healthy else ("proof/deploy-served", options.served)
+    write_figures(name, found, seed=SEED, runs=runs)
     false = max(found.get(f"{name}false_rollback_low", 0.0) for name in ("", "people_", "monitor_"))
     missed = found.get("planted_detected_rate_min", 1) < 0.9 or found.get("real_harms_found_min", 1) < 0.9 * options.served
     refused = sum(found.get(name, 0) - found.get(f"{name}_passed", 0) for name in ("real_healthy", "served_healthy"))

@@ -55,7 +55,7 @@ def main(door: str, leader: int) -> None:
 def import_all() -> None:
     """Import everything, and see that no thread was started: a fork has none but its own."""
     me = str(os.getpid())
-    for bound in (bound_evidently, bound_mlflow, import_feast):
+    for bound in (bound_evidently, bound_mlflow):
         bound()
     for name in step_names():
         load_step(name)
@@ -65,6 +65,7 @@ def import_all() -> None:
         print(f"{time.monotonic() - begun:6.2f} s  {name}", flush=True)
         started = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm") if path.parent.name != me}
         assert started <= SURVIVES, f"{name} started {started}"
+    import_feast()  # after the server: it has Prometheus' client count in files
     gc.collect()
     gc.freeze()
 

@@ -181,14 +181,19 @@ class Watcher:
         return _problem_of(load, f"the {role} can't be loaded"), next(iter(loaded), None)
 
     def _load_and_warm(self, release_id: str) -> Release:
-        """Load a release and run its first queries, which are slower than later ones: what people asked last, or its probes."""
-        release = load_release(self._store, release_id, self._threads, self._features)
+        """Load a release and run its first queries, which are slower than later ones: what people asked last, or its probes.
+
+        After each comes a pause of the same length, which is for those who search meanwhile.
+        """
+        release = load_release(self._store, release_id, self._threads, self._features, self.state.warm.values())
         probes = [release.documents[probe].text for probe in release.card.probes[:WARM_QUERIES]]
         until = time.monotonic() + WARM_S
         for query in self._latest_queries(WARM_QUERIES) or probes:
+            began = time.monotonic()
             release.search([query], 10)
             if time.monotonic() > until:
                 break
+            time.sleep(3 * (time.monotonic() - began))
         return release
 
     def _publish(self, problem: Problem | None) -> None:

@@ -7,6 +7,7 @@ A backend's library is imported when one of its variants is loaded, so the serve
 
 import functools
 import importlib.util
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -213,11 +214,15 @@ def _openvino(variant: Format, files: Files, _head: Head | None, threads: int) -
 
 
 def openvino_forward(model: Any) -> Forward:
-    """The forward pass of a model that OpenVINO compiled."""
+    """The forward pass of a model that OpenVINO compiled, with a request for each thread: one request serves one at a time."""
     names = {tensor.get_any_name() for tensor in model.inputs}
+    requests = threading.local()
 
     def forward(ids: Ids, types: Ids | None = None) -> Vectors:
-        return np.array(model(model_inputs(ids, names, types))[0], np.float32)  # a copy: the next call reuses the output buffer
+        if not hasattr(requests, "own"):
+            requests.own = model.create_infer_request()
+        answer = requests.own.infer(model_inputs(ids, names, types), share_inputs=True)
+        return np.array(answer[0], np.float32)  # a copy: the next call reuses the output buffer
 
     return forward
 

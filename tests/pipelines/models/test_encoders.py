@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,6 +206,16 @@ def test_openvino_is_batch_invariant_in_bf16_too(made):
         np.testing.assert_allclose(loaded.encode(texts, "document"), alone, rtol=0, atol=1e-6, err_msg=name)
 
 
+def test_threads_share_an_encoder(made):
+    encoder = load_exactly(open_store(), "encoder", made.encoder)
+    for name in ("onnx-fp32", "openvino-fp32"):
+        loaded = load_encoder(encoder, name, 1)
+        alone = [loaded.encode([text], "query") for text in THINGS]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda text, loaded=loaded: loaded.encode([text], "query"), THINGS * 8))
+        np.testing.assert_allclose(np.concatenate(together), np.concatenate(alone * 8), rtol=0, atol=1e-6, err_msg=name)
+
+
 def test_documents_and_queries_by_different_variants(made):
     documents = "onnx-int8-weights"
     parts = {"corpus": made.corpus, "encoder": made.encoder, "variant": documents}
@@ -213,6 +224,8 @@ def test_documents_and_queries_by_different_variants(made):
     release = load_release(open_store(), call("assemble", index=index).release)
     assert (release.card.document_variant, release.card.query_variant) == (documents, "onnx-fp32")
     assert [found[0][0] for found in release.search(THINGS, 1)] == [f"d{row:02}" for row in range(len(THINGS))]
+    other = call("assemble", index=index, query_variant=documents).release
+    assert load_release(open_store(), other, beside=[release]).encoder is not release.encoder, "by another variant"
 
 
 def test_variants_that_there_are_none_of(home):
