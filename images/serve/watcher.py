@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from images.serve.pinned import PinnedJournal
 from pipelines.errors import StepError
 from pipelines.logs import log
-from pipelines.retrieval.release import Release, load_release
+from pipelines.retrieval.release import Release, load_release, resting
 from pipelines.retrieval.stages.blend import FeatureSource
 from pipelines.store.journal import Journal, Split, ToggleValue
 from pipelines.store.objects import Store
 
 WARM_QUERIES, WARM_S = 32, 2.0
+RESTS = 4.0
+"""Pauses while a release is loaded beside one that serves, as a multiple of the work before each."""
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 
 
@@ -183,17 +185,17 @@ class Watcher:
     def _load_and_warm(self, release_id: str) -> Release:
         """Load a release and run its first queries, which are slower than later ones: what people asked last, or its probes.
 
-        After each comes a pause of the same length, which is for those who search meanwhile.
+        Whoever searches meanwhile has the machine for most of the time.
         """
-        release = load_release(self._store, release_id, self._threads, self._features, self.state.warm.values())
+        warm = self.state.warm.values()
+        rests = RESTS if warm else 0.0
+        release = load_release(self._store, release_id, self._threads, self._features, warm, rests)
         probes = [release.documents[probe].text for probe in release.card.probes[:WARM_QUERIES]]
         until = time.monotonic() + WARM_S
-        for query in self._latest_queries(WARM_QUERIES) or probes:
-            began = time.monotonic()
+        for query in resting(self._latest_queries(WARM_QUERIES) or probes, rests):
             release.search([query], 10)
             if time.monotonic() > until:
                 break
-            time.sleep(3 * (time.monotonic() - began))
         return release
 
     def _publish(self, problem: Problem | None) -> None:

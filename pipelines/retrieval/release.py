@@ -3,8 +3,10 @@
 Without stages a release ranks by its encoder and index alone. With stages, what they find nothing for is ranked so too.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -29,6 +31,8 @@ from pipelines.retrieval.stages.table import DENSE, POPULARITY, check_stages, lo
 from pipelines.retrieval.stages.timing import ENCODE, stage_time
 from pipelines.store.artifacts import Artifact, load, load_exactly
 from pipelines.store.objects import Store
+
+Item = TypeVar("Item")
 
 
 class ReleaseCard(BaseModel):
@@ -300,6 +304,7 @@ def load_release(
     threads: int = 0,
     features: FeatureSource | None = None,
     beside: Iterable[Release] = (),
+    rests: float = 0.0,
 ) -> Release:
     """Load a release and check it as a whole: its parts were made from each other, and its encoder gives the stored vectors.
 
@@ -311,6 +316,7 @@ def load_release(
             time of the release.
         beside: releases in memory. Where one has the same encoder, it is shared: a second takes a hundred megabytes, and half
             a second of a core from those who search meanwhile.
+        rests: the pauses between its probes, as `check_probes` takes them.
 
     Raises:
         InputError: a part is missing or was made from another, or a probe's vector or score differs beyond the bound.
@@ -330,6 +336,7 @@ def load_release(
         [by_id[probe] for probe in card.probes],
         stored_vectors(parts.embeddings, card.probes),
         card.document_variant,
+        rests,
     )
     ranker = None
     if card.stages:
@@ -378,6 +385,14 @@ def _parts(store: Store, card: ReleaseCard) -> Parts:
     )
 
 
+def resting(items: Iterable[Item], rests: float) -> Iterator[Item]:
+    """The items, and after the work on each a pause of `rests` times as long: for those who search meanwhile."""
+    for item in items:
+        began = time.monotonic()
+        yield item
+        time.sleep(rests * (time.monotonic() - began))
+
+
 def stored_parts(store: Store, release_id: str) -> Parts:
     """The parts of a release, checked to be in the store with all their files; no file is read.
 
@@ -404,7 +419,9 @@ def stored_vectors(embedded: Artifact, ids: list[str]) -> Vectors:
     return layout.vectors_at(embedded, [row_of[document] for document in ids])
 
 
-def check_probes(name: str, encoder: Encoder, probes: list[Document], expected: Vectors, stored_by: str = "") -> float:
+def check_probes(
+    name: str, encoder: Encoder, probes: list[Document], expected: Vectors, stored_by: str = "", rests: float = 0.0
+) -> float:
     """Encode probes again; returns the largest absolute difference of a coordinate to their stored vectors.
 
     Args:
@@ -413,11 +430,14 @@ def check_probes(name: str, encoder: Encoder, probes: list[Document], expected: 
         probes: documents, at least one.
         expected: their stored vectors, float32, (probes, dimensions).
         stored_by: the variant that made the stored vectors; empty: the encoder's.
+        rests: the pause after each probe, as a multiple of the time that it took; 0: none, they are encoded together.
 
     Raises:
         InputError: the difference is beyond BOUND plus the deviations of both variants.
     """
-    deviation = float(np.abs(encoder.encode([probe.text for probe in probes], "document") - expected).max())
+    texts = [probe.text for probe in probes]
+    encoded = [encoder.encode(part, "document") for part in ([[text] for text in resting(texts, rests)] if rests else [texts])]
+    deviation = float(np.abs(np.concatenate(encoded) - expected).max())
     variants = {encoder.variant, stored_by or encoder.variant}
     bound = BOUND + sum(encoder.card.variants[variant].deviation for variant in variants)
     if not deviation <= bound:
