@@ -49,11 +49,10 @@ def absent(package: str) -> Iterator[None]:
 
     What is imported already stays, and whoever imports it later gets it.
 
-    >>> with absent("colorsys"):
-    ...     import colorsys
+    >>> with absent("tabnanny"):
+    ...     import tabnanny
     Traceback (most recent call last):
-    ModuleNotFoundError: import of colorsys halted; None in sys.modules
-    >>> import colorsys
+    ModuleNotFoundError: import of tabnanny halted; None in sys.modules
     """
     if package in sys.modules:
         yield
