@@ -277,6 +277,7 @@ def test_a_rollback_does_not_wait_for_a_challenger_that_loads(trained, small, mo
     following.start()
     try:
         wait_for(lambda: set(watcher.state.warm) == {small, trained.release})
+        assert len({id(release.encoder) for release in watcher.state.warm.values()}) == 1, "the same encoder is in memory once"
         route(trained.release, "0" * 20, "promote")
         assert loading.wait(10)
         assert watcher.state.champion.id == trained.release
