@@ -9,6 +9,7 @@ search was answered and its line is not in the log. Writes build/proof/serving.j
 import argparse
 import http.client
 import json
+import multiprocessing
 import os
 import random
 import resource
@@ -123,6 +124,36 @@ class Load:
 
 
 @contextmanager
+def loaded_from_outside(server: RunningServer, queries: list[str], **how: Any) -> Iterator[list[Seen]]:
+    """A server under load until the block ends, by clients in a process of their own; what they saw is there after the block.
+
+    Here they would wait for whatever else this process does, and that would be told as the server's time.
+    """
+    apart = multiprocessing.get_context("spawn")
+    ended = apart.Event()
+    seen: list[Seen] = []
+    receiving, sending = apart.Pipe(duplex=False)
+    clients = apart.Process(target=_load_until, args=(server.url, server.key, queries, how, ended, sending), daemon=True)
+    clients.start()
+    sending.close()
+    receiving.recv()  # it has begun
+    try:
+        yield seen
+    finally:
+        ended.set()
+        seen += receiving.recv()
+        clients.join(60)
+
+
+def _load_until(url: str, key: str, queries: list[str], how: dict[str, Any], ended: Any, sending: Any) -> None:
+    load = Load(url, key, queries, **how)
+    load.start()
+    sending.send(None)
+    ended.wait()
+    sending.send(load.stop())
+
+
+@contextmanager
 def loaded(server: RunningServer, queries: list[str], **how: Any) -> Iterator[Load]:
     """A server under load until the block ends."""
     load = Load(server.url, server.key, queries, **how)
@@ -160,7 +191,7 @@ def swaps(home: Path, releases: dict[str, set[str]], queries: list[str], counts:
     route(order[0])
     with running_server(home, RATCHET_POLL_S="0.5") as server:
         server.wait(lambda status: status["ready"])
-        with loaded(server, queries, rate=counts.rate) as load:
+        with loaded_from_outside(server, queries, rate=counts.rate) as seen:
             calm = time.monotonic() + CALM_S
             server.wait(lambda _: time.monotonic() >= calm)  # the same looks at /readyz as while releases are swapped
             for number in range(1, counts.swaps + 1):
@@ -175,7 +206,6 @@ def swaps(home: Path, releases: dict[str, set[str]], queries: list[str], counts:
                     followed(server, route(after))
                 windows.append((began, time.monotonic()))
                 time.sleep(0.5)
-        seen = list(load.seen)
     rest = counts.requests - len(seen)
     with running_server(home, RATCHET_CACHE="10000") as server:  # what is answered from it is written down all the same
         server.wait(lambda status: status["ready"])

@@ -14,7 +14,7 @@ from images.serve.audit import AuditLog
 from images.serve.auth import COOKIE, Auth, Caller
 from images.serve.batching import Batcher
 from images.serve.credentials import Credentials
-from images.serve.errors import Forbidden, NotAuthenticated, Overloaded, TooManyRequests
+from images.serve.errors import Forbidden, NotAuthenticated, Overloaded, TooLate, TooManyRequests
 from images.serve.exposure_log import ExposureLog
 from images.serve.limits import Kind, Limiter, caller_address
 from images.serve.metrics import Metrics
@@ -148,7 +148,8 @@ class Dependencies:
         """Run `function` on a thread of the pool.
 
         Raises:
-            Overloaded: too many others wait, or it takes too long.
+            Overloaded: too many others wait.
+            TooLate: it takes too long.
         """
         if self._waiting >= MOST_WAITING:
             raise Overloaded(f"at most {MOST_WAITING} at once", 1)
@@ -157,7 +158,7 @@ class Dependencies:
             loop = asyncio.get_running_loop()
             return await asyncio.wait_for(loop.run_in_executor(self.pool, function, *args), WORK_S)
         except TimeoutError:
-            raise Overloaded(f"answers within {WORK_S:g} s", 1) from None
+            raise TooLate(f"answers within {WORK_S:g} s", 1) from None
         finally:
             self._waiting -= 1
 

@@ -54,6 +54,10 @@ class Overloaded(TryAgain):
         super().__init__("one request more than can be served now", expected, f"ask again in {self.wait_s} s")
 
 
+class TooLate(Overloaded):
+    """A request was begun, and took longer than who asked may have to wait: 429."""
+
+
 STATUS: dict[type[StepError], int] = {
     NotAuthenticated: 401,
     Forbidden: 403,

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from images.serve.auth import Caller
 from images.serve.dependencies import Dependencies, Deps, Embedder
-from images.serve.errors import NotFound, Overloaded, reason_of
+from images.serve.errors import NotFound, Overloaded, TooLate, reason_of
 from images.serve.metrics import Act
 from images.serve.requests import Ids
 from images.serve.routing import assigned
@@ -88,6 +88,9 @@ async def _computed(
     release = assigned(dependencies.watcher.state, body.user or caller.user, body.release).release
     try:
         answer = await dependencies.run(compute, release)
+    except TooLate:
+        dependencies.metrics.computed(release.id, "failed")
+        raise
     except Overloaded:
         raise  # no release was asked
     except Exception as error:

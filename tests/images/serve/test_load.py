@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+import images.serve.dependencies as dependencies_module
 from images.serve.app import build_app
 from images.serve.auth import Auth
 from images.serve.batching import Batcher
@@ -137,6 +138,23 @@ def test_a_document_that_can_not_be_read_spoils_its_own_searches_alone(trained, 
         assert "documents.jsonl" not in answer.text
         batch = client.post("/v1/search/batch", json={"searches": [{"q": "beach"}, {"q": "moon", "k": 1}]}).json()["answers"]
         assert (batch[0]["status"], batch[1]["query"]) == (500, "moon")
+
+
+def test_a_release_that_takes_too_long_to_compute_has_failed(trained, tmp_path, monkeypatch):
+    release = load_release(open_store(), trained.release, 1)
+    go = threading.Event()
+
+    class Stuck:
+        def encode(self, *_):
+            go.wait(10)
+
+    monkeypatch.setattr(dependencies_module, "WORK_S", 0.2)
+    stuck = replace(release, encoder=Stuck())
+    app = build_app(_Serving(State(1, stuck, ready=True)), ExposureLog(tmp_path), Auth("a key"), 1)
+    with TestClient(app, headers={"Authorization": "Bearer a key"}) as client:
+        assert "within 0.2 s" in refusal(client.post("/v1/embed", json={"texts": ["beach"]}), 429)
+        go.set()
+        assert f'ratchet_compute_failed_total{{release="{release.id}"}} 1.0' in client.get("/metrics").text
 
 
 class _Serving:
