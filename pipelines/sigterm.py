@@ -17,20 +17,21 @@ def _end(number: int, frame: Any) -> None:  # noqa: ARG001  # the signature of a
 
 
 @contextmanager
-def defer_sigterm() -> Iterator[Callable[[], bool]]:
-    """Defer SIGTERM within the context; yields a function that says whether it has arrived.
+def defer_sigterm(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
+    """Defer SIGTERM, and `others`, within the context; yields a function that says whether one has arrived.
 
-    On leaving, a signal that arrived takes its usual effect. In a thread other than the main one, where signals never
+    On leaving, the first that arrived takes its usual effect. In a thread other than the main one, where signals never
     arrive, the function always returns False.
     """
-    received = threading.Event()
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield received.is_set
+        yield lambda: False
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: received.set())
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in (signal.SIGTERM, *others)}
     try:
-        yield received.is_set
+        yield lambda: bool(received)
     finally:
-        signal.signal(signal.SIGTERM, before)
-    if received.is_set():
-        signal.raise_signal(signal.SIGTERM)
+        for number, usual in before.items():
+            signal.signal(number, usual)
+    if received:
+        signal.raise_signal(received[0])

@@ -4,6 +4,7 @@ It is a real rollback: two journal entries, `rollback` and `deploy`, say so. A t
 champion back first. One that is killed there is finished by the next one of its dag run, which finds its own entry.
 """
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pipelines.deployment.going_back import go_back
 from pipelines.deployment.live import answering_release, seconds_until_served
 from pipelines.errors import InputError, NothingToDo, StepError, TryAgain
 from pipelines.settings import settings
+from pipelines.sigterm import defer_sigterm
 from pipelines.store.journal import Entry, Journal, Routing
 
 WHY = "drill: the champion comes back in a moment"
@@ -80,12 +82,13 @@ def drill(
     serving, problem = None, ""
     if journal.deployment() == entry:
         written = time.time()
-        try:
-            serving = seconds_until_served(entry.to, query, wait_s)
-        except StepError as error:
-            problem = str(error)
-        finally:  # also where this process is told to stop
-            bring_back(journal, entry, who)
+        with defer_sigterm(signal.SIGINT) as stop_requested:  # who is told to stop brings the champion back first
+            try:
+                serving = seconds_until_served(entry.to, query, wait_s, stop_requested)
+            except StepError as error:
+                problem = str(error)
+            finally:
+                bring_back(journal, entry, who)
         rollback_s = round(written - triggered + serving, 3) if serving is not None else None
     else:
         rollback_s, problem = None, "interrupted before its times were taken"

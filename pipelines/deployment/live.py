@@ -1,6 +1,7 @@
 """Live queries: which release the search server answers with, asked as a caller would."""
 
 import time
+from collections.abc import Callable
 
 from pipelines.deployment.readiness import REQUEST_TIMEOUT_S, authorization
 from pipelines.errors import InputError, TryAgain
@@ -41,8 +42,12 @@ def answering_release(query: str) -> str:
         raise InputError(given, "an answer of a search server", "correct RATCHET_SERVER_URL, or RATCHET_SERVER_KEY") from None
 
 
-def seconds_until_served(release: str, query: str, wait_s: float) -> float | None:
-    """Ask until ANSWERS answers in a row come from a release; the seconds until the first of them, None: not in `wait_s`.
+def seconds_until_served(
+    release: str, query: str, wait_s: float, stop_requested: Callable[[], bool] = lambda: False
+) -> float | None:
+    """Ask until ANSWERS answers in a row come from a release; the seconds until the first of them.
+
+    None: not in `wait_s`, or not before `stop_requested`.
 
     Raises:
         InputError: what answers is no search server.
@@ -55,7 +60,7 @@ def seconds_until_served(release: str, query: str, wait_s: float) -> float | Non
         except TryAgain:
             same = False
         row, first = (row + 1, first if row else time.monotonic() - started) if same else (0, 0.0)
-        if not same and asked - started > wait_s:
+        if stop_requested() or (not same and asked - started > wait_s):
             return None
         time.sleep(POLL_INTERVAL_S)
     return round(first, 3)

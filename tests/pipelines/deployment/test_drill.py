@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.deployment import drill as drilling
+from pipelines.deployment import live
 from pipelines.errors import InputError, NothingToDo
 from pipelines.settings import environment
 from pipelines.store.artifacts import committed, load_exactly
@@ -156,6 +157,25 @@ def test_a_drill_that_is_told_to_stop_brings_the_champion_back_first(releases, s
         child.send_signal(number)
         told = child.communicate(timeout=30)[0]
     assert actions(releases.journal) == [("rollback", releases.a), ("deploy", releases.b)], told
+
+
+def test_a_signal_that_arrives_in_a_destructor_is_not_lost(releases, scripted, monkeypatch):
+    """Python drops what a destructor raises, also KeyboardInterrupt, and HTTP clients have destructors."""
+
+    class Told:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    told = [Told()]
+
+    def answered(query):
+        told.clear()
+        return releases.b  # it does not follow, so the drill waits
+
+    monkeypatch.setattr(live, "answering_release", answered)
+    with pytest.raises(KeyboardInterrupt):
+        call("drill", wait_s=5)
+    assert actions(releases.journal) == [("rollback", releases.a), ("deploy", releases.b)]
 
 
 def test_what_others_write_meanwhile_does_not_keep_the_champion_away(releases, scripted):
