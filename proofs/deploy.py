@@ -36,7 +36,7 @@ from proofs import deploy_harmed, deploy_people, deploy_replicas, deploy_served
 from proofs.deploy_people import interval
 
 SERVED = 20
-"""Deployments on a real server of each harm, and of healthy releases; 40 minutes."""
+"""Deployments on a real server of healthy releases, and of each harm: four minutes for one of each."""
 PEOPLE = 1_000
 """Healthy deployments of which every person is simulated, without a monitor and with one."""
 HEALTHY, PLANTED, BATCH, MINUTES, SEED = 5_000, 200, 25, 1_000, 5
@@ -232,18 +232,19 @@ def main() -> int:
     parser.add_argument("--planted", type=int, default=PLANTED)
     parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--served", type=int, default=SERVED)
+    parser.add_argument("--harmed", type=int, default=SERVED)
     options = parser.parse_args()
     started = time.monotonic()
     found = figures(options.healthy, options.planted) if options.healthy and options.planted else {}
     if options.people:
         found |= deploy_people.figures(options.people, PLAN, RATE, MINUTES, SEED)
     if options.served:
-        found |= deploy_served.figures(options.served) | deploy_harmed.figures(options.served) | deploy_replicas.figures()
+        found |= deploy_served.figures(options.served) | deploy_harmed.figures(options.harmed) | deploy_replicas.figures()
     found["seconds"] = round(time.monotonic() - started, 1)
     name, runs = ("proof/deploy", options.healthy) if options.healthy else ("proof/deploy-served", options.served)
     write_figures(name, found, seed=SEED, runs=runs)
     false = max(found.get(f"{name}false_rollback_low", 0.0) for name in ("", "people_", "monitor_"))
-    missed = found.get("planted_detected_rate_min", 1) < 0.9 or found.get("real_harms_found_min", 1) < 0.9 * options.served
+    missed = found.get("planted_detected_rate_min", 1) < 0.9 or found.get("real_harms_found_min", 1) < 0.9 * options.harmed
     refused = sum(found.get(name, 0) - found.get(f"{name}_passed", 0) for name in ("real_healthy", "served_healthy"))
     alone = options.served and not (
         found["replicas_passed"] and found["replicas_silent_told"] and found["replicas_counted_min"] == found["replicas"]
