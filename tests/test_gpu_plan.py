@@ -5,6 +5,7 @@ import time
 import pytest
 
 from proofs import gpu
+from tests.tiny_models import tiny_bert, with_first_token
 
 
 @pytest.fixture
@@ -20,9 +21,11 @@ def test_without_a_gpu_it_says_so_and_what_to_do(monkeypatch, capsys):
     assert "given a machine without a CUDA device; expected one, with its driver; next: run it there" in capsys.readouterr().err
 
 
-def test_every_stage_gives_its_figures(home):
-    written = []
-    figures = gpu.run(gpu.Bench(gpu.REHEARSED, cuda=False), time.monotonic() + gpu.LIMIT_S, written.append)
+def test_every_stage_gives_its_figures(home, tmp_path):
+    model, written = tiny_bert(tmp_path / "tiny"), []
+    with_first_token(model)
+    bench = gpu.Bench(gpu.REHEARSED, cuda=False, model=str(model))
+    figures = gpu.run(bench, time.monotonic() + gpu.LIMIT_S, written.append)
     assert [len(one) for one in written[:-1]] == sorted({len(one) for one in written}), "each stage adds to what is kept"
     assert written[-1] == figures
     assert figures["left_out"] == []

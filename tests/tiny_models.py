@@ -1,5 +1,6 @@
 """Tiny BERTs for tests of training: real architecture and tokenizer, random weights, seconds to train."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -19,3 +20,16 @@ def tiny_bert(folder: Path, labels: int = 0, seed: int = 0) -> Path:
         shutil.copyfile(model_folder(MINILM) / name, folder / name)
     (folder / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# Tiny\n")
     return folder
+
+
+def with_first_token(folder: Path) -> None:
+    """Make a sentence encoder of a model's folder: same weights, tokenizer and configuration, vectors are the first token's."""
+    modules = [("Transformer", ""), ("Pooling", "1_Pooling")]
+    described = [
+        {"idx": row, "name": str(row), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for row, (kind, path) in enumerate(modules)
+    ]
+    (folder / "modules.json").write_text(json.dumps(described))
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))

@@ -29,7 +29,7 @@ from tests.conftest import call, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
 from tests.pipelines.models.training.conftest import documents, topics, train, tune
-from tests.tiny_models import tiny_bert
+from tests.tiny_models import tiny_bert, with_first_token
 
 FAST = {"learning_rate": 3e-3, "batch_size": 4}
 
@@ -59,19 +59,6 @@ def with_configuration(folder):
     """Same weights, same tokenizer: the model computes otherwise."""
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
-
-
-def with_first_token(folder):
-    """Same weights, tokenizer and configuration: vectors are the first token's."""
-    modules = [("Transformer", ""), ("Pooling", "1_Pooling")]
-    described = [
-        {"idx": row, "name": str(row), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for row, (kind, path) in enumerate(modules)
-    ]
-    (folder / "modules.json").write_text(json.dumps(described))
-    (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
 
 
 def test_whatever_the_folder_of_a_base_says_names_the_encoder(base, corpus):
