@@ -251,12 +251,17 @@ def check_possible(journal: Journal) -> None:
 
 
 def signals_since(journal: Journal) -> Entry:
-    """The entry since which the champion and the challenger are the present ones and nothing split them."""
+    """The entry since which the champion and the challenger are the present ones and nothing split them.
+
+    A new promotion is a new try: what servers did under an earlier one of the same release says nothing of it.
+    """
     since = journal.entries[-1]
     for entry in reversed(journal.entries):
         if entry.routing.roles != journal.routing.roles or entry.routing.split:
             break
         since = entry
+        if entry.action == "promote":
+            break
     return since
 
 

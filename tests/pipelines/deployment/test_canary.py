@@ -249,6 +249,16 @@ def test_nothing_begins_where_servers_end_since_they_hold_the_challenger(both):
     assert look(without=[*LEFT_OUT, "restarts"]).outcome == "widened"
 
 
+def test_a_new_promotion_is_a_new_try_without_the_restarts_of_the_one_before(both):
+    for number in range(4):
+        counted(3, server="a:1", started=time.time() + number)
+    with pytest.raises(InputError, match="restarts: 3"):
+        look()
+    call("promote", verdict=both.verdict(both.b, both.a, sentence="passed: judged anew"))
+    counted(4, server="a:1", started=time.time() + 4)
+    assert look().outcome == "widened"
+
+
 def test_a_try_that_was_killed_after_its_entry_is_made_good(both, monkeypatch):
     for name, value in (("DAG", "deploy_release"), ("DAG_RUN", "manual__1")):
         monkeypatch.setenv(f"RATCHET_{name}", value)
