@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import warnings
@@ -30,6 +31,7 @@ from pipelines.store.objects import open_store
 from tests.conftest import PROJECT, call, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
+from tests.sharing import built_once
 
 NOUNS = ["chair", "lamp", "table", "clock", "sofa", "shelf", "mirror", "carpet"]
 COLOURS = ["red", "green", "blue", "white", "black", "yellow", "grey", "pink"]
@@ -58,6 +60,26 @@ def shop(queries: int = 0, split: str = "train", same: bool = False, encoder: st
 def retrievers(index):
     lexical, known = call("index_lexical", index=index), call("index_known_queries", index=index)
     return {"lexical": lexical.lexical, "known_queries": known.known_queries}
+
+
+@pytest.fixture(scope="session")
+def _shops_once(tmp_path_factory):
+    """A home with the indexes and retrievers that most tests begin with."""
+
+    def build(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_HOME", str(folder))
+            for queries in (0, 40, 80, 400):
+                retrievers(shop(queries)[1])
+
+    return built_once(tmp_path_factory, "shops", build)[0]
+
+
+@pytest.fixture
+def home(_shops_once, home):
+    """A home of this test's own in which the steps of `shop` and `retrievers` find their work done."""
+    shutil.copytree(_shops_once, home, copy_function=os.link)
+    return home
 
 
 def release_of(index, take="best", **given):
