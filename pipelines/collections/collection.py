@@ -20,7 +20,6 @@ from pipelines.collections.judgments import (
 from pipelines.collections.known_item import known_items
 from pipelines.collections.next_item import next_items, split_facts
 from pipelines.collections.numbering import shared_note
-from pipelines.collections.quarantine import remedy
 from pipelines.collections.reading import readers
 from pipelines.collections.reading.foreign import DATA_FORMAT
 from pipelines.collections.reading.sources import FORMS, SkippedFile, open_source
@@ -36,8 +35,6 @@ from pipelines.corpus.documents import RATINGS, Document, Interaction, Qrel, Que
 from pipelines.errors import InputError
 from pipelines.store.recipes import canonical
 
-SYSTEMATIC = 0.1
-"""Where more than this part of the rows is bad, there is one reason for it: tolerating them is no advice."""
 FEW_ROWS = 20
 """Rows of JSON that may describe the data beside them."""
 UNREAD_JUDGMENTS = re.compile(rf"ranked run|no text|{DATA_FORMAT.pattern}")
@@ -217,12 +214,11 @@ def check_bad_rows(staging: Staging, most: float) -> None:
     for role, read in staging.rows.items():
         bad = staging.quarantine.of(role)
         if bad > most * read:
-            rows = staging.quarantine.first[role]
-            first = "; ".join(f"{row.file} line {row.line}: {row.reason}" for row in rows)
+            first = "; ".join(f"{row.file} line {row.line}: {row.reason}" for row in staging.quarantine.first[role])
             raise InputError(
                 f"{bad:,} of {read:,} rows of {role} that can't be used ({bad / read:.1%}): {first}",
                 f"at most {most:.1%}",
-                remedy(rows) if bad > SYSTEMATIC * read else "correct them, or pass --max-bad-fraction",
+                staging.quarantine.remedy(role, read),
             )
 
 

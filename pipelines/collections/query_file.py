@@ -176,7 +176,7 @@ class _QueryStaging:
             raise InputError(
                 f"{bad:,} of {self.rows:,} rows that can't be asked ({bad / self.rows:.1%}): {first}",
                 f"at most {self.most_bad:.1%}",
-                "correct them, or pass --max-bad-fraction",
+                self.quarantine.remedy("queries", self.rows),
             )
         if self.rows == bad:
             raise InputError(f"{source} without queries", "at least one", "check the file")

@@ -153,6 +153,8 @@ ACTIONS = "".join(
 ARTICLES = "Artikel;Bezeichnung;Beschreibung\n" + "".join(
     f"A{n};Stuhl für Küche {n};Ein schöner Stuhl für die Küche Nummer {n}\n" for n in range(12)
 )
+CUPS = "".join(f"Y{n},cup {n},A cup of clay number {n}.\n" for n in range(92))
+CAFES = "".join(f"Z{n},café {n},A table for a café number {n}.\n" for n in range(4)).encode("cp1252")
 CYRILLIC = table("id,title,text", [[n, f"Красная лампа {n}", f"Тёплая красная лампа для комнаты {n}"] for n in range(12)])
 FIELDS = "".join(
     f'<doc>\n <field name="id">P{n}</field>\n <field name="name">{NAMES[n]}</field>\n'
@@ -317,6 +319,22 @@ CASES = [
         "20 Windows-1252 and semicolons",
         {"artikel.csv": ARTICLES.encode("cp1252")},
         lambda result: result.refuses("line 2: invalid UTF-8", "Windows-1252", "iconv -f cp1252"),
+    ),
+    InputCase(
+        "20 few lines in Windows-1252",
+        {"all.csv": (CATALOGUE + CUPS).encode() + CAFES},
+        lambda result: result.refuses("3.7%", "invalid UTF-8", "Windows-1252", "iconv -f cp1252"),
+    ),
+    InputCase(
+        "20 few lines in Windows-1252 below others with an id of before",
+        {"all.csv": (CATALOGUE + CUPS + CUPS[: CUPS.index("Y6")]).encode() + CAFES * 4},
+        lambda result: result.refuses("duplicate id", "iconv -f cp1252"),
+        {"max_bad_fraction": 0.05},
+    ),
+    InputCase(
+        "20 a few ids again",
+        {"all.csv": CATALOGUE + CUPS + CUPS[: CUPS.index("Y6")]},
+        lambda result: result.says("duplicate id", "correct them, or pass --max-bad-fraction"),
     ),
     InputCase(
         "22 words for nothing",

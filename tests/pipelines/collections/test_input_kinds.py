@@ -3,6 +3,7 @@
 import pytest
 
 from pipelines.collections.query_file import read_query_file
+from pipelines.errors import InputError
 from tests.pipelines.collections.input_cases import CASES, ingested
 
 
@@ -29,3 +30,20 @@ def test_a_query_file_needs_no_certain_names(name, content, texts, tmp_path):
     read_query_file(str(tmp_path / name), [], 0.0, tmp_path / "scratch", tmp_path / "written")
     table = pyarrow.parquet.read_table(tmp_path / "written/queries.parquet")
     assert set(table.column("query").to_pylist()) == texts
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        ("query_id,query\n" + "".join(f"q{n},lamp {n}\n" for n in range(50)) + "r,café\n", "iconv -f cp1252"),
+        ("id,history\n" + "".join(f"q{n},P{n}\n" for n in range(50)) + "r,[P1\n", "write a history as a JSON list"),
+        ("query_id,query\n" + "q,lamp\nq,chair\n" * 5, "so many are no accident"),
+    ],
+)
+def test_a_query_file_with_one_reason_for_its_bad_rows_is_not_told_to_tolerate_them(content, advice, tmp_path):
+    (tmp_path / "asked.csv").write_bytes(content.encode("cp1252"))
+    (tmp_path / "written").mkdir()
+    (tmp_path / "scratch").mkdir()
+    with pytest.raises(InputError, match=advice) as refused:
+        read_query_file(str(tmp_path / "asked.csv"), [], 0.0, tmp_path / "scratch", tmp_path / "written")
+    assert "--max-bad-fraction" not in refused.value.next_action
