@@ -74,7 +74,7 @@ class TuneEncoderResult(Result):
 def tune_encoder(params: TuneEncoderParams, tuning: TuneEncoderTuning) -> TuneEncoderResult:
     """Fine-tune an encoder on judged train queries; dev queries choose the epoch, judgments of test queries are never read."""
     from pipelines.evaluation.encoder_tuning import make_tuned_encoder
-    from pipelines.models.folder import layers_digest, read_folder
+    from pipelines.models.folder import read_folder
     from pipelines.models.sources import check_tokenizer, licence_of, model_folder
     from pipelines.models.training.checkpoints import TrainingCheckpoints
     from pipelines.models.training.trainer import check_installed
@@ -86,12 +86,7 @@ def tune_encoder(params: TuneEncoderParams, tuning: TuneEncoderTuning) -> TuneEn
     store = open_store()
     corpus = _corpus(store, params.corpus)
     options = _options(params, tuning, read)
-    names = {"weights": "model.safetensors", "tokenizer": "tokenizer.json", "config": "config.json"}
-    inputs = {"corpus": corpus.id} | {name: digest_file(read.model / file) for name, file in names.items()}
-    semantic = params.recipe_params({"corpus", "model"})
-    semantic |= {"variants": list(options.variants), "max_length": options.max_length, "layers": layers_digest(read.layers)}
-    semantic |= {name: getattr(read, name) for name in ("pooling", "query_prefix", "document_prefix", "lower_case")}
-    recipe = Recipe(kind="encoder", step="tune_encoder", version=VERSION, inputs=inputs, params=semantic)
+    recipe = _recipe(params, options, read, corpus.id)
     checkpoints = TrainingCheckpoints(store, recipe.id)
 
     def build(folder: Path) -> dict[str, Any]:
@@ -104,6 +99,18 @@ def tune_encoder(params: TuneEncoderParams, tuning: TuneEncoderTuning) -> TuneEn
     log().info("tuned", sentence=facts["sentence"])
     given = {"no_gain": facts["ndcg10"] <= facts["base_ndcg10"], "note": facts["sentence"]}
     return TuneEncoderResult(encoder=encoder.id, corpus=corpus.id, found=encoder.found, **facts, **given)
+
+
+def _recipe(params: TuneEncoderParams, options: "TuningOptions", read: "ModelFolder", corpus: str) -> Recipe:
+    """All that the encoder depends on: the params, the corpus, and whatever the folder of the base says."""
+    from pipelines.models.folder import layers_digest
+
+    names = {"weights": "model.safetensors", "tokenizer": "tokenizer.json", "config": "config.json"}
+    inputs = {"corpus": corpus} | {name: digest_file(read.model / file) for name, file in names.items()}
+    semantic = params.recipe_params({"corpus", "model"})
+    semantic |= {"variants": list(options.variants), "max_length": options.max_length, "layers": layers_digest(read.layers)}
+    semantic |= {name: getattr(read, name) for name in ("pooling", "query_prefix", "document_prefix", "lower_case")}
+    return Recipe(kind="encoder", step="tune_encoder", version=VERSION, inputs=inputs, params=semantic)
 
 
 def _corpus(store: Store, corpus: str) -> Artifact:

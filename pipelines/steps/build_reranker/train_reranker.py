@@ -92,17 +92,7 @@ def train_reranker(params: TrainRerankerParams, tuning: TrainRerankerTuning) -> 
     check_base(base, params.base)
     store = open_store()
     release, unseen = first_stages(Journal(store), params.release, params.candidates_from)
-    inputs = {"release": release.id, "corpus": release.inputs["corpus"]}
-    inputs |= {"candidates_from": unseen.id} if unseen.id != release.id else {}
-    names = {"weights": "model.safetensors", "tokenizer": "tokenizer.json", "config": "config.json"}
-    inputs |= {name: digest_file(base / file) for name, file in names.items()}
-    recipe = Recipe(
-        kind="reranker",
-        step="train_reranker",
-        version=VERSION,
-        inputs=inputs,
-        params=params.recipe_params(INPUTS),
-    )
+    recipe = _recipe(params, release, unseen, base)
     checkpoints = TrainingCheckpoints(store, recipe.id)
     reranker = produce(
         store, recipe, lambda folder: _train(release, unseen, base, params, tuning, checkpoints, folder), tuning.model_dump()
@@ -116,6 +106,16 @@ def train_reranker(params: TrainRerankerParams, tuning: TrainRerankerTuning) -> 
     no_gain = card.fusion.reranker_weight == 0 or (over_known is not None and over_known < 0)
     given = {"release": release.id, "index": release.inputs["index"], "no_gain": no_gain, "note": facts["sentence"]}
     return TrainRerankerResult(reranker=reranker.id, found=reranker.found, **given, **facts)
+
+
+def _recipe(params: TrainRerankerParams, release: Artifact, unseen: Artifact, base: Path) -> Recipe:
+    """All that the reranker depends on: the params, both releases, and the files of its base."""
+    inputs = {"release": release.id, "corpus": release.inputs["corpus"]}
+    inputs |= {"candidates_from": unseen.id} if unseen.id != release.id else {}
+    names = {"weights": "model.safetensors", "tokenizer": "tokenizer.json", "config": "config.json"}
+    inputs |= {name: digest_file(base / file) for name, file in names.items()}
+    semantic = params.recipe_params(INPUTS)
+    return Recipe(kind="reranker", step="train_reranker", version=VERSION, inputs=inputs, params=semantic)
 
 
 def _train(

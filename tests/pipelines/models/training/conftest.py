@@ -42,10 +42,14 @@ def base(tmp_path):
     return tiny_bert(tmp_path / "tiny")
 
 
+ENCODER = {"epochs": 1, "batch_size": 16}
+RERANKER = {"epochs": 1, "candidates": 8, "dev_queries": 20}
+"""Params of trainings that take a second."""
+
+
 def tune(base, **values):
-    return call("tune_encoder", **{"model": str(base), "threads": 1, "epochs": 1, "batch_size": 16, **values})
+    return call("tune_encoder", **{"model": str(base), "threads": 1, **ENCODER, **values})
 
 
 def train(base, **values):
-    small = {"threads": 1, "epochs": 1, "candidates": 8, "dev_queries": 20}
-    return call("train_reranker", **{"base": str(base), **small, **values})
+    return call("train_reranker", **{"base": str(base), "threads": 1, **RERANKER, **values})

@@ -16,10 +16,13 @@ from pipelines.errors import InputError, TryAgain
 from pipelines.evaluation.reranker_training import _within
 from pipelines.evaluation.training_queries import dev_ndcg, training_data
 from pipelines.models.encoder import load_encoder
+from pipelines.models.folder import read_folder
 from pipelines.models.reranker_card import card_of
 from pipelines.models.sources import model_folder
 from pipelines.models.training.examples import TrainingQuery, compatible_batches, pairs, ranked_lists
 from pipelines.retrieval.release import load_release
+from pipelines.steps.build_encoder import tune_encoder
+from pipelines.steps.build_reranker import train_reranker
 from pipelines.store.artifacts import committed, load
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
@@ -28,7 +31,7 @@ from pipelines.wording import signed
 from tests.conftest import call, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
-from tests.pipelines.models.training.conftest import documents, topics, train, tune
+from tests.pipelines.models.training.conftest import ENCODER, RERANKER, documents, topics, train, tune
 from tests.tiny_models import tiny_bert, with_first_token
 
 FAST = {"learning_rate": 3e-3, "batch_size": 4}
@@ -38,6 +41,7 @@ def test_a_tuned_encoder_ranks_better_and_is_an_encoder_like_any_other(base, cor
     tuned = tune(base, corpus=corpus, **FAST, epochs=2)
     assert tuned.low > 0, tuned.sentence
     assert not tuned.no_gain
+    assert tuned.encoder == encoder_of(base, corpus, epochs=2)
     assert tuned.ndcg10 > tuned.base_ndcg10 + 0.1
     assert (tuned.training_queries, tuned.dev_queries, tuned.pairs) == (31, 9, 31)
     encoder = load(open_store(), "encoder", tuned.encoder)
@@ -61,19 +65,33 @@ def with_configuration(folder):
     (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
 
 
+def encoder_of(base, corpus, **values):
+    """The id of the encoder that `tune` makes, without making it."""
+    read = read_folder(base)
+    params = tune_encoder.TuneEncoderParams(**{**ENCODER, **FAST, **values})
+    options = tune_encoder._options(params, tune_encoder.TuneEncoderTuning(), read)
+    return tune_encoder._recipe(params, options, read, corpus).id
+
+
+def reranker_of(base, release, **values):
+    """The id of the reranker that `train` makes, without making it."""
+    params = train_reranker.TrainRerankerParams(**{**RERANKER, **FAST, **values})
+    first_stage = load(open_store(), "release", release)
+    return train_reranker._recipe(params, first_stage, first_stage, base).id
+
+
 def test_whatever_the_folder_of_a_base_says_names_the_encoder(base, corpus):
-    encoders = [tune(base, corpus=corpus, **FAST).encoder]
+    encoders = [encoder_of(base, corpus)]
     for change in (with_configuration, with_first_token):
         change(base)
-        encoders.append(tune(base, corpus=corpus, **FAST).encoder)
+        encoders.append(encoder_of(base, corpus))
     assert len(set(encoders)) == 3
 
 
 def test_the_configuration_of_a_base_names_the_reranker(base, release):
-    first = train(base, release=release, **FAST).reranker
+    first = reranker_of(base, release)
     with_configuration(base)
-    assert not (second := train(base, release=release, **FAST)).found
-    assert second.reranker != first
+    assert reranker_of(base, release) != first
 
 
 def test_an_encoder_without_a_gain_says_so(base, corpus):
@@ -86,6 +104,7 @@ def test_an_encoder_without_a_gain_says_so(base, corpus):
 def test_a_trained_reranker_corrects_the_first_stage(base, release, corpus):
     trained = train(base, release=release, **FAST, epochs=4, patience=4)
     assert trained.low > 0, trained.sentence
+    assert trained.reranker == reranker_of(base, release, epochs=4, patience=4)
     reranker = load(open_store(), "reranker", trained.reranker)
     card = reranker.json("reranker.json")
     assert card["fusion"]["reranker_weight"] > 0
