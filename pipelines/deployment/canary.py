@@ -13,10 +13,11 @@ import numpy as np
 
 from pipelines.deployment.counts import (
     ServerCounts,
+    counted_since,
     counts_of,
     not_ready_of,
     overlap_of,
-    read_counts,
+    readable_counts,
     reporting_of,
     restarts_of,
     silent_of,
@@ -35,6 +36,7 @@ from pipelines.deployment.guardrails import (
 )
 from pipelines.deployment.stages import SHADOW, Decision, Plan, decide
 from pipelines.errors import InputError
+from pipelines.logs import log
 from pipelines.settings import settings
 from pipelines.store.journal import Entry, Journal, Split
 
@@ -160,11 +162,12 @@ def look(
         overlap: of the rankings of probe queries; None: they were not asked, or not answered.
         unanswered: why they were not; empty: they were, or need not be.
 
+    Counts that can't be read are left out: those of a server of another version, or damaged ones, must not end the watch.
+
     Raises:
-        CorruptArtifact: counts that no server wrote.
         TryAgain: the store does not answer.
     """
-    read = read_counts(journal.store, canary.entries)
+    read, unreadable = readable_counts(journal.store, canary.entries)
     counts, strata = counts_of(read, canary.unseen)
     now, began = time.time(), datetime.fromisoformat(canary.begun.at).timestamp()
     restarts = restarts_of(read, max(began, now - 60 * HOUR))
@@ -177,15 +180,27 @@ def look(
     searches = int(counts.searches[in_stage, CHALLENGER].sum())
     minutes = (now - datetime.fromisoformat(canary.stage.at).timestamp()) / 60
     broken = [finding for finding in found if finding.broken]
-    servers, before = reporting_of(read)
-    blind = bool(unanswered) or servers < before
-    decision = decide(plan, canary.number(plan), minutes, searches, bool(broken), blind)
-    sentence = _told(decision, canary, plan, broken, minutes, searches)
-    if unanswered and not broken:
-        sentence += f"; no overlap is known: {unanswered}"
-    if servers < before and not broken:
-        sentence += f"; only {servers} of {before} servers still report what they count: look at the others"
+    in_hour = [counted for counted in counted_since(read, now - 60 * HOUR) if counted.entry >= canary.stage.n]
+    unseen = _not_seen(read, unreadable, missing_signals(in_hour, without), unanswered)
+    decision = decide(plan, canary.number(plan), minutes, searches, bool(broken), bool(unseen))
+    sentence = "; ".join((_told(decision, canary, plan, broken, minutes, searches), *(() if broken else unseen)))
     return Look(decision, sentence, found)
+
+
+def _not_seen(
+    read: Sequence[ServerCounts], unreadable: Mapping[str, str], missing: Mapping[str, str], unanswered: str
+) -> list[str]:
+    """What a look can't see, by which nobody more gets the challenger; empty: it sees all."""
+    told = [f"no overlap is known: {unanswered}"] if unanswered else []
+    servers, before = reporting_of(read)
+    if servers < before:
+        told.append(f"only {servers} of {before} servers still report what they count: look at the others")
+    for path, reason in unreadable.items():
+        log().warning("counts can't be read and were left out", path=path, problem=reason)
+        told.append(f"{path} can't be read and was left out: {reason}")
+    if missing:
+        told.append(f"no signal in this stage's last hour of {told_missing(missing)}")
+    return told
 
 
 def _told(decision: Decision, canary: Canary, plan: Plan, broken: Sequence[Finding], minutes: float, searches: int) -> str:
@@ -198,6 +213,8 @@ def _told(decision: Decision, canary: Canary, plan: Plan, broken: Sequence[Findi
         return f"no guardrail is broken, and yet there were only {seen}: what these did not show, the first users must"
     if decision == "next":
         return f"no guardrail is broken after {seen}"
+    if decision == "ask" and searches >= plan.needed[stage]:
+        return f"no guardrail is broken after {seen}, and yet not everything is seen: a person decides"
     if decision == "ask":
         return f"no guardrail is broken, and yet there were only {seen}: a person decides"
     return f"no guardrail is broken so far: {seen}"
@@ -207,7 +224,7 @@ def missing_signals(read: Sequence[ServerCounts], without: Sequence[str]) -> dic
     """By guardrail, why its signal does not arrive; empty: all do, but those left out.
 
     Args:
-        read: what servers counted of late, since the challenger is in memory.
+        read: what servers counted of late, since the challenger is in memory or the stage began.
         without: guardrails that are left out.
     """
     counts, _ = counts_of(read)
@@ -265,14 +282,22 @@ def signals_since(journal: Journal) -> Entry:
     return since
 
 
-def refusal(missing: Mapping[str, str]) -> InputError:
-    """The error for signals that do not arrive."""
+def told_missing(missing: Mapping[str, str]) -> str:
+    """Missing signals in words: those of one reason together.
+
+    >>> told_missing({"p99": "no searches", "p50": "no searches", "clicks": "no click"})
+    'p99, p50: no searches; clicks: no click'
+    """
     reasons: dict[str, list[str]] = {}
     for name, reason in missing.items():
         reasons.setdefault(reason, []).append(name)
-    given = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+
+
+def refusal(missing: Mapping[str, str]) -> InputError:
+    """The error for signals that do not arrive."""
     return InputError(
-        f"guardrails without a signal: {given}",
+        f"guardrails without a signal: {told_missing(missing)}",
         "a signal of each guardrail before users get the challenger",
         "mend it, or leave a guardrail out by --without NAME",
     )
@@ -312,7 +337,7 @@ class ShadowSeen:
 
 def stages_seen(journal: Journal, canary: Canary) -> list[StageSeen]:
     """The stages of a deployment so far, by its entries and the counts of its servers."""
-    read = read_counts(journal.store, canary.entries)
+    read, _ = readable_counts(journal.store, canary.entries)
     counts, strata = counts_of(read, canary.unseen)
     numbers = np.array([entry for entry, _ in strata], int)
     most = np.max([*evidence(counts).values()], axis=0) if len(strata) else np.zeros(0)

@@ -6,7 +6,7 @@ user.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -63,6 +63,9 @@ class Minute(_Counted):
     """How many searches these are."""
 
 
+_Group = Annotated[list[int], Field(min_length=len(TALLIES), max_length=len(TALLIES))]
+
+
 class ServerCounts(_Counted):
     """What one process counted under one entry of the journal."""
 
@@ -73,7 +76,7 @@ class ServerCounts(_Counted):
     entry: int = Field(ge=1)
     interval_s: float = Field(gt=0)
     minutes: list[Minute]
-    groups: dict[Arm, list[list[int]]]
+    groups: dict[Arm, Annotated[list[_Group], Field(min_length=GROUPS, max_length=GROUPS)]]
     """TALLIES of each group of an arm's users, over all minutes."""
 
 
@@ -109,20 +112,25 @@ def read_counts(store: Store, entries: Sequence[int]) -> list[ServerCounts]:
     """What all processes counted under some entries of the journal.
 
     Raises:
-        CorruptArtifact: an object is not one that a server wrote.
+        CorruptArtifact: an object is not one that a server of this version wrote.
     """
-    read = []
+    read, unreadable = readable_counts(store, entries)
+    for path, reason in unreadable.items():
+        raise CorruptArtifact(f"{store.uri}/{path}: {reason}", "counts as a server of this version writes them", "move it away")
+    return read
+
+
+def readable_counts(store: Store, entries: Sequence[int]) -> tuple[list[ServerCounts], dict[str, str]]:
+    """The same without what can't be read, and of that, by path, the reason: a damaged object, or one of another version."""
+    read, unreadable = [], {}
     for entry in entries:
         for name in store.names(f"{COUNTS}/{entry:08d}/"):
             path = f"{COUNTS}/{entry:08d}/{name}"
             try:
                 read.append(ServerCounts.model_validate_json(store.read(path)))
             except ValidationError as error:
-                reason = str(error).splitlines()[0]
-                raise CorruptArtifact(
-                    f"{store.uri}/{path}: {reason}", "counts as a server of this version writes them", "move it away"
-                ) from None
-    return read
+                unreadable[path] = str(error).splitlines()[0]
+    return read, unreadable
 
 
 def counted_since(read: Sequence[ServerCounts], since: float) -> list[ServerCounts]:

@@ -41,7 +41,9 @@ def ranked_unseen(entry, errors=0, overlap=0.8, refused=0):
     failed = errors + refused
     ours, theirs = Tally(searches=100, latency={40: 100}), Tally(searches=100, errors=errors, latency={40: 100 - failed})
     ranked = 100 - failed
+    answered = Tally(searches=100, clicked=20, latency={40: 100})
     told = {"shadow_champion": ours, "shadow_challenger": theirs, "overlap": ranked * overlap, "overlapped": ranked}
+    told["champion"] = answered
     minutes = [Minute(minute=FIRST + 10 * entry + number, ready=True, memory_mb=100, **told) for number in range(10)]
     counted(entry, minutes=minutes, started=2.0)
 

@@ -186,6 +186,49 @@ def test_a_server_that_falls_silent_is_noticed(both):
     assert look().outcome == "widened", "a server that began anew is the same one"
 
 
+def test_a_signal_that_stops_gives_nobody_more_the_challenger_and_is_named(both):
+    counted(3)
+    look()
+    searched = Tally(searches=1000, latency={40: 1000})
+    minute = Minute(minute=FIRST + 40, ready=True, memory_mb=100, champion=searched, challenger=searched)
+    counted(4, minutes=[minute])
+    seen = look()
+    assert (seen.outcome, seen.share) == ("waits", 0.1)
+    assert seen.sentence.endswith(
+        "; no signal in this stage's last hour of clicks: no click arrived: tell of clicks by /v1/clicks"
+    )
+    asked = look(most_minutes=1e-6)
+    assert asked.outcome == "asks"
+    assert "and yet not everything is seen: a person decides; no signal" in asked.sentence
+    assert look(without=[*LEFT_OUT, "clicks"]).outcome == "widened"
+    all_clicked = dict.fromkeys(("champion", "challenger"), Tally(searches=9, clicked=9))
+    long_ago = minute.model_copy(update={"minute": int(time.time() / 60) - 90, **all_clicked})
+    counted(5, minutes=[long_ago, minute.model_copy(update={"minute": FIRST + 50})])
+    assert look().outcome == "waits", "clicks of more than an hour ago are none"
+    counted(5)
+    assert look().outcome == "passed"
+
+
+OF_TOMORROW = (
+    b'{"server": "b:1", "started": 1, "entry": 4, "interval_s": 60, "minutes": [], "groups": {"champion": [[1, 0, 0, 0, 0]]}}'
+)
+
+
+@pytest.mark.parametrize("body", [b'{"damaged', OF_TOMORROW])
+def test_counts_that_can_not_be_read_hide_no_harm_and_give_nobody_more_the_challenger(both, body):
+    counted(3)
+    look()
+    open_store().write("counts/00000004/b.json", body)
+    counted(4)
+    seen = look()
+    assert (seen.outcome, seen.share) == ("waits", 0.1)
+    assert "; counts/00000004/b.json can't be read and was left out: " in seen.sentence
+    counted(4, errors=20)
+    back = look()
+    assert back.outcome == "rolled back"
+    assert load(open_store(), "report", back.report), "the report leaves it out, too"
+
+
 def test_harm_takes_the_users_back_at_once_and_is_not_tried_again(both):
     counted(3)
     counted(4, errors=20)
