@@ -168,7 +168,8 @@ def _url(listening: socket.socket) -> str:
 
 
 def _exposure_log(config: Settings) -> ExposureLog:
-    return ExposureLog(config.events_folder, file_bytes=config.log_mb * 10**6, room=config.log_room_mb * 10**6)
+    sizes = {"file_bytes": config.log_mb * 10**6, "room": config.log_room_mb * 10**6}
+    return ExposureLog(config.events_folder, **sizes, key=config.key)
 
 
 def _toggles(config: Settings, watcher: Watcher, folder: Path) -> ToggleReader:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from images.serve.cache import forget
+from images.serve.request_ids import Origin
 from images.serve.watcher import State
 from pipelines.corpus.exposure import Policy
 from pipelines.deployment.canary import PREFIX
@@ -89,7 +90,7 @@ class ArmCounts:
         self._store, self._state, self._interval_s, self._server = store, state, interval_s, server
         self._started, self._stop, self._lock = time.time(), threading.Event(), threading.Lock()
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
-        self._recent: OrderedDict[str, tuple[int, int, Arm, int]] = OrderedDict()
+        self._recent: OrderedDict[str, tuple[int, int, Policy, int] | None] = OrderedDict()
         self._problem = ""
 
     def answered(
@@ -130,10 +131,20 @@ class ArmCounts:
                 minute.overlapped += 1
             of_entry.changed = True
 
-    def clicked(self, request_id: str) -> None:
-        """Count a search as clicked, at its first click."""
+    def clicked(self, request_id: str, origin: Origin | None = None) -> None:
+        """Count a search as clicked, at its first click here; its origin says how, where another replica answered it."""
         with self._lock:
-            entry, minute, policy, group = self._recent.pop(request_id, (0, 0, "champion", 0))
+            carried = None
+            if origin and origin.group is not None:
+                carried = origin.entry, self._minute(origin.milliseconds / 1000), origin.policy, origin.group
+            place = self._recent.get(request_id, carried)
+            if place is None:
+                return
+            self._recent[request_id] = None
+            forget(self._recent, MOST_RECENT)
+            entry, minute, policy, group = place
+            if policy == "previous":
+                return
             of_entry = self._entries.get(entry)
             if of_entry and (of_minute := of_entry.minutes.get(minute)):
                 of_minute.arms[policy].counted["clicked"] += 1
@@ -190,8 +201,8 @@ class ArmCounts:
         forget(self._entries, MOST_ENTRIES)
         return of_entry
 
-    def _minute(self) -> int:
-        return int(time.time() / self._interval_s)
+    def _minute(self, at: float | None = None) -> int:
+        return int((time.time() if at is None else at) / self._interval_s)
 
     def _body(self, number: int, kept: _Entry) -> ServerCounts:
         minutes = [

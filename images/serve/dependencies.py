@@ -24,11 +24,12 @@ from images.serve.search import Answer as Found
 from images.serve.search import Answerer
 from images.serve.shadow import Shadow
 from images.serve.shipping import Shipper
-from images.serve.watcher import Watcher
+from images.serve.watcher import Watcher, id_of
 from pipelines import tracing
 from pipelines.access.scopes import Scope
 from pipelines.corpus.exposure import ListKind
 from pipelines.deployment.toggles import Toggles
+from pipelines.retrieval.release import Release
 
 Answer = TypeVar("Answer")
 MOST_WAITING = 256
@@ -104,9 +105,11 @@ class Dependencies:
 
     def clicked(self, request_id: str) -> None:
         """Count a search as clicked."""
-        self.metrics.clicked(request_id)
+        origin, state = self.exposure_log.request_ids.origin(request_id), self.watcher.state
+        release: Release | None = getattr(state, origin.policy) if origin and origin.entry == state.entry else None
+        self.metrics.clicked(request_id, id_of(release) or "")
         if self.arms:
-            self.arms.clicked(request_id)
+            self.arms.clicked(request_id, origin)
 
     async def search(
         self, parameters: SearchRequest, caller: Caller, after: BackgroundTasks, kind: ListKind = "search"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from images.serve.request_ids import RequestIds
 from pipelines.corpus.event_log import COLUMNS, close, closed_files, has_name, local_files
 from pipelines.corpus.exposure import Click, Conversion, Exposure, FailedSearch, ShadowSearch
 from pipelines.errors import InputError, StepError, TryAgain
@@ -23,7 +24,7 @@ TAIL = 262_144
 
 
 class UnknownExposure(InputError):
-    """A click for a request that is none of the latest exposures."""
+    """A click for a request that no search of these servers was."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,13 @@ class ExposureLog:
         max_recent: how many exposures are kept in memory.
         file_bytes: beyond which a file is closed; the next day (UTC) closes it, too.
         room: bytes that all files may take; beyond them nothing is written, as on a full disk. 0: what the disk has.
+        key: that replicas share, to recognise each other's searches; empty: only those of this process are.
     """
 
-    def __init__(self, folder: Path, max_recent: int = MAX_RECENT, file_bytes: int = 64_000_000, room: int = 0) -> None:
+    def __init__(
+        self, folder: Path, max_recent: int = MAX_RECENT, file_bytes: int = 64_000_000, room: int = 0, key: str = ""
+    ) -> None:
+        self.request_ids = RequestIds(key)
         self.folder, self._max_recent = folder, max_recent
         self._file_bytes, self._room = file_bytes, room
         self._closed_bytes = 0
@@ -101,20 +106,24 @@ class ExposureLog:
     def log_events(self, clicks: Sequence[Click], conversions: Sequence[Conversion]) -> None:
         """Append clicks and conversions, unless one of them can't be.
 
+        What a search of another process, or of long ago, has shown is not known here: whoever joins the logs checks it.
+
         Raises:
-            UnknownExposure: a request is none of the latest.
+            UnknownExposure: a request is no search of these servers.
             InputError: another document, or none, was shown at a click's position; a conversion's document was not shown.
             TryAgain: they could not be written. Conversions may have been, and are written again when they are told again.
         """
         for click in clicks:
-            if self._shown(click.request_id)[click.position - 1 : click.position] != (click.document,):
+            shown = self._shown(click.request_id)
+            if shown is not None and shown[click.position - 1 : click.position] != (click.document,):
                 raise InputError(
                     f"document {click.document[:64]!r} at position {click.position}",
                     "a document at the position where it was shown",
                     "send both as the search answered them",
                 )
         for conversion in conversions:
-            if conversion.document not in self._shown(conversion.request_id):
+            shown = self._shown(conversion.request_id)
+            if shown is not None and conversion.document not in shown:
                 raise InputError(
                     f"document {conversion.document[:64]!r}", "a document that was shown", "send it as the search answered it"
                 )
@@ -172,13 +181,12 @@ class ExposureLog:
         last = datetime.fromtimestamp(status.st_mtime, UTC).date()
         return status.st_size > 0 and (status.st_size >= self._file_bytes or last < datetime.now(UTC).date())
 
-    def _shown(self, request_id: str) -> tuple[str, ...]:
+    def _shown(self, request_id: str) -> tuple[str, ...] | None:
+        """None: it is a search of another process with the same key, or none of the latest here."""
         with self._lock:
             shown = self._recent.get(request_id)
-        if shown is None:
-            raise UnknownExposure(
-                f"request_id {request_id[:64]!r}", f"one of the last {self._max_recent} searches", "search again"
-            )
+        if shown is None and self.request_ids.origin(request_id) is None:
+            raise UnknownExposure(f"request_id {request_id[:64]!r}", "that of a search of these servers", "search again")
         return shown
 
 

@@ -210,10 +210,13 @@ class Metrics(Collector):
         with self._lock:
             self._dropped[reason] += 1
 
-    def clicked(self, request_id: str) -> None:
-        """Count a search as clicked, at its first click."""
+    def clicked(self, request_id: str, elsewhere: str = "") -> None:
+        """Count a search as clicked, at its first click here; `elsewhere`: its release, where another replica answered it."""
         with self._lock:
-            if (release := self._recent.pop(request_id, "")) in self._searches:
+            release = self._recent.get(request_id, elsewhere)
+            self._recent[request_id] = ""
+            forget(self._recent, MOST_RECENT)
+            if release and (elsewhere or release in self._searches):
                 self._searches.add(release, clicked=1)
 
     def collect(self) -> Iterator[Metric]:

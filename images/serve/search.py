@@ -1,7 +1,6 @@
 """How searches are answered: those of a moment together, each from one release, written down before it is answered."""
 
 import time
-import uuid
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from images.serve.arm_counts import ArmCounts
+from images.serve.arm_counts import ArmCounts, group_of
 from images.serve.cache import RankingCache
 from images.serve.errors import reason_of
 from images.serve.exposure_log import ExposureLog
+from images.serve.request_ids import origin_now
 from images.serve.routing import UNTOGGLED, Assigned, Routed, Search, assigned, routed
 from images.serve.watcher import State
 from pipelines.corpus.documents import Document
@@ -81,7 +81,9 @@ class Answerer:
         began = time.perf_counter()
         try:
             ranked, anew = self._ranked(group)
-            exposures = [_exposure(state, *pair) for pair in zip(group, ranked, strict=True)]
+            exposures = [
+                _exposure(self._request_id(state, ready), state, ready, rows) for ready, rows in zip(group, ranked, strict=True)
+            ]
             answers = [_answer(*parts) for parts in zip(group, ranked, exposures, strict=True)]
         except Exception as error:  # noqa: BLE001  # raised to who asked
             if len(group) > 1:
@@ -94,6 +96,12 @@ class Answerer:
             return self._counted(state, group, None, [error] * len(group))
         milliseconds = 1000 * (time.perf_counter() - began)
         return self._counted(state, group, milliseconds if anew else None, answers)
+
+    def _request_id(self, state: State, ready: Routed) -> str:
+        """A new id, by which another replica counts a click as this one would."""
+        compared = self._arms and state.challenger and ready.is_compared(state)
+        group = group_of(ready.search.user) if compared else None
+        return self._exposure_log.request_ids.make(origin_now(state.entry, ready.assigned.policy, group))
 
     def _counted(
         self, state: State, group: Sequence[Routed], milliseconds: float | None, answers: Sequence[Answer | Exception]
@@ -179,10 +187,10 @@ def _ms_since(moment: float) -> float:
     return round(1000 * (time.perf_counter() - moment), 3)
 
 
-def _exposure(state: State, ready: Routed, ranked: StageRankings) -> Exposure:
+def _exposure(request_id: str, state: State, ready: Routed, ranked: StageRankings) -> Exposure:
     search, parameters = ready.search, ready.search.parameters
     return Exposure(
-        request_id=uuid.uuid4().hex,
+        request_id=request_id,
         at=datetime.now(UTC),
         user=search.pseudonym,
         query=masked(parameters.q or ""),

@@ -63,6 +63,8 @@ DEFAULTS = {
 """What lines of before a column was written have in it."""
 LIVE = "coalesce(traffic, 'live') = 'live'"
 """Of exposures and failures: a person searched."""
+AS_SHOWN = "coalesce(e.results[c.position].document = c.document, false)"
+"""Of a click c and its exposure e: the document was shown there. A server does not know what another one has shown."""
 OPTIONS = "format='newline_delimited', ignore_errors=true, maximum_object_size=33554432"
 CLOSED = re.compile(rf"({'|'.join(COLUMNS)})-(\d{{8}})T\d{{6}}Z-[0-9a-f]{{12}}")
 SHIPPING_MEMORY = "256MB"

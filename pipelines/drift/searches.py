@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.corpus.event_log import LIVE, LogFiles, log_files, reading_rows, require_log
+from pipelines.corpus.event_log import AS_SHOWN, LIVE, LogFiles, log_files, reading_rows, require_log
 from pipelines.drift.rows import MOST_VALUES, NULL, Rows, Sketch, column_of
 from pipelines.drift.sampling import Sample, unit_numbers
 from pipelines.drift.signals import SCORE_BAND
@@ -138,7 +138,7 @@ def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
     db = open_database(scratch / "searches", memory)
     try:
         with reading_rows(f"the log of the search server in {printable(events, 200)}"):
-            _read_own(db, exposures, clicks, day)
+            aside = _read_own(db, exposures, clicks, day)
     except InputError:
         db.close()
         raise
@@ -158,17 +158,24 @@ def _open_own(events: Path, day: str, scratch: Path, memory: str) -> OpenLog:
         (SCORE_BAND, *(f"segment {name}" for name in names)),
         ("without results", "latency_ms", "score"),
     )
-    return OpenLog(db, reading, [f"The searches of people at the search server on {day}."], SHOWN)
+    notes = [f"The searches of people at the search server on {day}."]
+    if aside:
+        notes.append(f"Clicks on what their search did not show at that position, set aside: {aside:,}.")
+    return OpenLog(db, reading, notes, SHOWN)
 
 
-def _read_own(db: "DuckDBPyConnection", exposures: LogFiles, clicks: LogFiles, day: str) -> None:
-    """Make the tables `shown`, the searches of people on a day, and `clicked`, the requests with a click."""
+def _read_own(db: "DuckDBPyConnection", exposures: LogFiles, clicks: LogFiles, day: str) -> int:
+    """Make `shown`, the searches of people on a day, and `clicked`, those with a click; how many clicks can't be theirs."""
     after = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-    db.execute(f"CREATE TABLE clicked AS SELECT DISTINCT request_id FROM {clicks.relation('request_id')}")  # noqa: S608
     db.execute(
         f"CREATE TABLE shown AS SELECT * FROM {exposures.relation(*EXPOSURE)} WHERE request_id IS NOT NULL AND {LIVE}"  # noqa: S608
         f' AND "at" >= {literal(day)}::TIMESTAMPTZ AND "at" < {literal(after)}::TIMESTAMPTZ'
     )
+    clicked = clicks.relation("request_id", "document", "position")
+    joined = f"{clicked} c JOIN shown e USING (request_id)"
+    db.execute(f"CREATE TABLE told AS SELECT DISTINCT c.*, {AS_SHOWN} AS shown FROM {joined}")  # noqa: S608
+    db.execute("CREATE TABLE clicked AS SELECT DISTINCT request_id FROM told WHERE shown")
+    return _scalar(db, "SELECT count(*) FROM told WHERE NOT shown")
 
 
 def search_table(opened: OpenLog, most: int, seed: int) -> Table | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.corpus.event_log import LogFiles, log_files, reading_rows, require_log
+from pipelines.corpus.event_log import AS_SHOWN, LogFiles, log_files, reading_rows, require_log
 from pipelines.corpus.exposure import Traffic
 from pipelines.errors import InputError, NothingToDo
 from pipelines.experiments.design import Design, design_of, log_of, read_design
@@ -40,7 +40,8 @@ SPLIT = {
 """What is compared between the releases of a split."""
 FIELDS = {"unit": "user", "variant": "variant", "time": "at", "request": "request_id"}
 EXPOSURE = (
-    "request_id", "at", "user", "release", "policy", "entry", "latency_ms", "experiment", "variant", "segment", "traffic",
+    "request_id", "at", "user", "release", "policy", "entry", "results", "latency_ms", "experiment", "variant", "segment",
+    "traffic",
 )  # fmt: skip
 
 
@@ -135,7 +136,7 @@ def stage_own_log(events: Path, design: Design | None, scratch: Path, memory: st
             left_out = _select(db, exposures, name, since, design)
             warnings = _unanswered(db, failures, name, since)
             _check_compared(db, name, since, left_out, warnings)
-            _join(db, clicks, scratch / "searches.parquet")
+            warnings += _join(db, clicks, scratch / "searches.parquet")
             traffic = _traffic(db)
     finally:
         db.close()
@@ -256,10 +257,14 @@ def _unanswered(db: "DuckDBPyConnection", failures: LogFiles, name: str, since: 
     ]
 
 
-def _join(db: "DuckDBPyConnection", clicks: LogFiles, target: Path) -> None:
-    """Write the searches that count with their clicks, a row for each search."""
+def _join(db: "DuckDBPyConnection", clicks: LogFiles, target: Path) -> list[str]:
+    """Write the searches that count with their clicks, a row for each search; a warning of clicks that can't be theirs."""
     clicked = clicks.relation("request_id", "document", "position")
-    db.execute(f"CREATE TABLE clicks AS SELECT DISTINCT request_id, document, position FROM {clicked} WHERE position >= 1")
+    db.execute(
+        f"CREATE TABLE told AS SELECT DISTINCT c.*, {AS_SHOWN} AS shown FROM {clicked} c JOIN searches e USING (request_id)"
+    )
+    aside = len(db.execute("DELETE FROM told WHERE NOT shown RETURNING 1").fetchall())
+    db.execute("CREATE VIEW clicks AS SELECT request_id, document, position FROM told")
     names = sorted(
         str(row[0])
         for row in db.execute("SELECT DISTINCT unnest(map_keys(segment)) FROM searches WHERE segment IS NOT NULL").fetchall()
@@ -277,3 +282,4 @@ def _join(db: "DuckDBPyConnection", clicks: LogFiles, target: Path) -> None:
             ) c USING (request_id) ORDER BY "at", request_id
         ) TO {literal(str(target))} (FORMAT parquet)"""
     )
+    return [f"Clicks on what their search did not show at that position, set aside: {aside:,}."] if aside else []

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pipelines.corpus.event_log import LIVE, LogFiles, log_files, reading_rows, require_log
+from pipelines.corpus.event_log import AS_SHOWN, LIVE, LogFiles, log_files, reading_rows, require_log
 from pipelines.errors import InputError
 from pipelines.store.artifacts import Artifact
 
@@ -153,7 +153,8 @@ def _load_interactions(db: "DuckDBPyConnection", corpus: Artifact) -> None:
 def _load_log(db: "DuckDBPyConnection", exposed: LogFiles, clicks: LogFiles) -> None:
     """Searches of people; those that a program made click by the judgments, which the blend is measured by.
 
-    A click counts from when it came, and never before its exposure, whichever clock was behind. A line counts once.
+    A click on what its search did not show there is left out. Others count from when they came, and never before their
+    exposure, whichever clock was behind. A line counts once.
     """
     relation = exposed.relation("request_id", "at", "user", "results", "traffic")
     exposures = f'SELECT DISTINCT ON (request_id) * FROM {relation} WHERE "at" IS NOT NULL AND {LIVE}'
@@ -161,8 +162,8 @@ def _load_log(db: "DuckDBPyConnection", exposed: LogFiles, clicks: LogFiles) -> 
     db.execute(f"""
         INSERT INTO chosen
         SELECT e."user", c.document, greatest(min(c."at"), min(e."at")) AT TIME ZONE 'UTC'
-        FROM {clicks.relation("request_id", "at", "document")} c JOIN ({exposures}) e USING (request_id)
-        GROUP BY request_id, c.document, e."user"
+        FROM {clicks.relation("request_id", "at", "document", "position")} c JOIN ({exposures}) e USING (request_id)
+        WHERE {AS_SHOWN} GROUP BY request_id, c.document, e."user"
     """)
 
 

@@ -124,15 +124,21 @@ def test_a_server_counts_the_users_of_a_split_and_nobody_else(trained, small):
     route(trained.release)
     route(trained.release, small, "promote")
     entry = split(trained.release, small, 0.5)
-    with running_server(trained.home, RATCHET_COUNTS_S="0.4") as server:
-        server.wait(lambda status: status["entry"] == entry and status["challenger"])
+    each = {"RATCHET_COUNTS_S": "0.4"}
+    with running_server(trained.home, **each) as server, running_server(trained.home, **each) as other:
+        for replica in (server, other):
+            replica.wait(lambda status: status["entry"] == entry and status["challenger"])
         shown = [server.search("beach", user=user).json() for user in USERS]
         server.search("beach")
         server.search("beach", user="ann", release="challenger")
         server.search("beach", user="ann", experiment="button", variant="blue")
         clicked = next(answer for answer in shown if answer["release"] == small)
         click = {"request_id": clicked["request_id"], "document": clicked["results"][0]["id"], "position": 1}
-        assert server.client.post("/v1/clicks", json=click).status_code == 201
+        for _ in range(2):
+            assert other.client.post("/v1/clicks", json=click).status_code == 201, "any replica recognises it"
+        forged = {**click, "request_id": click["request_id"][:-1] + ("0" if click["request_id"][-1] != "0" else "1")}
+        assert other.client.post("/v1/clicks", json=forged).status_code == 404
+        assert f'ratchet_searches_clicked_total{{release="{small}"}} 1.0' in other.client.get("/metrics").text
         challengers = sum(answer["release"] == small for answer in shown)
         server.wait(lambda _: counts_of(read_counts(open_store(), [entry]))[0].clicked.sum() == 1)
     counts, _ = counts_of(read_counts(open_store(), [entry]))

@@ -184,7 +184,7 @@ def test_clicks(server, trained):
         {"document": ""},
     ):
         refusal(server.client.post("/v1/clicks", json={**top, **wrong}), 422)
-    assert "one of the last" in refusal(server.client.post("/v1/clicks", json={**top, "request_id": "f" * 32}), 404)
+    assert "a search of these servers" in refusal(server.client.post("/v1/clicks", json={**top, "request_id": "f" * 32}), 404)
     for body in (b"", b"{", b"[]", b"null", b'{"request_id": "\\ud800", "document": "\\ud800", "position": NaN}'):
         refusal(server.client.post("/v1/clicks", content=body, headers={"Content-Type": "application/json"}), 422)
     refusal(server.client.post("/v1/clicks", content=json.dumps(top), headers={"Content-Type": "text/plain"}), 422)

@@ -170,12 +170,18 @@ def test_the_servers_own_searches_are_those_of_the_day(home, tmp_path):
         })  # fmt: skip
     lines += [{**lines[0], "request_id": f"replayed-{number}", "traffic": "replayed"} for number in range(50)]
     (events / "exposures.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut off')
-    (events / "clicks.jsonl").write_text("".join(json.dumps({"request_id": f"r{n}"}) + "\n" for n in range(0, 120, 10)))
-    made = read_snapshot(artifact("snapshot", call("take_snapshot", log="server", day="2026-01-05").snapshot))
+    (events / "clicks.jsonl").write_text("".join(
+        json.dumps({"request_id": f"r{n}", "document": name, "position": 1}) + "\n"
+        for name in ("d1", "never shown") for n in range(0, 120, 10)
+    ))  # fmt: skip
+    artifact_of_day = artifact("snapshot", call("take_snapshot", log="server", day="2026-01-05").snapshot)
+    note = "Clicks on what their search did not show at that position, set aside: 12."
+    assert note in artifact_of_day.facts["notes"]
+    made = read_snapshot(artifact_of_day)
     searches = made.sketches["searches"]
     assert searches.rows == 90
-    assert [searches.numbers[name][0] for name in ("clicked", "without results")] == [9, 3]
-    assert searches.outcomes["segment country"]["clicked"] == {"DE": (9.0, 90.0)}
+    assert [searches.numbers[name][0] for name in ("clicked", "without results")] == [6, 3]
+    assert searches.outcomes["segment country"]["clicked"] == {"DE": (6.0, 90.0)}
     empty = artifact("snapshot", call("take_snapshot", log="server", corpus=corpus(), day="2026-02-01").snapshot)
     assert "No searches that day." in empty.facts["notes"]
 
@@ -190,7 +196,10 @@ def write_events(home, shown):
         }
         for number, (results, _) in enumerate(shown)
     ]  # fmt: skip
-    clicks = [{"request_id": f"r{number}"} for number, (_, clicked) in enumerate(shown) if clicked]
+    clicks = [
+        {"request_id": f"r{number}", "document": results[0][0], "position": 1}
+        for number, (results, clicked) in enumerate(shown) if clicked
+    ]  # fmt: skip
     for name, rows in (("exposures", lines), ("clicks", clicks)):
         (home / f"events/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 

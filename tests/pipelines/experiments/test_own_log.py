@@ -4,12 +4,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
 from pipelines.corpus.event_log import ship
 from pipelines.corpus.exposure import Click, Exposure, FailedSearch, ShownDocument
 from pipelines.errors import InputError, NothingToDo
+from pipelines.experiments.own_log import stage_own_log
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Journal, Routing, Toggle
 from pipelines.store.objects import open_store
@@ -58,6 +60,28 @@ DESIGN = {
     ],
     "segments": ["segment country"],
 }  # fmt: skip
+
+
+def test_a_click_on_what_was_not_shown_there_is_set_aside_and_told(home, tmp_path):
+    """A server writes down a click on another one's search, without knowing what that one has shown."""
+    folder = log(home, users=100)
+
+    def joined(name):
+        (tmp_path / name).mkdir()
+        staged = stage_own_log(folder, None, tmp_path / name, "500MB")
+        with duckdb.connect() as db:
+            return db.execute("FROM read_parquet(?)", [str(tmp_path / name / "searches.parquet")]).fetchall(), staged.warnings
+
+    before, _ = joined("before")
+    with (folder / "clicks.jsonl").open("a") as file:
+        for document, position in (("d9", 1), ("d1", 2), ("d1", 4), ("d1", 0)):
+            for number in range(1, 300):
+                at = START.isoformat()
+                row = {"request_id": f"r{number}", "document": document, "position": position, "at": at}
+                file.write(json.dumps(row) + "\n")
+    after, warnings = joined("after")
+    assert after == before
+    assert warnings == ["Clicks on what their search did not show at that position, set aside: 1,196."]
 
 
 def test_exposures_and_clicks_are_joined(home, write):

@@ -87,6 +87,7 @@ def test_the_server_s_log_gives_exposures_and_clicks_when_they_came(home):
         ("r1", "d00", "2023-12-20T00:00:30Z"),
         ("r2", "d00", "2023-12-20T11:00:00Z"),
         ("r4", "d00", "2023-12-20T12:00:01Z"),
+        ("r1", "d01", "2023-12-20T00:00:30Z"),  # which was shown below
     ]
     (home / "events").mkdir(parents=True)
     lines = [json.dumps(row) for row in [*exposures, exposures[0]]]
