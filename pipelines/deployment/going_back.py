@@ -41,17 +41,17 @@ def warn_superseded(journal: Journal, entry: Entry) -> None:
 
 
 def wait_for_server(entry: Entry, wait_s: float) -> None:
-    """Wait until the server serves the entry's release.
+    """Wait until each server serves the entry's release.
 
     Raises:
-        InputError: the server tells why it can't.
-        TryAgain: it is silent, or still loading.
+        InputError: one tells why it can't.
+        TryAgain: one is silent, or still loading.
     """
     follows, answer, waited_s = wait_until(lambda server: server.champion == entry.to, wait_s)
     if not follows:
         serving = f"{answer.champion or 'nothing'} after {waited_s:.0f} s ({answer.problem or 'no problem told'})"
         raise answer.failure(
-            f"server that serves {serving}",
+            f"{answer.name} that serves {serving}",
             f"release {entry.to}, which entry {entry.n} routes to",
             f"look at the server's log, then run `rollback --to {entry.to}`",
         )

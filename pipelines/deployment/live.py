@@ -3,31 +3,39 @@
 import time
 from collections.abc import Callable
 
-from pipelines.deployment.readiness import REQUEST_TIMEOUT_S, authorization
+from pipelines.deployment.replicas import addresses, ask
 from pipelines.errors import InputError, TryAgain
 from pipelines.settings import settings
 
 POLL_INTERVAL_S = 0.05
 TOO_MANY = 429
 ANSWERS = 5
-"""So many answers one after another must come from the release: a load balancer asks several servers."""
+"""So many answers of each address, one after another, must come from the release: a load balancer asks several servers."""
 
 
 def answering_release(query: str) -> str:
-    """The id of the release that answers a query now.
+    """The id of the release that each server answers a query with now.
 
     Raises:
         InputError: RATCHET_SERVER_URL is not set, or what answers is no search server.
-        TryAgain: nothing answers, the server has too much to do, or it serves no release yet.
+        TryAgain: a server does not answer, has too much to do, or serves no release yet; or they answer with several.
     """
-    import httpx
-
     url = settings().server_url
     if not url:
         raise InputError("no search server", "one that answers live queries", "set RATCHET_SERVER_URL and its key")
+    first, *others = sorted({_answer(url, address, query) for address in addresses(url)})
+    if others:
+        given = f"servers that answer with releases {', '.join((first, *others))}"
+        raise TryAgain(given, "one release", "wait until all follow the journal; look at their logs")
+    return first
+
+
+def _answer(url: str, address: str, query: str) -> str:
+    import httpx
+
     marked = {"q": query, "k": "1", "experiment": "drill", "variant": "rollback"}
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/v1/search", params=marked, headers=authorization(), timeout=REQUEST_TIMEOUT_S)
+        answer = ask(url, "/v1/search", address, marked)
         if answer.status_code >= 500 or answer.status_code == TOO_MANY:
             raise TryAgain(
                 f"server {url}: status {answer.status_code}", "a search that is answered", "look at the server's log"

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl, urlsplit
 
 from pipelines.deployment.counts import DEPTH, overlap
-from pipelines.deployment.readiness import REQUEST_TIMEOUT_S, authorization
+from pipelines.deployment.replicas import REQUEST_TIMEOUT_S, authorization
 from pipelines.errors import InputError, TryAgain
 from pipelines.evaluation.latency import targets
 from pipelines.settings import settings

@@ -1,4 +1,4 @@
-"""The readiness of the search server, polled at `/readyz`: which releases it has in memory and which it serves."""
+"""The readiness of the search servers, polled at `/readyz`: which releases they have in memory and which they serve."""
 
 import time
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ValidationError
 
+from pipelines.deployment.replicas import addresses, ask
 from pipelines.errors import InputError, StepError, TryAgain
 from pipelines.settings import settings
 
 POLL_INTERVAL_S = 0.2
-REQUEST_TIMEOUT_S = 5.0
 
 
 class Readiness(BaseModel):
@@ -24,6 +24,13 @@ class Readiness(BaseModel):
     challenger: str | None = None
     warm: list[str] = []
     problem: str | None = None
+    address: str = ""
+    """Where it was asked; empty: by the name in RATCHET_SERVER_URL, which has one address."""
+
+    @property
+    def name(self) -> str:
+        """What a message calls the server."""
+        return f"server {self.address}" if self.address else "server"
 
     @property
     def failure(self) -> type[StepError]:
@@ -40,8 +47,8 @@ class NoResponse(Readiness):
     ready: bool = False
 
 
-def readiness(url: str) -> Readiness:
-    """The readiness of the server at `url` now.
+def readiness(url: str, address: str = "") -> Readiness:
+    """The readiness of the server at `url` now, or of the one of its servers that has that address.
 
     Raises:
         TryAgain: nothing answers there, or a proxy does: another response with a status of 500 or more.
@@ -50,8 +57,8 @@ def readiness(url: str) -> Readiness:
     import httpx
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/readyz", headers=authorization(), timeout=REQUEST_TIMEOUT_S)
-        return Readiness.model_validate_json(answer.content)
+        answer = ask(url, "/readyz", address)
+        return Readiness.model_validate_json(answer.content).model_copy(update={"address": address})
     except httpx.RequestError as error:
         raise TryAgain(
             f"server {url}: {error or type(error).__name__}",
@@ -68,27 +75,28 @@ def readiness(url: str) -> Readiness:
 
 
 def wait_until(holds: Callable[[Readiness], bool], wait_s: float) -> tuple[bool, Readiness, float]:
-    """Poll the server's readiness until `holds` is true of it or `wait_s` seconds are over.
+    """Poll the servers' readiness until `holds` is true of each at once, or `wait_s` seconds are over.
 
     Returns:
-        whether it held, the last readiness (`NoResponse` if none came), and the seconds that it took. Without a server in the
-        settings it holds at once.
+        whether it held, the last readiness (`NoResponse` if none came) of a server of which it did not, else of any, and the
+        seconds that it took. Without a server in the settings it holds at once.
     """
     url, started = settings().server_url, time.monotonic()
     while url:
-        state = _poll(url)
-        held, waited = holds(state), time.monotonic() - started
-        if held or waited >= wait_s:
-            return held, state, round(waited, 3)
+        states = [_poll(url, address) for address in addresses(url)]  # anew each time: servers come and go
+        behind = sorted((state for state in states if not holds(state)), key=lambda state: (state.silent, not state.problem))
+        waited = time.monotonic() - started
+        if not behind or waited >= wait_s:
+            return not behind, (behind or states)[0], round(waited, 3)
         time.sleep(POLL_INTERVAL_S)
     return True, NoResponse(), 0.0
 
 
 def wait_until_warm(release: str, wait_s: float) -> float:
-    """Wait until the server has the release in memory; the seconds it took.
+    """Wait until each server has the release in memory; the seconds it took.
 
     Raises:
-        TryAgain: the server is silent, or still loading.
+        TryAgain: a server is silent, or still loading.
         InputError: it reports why it can't, or there is no search server at that address.
     """
     if url := settings().server_url:
@@ -96,7 +104,7 @@ def wait_until_warm(release: str, wait_s: float) -> float:
     warm, state, waited_s = wait_until(lambda server: release in server.warm, wait_s)
     if not warm:
         raise state.failure(
-            f"server without release {release} in memory after {waited_s:.0f} s ({state.problem or 'still loading'})",
+            f"{state.name} without release {release} in memory after {waited_s:.0f} s ({state.problem or 'still loading'})",
             "a server that has loaded the challenger; the champion serves on",
             "look at the server's log, or raise --wait-s",
         )
@@ -104,7 +112,7 @@ def wait_until_warm(release: str, wait_s: float) -> float:
 
 
 def wait_until_followed(entry: int, wait_s: float, advice: str = "") -> float:
-    """Wait until the server follows an entry of the journal; the seconds it took.
+    """Wait until each server follows an entry of the journal; the seconds it took.
 
     Args:
         entry: its number.
@@ -112,26 +120,20 @@ def wait_until_followed(entry: int, wait_s: float, advice: str = "") -> float:
         advice: how the entry's change is taken back, after "look at the server's log".
 
     Raises:
-        TryAgain: the server does not follow in time. The entry stays.
+        TryAgain: a server does not follow in time. The entry stays.
     """
     follows, server, waited_s = wait_until(lambda server: server.entry >= entry, wait_s)
     if not follows:
         raise TryAgain(
-            f"server that follows entry {server.entry} {waited_s:.0f} s later ({server.problem or 'no problem told'})",
+            f"{server.name} that follows entry {server.entry} {waited_s:.0f} s later ({server.problem or 'no problem told'})",
             f"entry {entry}, which stays",
             "; ".join(filter(None, ("look at the server's log", advice))),
         )
     return waited_s
 
 
-def _poll(url: str) -> Readiness:
+def _poll(url: str, address: str) -> Readiness:
     try:
-        return readiness(url)
+        return readiness(url, address)
     except (InputError, TryAgain) as error:
-        return NoResponse(problem=error.given)
-
-
-def authorization() -> dict[bytes, bytes]:
-    """The authorization header, with which the server reports problems in full; none if this process has no key."""
-    key = settings().key.strip()
-    return {b"authorization": f"Bearer {key}".encode()} if key else {}
+        return NoResponse(problem=error.given, address=address)

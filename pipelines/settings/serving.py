@@ -11,7 +11,7 @@ from pipelines.errors import InputError
 class ServerSettings(BaseModel):
     """Where the search server is, and its key."""
 
-    server_url: str = Field("", description="A search server that deploy and rollback wait for")
+    server_url: str = Field("", description="Search servers that deploy and rollback wait for: each address of its host")
     server_key: SecretStr = Field(SecretStr(""), description="Key of the search server")
     server_key_file: Path | None = Field(None, description="File that holds the key instead")
     server_host: str = "127.0.0.1"

@@ -143,6 +143,8 @@ def test_services_policies_and_budgets_mean_the_servers_pods():
 def test_deploy_can_ask_servers_that_are_not_ready_yet():
     service = BY_NAME["Service/serve-watch"]
     assert service["spec"]["publishNotReadyAddresses"] is True
+    assert service["spec"]["clusterIP"] == "None", "its name has the address of each, to ask them all"
+    assert SERVE["spec"]["serviceName"] == "serve-watch"
     assert BY_NAME["ConfigMap/ratchet-airflow"]["data"]["RATCHET_SERVER_URL"].startswith("http://serve-watch:")
 
 

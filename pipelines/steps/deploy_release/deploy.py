@@ -118,7 +118,7 @@ def _wait_for_server(journal: Journal, entry: Entry, case: "Case", params: Deplo
     if follows:
         return waited_s
     serving = f"{answer.champion or 'nothing'} ({answer.problem or 'no problem told'})"
-    given = f"server that serves {serving} {waited_s:.0f} s after entry {entry.n}"
+    given = f"{answer.name} that serves {serving} {waited_s:.0f} s after entry {entry.n}"
     journal.refresh()
     if journal.deployment() != entry:
         raise _superseded(journal, entry)

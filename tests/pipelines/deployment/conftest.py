@@ -51,7 +51,7 @@ def ranked_unseen(entry, errors=0, overlap=0.8, refused=0):
 class FakeServer:
     """Follows the journal as the search server does, or refuses to."""
 
-    def __init__(self):
+    def __init__(self, host="127.0.0.1", port=0):
         self.loads, self.serves = True, True
         self.answers = "json"
         self.broken, self.breaks_at = "502", 1000  # the entry from which on a proxy answers instead
@@ -70,18 +70,19 @@ class FakeServer:
             def log_message(self, *_):
                 pass
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self.http = ThreadingHTTPServer((host, port), Answer)
+        self.url = f"http://{host}:{self.http.server_port}"
         self.first = Journal(open_store())
         threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
 
     def readiness(self):
         journal = Journal(open_store())
-        routing = journal.routing if self.serves else self.first.routing
+        followed = journal if self.serves else self.first
+        routing = followed.routing
         warm = [release for release in (routing.champion, journal.routing.challenger) if release]
         problem = None if self.loads else "the index is damaged"
         return {
-            "ready": bool(routing.champion), "entry": len(journal.entries), "champion": routing.champion,
+            "ready": bool(routing.champion), "entry": len(followed.entries), "champion": routing.champion,
             "challenger": routing.challenger, "warm": warm if self.loads else [], "problem": problem,
         }  # fmt: skip
 

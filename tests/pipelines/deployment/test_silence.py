@@ -1,6 +1,7 @@
 """deploy and rollback while the server is silent, odd or somebody else writes: nothing good is replaced, nothing done twice."""
 
 import threading
+import time
 
 import pytest
 
@@ -60,9 +61,11 @@ def test_nobody_elses_champion_is_taken_back(releases, server):
     refusing(releases, server)
 
     def other():
+        while len(Journal(open_store()).entries) < 4:
+            time.sleep(0.02)
         Journal(open_store()).append("deploy", releases.c, "an emergency", Routing(champion=releases.c), who="bob")
 
-    threading.Timer(0.4, other).start()
+    threading.Thread(target=other, daemon=True).start()
     with pytest.raises(InputError, match="bob wrote entry 5"):
         call("deploy", wait_s=1)
     assert releases.journal.routing.champion == releases.c
