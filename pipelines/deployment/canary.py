@@ -26,6 +26,7 @@ from pipelines.deployment.guardrails import (
     CHALLENGER,
     CHAMPION,
     HOUR,
+    QUANTILES,
     Counts,
     Finding,
     evidence,
@@ -183,7 +184,9 @@ def look(
     in_hour = [counted for counted in counted_since(read, now - 60 * HOUR) if counted.entry >= canary.stage.n]
     unseen = _not_seen(read, unreadable, missing_signals(in_hour, without), unanswered)
     decision = decide(plan, canary.number(plan), minutes, searches, bool(broken), bool(unseen))
-    sentence = "; ".join((_told(decision, canary, plan, broken, minutes, searches), *(() if broken else unseen)))
+    unjudged = [finding.sentence for finding in found if not finding.judged and decision != "wait"]
+    told = _told(decision, canary, plan, broken, minutes, searches)
+    sentence = "; ".join((told, *(() if broken else (*unseen, *unjudged))))
     return Look(decision, sentence, found)
 
 
@@ -229,12 +232,15 @@ def missing_signals(read: Sequence[ServerCounts], without: Sequence[str]) -> dic
     """
     counts, _ = counts_of(read)
     searched = float(counts.searches[..., CHAMPION].sum())
+    ranked = float(counts.latency[..., CHAMPION, :].sum())
     nothing = "no server wrote counts: is one running that may write the store?"
     unknown = "no search of a known user arrived: send `user` with each search"
     why: dict[str, str] = {}
     for name in ("errors", "p99", "p50", "empty"):
         if not searched:
             why[name] = unknown if read else nothing
+        elif name in QUANTILES and not ranked:
+            why[name] = "no search was ranked, all were answered by what is kept: see RATCHET_CACHE"
     if not counts.clicked[..., CHAMPION].any():
         why["clicks"] = "no click arrived: tell of clicks by /v1/clicks"
     if not any(minute.memory_mb for counted in read for minute in counted.minutes):

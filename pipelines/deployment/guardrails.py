@@ -142,16 +142,38 @@ def champion_bucket(latency: Floats, name: str, shadow: int = 0) -> Any:
     Returns:
         Shape (…, strata).
     """
+    hour = _hour_before(latency, shadow)
+    total = hour[..., -1]
+    reached = (hour >= QUANTILES[name] * total[..., None]).argmax(-1)
+    return np.where(total >= FEWEST[name], reached, -1)
+
+
+def _hour_before(latency: Floats, shadow: int) -> Floats:
+    """The champion's rankings of the hour before each stratum that took as long as a bucket or less, (…, strata, BUCKETS)."""
     champion = latency[..., CHAMPION, :]
     before = np.cumsum(champion, axis=-2) - champion
     earlier = np.zeros_like(before)
     earlier[..., HOUR:, :] = before[..., :-HOUR, :] if before.shape[-2] > HOUR else 0
     if 0 < shadow < before.shape[-2]:
         earlier[..., shadow:, :] = np.maximum(earlier[..., shadow:, :], before[..., shadow : shadow + 1, :])
-    hour = np.cumsum(before - earlier, axis=-1)
-    total = hour[..., -1]
-    reached = (hour >= QUANTILES[name] * total[..., None]).argmax(-1)
-    return np.where(total >= FEWEST[name], reached, -1)
+    hour: Floats = np.cumsum(before - earlier, axis=-1)
+    return hour
+
+
+def too_few_rankings(counts: Counts, name: str) -> str:
+    """Why a guardrail of latency could not be judged so far, in words; empty: it could, or is none of latency.
+
+    Args:
+        counts: of one deployment.
+        name: of a guardrail.
+    """
+    if name not in FEWEST:
+        return ""
+    judged = champion_bucket(counts.latency, name, counts.shadow) >= 0
+    if (counts.latency.sum(-1)[judged] > 0).all(-1).any():
+        return ""
+    most = int(_hour_before(counts.latency, counts.shadow)[..., -1].max(initial=0))
+    return f"{most:,} of {FEWEST[name]:,} rankings of the champion in an hour; leave it out, or let RATCHET_CACHE keep fewer"
 
 
 def _slow(name: str) -> Callable[[Counts], tuple[Floats, Floats]]:
@@ -263,6 +285,8 @@ class Finding:
     champion: int = 0
     """Events of each arm."""
     challenger: int = 0
+    judged: bool = True
+    """Whether there was enough to compare; it holds as long as there was not."""
 
 
 def findings(counts: Counts) -> list[Finding]:
@@ -283,6 +307,8 @@ def _rate_finding(counts: Counts, rate: Guardrail) -> Finding:
     sentence = f"{rate.name}: {bounds} times the champion's {rate.told}, {limit} tolerated ({of_each})"
     if not (challenger or champion):
         sentence = f"{rate.name}: no {rate.told} so far, of either release"
+    if few := too_few_rankings(counts, rate.name):
+        return Finding(rate.name, broken, f"{rate.name} can't be judged: {few}", judged=False)
     if not known:
         return Finding(rate.name, broken, sentence, champion=champion, challenger=challenger)
     return Finding(rate.name, broken, sentence, ratio, low, high, champion, challenger)

@@ -110,12 +110,15 @@ def _guardrails(found: Sequence["Finding"]) -> ReportTable:
     ]  # fmt: skip
     rows = [
         [
-            one.name, "no" if one.broken else "yes", one.ratio, (one.low, one.high if one.high != math.inf else None),
-            one.challenger, one.champion, one.sentence,
+            one.name, "no" if one.broken else "yes" if one.judged else "not judged", one.ratio,
+            (one.low, one.high if one.high != math.inf else None), one.challenger, one.champion, one.sentence,
         ]
-        for one in sorted(found, key=lambda one: not one.broken)
+        for one in sorted(found, key=lambda one: (not one.broken, one.judged))
     ]  # fmt: skip
-    note = "Broken ones first. Counts are of events: errors, slow searches, searches without a result, clicks."
+    note = (
+        "Broken ones first, then those that could not be judged."
+        " Counts are of events: errors, slow searches, searches without a result, clicks."
+    )
     return ReportTable("Guardrails", columns, rows, note)
 
 

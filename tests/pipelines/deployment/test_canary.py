@@ -18,6 +18,8 @@ from tests.conftest import call
 from tests.pipelines.deployment.conftest import FIRST, counted, ranked_unseen
 
 LEFT_OUT = ["overlap"]
+P99 = "p99 can't be judged: 900 of 1,000 rankings of the champion in an hour; leave it out, or let RATCHET_CACHE keep fewer"
+"""Ten minutes of `counted`: the last one has nine before it."""
 UNSEEN = {"shadow": 0.5, "shadow_searches": 900}
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -43,7 +45,7 @@ def test_each_look_widens_the_share_while_nothing_is_broken(both):
     assert splits == {f"canary-{both.b[:8]}-4"}, "users keep their release"
     assert both.journal.entries[4].why == (
         f"stage 0.5 of canary-{both.b[:8]}-4: no guardrail is broken after 1,000 of 500 searches and 0 of 0 minutes at a share"
-        " of 0.1; Friday"
+        f" of 0.1; {P99}; Friday"
     )
     assert (both.journal.entries[4].who, looks[2].note.partition(":")[0]) == ("ada", "PASSED")
     report = load(open_store(), "report", looks[2].report).json("report.json")
@@ -123,7 +125,7 @@ def test_a_shadow_of_few_searches_is_followed_by_the_first_users_and_says_so(bot
     assert (seen.outcome, seen.share) == ("widened", 0.1)
     assert both.journal.entries[-1].why == (
         f"stage 0.1 of canary-{both.b[:8]}-4: no guardrail is broken, and yet there were only 1,000 of 2,000 searches and 0"
-        " of 0 minutes in shadow, before any user has it: what these did not show, the first users must"
+        f" of 0 minutes in shadow, before any user has it: what these did not show, the first users must; {P99}"
     )
     with pytest.raises(InputError, match=r"--least-overlap 0\.5 with --shadow 0"):
         look(least_overlap=0.5)
@@ -242,7 +244,7 @@ def test_harm_takes_the_users_back_at_once_and_is_not_tried_again(both):
     assert entry.routing == Routing(champion=both.a, challenger=both.b)
     report = load(open_store(), "report", seen.report).json("report.json")
     assert report["verdict"] == "rolled back"
-    assert report["tables"][0]["rows"][1][-1].startswith("p99: no searches slower than the champion's")
+    assert report["tables"][0]["rows"][1][:2] == ["p99", "not judged"]
     counted(5)
     with pytest.raises(InputError, match=r"which entry 5 took from its users: rolled back"):
         look()
@@ -374,6 +376,22 @@ def test_nothing_begins_without_a_signal_which_is_named(both):
         look(signal_minutes=0.0)
     assert look(without=[*LEFT_OUT, "clicks"]).outcome == "widened"
     assert both.journal.entries[-1].why.endswith("each guardrail's signal arrives, without overlap, clicks")
+
+
+def test_searches_that_were_all_kept_are_no_signal_of_latency(both):
+    kept = Minute(minute=FIRST + 30, ready=True, memory_mb=90, champion=Tally(searches=9, clicked=3))
+    counted(3, minutes=[kept])
+    assert look().sentence == "waits for a signal of p99, p50"
+
+
+def test_a_quantile_that_could_not_be_judged_is_told_where_it_counts_and_no_longer_once_it_was(both):
+    for entry in (3, 4):
+        counted(entry)
+    look()
+    assert P99 in look().note + both.journal.entries[-1].why
+    assert "judged" not in look().sentence, "while it waits, the hour fills"
+    counted(5)
+    assert "judged" not in look().sentence
 
 
 def test_a_signal_of_yesterday_is_none(both):
