@@ -110,10 +110,10 @@ def _versions(report: Report) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _as_json(report: Report) -> bytes:
-    content = asdict(report)
+    pictures = [replace(picture, svg="", numbers=_thinned(picture.numbers)) for picture in report.pictures]
+    content = asdict(replace(report, pictures=pictures))
     for picture in content["pictures"]:
         del picture["svg"]
-        picture["numbers"] = _thinned(picture["numbers"])
     for table in [*content["first"], *content["tables"]]:
         table["rows"] = [[_without_pictures(cell) for cell in row] for row in table["rows"]]
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode()

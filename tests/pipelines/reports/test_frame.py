@@ -1,11 +1,12 @@
 import json
+from dataclasses import asdict
 from html.parser import HTMLParser
 
 import pytest
 
 from pipelines.corpus.documents import Document
 from pipelines.reports import charts
-from pipelines.reports.frame import LIMIT, Picture, Report, ReportTable, pictured, render, write_report
+from pipelines.reports.frame import LIMIT, NUMBERS, Picture, Report, ReportTable, pictured, render, write_report
 
 BAD = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
@@ -95,6 +96,18 @@ def test_equal_reports_are_equal_bytes_and_the_twin_has_the_content(tmp_path):
     assert twin["sentence"] == "It works."
     assert twin["pictures"][0]["numbers"] == [0.0, 0.5, 1.0]
     assert twin["tables"][0]["rows"][0][-1] == [{"id": "d1", "title": "", "grade": 2}]
+
+
+def test_the_twin_is_the_whole_report_with_fewer_numbers_and_without_drawings(tmp_path):
+    pairs = [(number / 7, None) for number in range(2 * NUMBERS + 1)]
+    numbers = [pairs, pairs[:NUMBERS], {"nDCG@10": pairs}, None]
+    given = report(pictures=[Picture(f"{row}", "caption", "<svg/>", one) for row, one in enumerate(numbers)], tables=[])
+    write_report(tmp_path, given)
+    expected = asdict(given)
+    for picture in expected["pictures"]:
+        del picture["svg"]
+    expected["pictures"][0]["numbers"] = pairs[::3]
+    assert (tmp_path / "report.json").read_text() == json.dumps(expected, indent=1)
 
 
 @pytest.mark.parametrize(
