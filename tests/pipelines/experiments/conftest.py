@@ -3,6 +3,8 @@
 import csv
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -69,6 +71,27 @@ def analyze(write):
             options["experiment"] = write("experiment.yaml", design)
         result = call("analyze", **options)
         return result, load(open_store(), "experiment", result.experiment).json("analysis.json")
+
+    return analyzed
+
+
+@pytest.fixture
+def read(write, tmp_path):
+    """Analyze rows as the step does, without a report and a store; the analysis alone."""
+
+    def analyzed(rows, name="log.csv", design=None, on=ON):
+        from pipelines.experiments.analysis import analyze_log, moment_of, record_of
+        from pipelines.experiments.own_log import declared_experiment, stage_any
+        from pipelines.experiments.recognition import parse_overrides
+        from pipelines.settings import settings
+
+        experiment = write("experiment.yaml", design) if design is not None else ""
+        source, found, since = declared_experiment(write(name, rows), experiment)
+        with TemporaryDirectory(dir=tmp_path) as scratch:
+            events = settings().events_folder
+            staged, overrides = stage_any(source, events, found, parse_overrides([]), Path(scratch), "", since)
+            with staged.db:
+                return record_of(analyze_log(staged, found, overrides, moment_of(on)))
 
     return analyzed
 
