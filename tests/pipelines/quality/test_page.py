@@ -2,12 +2,14 @@
 
 import os
 import re
+import shlex
 import subprocess
 
 from pipelines.quality.expectations import check_suite, known_expectations
 from pipelines.quality.language import LANGUAGES, MOST_TEXTS
 from pipelines.quality.suite import parse_suite
 from pipelines.quality.tables import TABLES
+from tests import warm
 from tests.conftest import PROJECT
 
 PAGE = (PROJECT / "docs/data-quality.md").read_text()
@@ -22,11 +24,21 @@ import socket
 def refuse(*given, **named): raise AssertionError(f"the network was asked: {given}")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 """
+PIPELINES = """
+import runpy
+runpy.run_module("pipelines", run_name="__main__", alter_sys=True)
+"""
+COLD = 'ratchet() { .venv/bin/python -m pipelines "$@"; }'
 
 
 def test_commands_without_a_network(tmp_path):
+    """`check` imports what it needs without a network, too; the other commands have it imported already."""
     (tmp_path / "sitecustomize.py").write_text(ALONE)
+    (tmp_path / "without_network.py").write_text(ALONE + PIPELINES)
     script = "set -euo pipefail\n" + "\n".join(blocks("sh"))
+    assert COLD in script
+    others = f'{shlex.join(warm.command("-m", "without_network"))} "$@"'
+    script = script.replace(COLD, f'cold{COLD}; ratchet() {{ if [ "$1" = check ]; then coldratchet "$@"; else {others}; fi; }}')
     given = {**os.environ, "PYTHONPATH": str(tmp_path)}
     answer = subprocess.run(
         ["bash", "-c", script], cwd=PROJECT, env=given, capture_output=True, text=True, timeout=280, check=False
