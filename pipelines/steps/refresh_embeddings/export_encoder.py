@@ -15,6 +15,7 @@ from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe, digest_file
 
 if TYPE_CHECKING:
+    from pipelines.models.encoder import Fingerprint
     from pipelines.models.folder import ModelFolder
 
 VERSION = 2
@@ -48,30 +49,36 @@ class ExportEncoderResult(Result):
 
 def export_encoder(params: ExportEncoderParams) -> ExportEncoderResult:
     """Export a sentence encoder in some variants and measure how far each is from the original weights."""
-    from pipelines.models.backends import with_reference
-    from pipelines.models.folder import layers_digest, read_folder
+    from pipelines.models.folder import read_folder
     from pipelines.models.sources import check_weights, model_folder
     from pipelines.retrieval.champion_variants import champions_encoder
 
     read = read_folder(model_folder(params.model))
-    model = read.model
-    check_weights(model, params.model)
-    tokenizer = (Path(params.tokenizer) if params.tokenizer else model) / "tokenizer.json"
+    check_weights(read.model, params.model)
+    tokenizer = (Path(params.tokenizer) if params.tokenizer else read.model) / "tokenizer.json"
     if not tokenizer.is_file():
         raise InputError(f"{tokenizer}, which does not exist", "a tokenizer.json", "give a folder that has one")
     store = open_store()
     calibration = load(store, "corpus", params.calibration) if params.calibration else None
-    inputs = {"weights": digest_file(model / "model.safetensors"), "tokenizer": digest_file(tokenizer)}
-    inputs |= {"config": digest_file(model / "config.json")} | ({"calibration": calibration.id} if calibration else {})
-    semantic = params.recipe_params({"model", "tokenizer", "calibration"}) | {"variants": with_reference(params.variants)}
-    semantic |= _own_values(params, read)
-    semantic |= {"lower_case": True} if read.lower_case else {}
-    semantic |= {"layers": layers_digest(read.layers)} if read.layers else {}
-    recipe = Recipe(kind="encoder", step="export_encoder", version=VERSION, inputs=inputs, params=semantic)
+    recipe = _recipe(params, read, tokenizer, calibration)
     if "native" in params.variants and (kept := champions_encoder(Journal(store), recipe)):
         return ExportEncoderResult(encoder=kept.id, found=True, **kept.facts)
     encoder = produce(store, recipe, lambda folder: _export(read, tokenizer, recipe, _texts(calibration), folder))
     return ExportEncoderResult(encoder=encoder.id, found=encoder.found, **encoder.facts)
+
+
+def _recipe(params: ExportEncoderParams, read: "ModelFolder", tokenizer: Path, calibration: Artifact | None) -> Recipe:
+    """All that the encoder depends on: the params, its files, and whatever its folder says."""
+    from pipelines.models.backends import with_reference
+    from pipelines.models.folder import layers_digest
+
+    inputs = {"weights": digest_file(read.model / "model.safetensors"), "tokenizer": digest_file(tokenizer)}
+    inputs |= {"config": digest_file(read.model / "config.json")} | ({"calibration": calibration.id} if calibration else {})
+    semantic = params.recipe_params({"model", "tokenizer", "calibration"}) | {"variants": with_reference(params.variants)}
+    semantic |= _own_values(params, read)
+    semantic |= {"lower_case": True} if read.lower_case else {}
+    semantic |= {"layers": layers_digest(read.layers)} if read.layers else {}
+    return Recipe(kind="encoder", step="export_encoder", version=VERSION, inputs=inputs, params=semantic)
 
 
 def _own_values(params: ExportEncoderParams, read: "ModelFolder") -> dict[str, Any]:
@@ -99,6 +106,13 @@ def _own_values(params: ExportEncoderParams, read: "ModelFolder") -> dict[str, A
     return {"pooling": read.pooling} | {name: value for name, value in own.items() if name not in given}
 
 
+def _fingerprint(recipe: Recipe) -> "Fingerprint":
+    from pipelines.models.encoder import Fingerprint
+
+    kept = {name: value for name, value in recipe.params.items() if name != "variants"}
+    return Fingerprint(weights=recipe.inputs["weights"], tokenizer=recipe.inputs["tokenizer"], **kept)
+
+
 def _texts(corpus: Artifact | None) -> list[str]:
     """Texts to calibrate with, spread over the corpus by content and the same in every run; none without one."""
     from pipelines.corpus.documents import documents
@@ -108,11 +122,8 @@ def _texts(corpus: Artifact | None) -> list[str]:
 
 
 def _export(read: "ModelFolder", tokenizer: Path, recipe: Recipe, texts: list[str], folder: Path) -> dict[str, Any]:
-    from pipelines.models.encoder import Fingerprint
     from pipelines.models.variants import make_encoder
 
-    kept = {name: value for name, value in recipe.params.items() if name != "variants"}
-    fingerprint = Fingerprint(weights=recipe.inputs["weights"], tokenizer=recipe.inputs["tokenizer"], **kept)
-    card = make_encoder(read, tokenizer, fingerprint, recipe.params["variants"], texts, folder)
+    card = make_encoder(read, tokenizer, _fingerprint(recipe), recipe.params["variants"], texts, folder)
     deviation = card.variants["onnx-fp32"].deviation
     return {"variants": list(card.variants), "dimensions": card.dimensions, "deviation": deviation}
