@@ -32,6 +32,7 @@ from pipelines.store.objects import open_store
 from tests.conftest import call
 from tests.corpora import write_corpus
 from tests.images.serve.conftest import replaced
+from tests.tiny_models import tiny_bert
 
 TEXTS = [f"word {number} " * (number % 40 + 1) for number in range(60)]
 
@@ -437,12 +438,13 @@ def model(tmp_path):
     return Path(shutil.copytree(model_folder(MINILM), tmp_path / "model"))
 
 
-def test_weights_with_nan_are_not_exported(home, model):
+def test_weights_with_nan_are_not_exported(home, tmp_path):
+    model = tiny_bert(tmp_path / "tiny")
     weights = load_file(model / "model.safetensors")
-    weights["encoder.layer.5.output.LayerNorm.bias"][:] = np.nan
+    weights["encoder.layer.1.output.LayerNorm.bias"][:] = np.nan
     save_file(weights, model / "model.safetensors")
     with pytest.raises(InputError, match=r"variant onnx-fp32, which differs from its weights by nan; expected at most 0\.0001"):
-        call("export_encoder", model=str(model))
+        call("export_encoder", model=str(model), max_length=64)
     assert not list(home.rglob("manifest.json"))
 
 
