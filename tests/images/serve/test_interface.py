@@ -47,7 +47,7 @@ def refusal(answer: httpx.Response, status: int) -> str:
     return message
 
 
-def test_who_may_ask(server):
+def test_who_may_ask(shared):
     without = [
         ("GET", "/v1/search?q=beach"), ("POST", "/v1/clicks"), ("POST", "/v1/signin-links"), ("GET", "/v1/pictures/a/b"),
         ("GET", "/v1/similar/moon"), ("GET", "/v1/recommend?item=moon"),
@@ -60,12 +60,12 @@ def test_who_may_ask(server):
             {"Authorization": f"Basic {KEY}"},
             {"Authorization": f"Bearer {KEY}x"},
         ):
-            refusal(httpx.request(method, server.url + path, headers=headers), 401)
-    refusal(httpx.get(server.url + "/v1/search?q=beach", headers={b"Authorization": "Bearer schlüssel".encode()}), 401)
-    refusal(httpx.get(server.url + "/v1/search?q=beach", cookies={"ratchet_session": "99999999999.a.b"}), 401)
-    refusal(httpx.get(server.url + "/v1/search?q=beach", cookies={"ratchet_session": ""}), 401)
+            refusal(httpx.request(method, shared.url + path, headers=headers), 401)
+    refusal(httpx.get(shared.url + "/v1/search?q=beach", headers={b"Authorization": "Bearer schlüssel".encode()}), 401)
+    refusal(httpx.get(shared.url + "/v1/search?q=beach", cookies={"ratchet_session": "99999999999.a.b"}), 401)
+    refusal(httpx.get(shared.url + "/v1/search?q=beach", cookies={"ratchet_session": ""}), 401)
     for closed in ("/docs", "/redoc", "/static/../app.py", "/static/..%2f..%2fapp.py"):
-        refusal(server.client.get(closed), 404)
+        refusal(shared.client.get(closed), 404)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_odd_searches_are_answered(shared, q):
 
 @pytest.fixture(scope="module")
 def shared(_trained_once, tmp_path_factory):
-    """One server for all that only asks."""
+    """One server for all that only ask, or look at nothing that is written."""
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("shared")
         patch.setenv("RATCHET_HOME", str(home))
@@ -207,9 +207,9 @@ def test_pictures_can_run_nothing(server, trained, small):
     refusal(server.client.get(f"/v1/pictures/{'0' * 20}/house"), 404)
 
 
-def test_security_headers(server):
+def test_security_headers(shared):
     for path in ("/", "/healthz", "/v1/search?q=a", "/static/page.js", "/nothing", "/signin?token=x"):
-        headers = server.client.get(path).headers
+        headers = shared.client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff", path
         assert headers["referrer-policy"] == "no-referrer"
         policy = headers["content-security-policy"]
@@ -218,11 +218,11 @@ def test_security_headers(server):
         assert "server" not in headers
 
 
-def test_one_time_link(server):
-    with httpx.Client(base_url=server.url) as browser:
+def test_one_time_link(shared):
+    with httpx.Client(base_url=shared.url) as browser:
         assert browser.get("/").status_code == 401
         assert "one-time link" in browser.get("/").text
-        link = server.link()
+        link = shared.link()
         assert browser.head(link).status_code == 405  # what previews a link does not spend it
         first = browser.get(link)
         assert first.status_code == 200
@@ -232,7 +232,7 @@ def test_one_time_link(server):
         assert browser.get("/").status_code == 200
         assert browser.get("/v1/search?q=beach").status_code == 200
         refusal(browser.post("/v1/signin-links"), 401)
-        with httpx.Client(base_url=server.url) as other:
+        with httpx.Client(base_url=shared.url) as other:
             assert other.get(link).status_code == 403
             assert other.get("/").status_code == 401
             assert other.get("/signin").status_code == 403
@@ -261,18 +261,18 @@ def test_links_and_sessions_end(monkeypatch):
     assert access.session(fresh) is None
 
 
-def test_another_site_cannot_use_a_session(server):
-    with httpx.Client(base_url=server.url) as browser:
-        browser.get(server.link())
+def test_another_site_cannot_use_a_session(shared):
+    with httpx.Client(base_url=shared.url) as browser:
+        browser.get(shared.link())
         answer = browser.get("/v1/search?q=beach").json()
         top = {"request_id": answer["request_id"], "document": answer["results"][0]["id"], "position": 1}
         for headers in (
             {}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"},
-            {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": server.url, "Sec-Fetch-Site": "cross-site"},
+            {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": shared.url, "Sec-Fetch-Site": "cross-site"},
         ):  # fmt: skip
             refusal(browser.post("/v1/clicks", json=top, headers=headers), 401)
         refusal(browser.get("/v1/search?q=beach", headers={"Sec-Fetch-Site": "cross-site"}), 401)
-        for headers in ({"Origin": server.url}, {"Sec-Fetch-Site": "same-origin"}):
+        for headers in ({"Origin": shared.url}, {"Sec-Fetch-Site": "same-origin"}):
             assert browser.post("/v1/clicks", json=top, headers=headers).status_code == 201
 
 
