@@ -4,7 +4,7 @@ Nothing else is kept: whoever looks next, after a kill or by hand, reads the sam
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,12 +26,14 @@ from pipelines.deployment.guardrails import (
     CHALLENGER,
     CHAMPION,
     HOUR,
+    MOST_NOT_READY,
     QUANTILES,
     Counts,
     Finding,
     evidence,
     findings,
     limit_findings,
+    probed_overlap,
     quantiles,
     shadow_overlap,
 )
@@ -45,6 +47,9 @@ PREFIX = "canary-"
 """How the split of a deployment by evidence is named: one name over all stages, so that users keep their release."""
 SIGNALS = ("errors", "p99", "p50", "empty", "clicks", "memory", "restarts", "readiness", "overlap")
 """What must arrive before a deployment starts; who has no clicks, say, names it as left out."""
+
+SECOND_LOOK_S = 30.0
+"""After which silent servers are looked for once more: they write every 5 s, and a request to the store fails within 15 s."""
 
 
 @dataclass(frozen=True)
@@ -151,36 +156,38 @@ def canary_name(journal: Journal) -> str:
 
 
 def look(
-    journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], overlap: float | None, unanswered: str = ""
+    journal: Journal, canary: Canary, plan: Plan, without: Sequence[str], probe: Callable[[], tuple[float | None, str]]
 ) -> Look:
     """Judge what all servers have counted since the deployment began.
+
+    Counts that can't be read are left out: those of a server of another version, or damaged ones, must not end the watch.
 
     Args:
         journal: as it is now.
         canary: that runs.
         plan: its stages.
         without: guardrails that are left out.
-        overlap: of the rankings of probe queries; None: they were not asked, or not answered.
-        unanswered: why they were not; empty: they were, or need not be.
-
-    Counts that can't be read are left out: those of a server of another version, or damaged ones, must not end the watch.
+        probe: gives the overlap of the rankings of probe queries, or why it is not known. It is asked where the counts show no
+            harm, since a slow server answers it slowly.
 
     Raises:
         TryAgain: the store does not answer.
     """
-    read, unreadable = readable_counts(journal.store, canary.entries)
+    read, unreadable = _counted_now(journal, canary, without)
     counts, strata = counts_of(read, canary.unseen)
     now, began = time.time(), datetime.fromisoformat(canary.begun.at).timestamp()
     restarts = restarts_of(read, max(began, now - 60 * HOUR))
-    fixed = limit_findings(restarts, not_ready_of(read), overlap, silent_of(read, began, now))
+    fixed = limit_findings(restarts, not_ready_of(read), silent_of(read, began, now))
     if canary.unseen:
         tried = sum(int(counts.searches[place, CHALLENGER]) for place, (n, _) in enumerate(strata) if n in canary.unseen)
         fixed.append(shadow_overlap(*overlap_of(read, canary.unseen), plan.least_overlap, tried >= plan.shadow_searches))
     found = [finding for finding in (*findings(counts), *fixed) if finding.name not in without]
+    overlap, unanswered = (None, "") if any(finding.broken for finding in found) else probe()
+    found += [] if overlap is None else [probed_overlap(overlap)]
+    broken = [finding for finding in found if finding.broken]
     in_stage = np.array([entry >= canary.stage.n for entry, _ in strata], bool)
     searches = int(counts.searches[in_stage, CHALLENGER].sum())
     minutes = (now - datetime.fromisoformat(canary.stage.at).timestamp()) / 60
-    broken = [finding for finding in found if finding.broken]
     in_hour = [counted for counted in counted_since(read, now - 60 * HOUR) if counted.entry >= canary.stage.n]
     unseen = _not_seen(read, unreadable, missing_signals(in_hour, without), unanswered)
     decision = decide(plan, canary.number(plan), minutes, searches, bool(broken), bool(unseen))
@@ -188,6 +195,21 @@ def look(
     told = _told(decision, canary, plan, broken, minutes, searches)
     sentence = "; ".join((told, *(() if broken else (*unseen, *unjudged))))
     return Look(decision, sentence, found)
+
+
+def _counted_now(journal: Journal, canary: Canary, without: Sequence[str]) -> tuple[list[ServerCounts], dict[str, str]]:
+    """What can be read of the deployment's counts, and what can't.
+
+    Where all servers seem silent, it is read once more after SECOND_LOOK_S: a store that was away has no minutes of them, which
+    they write within seconds once it is back.
+    """
+    began = datetime.fromisoformat(canary.begun.at).timestamp()
+    read = readable_counts(journal.store, canary.entries)
+    if "readiness" in without or silent_of(read[0], began, time.time()) <= MOST_NOT_READY:
+        return read
+    log().warning("no server has told anything: it is read once more", in_s=SECOND_LOOK_S)
+    time.sleep(SECOND_LOOK_S)
+    return readable_counts(journal.store, canary.entries)
 
 
 def _not_seen(

@@ -336,17 +336,16 @@ def shadow_overlap(overlap: float, searches: int, least: float, enough: bool) ->
     return Finding("shadow overlap", enough and searches > 0 and overlap < least, sentence, overlap if searches else None)
 
 
-def limit_findings(restarts: int, not_ready: int, overlap: float | None, silent: int = 0) -> list[Finding]:
+def limit_findings(restarts: int, not_ready: int, silent: int = 0) -> list[Finding]:
     """What the guardrails with fixed limits say.
 
     Args:
         restarts: of servers within an hour.
         not_ready: the most minutes in a row, up to now, that a server says it is not ready.
-        overlap: the share of the champion's first ten that the challenger has, mean over probe queries; None: not asked.
         silent: minutes since any server told something; they end, say, faster than they can tell of it.
     """
     unready = f"no server has told anything for {silent}" if silent > not_ready else f"a server is not ready for {not_ready}"
-    found = [
+    return [
         Finding(
             "restarts",
             restarts > MOST_RESTARTS,
@@ -358,9 +357,9 @@ def limit_findings(restarts: int, not_ready: int, overlap: float | None, silent:
             f"readiness: {unready} minutes, at most {MOST_NOT_READY} tolerated",
         ),
     ]
-    if overlap is not None:
-        sentence = (
-            f"rank overlap: {overlap:.2f} of the champion's first ten on probe queries, at least {LEAST_OVERLAP:g} expected"
-        )
-        found.append(Finding("overlap", overlap < LEAST_OVERLAP, sentence, overlap))
-    return found
+
+
+def probed_overlap(overlap: float) -> Finding:
+    """What the rankings of probe queries say: the share of the champion's first ten that the challenger has, their mean."""
+    sentence = f"rank overlap: {overlap:.2f} of the champion's first ten on probe queries, at least {LEAST_OVERLAP:g} expected"
+    return Finding("overlap", overlap < LEAST_OVERLAP, sentence, overlap)

@@ -43,7 +43,7 @@ class Terms:
     without: Sequence[str] = ()
     """Guardrails that are left out."""
     signal_minutes: float = 10.0
-    """Since the promotion, in which each guardrail's signal must arrive."""
+    """Since servers count with the challenger in memory, in which each guardrail's signal must arrive."""
     why: str = ""
     who: str = ""
     wait_s: float = 60.0
@@ -86,8 +86,7 @@ def tick(journal: Journal, release: str, terms: Terms) -> Tick:
         return _ended(journal, release, terms.only_back) or _begin(journal, release, terms)
     _check_release(journal, release)
     _take_over(journal, running, terms.who)
-    probed = _probed(journal, terms.without)
-    seen = look(journal, running, terms.plan, terms.without, *probed)
+    seen = look(journal, running, terms.plan, terms.without, lambda: _probed(journal, terms.without))
     (log().warning if seen.broken else log().info)(seen.sentence, decision=seen.decision, share=running.split.share)
     stage = running.number(terms.plan)
     if seen.decision == "roll back":
@@ -147,15 +146,17 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
     check_not_harmful(journal)
     _check_release(journal, release)
     challenger = str(journal.routing.challenger)
-    wait_until_warm(challenger, terms.wait_s)
-    since = signals_since(journal)
-    read = counted_since(read_counts(journal.store, range(since.n, len(journal.entries) + 1)), time.time() - 60 * HOUR)
+    waited_s = wait_until_warm(challenger, terms.wait_s)
+    since, now = signals_since(journal), time.time()
+    counted = read_counts(journal.store, range(since.n, len(journal.entries) + 1))
+    read = counted_since(counted, now - 60 * HOUR)
     _check_stays_up(read, challenger, terms.without)
     missing = missing_signals(read, terms.without)
     if "overlap" not in missing and (unanswered := _probed(journal, terms.without)[1]):
         missing["overlap"] = f"probe queries are not answered ({unanswered})"
     if missing:
-        if time.time() - datetime.fromisoformat(since.at).timestamp() > 60 * terms.signal_minutes:
+        promoted = datetime.fromisoformat(since.at).timestamp()
+        if now - _signals_from(counted, promoted, now, bool(waited_s)) >= 60 * terms.signal_minutes:
             raise refusal(missing)
         sentence = f"waits for a signal of {', '.join(missing)}"
         log().info(sentence, missing=missing)
@@ -168,13 +169,25 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
     return Tick("widened", sentence, challenger, canary_of(journal))
 
 
+def _signals_from(counted: Sequence[ServerCounts], promoted: float, now: float, warm_now: bool) -> float:
+    """Since when signals can arrive, in seconds since 1970: servers count once they have the challenger in memory.
+
+    A first minute that is an hour old is not the first: servers keep no more.
+    """
+    starts = [(minute.minute * of.interval_s, of.interval_s) for of in counted for minute in of.minutes]
+    if not starts:
+        return now if warm_now else promoted
+    first, interval_s = min(starts)
+    return min(now, max(promoted, first)) if now - first < (HOUR - 5) * interval_s else promoted
+
+
 def _check_stays_up(read: Sequence[ServerCounts], challenger: str, without: Sequence[str]) -> None:
     """Check that servers did not end again and again since they hold the challenger: probe queries may end them, too.
 
     Raises:
         InputError: they did.
     """
-    restarts = next(finding for finding in limit_findings(restarts_of(read, 0.0), 0, None) if finding.name == "restarts")
+    restarts = next(finding for finding in limit_findings(restarts_of(read, 0.0), 0) if finding.name == "restarts")
     if restarts.broken and restarts.name not in without:
         raise InputError(
             f"release {challenger}, since whose promotion servers end: {restarts.sentence}",

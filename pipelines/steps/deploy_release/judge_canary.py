@@ -43,7 +43,7 @@ class JudgeCanaryParams(Params):
     most_minutes: float = Field(
         1440, gt=0, description="Minutes after which too few searches ask a person; unseen, the first users follow"
     )
-    signal_minutes: float = Field(10, ge=0, description="Minutes since the promotion in which all signals must arrive")
+    signal_minutes: float = Field(10, ge=0, description="Minutes with the release in memory in which signals must arrive")
     without: list[str] = Field(
         [], description="Guardrails left out, of errors, p99, p50, empty, clicks, memory, restarts, readiness, overlap"
     )

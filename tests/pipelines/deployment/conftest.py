@@ -54,11 +54,13 @@ class FakeServer:
     def __init__(self, host="127.0.0.1", port=0):
         self.loads, self.serves = True, True
         self.answers = "json"
+        self.asked = []
         self.broken, self.breaks_at = "502", 1000  # the entry from which on a proxy answers instead
         fake = self
 
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self):
+                fake.asked.append(self.path.partition("?")[0])
                 answers = fake.broken if len(Journal(open_store()).entries) >= fake.breaks_at else fake.answers
                 if answers == "closed":
                     return

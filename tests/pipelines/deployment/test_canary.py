@@ -10,7 +10,7 @@ from pipelines.deployment.counts import Minute, Tally, counts_of, not_ready_of, 
 from pipelines.deployment.probing import probe_overlap
 from pipelines.deployment.stages import Plan
 from pipelines.deployment.ticks import Terms, tick
-from pipelines.errors import CorruptArtifact, InputError
+from pipelines.errors import CorruptArtifact, InputError, TryAgain
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Routing, Split
 from pipelines.store.objects import open_store
@@ -412,7 +412,41 @@ def test_probe_queries_that_are_not_answered_are_no_signal_and_hide_no_harm(both
     assert (seen.outcome, seen.share) == ("waits", 0.1), "nobody more gets what is not seen"
     assert "no overlap is known: server" in seen.sentence
     counted(4, errors=20)
+    server.asked.clear()
     assert look(without=[]).outcome == "rolled back"
+    assert "/v1/search" not in server.asked, "a slow server delays no rollback"
+
+
+def test_probe_queries_that_take_long_are_not_waited_for(both, server, monkeypatch):
+    monkeypatch.setattr("pipelines.deployment.probing.PROBES_S", 0.0)
+    with pytest.raises(TryAgain, match=r"20 probe queries of two releases took more than 0 s"):
+        probe_overlap(open_store(), both.a, both.b)
+
+
+def test_signals_have_their_time_since_servers_have_the_challenger_in_memory(both, monkeypatch):
+    promoted = time.time()
+    loaded = int(promoted / 60) + 30
+    nothing = Minute(minute=loaded, ready=True, memory_mb=90, champion=Tally(searches=9, latency={40: 9}))
+    counted(3, minutes=[nothing])
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.deployment.ticks.time.time", lambda: 60.0 * loaded + 300)
+        assert look().sentence == "waits for a signal of clicks"
+        patch.setattr("pipelines.deployment.ticks.time.time", lambda: 60.0 * loaded + 660)
+        with pytest.raises(InputError, match="no click arrived"):
+            look()
+
+
+def test_servers_that_could_not_write_while_the_store_was_away_are_not_silent(both, monkeypatch):
+    counted(3)
+    look()
+    later = time.time() + 7 * 60
+
+    def written(_):
+        counted(4, minutes=[Minute(minute=int(later / 60) - back, ready=True, memory_mb=90) for back in range(8)])
+
+    monkeypatch.setattr("pipelines.deployment.canary.time.time", lambda: later)
+    monkeypatch.setattr("pipelines.deployment.canary.time.sleep", written)
+    assert look().outcome == "waits"
 
 
 def test_servers_that_all_fall_silent_are_not_ready(both, monkeypatch):
@@ -423,6 +457,7 @@ def test_servers_that_all_fall_silent_are_not_ready(both, monkeypatch):
     for minutes, outcome in ((4, "waits"), (7, "rolled back")):
         with monkeypatch.context() as patch:
             patch.setattr("pipelines.deployment.canary.time.time", lambda minutes=minutes: now + 60 * minutes)
+            patch.setattr("pipelines.deployment.canary.SECOND_LOOK_S", 0.0)
             seen = look()
         assert seen.outcome == outcome
     assert seen.sentence.startswith("readiness: no server has told anything for 7 minutes, at most 5 tolerated")

@@ -15,6 +15,7 @@ from pipelines.deployment.guardrails import (
     findings,
     limit_findings,
     memory_evidence,
+    probed_overlap,
 )
 from pipelines.deployment.stages import SHADOW, Plan, decide
 from pipelines.errors import InputError
@@ -129,9 +130,9 @@ def test_memory_may_waver_and_fill_but_not_grow():
 
 
 def test_fixed_limits():
-    assert [finding.broken for finding in limit_findings(2, 5, 0.05)] == [False, False, False]
-    assert [finding.broken for finding in limit_findings(3, 6, 0.04)] == [True, True, True]
-    assert [finding.name for finding in limit_findings(0, 0, None)] == ["restarts", "readiness"]
+    assert [finding.broken for finding in (*limit_findings(2, 5), probed_overlap(0.05))] == [False, False, False]
+    assert [finding.broken for finding in (*limit_findings(3, 6), probed_overlap(0.04))] == [True, True, True]
+    assert [finding.name for finding in limit_findings(0, 0)] == ["restarts", "readiness"]
 
 
 def test_nothing_counted_is_no_harm():
