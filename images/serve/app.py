@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -36,7 +36,7 @@ async def healthz() -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "Not ready", "content": {"application/json": {"schema": {}}}}})
 async def readyz(request: Request, dependencies: Deps) -> Response:
     """Readiness: 200 while the serving champion is the one the journal routes to. Problems in full only for an admin."""
     state = dependencies.watcher.state
@@ -71,7 +71,9 @@ async def _is_admin(request: Request) -> bool:
         return False
 
 
-@router.get("/v1/pictures/{release_id}/{document_id:path}")
+@router.get(
+    "/v1/pictures/{release_id}/{document_id:path}", response_class=Response, responses={200: {"content": {"image/svg+xml": {}}}}
+)
 async def picture(release_id: str, document_id: str, dependencies: Deps, caller: Searcher) -> Response:  # noqa: ARG001
     """A document's SVG, under a policy that lets no script in it run."""
     release = dependencies.watcher.state.warm.get(release_id)
@@ -84,7 +86,7 @@ async def picture(release_id: str, document_id: str, dependencies: Deps, caller:
     return Response(document.picture, media_type="image/svg+xml", headers=headers)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(dependencies: Deps, caller: Observer) -> Response:  # noqa: ARG001
     """What the server tells of itself, as Prometheus reads it; also while searches are too many."""
     return Response(await asyncio.to_thread(dependencies.metrics.page), media_type=CONTENT_TYPE_PLAIN_0_0_4)
@@ -114,7 +116,7 @@ def build_app(
     `toggles`: see `ToggleReader`; `queue`: searches that may wait; `cache`: rankings that are kept; `arms`: counts
     searches of a deployment.
     """
-    app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Ratchet search", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     pool = ThreadPoolExecutor(workers, "search")
     app.state.dependencies = Dependencies(
         watcher, exposure_log, auth, pool, limiter, credentials, toggles, workers, queue, cache, arms, shipper

@@ -29,6 +29,7 @@ from pipelines import tracing
 from pipelines.access.scopes import Scope
 from pipelines.corpus.exposure import ListKind
 from pipelines.deployment.toggles import Toggles
+from pipelines.errors import InputError
 from pipelines.retrieval.release import Release
 
 Answer = TypeVar("Answer")
@@ -138,14 +139,20 @@ class Dependencies:
     async def _offer(self, search: Search, answer: Found) -> None:
         self.shadow.offer(search, answer)
 
-    async def count(self, caller: Caller, more: int) -> None:
-        """Count so many more requests of a caller, whose one request does the work of several.
+    async def count(self, caller: Caller, several: int) -> None:
+        """Count a request, which is counted once already, as the several that it does the work of; all of these or none.
 
         Raises:
-            TooManyRequests: they are beyond the caller's limit.
+            InputError: the caller's limit never lets so many in.
+            TooManyRequests: they are beyond the caller's limit now.
         """
-        for _ in range(more):
-            await _count(self.limiter, "key", caller.id)
+        most, limit = self.limiter.limit("key") if self.limiter else (several, "")
+        if several > most:
+            raise InputError(
+                f"one request that counts as {several}", f"at most {most}, the limit of a key ({limit})", "send fewer at once"
+            )
+        if several > 1:
+            await _count(self.limiter, "key", caller.id, several - 1)
 
     async def run(self, function: Callable[..., Answer], *args: Any) -> Answer:
         """Run `function` on a thread of the pool.
@@ -201,8 +208,8 @@ class Requires:
         return caller
 
 
-async def _count(limiter: Limiter | None, kind: Kind, who: str) -> None:
-    if limiter and (wait_s := await limiter.wait_s(kind, who)):
+async def _count(limiter: Limiter | None, kind: Kind, who: str, cost: int = 1) -> None:
+    if limiter and (wait_s := await limiter.wait_s(kind, who, cost)):
         raise TooManyRequests(kind, wait_s)
 
 

@@ -1,10 +1,11 @@
 """Error handlers: every error is a problem of RFC 9457, whose `detail` is "given …; expected …; next: …"."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -16,7 +17,7 @@ from pipelines.errors import CorruptArtifact, InputError, NewerVersion, StepErro
 from pipelines.logs import log
 
 PROBLEM = "application/problem+json"
-DEFECT = "given this request; expected an answer; next: read the server's log, this is a defect"
+DEFECT = "given this request; expected an answer; next: find this problem's instance in the server's log, this is a defect"
 
 
 class NotAuthenticated(InputError):
@@ -76,6 +77,7 @@ EXPECTED = {
     "missing": "a value",
     "extra_forbidden": "no parameter of this name",
     "json_invalid": "JSON",
+    "string_unicode": r"well-formed Unicode, without lone surrogates such as \ud800",
     "model_attributes_type": "a JSON object, sent as application/json",
 }
 NO_FEATURES = "none: a release reads the features of its documents itself, and explain=true shows them"
@@ -83,12 +85,15 @@ NO_FEATURES = "none: a release reads the features of its documents itself, and e
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer to a request that failed."""
+    """The answer to a request that failed. Its `instance` has the id that the log's lines about the request have, too."""
     return JSONResponse(_body(status, detail), status, headers, PROBLEM)
 
 
 def _body(status: int, detail: str) -> dict[str, Any]:
-    return {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    can_be_sent = detail.encode("utf-8", "backslashreplace").decode()  # it may name a field of the caller's
+    told = {"title": HTTPStatus(status).phrase, "status": status, "detail": can_be_sent}
+    request = structlog.contextvars.get_contextvars().get("request")
+    return told | ({"instance": f"urn:ratchet:request:{request}"} if request else {})
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -96,15 +101,23 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(StepError, _step_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected_error)
+    app.add_exception_handler(Exception, _defect)
 
 
 def problem_of(error: Exception) -> dict[str, Any]:
-    """The problem that stands in place of one of several answers."""
+    """The problem that stands in place of one of several answers; `retry_after` is what a header would say, in seconds."""
     status = status_of(error)
     if status == 500:
         log().error("request failed", exc_info=error)
-    return _body(status, DEFECT if status == 500 else str(error))
+    wait_s = _headers(status, error).get("retry-after")
+    return _body(status, DEFECT if status == 500 else str(error)) | ({"retry_after": int(wait_s)} if wait_s else {})
+
+
+def all_failed(problems: Sequence[dict[str, Any]]) -> Response:
+    """The answer where all of several answers are problems of one status: the first, beside all of them."""
+    waits = [problem["retry_after"] for problem in problems if "retry_after" in problem]
+    headers = {"retry-after": str(max(waits))} if waits else {}
+    return JSONResponse({**problems[0], "answers": problems}, problems[0]["status"], headers, PROBLEM)
 
 
 def status_of(error: Exception) -> int:
@@ -120,7 +133,8 @@ def reason_of(error: Exception) -> Reason:
 async def _step_error(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if status == 500:
-        return await _unexpected_error(request, error)
+        log().error("request failed", path=request.url.path, exc_info=error)
+        return await _defect(request, error)
     return problem(status, str(error), _headers(status, error))
 
 
@@ -148,6 +162,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return problem(status, str(answer), error.headers if isinstance(error, HTTPException) else None)
 
 
-async def _unexpected_error(request: Request, error: Exception) -> Response:
-    log().error("request failed", path=request.url.path, exc_info=error)
+async def _defect(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Starlette raises an error that nobody expects again after this answer; `SecurityHeaders` logs it."""
     return problem(500, DEFECT)

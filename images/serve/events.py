@@ -62,7 +62,7 @@ async def click(body: ClickRequest, dependencies: Deps, caller: Reporter) -> Res
 @router.post("/v1/events")
 async def events(body: Events, dependencies: Deps, caller: Reporter) -> Response:
     """Log clicks and conversions, all or none of them; they count as so many requests."""
-    await dependencies.count(caller, len(body.events) - 1)
+    await dependencies.count(caller, len(body.events))
     now = datetime.now(UTC)
     told = {"at": now, "caller": caller.id}
     clicks = [Click(**event.model_dump(exclude={"type"}), **told) for event in body.events if event.type == "click"]

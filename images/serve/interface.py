@@ -27,17 +27,31 @@ SCHEMES = {
 SCHEMA_OF_PROBLEM = {
     "type": "object",
     "required": ["title", "status", "detail"],
-    "properties": {"title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"}},
+    "properties": {
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "description": "The request: the log's lines about it have this id"},
+    },
 }
 STATUSES = {
+    400: "what can't be read as HTTP or JSON",
+    405: "a method that the path does not have",
+    408: "it took too long to arrive",
+    413: "the body is too long, or of unknown length",
+    429: "too many requests, see Retry-After",
+    431: "the head is too long",
+    500: "a defect; the log's lines with the id of `instance` tell more",
+}
+"""Problems of every route, whatever it does."""
+SCOPED_STATUSES = {
     401: "no valid key",
     403: "the key lacks the scope",
     404: "the release has none of what is named",
     422: "an invalid value",
-    429: "too many requests, see Retry-After",
     503: "not available now, see Retry-After",
 }
-"""Of every route with a scope."""
+"""Problems of every route with a scope, besides."""
 
 
 def scope_of(route: APIRoute) -> Scope | None:
@@ -50,18 +64,29 @@ def describe(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of `app`, made once."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        document.setdefault("components", {})["securitySchemes"] = SCHEMES
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = SCHEMES
+        components["responses"] = {str(status): _problem(meaning) for status, meaning in (STATUSES | SCOPED_STATUSES).items()}
+        for unused in (
+            "HTTPValidationError",
+            "ValidationError",
+        ):  # FastAPI's own, in place of which the server answers problems
+            components.get("schemas", {}).pop(unused, None)
         for route, operation in _operations(app, document):
             scope = scope_of(route)
             ways = ["key", "token", *(["session"] if scope in PAGE_SCOPES else [])]
             operation["security"] = [{way: [scope]} for way in ways] if scope else []
-            for status, meaning in STATUSES.items() if scope else ():
-                content = {PROBLEM: {"schema": SCHEMA_OF_PROBLEM}}
-                operation["responses"][str(status)] = {"description": meaning, "content": content}
+            operation["responses"].pop("422", None)
+            for status in sorted(STATUSES | SCOPED_STATUSES if scope else STATUSES):
+                operation["responses"][str(status)] = {"$ref": f"#/components/responses/{status}"}
             for method in route.methods:
                 _show(operation, EXAMPLES.get((method, route.path_format)))
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _problem(meaning: str) -> dict[str, Any]:
+    return {"description": meaning, "content": {PROBLEM: {"schema": SCHEMA_OF_PROBLEM}}}
 
 
 def _show(operation: dict[str, Any], example: Example | None) -> None:

@@ -7,7 +7,7 @@ import ipaddress
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pipelines.errors import InputError
 from pipelines.logs import log
@@ -15,6 +15,7 @@ from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
+    from limits.aio.storage import MovingWindowSupport
     from limits.aio.strategies import MovingWindowRateLimiter as Shared
 
 Kind = Literal["key", "address", "failures"]
@@ -35,17 +36,17 @@ class Windows:
         self._windows: dict[tuple[str, str], tuple[int, deque[float]]] = {}
         self._swept_at = -math.inf
 
-    def wait_s(self, kind: str, caller: str, most: int, length_s: int) -> float:
-        """Let a request in and return 0; or the seconds until one of the last `most` will have left the window."""
+    def wait_s(self, kind: str, caller: str, most: int, length_s: int, cost: int = 1) -> float:
+        """Let a request in, which counts as `cost` of at most `most`, and return 0; or the seconds until it has room."""
         now = time.monotonic()
         if len(self) > MOST_CALLERS and now - self._swept_at > SWEEP_S:
             self._sweep(now)
         _, times = self._windows.setdefault((kind, caller), (length_s, deque()))
         while times and times[0] <= now - length_s:
             times.popleft()
-        if len(times) >= most:
-            return times[0] + length_s - now
-        times.append(now)
+        if (too_many := len(times) + cost - most) > 0:
+            return times[too_many - 1] + length_s - now
+        times.extend([now] * cost)
         return 0.0
 
     def __len__(self) -> int:
@@ -76,19 +77,26 @@ class Limiter:
         """Where requests are counted now, for `/readyz`."""
         return "memory" if self._shared is None else "memory: valkey does not answer" if self._down else "valkey"
 
-    async def wait_s(self, kind: Kind, caller: str) -> int:
-        """Count a request; 0 if it is within the limit, otherwise the seconds until one will be."""
+    def limit(self, kind: Kind) -> tuple[int, str]:
+        """How many requests a window has room for, and the limit as it is written, such as `200 per 1 second`."""
+        return self._items[kind].amount, str(self._items[kind])
+
+    async def wait_s(self, kind: Kind, caller: str, cost: int = 1) -> int:
+        """Count a request as `cost`; 0 if it is within the limit, otherwise, counted as nothing, the seconds until it will be.
+
+        A cost beyond `limit` never is.
+        """
         item = self._items[kind]
         if self._shared is not None and self._may_ask():
             try:
-                allowed = await self._shared.hit(item, kind, caller)
-                wait_s = 0 if allowed else _seconds_until((await self._shared.get_window_stats(item, kind, caller)).reset_time)
+                allowed = await self._shared.hit(item, kind, caller, cost=cost)
+                wait_s = 0 if allowed else await _shared_wait_s(self._shared, item, item.key_for(kind, caller), cost)
             except Exception as error:  # noqa: BLE001  # whatever Valkey's client raises, requests are answered and counted
                 self._went_down(error)
             else:
                 self._came_back()
                 return wait_s
-        return math.ceil(self._memory.wait_s(kind, caller, item.amount, item.get_expiry()))
+        return math.ceil(self._memory.wait_s(kind, caller, item.amount, item.get_expiry(), cost))
 
     def _may_ask(self) -> bool:
         """Whether to ask Valkey: while it is down one request after each pause does, and no other waits for it."""
@@ -164,6 +172,16 @@ def _shared(config: Settings) -> "Shared":
             "correct or unset it",
         ) from None
     return Shared(storage)
+
+
+async def _shared_wait_s(shared: "Shared", item: "RateLimitItem", key: str, cost: int) -> int:
+    """The seconds until so many have left the window in Valkey that the cost has room.
+
+    Of the latest requests, as many as may stay beside it and one more, the oldest is the last that must have left.
+    """
+    storage = cast("MovingWindowSupport", shared.storage)
+    oldest, _ = await storage.get_moving_window(key, item.amount - cost + 1, item.get_expiry())
+    return _seconds_until(oldest + item.get_expiry())
 
 
 def _seconds_until(moment: float) -> int:

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Path, Query
+from fastapi import APIRouter, BackgroundTasks, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from images.serve.auth import Caller
 from images.serve.dependencies import Dependencies, Deps, Searcher
-from images.serve.errors import problem_of
+from images.serve.errors import all_failed, problem_of
+from images.serve.metrics import route_of
 from images.serve.requests import Id, ListRequest, RecommendRequest, SearchRequest, check_query_or_like
 from pipelines.corpus.exposure import ListKind
 
@@ -45,9 +46,11 @@ async def search(
 
 
 @router.post("/v1/search/batch")
-async def search_batch(body: SearchBatch, dependencies: Deps, caller: Searcher, after: BackgroundTasks) -> Response:
+async def search_batch(
+    request: Request, body: SearchBatch, dependencies: Deps, caller: Searcher, after: BackgroundTasks
+) -> Response:
     """Several searches at once: for each its answer, or its problem."""
-    return await _each(dependencies, caller, after, body.searches, check_query_or_like)
+    return await _each(request, dependencies, caller, after, body.searches, check_query_or_like)
 
 
 @router.get("/v1/similar/{document_id:path}")
@@ -72,13 +75,16 @@ async def recommend(
 
 
 @router.post("/v1/recommend/batch")
-async def recommend_batch(body: RecommendBatch, dependencies: Deps, caller: Searcher, after: BackgroundTasks) -> Response:
+async def recommend_batch(
+    request: Request, body: RecommendBatch, dependencies: Deps, caller: Searcher, after: BackgroundTasks
+) -> Response:
     """Recommendations for several users at once: for each its answer, or its problem."""
     searches = [asked.search for asked in body.recommendations]
-    return await _each(dependencies, caller, after, searches, kind="recommendation")
+    return await _each(request, dependencies, caller, after, searches, kind="recommendation")
 
 
 async def _each(
+    request: Request,
     dependencies: Dependencies,
     caller: Caller,
     after: BackgroundTasks,
@@ -86,7 +92,10 @@ async def _each(
     check: Callable[[SearchRequest], None] = lambda _: None,
     kind: ListKind = "search",
 ) -> Response:
-    """All in their order; they count as so many requests, and one that fails spoils no other."""
+    """All in their order; they count as so many requests, and one that fails spoils no other.
+
+    Where all fail alike the answer has their status, so that who looks at nothing else sees it, and waits where it shall.
+    """
 
     async def answer(parameters: SearchRequest) -> dict[str, Any]:
         try:
@@ -95,5 +104,9 @@ async def _each(
         except Exception as error:  # noqa: BLE001  # it stands in the place of the answer
             return problem_of(error)
 
-    await dependencies.count(caller, len(asked) - 1)
-    return JSONResponse({"answers": await asyncio.gather(*map(answer, asked))})
+    await dependencies.count(caller, len(asked))
+    answers = await asyncio.gather(*map(answer, asked))
+    statuses = [one.get("status", 200) for one in answers]
+    dependencies.metrics.answered_together(route_of(request.scope), statuses)
+    failed_alike = len(set(statuses)) == 1 and statuses[0] != 200
+    return all_failed(answers) if failed_alike else JSONResponse({"answers": answers})

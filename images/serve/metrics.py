@@ -125,6 +125,9 @@ class Metrics(Collector):
         self._requests = prometheus.Counter(
             "ratchet_requests", "Requests by route, method and status", ["route", "method", "status"], registry=self._registry
         )
+        self._together = prometheus.Counter(
+            "ratchet_batch_answers", "Answers in batches, by route and status", ["route", "status"], registry=self._registry
+        )
         self._request_s = self._histogram("ratchet_request_seconds", "From a request's head to the end of its answer", "route")
         self._queue_s = self._histogram("ratchet_queue_seconds", "From a search's arrival until a thread takes it")
         self._stage_s = self._histogram("ratchet_stage_seconds", "Time of a stage, for all searches of a batch", "stage")
@@ -150,6 +153,11 @@ class Metrics(Collector):
         named = method if method in METHODS else "other"
         self._requests.labels(route, named, str(status or "none")).inc()
         self._request_s.labels(route).observe(seconds)
+
+    def answered_together(self, route: str, statuses: Sequence[int]) -> None:
+        """Count the answers of one request that asked for several, by the status that each would have alone."""
+        for status in statuses:
+            self._together.labels(route, str(status)).inc()
 
     @contextmanager
     def batch(self, arrived: Sequence[float]) -> Iterator[dict[str, float]]:

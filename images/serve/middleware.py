@@ -72,8 +72,8 @@ class SecurityHeaders:
                 refused = await self._refusal(scope)
                 await (refused or self.app)(scope, receive, send_with_headers)
             except Exception as error:  # noqa: BLE001  # a server that raised would print it as it is
+                log().error("request failed", path=scope.get("path", ""), exc_info=error)
                 if not started:
-                    log().error("request failed", path=scope.get("path", ""), exc_info=error)
                     await problem(500, DEFECT)(scope, receive, send_with_headers)
 
     async def _refusal(self, scope: Scope) -> ASGIApp | None:

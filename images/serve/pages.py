@@ -1,6 +1,7 @@
 """The search page and the one-time links that sign a browser in."""
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
@@ -9,6 +10,7 @@ from images.serve.auth import COOKIE, LINK_TTL_S, SESSION_TTL_S
 from images.serve.dependencies import Admin, Deps
 
 PAGE = Path(__file__).parent / "page"
+IS_PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}}
 router = APIRouter()
 
 
@@ -19,7 +21,7 @@ async def signin_link(request: Request, dependencies: Deps, caller: Admin) -> Re
     return JSONResponse({"url": f"{request.base_url}signin?token={token}", "lasts_s": LINK_TTL_S}, 201)
 
 
-@router.get("/signin")
+@router.get("/signin", response_class=HTMLResponse, responses={403: {"description": "The link is spent", **IS_PAGE}})
 async def signin(request: Request, dependencies: Deps, token: str = "") -> Response:
     """Exchange a one-time link for a session cookie.
 
@@ -35,7 +37,7 @@ async def signin(request: Request, dependencies: Deps, token: str = "") -> Respo
     return answer
 
 
-@router.get("/")
+@router.get("/", response_class=HTMLResponse, responses={401: {"description": "No session", **IS_PAGE}})
 async def page(request: Request, dependencies: Deps) -> Response:
     """The search page; without a session, a page that says how to sign in."""
     if dependencies.auth.session(request.cookies.get(COOKIE, "")) is None:

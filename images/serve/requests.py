@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pipelines.corpus.exposure import Policy, Traffic
-from pipelines.corpus.text_rules import LONGEST_HISTORY, document_id, one_line
+from pipelines.corpus.text_rules import LONGEST_HISTORY, document_id, one_line, well_formed
 from pipelines.errors import InputError
 
 SEGMENT = re.compile(r"[\w.-]{1,40}=[^=\x00-\x1f]{1,80}")
@@ -33,6 +33,7 @@ def _filter(fields: list[str]) -> list[str]:
     return sorted(set(fields))
 
 
+NamedValue = Annotated[str, AfterValidator(well_formed)]
 Id = Annotated[str, AfterValidator(document_id)]
 Ids = Annotated[list[Id], AfterValidator(_history)]
 
@@ -46,13 +47,13 @@ class ListRequest(BaseModel):
     """How many documents; none: as toggled, 10 where nobody did."""
     user: str = Field("", max_length=128)
     """The user's id; only a pseudonym of it is written down."""
-    filter: Annotated[list[str], AfterValidator(_filter)] = []
+    filter: Annotated[list[NamedValue], AfterValidator(_filter)] = []
     """NAME=VALUE of fields that the documents must have; of several values of one field, any."""
     exclude: Ids = []
     """Documents that must not be among the results."""
     release: Policy | None = None
     """The release that answers; none: the one that the user is assigned to, which is the champion where no split runs."""
-    segment: Annotated[list[str], AfterValidator(_segment)] = []
+    segment: Annotated[list[NamedValue], AfterValidator(_segment)] = []
     """NAME=VALUE of what many users have in common, such as country=DE; written down."""
     experiment: str = Field("", max_length=60)
     """An experiment of the caller's own; written down."""

@@ -66,7 +66,7 @@ class RerankRequest(_Request):
 @router.post("/v1/embed")
 async def embed(body: EmbedRequest, dependencies: Deps, caller: Embedder) -> Response:
     """Unit vectors of texts by the release's encoder; they count as so many requests."""
-    await dependencies.count(caller, len(body.texts) - 1)
+    await dependencies.count(caller, len(body.texts))
     return await _computed("embed", body, dependencies, caller, lambda release: _embedded(release, body))
 
 

@@ -94,6 +94,8 @@ class Answerer:
             self._exposure_log.log_exposures(exposures)
         except TryAgain as error:
             return self._counted(state, group, None, [error] * len(group))
+        except ValueError as error:  # one is no JSON, so that none was written; it is no fault of the release
+            return [self._answer_alike(state, [alone])[0] for alone in group] if len(group) > 1 else [error]
         milliseconds = 1000 * (time.perf_counter() - began)
         return self._counted(state, group, milliseconds if anew else None, answers)
 
@@ -135,10 +137,10 @@ class Answerer:
         return [document for document, _ in ranked.result[:k]]
 
     def _note(self, state: State, search: Search, assignment: Assigned, error: Exception) -> None:
-        """Count and write down a search that its release did not answer. Who asked is told the same if the log can't grow."""
+        """Count and write down a search that its release did not answer. Who asked is told the same if it can't be written."""
         reason = reason_of(error)
         self._failed(assignment.release.id, reason)
-        with suppress(TryAgain):
+        with suppress(TryAgain, ValueError):
             self._exposure_log.log_failure(
                 FailedSearch(
                     at=datetime.now(UTC),

@@ -134,7 +134,7 @@ def test_openapi_names_scheme_and_scope_of_each_route(home):
             *([{"session": [scope]}] if scope in ("search", "events") else []),
         ]
         assert operation["security"] == ways
-        assert "application/problem+json" in operation["responses"]["403"]["content"]
+        assert operation["responses"]["403"] == {"$ref": "#/components/responses/403"}
     assert document["paths"]["/healthz"]["get"]["security"] == []
 
 

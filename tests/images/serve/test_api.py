@@ -103,8 +103,21 @@ def test_every_route_has_its_example_in_the_interface(tmp_path):
         assert shown == example.query
         if example.body:
             assert operation["requestBody"]["content"]["application/json"]["example"] == example.body
-        problem = operation["responses"]["422"]["content"]["application/problem+json"]["schema"]
-        assert set(problem["required"]) == {"title", "status", "detail"}
+        assert operation["responses"]["422"] == {"$ref": "#/components/responses/422"}
+    for problem in document["components"]["responses"].values():
+        assert set(problem["content"]["application/problem+json"]["schema"]["required"]) == {"title", "status", "detail"}
+
+
+def test_the_interface_names_each_status_and_kind_of_answer(tmp_path):
+    """That the server answers nothing else is seen where anything is sent to it."""
+    document = describe(build_app(Watcher(Store(f"file://{tmp_path}/store"), 1), ExposureLog(tmp_path), Auth("k"), 1))
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert {"400", "405", "408", "413", "429", "431", "500"} < set(operation["responses"])
+    assert set(document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain"}
+    assert set(document["paths"]["/readyz"]["get"]["responses"]["503"]["content"]) == {"application/json"}
+    assert set(document["paths"]["/signin"]["get"]["responses"]["403"]["content"]) == {"text/html"}
+    assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
 def test_a_batch_has_the_answers_of_each_alone_and_problems_in_their_places(shop):
@@ -138,11 +151,40 @@ def test_what_does_the_work_of_several_counts_as_several(shop):
         server.wait(lambda status: status["ready"])
         for path, (name, part) in bodies.items():
             time.sleep(1.1)
-            answer = server.client.post(path, json={name: [part] * 7})
+            never = refusal(server.client.post(path, json={name: [part] * 7}), 422)
+            assert "given one request that counts as 7; expected at most 6, the limit of a key (6 per 1 second)" in never
+            answer = server.client.post(path, json={name: [part] * 6})
             assert "too many requests with this key" in refusal(answer, 429)
             assert int(answer.headers["retry-after"]) >= 1
-            time.sleep(1.1)
-            assert server.client.post(path, json={name: [part] * 6}).status_code != 429
+            assert server.client.post(path, json={name: [part] * 4}).status_code != 429, "what was refused is not counted"
+
+
+def test_a_batch_that_fails_as_a_whole_has_the_status_of_its_parts(shop):
+    """Its parts are counted by their statuses; of the request itself there is one."""
+    server, home, _ = shop
+    told = server.client.get("/metrics").text
+
+    def counted(status):
+        page = server.client.get("/metrics").text
+        name = f'ratchet_batch_answers_total{{route="/v1/search/batch",status="{status}"}}'
+        return [sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)) for text in (told, page)]
+
+    answer = server.client.post("/v1/search/batch", json={"searches": [{"like": ["gone"]}, {"like": ["lost"]}]})
+    assert "like 'gone'" in refusal(answer, 404)
+    assert [one["status"] for one in answer.json()["answers"]] == [404, 404]
+    assert "like 'lost'" in answer.json()["answers"][1]["detail"]
+    server.client.post("/v1/search/batch", json={"searches": [{"like": ["gone"]}, {"q": "red"}]})
+    before, after = counted(404)
+    assert after - before == 3
+    before, after = counted(200)
+    assert after - before == 1
+    with running_server(home, RATCHET_STORE=f"file://{home}/nothing", RATCHET_EVENTS=str(home / "none")) as unready:
+        answer = unready.client.post("/v1/search/batch", json={"searches": [{"q": "red"}, {"q": "a"}]})
+        assert "a champion to answer it" in refusal(answer, 503)
+        assert answer.headers["retry-after"] == "1"
+        mixed = unready.client.post("/v1/search/batch", json={"searches": [{"q": "red"}, {}]})
+        assert mixed.status_code == 200
+        assert [one.get("retry_after") for one in mixed.json()["answers"]] == [1, None]
 
 
 BAD = [

@@ -66,6 +66,8 @@ def test_who_may_ask(shared):
     refusal(httpx.get(shared.url + "/v1/search?q=beach", cookies={"ratchet_session": ""}), 401)
     for closed in ("/docs", "/redoc", "/static/../app.py", "/static/..%2f..%2fapp.py"):
         refusal(shared.client.get(closed), 404)
+    for beside in ("/v1/search/?q=beach", "/healthz/", "/static"):
+        refusal(httpx.get(shared.url + beside, headers={"Host": "evil.example"}), 404)
 
 
 @pytest.mark.parametrize(

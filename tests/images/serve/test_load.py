@@ -113,6 +113,18 @@ def test_a_search_that_fails_spoils_no_other(trained, tmp_path):
     assert len((tmp_path / "exposures.jsonl").read_text().splitlines()) == 2
 
 
+def test_an_exposure_that_can_not_be_written_spoils_no_other(trained, tmp_path):
+    """Half a character is no JSON. No caller can send one, so here it is the caller's id."""
+    release, failed = load_release(open_store(), trained.release, 1), []
+    answerer = Answerer(lambda: State(1, release), ExposureLog(tmp_path), failed=lambda *named: failed.append(named))
+    searches = [search_for("beach"), replace(search_for("sun"), caller="\ud800"), search_for("moon")]
+    beach, spoilt, moon = answerer.answer_all(searches)
+    assert isinstance(spoilt, ValueError)
+    written = [Exposure.model_validate_json(line) for line in (tmp_path / "exposures.jsonl").open()]
+    assert [exposure.request_id for exposure in written] == [beach["request_id"], moon["request_id"]]
+    assert failed == [], "it is no fault of the release"
+
+
 def test_a_document_that_can_not_be_read_spoils_its_own_searches_alone(trained, tmp_path):
     """Its line in the corpus's file is overwritten while the release serves: the server's fault, and no exposure."""
     path = load_exactly(open_store(), "corpus", trained.corpus).path("documents.jsonl")
