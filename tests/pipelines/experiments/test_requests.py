@@ -51,18 +51,21 @@ def test_a_quantile_of_independent_units_has_a_sequence(analyze):
 
 
 def test_a_clustered_quantile_holds_the_truth_where_rows_alone_would_not(tmp_path):
-    """A/A logs: the ratio of the quantiles is 1. Intervals of independent rows would cover less."""
+    """A/A logs: the ratio of the quantiles is 1. Intervals of independent rows hold it in 75 % of such logs.
+
+    That fewer than 17 of 20 hold it has by the binomial distribution a probability of 1.6 % where 95 % do, and of 78 % where
+    75 % do. `make proof-experiments` measures the share over 1,000 logs.
+    """
     covered = []
     design = design_of({"id": "a", "variants": {"control": 1, "treatment": 1}, "primary": P95, "looks": "end"}, "test")
-    for seed in range(60):
+    for seed in range(20):
         path = tmp_path / f"{seed}.parquet"
         written(path, requests(300, seed))
         log = stage_log(str(path), tmp_path / f"staged{seed}")
         effect = analyze_log(log, design, Overrides(), moment_of("")).effects[0]
         log.db.close()
         covered.append(effect.fixed.low <= 0 <= effect.fixed.high)
-    spread = 3 * np.sqrt(0.95 * 0.05 / len(covered))
-    assert np.mean(covered) == pytest.approx(0.95, abs=spread)
+    assert sum(covered) >= 17
 
 
 def test_thresholds_that_were_not_fixed_are_controls_quantiles_and_say_so(analyze):
