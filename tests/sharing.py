@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -40,6 +42,16 @@ def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path
             folder.mkdir()
             answer.write_text(json.dumps(build(folder)))
     return folder, json.loads(answer.read_text())
+
+
+def linked(source: Path, target: Path) -> None:
+    """Hard-link the files of `source` into `target`, which may have some of them. Copy before you damage one."""
+
+    def link(file: str, link: str) -> None:
+        if not os.path.lexists(link):
+            os.link(file, link)
+
+    shutil.copytree(source, target, copy_function=link, dirs_exist_ok=True)
 
 
 def free_ports(count: int) -> list[int]:

@@ -17,6 +17,7 @@ from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 from tests.conftest import Trained, call, embedded_release
+from tests.sharing import built_once, linked
 
 HOSTILE = '<script>alert("x")</script> **b** | @all'
 
@@ -47,8 +48,22 @@ class Graded:
 
 
 @pytest.fixture
-def graded(trained) -> Graded:
+def graded(trained, tmp_path_factory) -> Graded:
     """Grades 0 to 3, one query without a relevant document, one without any judgment, one of the other split."""
+
+    def build(folder: Path) -> dict[str, str]:
+        linked(trained.home, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_HOME", str(folder))
+            corpus = graded_corpus()
+            return {"corpus": corpus, "release": embedded_release(folder, corpus, trained.encoder).release}
+
+    folder, ids = built_once(tmp_path_factory, "graded", build)
+    linked(folder, trained.home)
+    return Graded(**ids)
+
+
+def graded_corpus() -> str:
     queries = [
         Query(id="q1", text="puppy", split="test"),
         Query(id="q2", text="kitten", split="test"),
@@ -57,10 +72,7 @@ def graded(trained) -> Graded:
         Query(id="q5", text="forest", split="train"),
     ]
     judged = [("q1", "d0", 3), ("q1", "d1", 1), ("q2", "d1", 2), ("q2", "d0", 0), ("q3", "d0", 0), ("q5", "d3", 1)]
-    corpus = corpus_of(
-        ANIMALS, queries, [Qrel(query=query, document=document, grade=grade) for query, document, grade in judged]
-    )
-    return Graded(corpus, embedded_release(trained.home, corpus, trained.encoder).release)
+    return corpus_of(ANIMALS, queries, [Qrel(query=query, document=document, grade=grade) for query, document, grade in judged])
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import warnings
@@ -31,7 +30,7 @@ from pipelines.store.objects import open_store
 from tests.conftest import PROJECT, call, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
-from tests.sharing import built_once
+from tests.sharing import built_once, linked
 
 NOUNS = ["chair", "lamp", "table", "clock", "sofa", "shelf", "mirror", "carpet"]
 COLOURS = ["red", "green", "blue", "white", "black", "yellow", "grey", "pink"]
@@ -78,7 +77,7 @@ def _shops_once(tmp_path_factory):
 @pytest.fixture
 def home(_shops_once, home):
     """A home of this test's own in which the steps of `shop` and `retrievers` find their work done."""
-    shutil.copytree(_shops_once, home, copy_function=os.link)
+    linked(_shops_once, home)
     return home
 
 

@@ -6,6 +6,7 @@ from pipelines.corpus.documents import Document, Query
 from tests.conftest import call, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
+from tests.sharing import built_once, linked
 from tests.tiny_models import tiny_bert
 
 THINGS = ["lamp", "chair", "table", "clock", "mirror", "carpet", "shelf", "curtain"]
@@ -24,17 +25,30 @@ def topics(split="train"):
     return asked, judged
 
 
-@pytest.fixture
-def corpus(home):
+def learnable():
+    """The corpus, in the store that the environment names."""
     asked, judged = topics()
     tests = [Query(id=f"old-{thing}", text=f"old {thing}", split="test") for thing in THINGS]
     return write_corpus(documents(), [*asked, *tests], [*judged, *(f"old-{thing} 0 {thing}-blue 1" for thing in THINGS)])
 
 
 @pytest.fixture
-def release(corpus, home):
+def corpus(home):
+    return learnable()
+
+
+@pytest.fixture
+def release(corpus, home, tmp_path_factory):
     """A release of the corpus by an encoder of random word vectors, which finds documents by shared words."""
-    return embedded_release(home, corpus, static_encoder()).release
+
+    def build(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_HOME", str(folder))
+            return embedded_release(folder, learnable(), static_encoder()).release
+
+    folder, release = built_once(tmp_path_factory, "learnable", build)
+    linked(folder, home)
+    return release
 
 
 @pytest.fixture
