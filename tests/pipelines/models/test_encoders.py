@@ -100,6 +100,8 @@ class Made:
 
     encoder: str
     corpus: str
+    few: str
+    """The encoder without torch-bf16, which takes its time where the CPU has no bf16."""
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +112,10 @@ def _made_once(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RATCHET_HOME", str(home))
         corpus = write_corpus(documents, queries, [f"q{row:02} 0 d{row:02} 1" for row in range(len(THINGS))])
-        return home, Made(call("export_encoder", variants=RUNNABLE, calibration=corpus).encoder, corpus)
+        encoder = call("export_encoder", variants=RUNNABLE, calibration=corpus).encoder
+        card = json.loads(load_exactly(open_store(), "encoder", encoder).text("encoder.json"))
+        card["variants"].pop("torch-bf16", None)
+        return home, Made(encoder, corpus, replaced("encoder", encoder, "encoder.json", json.dumps(card).encode()))
 
 
 @pytest.fixture
@@ -172,7 +177,7 @@ def test_memory_is_that_of_a_process_which_runs_the_variant_alone(made):
 
 def test_a_variant_that_cannot_run_here_is_in_the_table(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=made.corpus, **QUICK)
+    chosen = call("choose_encoder", encoder=made.few, corpus=made.corpus, **QUICK)
     table = {row["variant"]: row["reason"] for row in load_exactly(open_store(), "report", chosen.report).facts["table"]}
     assert table["openvino-fp32"] == "cannot run here: a variant for openvino, without the module openvino"
     encoder = load_exactly(open_store(), "encoder", made.encoder)
@@ -237,7 +242,7 @@ def test_variants_that_there_are_none_of(home):
 
 def test_choosing_without_judgments_is_by_titles_alone(made):
     corpus = write_corpus([Document(id=f"d{row}", text=f"{thing} number {row}") for row, thing in enumerate(THINGS)])
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=corpus, **QUICK)
+    chosen = call("choose_encoder", encoder=made.few, corpus=corpus, **QUICK)
     assert (chosen.retention, chosen.low, chosen.high) == (None, None, None)
     assert chosen.fidelity_low >= 0.995
     assert "no train query is judged" in load_exactly(open_store(), "report", chosen.report).text("report.html")
@@ -265,7 +270,7 @@ def test_the_query_variant_asks_train_queries_and_titles_and_no_test_query(made,
 
     monkeypatch.setattr(Encoder, "encode", recorded)
     corpus = train_and_test_queries()
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=corpus, query_variant="openvino-fp32", **QUICK)
+    chosen = call("choose_encoder", encoder=made.few, corpus=corpus, query_variant="openvino-fp32", **QUICK)
     assert {name for name in asked if name.endswith("query")} == {"onnx-fp32 query", "openvino-fp32 query"}
     assert asked["onnx-fp32 query"] == asked["openvino-fp32 query"]
     assert {f"buy a {text} today" for text in THINGS} < asked["onnx-fp32 query"]
@@ -290,7 +295,7 @@ def test_a_variant_that_ranks_otherwise_is_refused(made, monkeypatch):
         return moved / np.linalg.norm(moved, axis=1, keepdims=True)
 
     monkeypatch.setattr(Encoder, "encode_tokens", noisy)
-    chosen = call("choose_encoder", encoder=made.encoder, corpus=train_and_test_queries(), **QUICK)
+    chosen = call("choose_encoder", encoder=made.few, corpus=train_and_test_queries(), **QUICK)
     table = {row["variant"]: row for row in load_exactly(open_store(), "report", chosen.report).facts["table"]}
     refused = table["openvino-fp32"]
     assert refused["mates"] <= 1e-5, "the noise is a text's own, so the batch does not matter"
