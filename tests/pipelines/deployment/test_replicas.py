@@ -126,7 +126,7 @@ def test_what_a_proxy_resolves_is_asked_by_its_name(resolved, monkeypatch):
     assert addresses(f"http://{NAME}") == [""]
     monkeypatch.setenv("no_proxy", NAME)
     assert addresses(f"http://{NAME}") == ["127.0.0.1", "127.0.0.2"]
-    assert addresses("http://[::") == addresses(f"http://no.{NAME}") == [""], "who asks is told why"
+    assert addresses("http://[::") == addresses(f"http://{'no.' + NAME}") == [""], "who asks is told why"
 
 
 def test_a_certificate_is_of_the_name_and_so_is_the_host_header(resolved, tmp_path, monkeypatch):
