@@ -20,6 +20,7 @@ from pipelines.collections.judgments import (
 from pipelines.collections.known_item import known_items
 from pipelines.collections.next_item import next_items, split_facts
 from pipelines.collections.numbering import shared_note
+from pipelines.collections.phone_ids import digit_ids, digit_ids_notes
 from pipelines.collections.reading import readers
 from pipelines.collections.reading.foreign import DATA_FORMAT
 from pipelines.collections.reading.sources import FORMS, SkippedFile, open_source
@@ -158,7 +159,12 @@ def _check_judgments_are_read(skipped: list[SkippedFile]) -> None:
             )
 
 
-def stage(options: IngestOptions, scratch: Path, mask: Callable[[str], str] | None = None) -> Collection:
+def stage(
+    options: IngestOptions,
+    scratch: Path,
+    mask: Callable[[str], str] | None = None,
+    is_phone: Callable[[str], bool] | None = None,
+) -> Collection:
     """Read all rows of a collection, stage and check them; rows that can't be used go to the quarantine.
 
     A collection that can't become a corpus has a `problem`, which the caller raises after keeping the quarantine.
@@ -167,12 +173,17 @@ def stage(options: IngestOptions, scratch: Path, mask: Callable[[str], str] | No
         options: where it lies, and what the user says of it.
         scratch: a folder for the staging file and what is fetched.
         mask: gives a text without the personal data in it; None: texts stay as they are.
+        is_phone: whether a text is a valid phone number; decides which ids of digits are masked; None: none are.
 
     Raises:
         InputError: a file can't be read, or the files can't be recognized.
     """
-    layout, _ = read_layout(options, scratch)
+    layout, samples = read_layout(options, scratch)
     collection = Collection(options, layout, open_staging(scratch, options.max_text, mask, options.max_bad_fraction))
+    if mask and is_phone:
+        found = digit_ids(layout, samples, is_phone)
+        collection.staging.phone_ids = frozenset(subject for subject, phones in found.items() if phones)
+        collection.staging.notes += digit_ids_notes(found)
     for part in layout.parts:
         collection.staging.load(part, readers.read(part.file))
     try:

@@ -1,6 +1,7 @@
 """Rows on their way to a corpus, staged in a SQLite file: memory stays flat, duplicates are found, references are joins."""
 
 import json
+import re
 import sqlite3
 import time
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.collections.csv_safe import restored
+from pipelines.collections.phone_ids import LEAST_DIGITS, MOST_DIGITS, SUBJECTS
 from pipelines.collections.quarantine import CUT, Quarantine
 from pipelines.collections.reading.delimited import HEADER_AGAIN
 from pipelines.collections.record import BadRow, FilePart, Record, Role
@@ -41,10 +43,9 @@ KEYED: dict[Role, str] = {"documents": "text", "queries": "text", "users": "fiel
 
 MASKED: dict[Role, tuple[int, ...]] = {"documents": (1, 2, 3, 4, 5, 6), "queries": (1,), "users": (1,)}
 """The places of texts in which personal data may stand. Ids that are made from a text are made before."""
-IDS: dict[Role, tuple[int, ...]] = {"documents": (0,), "queries": (0,), "users": (0,), "qrels": (0, 1), "interactions": (0, 1)}
-"""The places of ids: a personal one is replaced by a hash, wherever it is named."""
 SPLITS: dict[Role, int] = {"queries": 2, "qrels": 3}
 """The place of the split, which is the file's where the row has none."""
+PHONE_DIGITS = re.compile(rf"(?<!\d)\d{{{LEAST_DIGITS},{MOST_DIGITS}}}(?!\d)")
 
 MOSTLY_BAD = 0.5
 """Where more than this part of the first 10,000 rows or more is bad, the rest is not read."""
@@ -71,6 +72,10 @@ class Staging:
     """Rows of judgments with an empty grade: pairs that wait for a judgment."""
     rated_again: Counter[tuple[int, int]] = field(default_factory=Counter)
     """Of pairs that were judged again: the grade that is kept and the further one, the lower first."""
+    phone_ids: frozenset[Role] = frozenset()
+    """Whose ids are phone numbers: those of digits are hashed, too."""
+    hashed: int = 0
+    """How many phone numbers were hashed, wherever they are named."""
 
     def load(self, part: FilePart, records: Iterable[Record | BadRow]) -> None:
         """Stage the rows of one part; bad ones go to the quarantine."""
@@ -113,8 +118,10 @@ class Staging:
 
     def _quarantine(self, part: FilePart, bad: BadRow) -> None:
         """Quarantine a row, masked as the corpus is."""
-        masked = replace(bad, given=self.mask(bad.given[: 2 * CUT])) if self.mask and bad.given else bad
-        self.quarantine.add(part.role, masked)
+        if self.mask and bad.given:
+            given = PHONE_DIGITS.sub("<PHONE_NUMBER>", bad.given) if self.phone_ids else bad.given
+            bad = replace(bad, given=self.mask(given[: 2 * CUT]))
+        self.quarantine.add(part.role, bad)
 
     def _insert(self, part: FilePart, record: Record, row: Row) -> None:
         if part.split and part.role in SPLITS and not row[SPLITS[part.role]]:
@@ -140,10 +147,13 @@ class Staging:
         return bool(ids) and self.db.execute("SELECT 1 FROM documents WHERE id = ?", ids).fetchone() is not None
 
     def _masked(self, role: Role, place: int, value: Any) -> Any:
-        """A value of a row without personal data; bare digits are taken for a number and not for a phone's."""
+        """A value of a row without personal data; an id of digits is taken for a number unless these are phone numbers."""
         if not self.mask or not isinstance(value, str) or not value:
             return value
-        if place in IDS[role]:
+        if place < len(SUBJECTS[role]):
+            if value.isdecimal() and SUBJECTS[role][place][1] in self.phone_ids:
+                self.hashed += 1
+                return id_from_text("p-", value)
             return value if value.isdigit() or self.mask(value) == value else id_from_text("p-", value)
         return self.mask(value) if place in MASKED.get(role, ()) else value
 

@@ -122,6 +122,15 @@ def masked(text: str) -> str:
     return _masker()(text)
 
 
+def is_phone(text: str) -> bool:
+    """Whether a text is a phone number and nothing else.
+
+    >>> is_phone("+4915112345678"), is_phone("+4006381333931")
+    (True, False)
+    """
+    return [span.end - span.start for span in _phone_finder().find(text)] == [len(text)]
+
+
 def shape(text: str) -> str:
     """The shape of a found value: letters become x, digits 9.
 
@@ -265,6 +274,11 @@ def _anonymizer() -> Any:
     from presidio_anonymizer import AnonymizerEngine
 
     return AnonymizerEngine()
+
+
+@cache
+def _phone_finder() -> Finder:
+    return Finder(("PHONE_NUMBER",))
 
 
 @cache

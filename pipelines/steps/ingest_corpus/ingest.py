@@ -1,6 +1,7 @@
 """ingest: a collection, in any format and from any place, becomes a corpus artifact."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,7 +37,9 @@ class IngestParams(Params):
     cutoff: float = Field(0.9, gt=0, lt=1, description="Of interactions: the part before the moment that is asked about")
     history: int = Field(50, ge=1, le=1000, description="Of interactions: the latest documents of a user that a query has")
     min_value: float | None = Field(None, description="Of interactions: a lower value was no choice; empty: all were")
-    mask: bool = Field(False, description="Replace personal data in texts, such as e-mail addresses, by its kind")
+    mask: bool = Field(
+        False, description="Replace personal data in texts, such as e-mail addresses, by its kind, and in ids by a hash"
+    )
     inspect: str = Field("", description="Show how a file or folder would be read, and do nothing")
     folder: str = Field("", description="Of the icons: folder that holds metadata/; empty: the installed package")
     text: Literal["label", "label+category"] = Field("label", description="Of the icons: what is encoded and searched")
@@ -78,11 +81,11 @@ def _inspect(params: IngestParams, scratch: Path) -> IngestResult:
 
 def _from_files(params: IngestParams, scratch: Path, target: Path) -> IngestResult:
     from pipelines.collections import stage, write_corpus
-    from pipelines.quality.personal import Masker
+    from pipelines.quality.personal import Masker, is_phone
 
     masker = Masker() if params.mask else None
-    collection = stage(_options(params), scratch, masker)
-    collection.masked |= masker.counts if masker else {}
+    collection = stage(_options(params), scratch, masker, is_phone)
+    collection.masked |= masker.counts + Counter(PHONE_NUMBER=collection.staging.hashed) if masker else {}
     for note in collection.notes:
         log().info("note", text=note)
     report = _report(collection, scratch)

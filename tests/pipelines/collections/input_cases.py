@@ -58,15 +58,15 @@ def ingested(case: InputCase, folder: Path) -> Ingested:
         (source / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     scratch.mkdir()
     target.mkdir()
-    mask = None
+    masking: tuple[Any, ...] = ()
     if case.options.get("mask"):
-        from pipelines.quality.personal import Masker
+        from pipelines.quality.personal import Masker, is_phone
 
-        mask = Masker()
+        masking = (Masker(), is_phone)
     given = IngestParams(source=str(source / case.source), **case.options)
     options = given.model_dump(exclude={"inspect", "mask", "folder", "text"})
     try:
-        collection = stage(IngestOptions(**{**options, "column": tuple(given.column)}), scratch, mask)
+        collection = stage(IngestOptions(**{**options, "column": tuple(given.column)}), scratch, *masking)
     except InputError as error:
         return Ingested(str(error))
     if collection.problem:
@@ -126,6 +126,25 @@ TICKETS = jsonl(
          "message": f"My lamp {n} arrived broken, write to person{n}@example.org please."} for n in range(24)
     ]
 )  # fmt: skip
+NUMBERS = {
+    "countries": [str((4915112345600, 33612345600, 447911123400)[n % 3] + n) for n in range(24)],
+    "national": [str(612345600 + n) for n in range(24)],
+    "articles": "4006381333931 5901234123457 036000291452 9780306406157 4912345678904 4400000000008".split(),
+    "running": [str(20240000000 + n) for n in range(24)],
+}
+
+
+def contacts(name: str, kind: str) -> dict[str, str]:
+    """Documents with ids of digits, one of them twice with another text, and judgments that name them."""
+    ids = NUMBERS[kind]
+    rows = [[id_, f"Contact {THIRTY[n]}"] for n, id_ in enumerate(ids)]
+    judged = [[f"{THIRTY[n]}", id_, 1] for n, id_ in enumerate(ids)]
+    return {
+        "docs.csv": table(f"{name},text", [*rows, [ids[0], "Contact with another text"]]),
+        "qrels.csv": table("query,document,grade", judged),
+    }
+
+
 THIRTY = [f"{COLOURS[n % 12]} {THINGS[n * 5 % 12]} {940 - 7 * n}" for n in range(30)]
 NUMBERED = table("id,text", [[n + 1, f"{THIRTY[n]} with brass parts"] for n in range(30)])
 GAPS = [n for n in range(1, 60) if n % 3 and n % 7][:30]
@@ -231,6 +250,30 @@ CASES = [
         {"tickets.jsonl": TICKETS},
         lambda result: len(result.documents) == 24 and "@" not in json.dumps([result.documents, result.queries]),
         {"mask": True, "column": ["id=email", "segment=assigned_to"]},
+    ),
+    *(
+        InputCase(
+            f"03 masked where ids are phone numbers, {kind}",
+            contacts(name, kind),
+            lambda result: (
+                len(result.documents) == 24
+                and all(id_.startswith("p-") for id_ in result.documents)
+                and {document for _, document in result.qrels} == set(result.documents)
+                and result.says("The ids of documents are taken for phone numbers")
+            ),
+            {"mask": True, "column": [f"id={name}"], "max_bad_fraction": 0.1, "grades_checked": False},
+        )
+        for name, kind in (("contact", "countries"), ("phone", "national"), ("mobile_no", "running"))
+    ),
+    *(
+        InputCase(
+            f"03 masked where ids are numbers, {kind}",
+            contacts("number", kind),
+            lambda result, ids=tuple(NUMBERS[kind]): set(result.documents) == set(ids)
+            and result.says("taken for no phone numbers, and stay"),
+            {"mask": True, "column": ["id=number"], "max_bad_fraction": 0.2, "grades_checked": False},
+        )
+        for kind in ("articles", "running", "national")
     ),
     InputCase(
         "06 queries by place",

@@ -4,13 +4,21 @@ import pytest
 
 from pipelines.collections.query_file import read_query_file
 from pipelines.errors import InputError
-from tests.pipelines.collections.input_cases import CASES, ingested
+from tests.pipelines.collections.input_cases import CASES, NUMBERS, InputCase, contacts, ingested
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_what_comes_of_an_input_is_right(case, tmp_path):
     result = ingested(case, tmp_path)
     assert case.right(result), result
+
+
+def test_phone_numbers_as_ids_are_not_in_the_quarantine(tmp_path):
+    options = {"mask": True, "column": ["id=phone"], "max_bad_fraction": 0.1}
+    ingested(InputCase("", contacts("phone", "national"), lambda _: True, options), tmp_path)
+    quarantine = (tmp_path / "scratch/quarantine.csv").read_text()
+    assert "duplicate id" in quarantine
+    assert not any(number in quarantine for number in NUMBERS["national"])
 
 
 @pytest.mark.parametrize(
