@@ -51,9 +51,27 @@ def test_a_stage_that_fails_is_named_and_the_others_give_their_figures(bench, mo
     def fails(_):
         raise RuntimeError("CUDA error: no kernel image is available")
 
-    monkeypatch.setattr(gpu, "PLAN", (gpu.Stage("speed", 0, fails), gpu.Stage("index", 0, lambda _: {"index_cpu_s": 1})))
+    monkeypatch.setattr(gpu, "PLAN", (gpu.Stage("speed", 0, fails), gpu.Stage("index", 0, lambda _: [{"index_cpu_s": 1}])))
     written = []
     figures = gpu.run(bench, time.monotonic() + 60, written.append)
     assert figures["index_cpu_s"] == 1
     assert figures["left_out"] == ["speed: RuntimeError: CUDA error: no kernel image is available"]
     assert written[0]["left_out"] == figures["left_out"]
+
+
+def test_a_stage_that_takes_too_long_is_stopped_and_keeps_its_figures(bench, monkeypatch):
+    def endless(_):
+        yield {"cpu_fp32_texts_per_s": 7}
+        for _ in range(10_000):
+            try:
+                time.sleep(0.001)
+            except Exception:  # noqa: BLE001  # as a library may do
+                continue
+        yield {"bf16_2048_texts_per_s": 9}
+
+    monkeypatch.setattr(gpu, "PLAN", (gpu.Stage("speed", 0, endless), gpu.Stage("index", 1, lambda _: [{"index_cpu_s": 1}])))
+    written = []
+    figures = gpu.run(bench, time.monotonic() + 0.1, written.append)
+    assert figures["left_out"] == ["speed: TimeIsUpError: the time was up", "index: too little time was left"]
+    assert figures.keys() - {"speed_s", "left_out"} == {"cpu_fp32_texts_per_s"}
+    assert written[-1] == figures

@@ -2,11 +2,14 @@
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
+from unicodedata import normalize
 
 from pipelines.errors import InputError
 
+LEAST_KNOWN = 0.5
+"""Of the ids that judgments or interactions name, the part that must be there; below it the files don't belong together."""
 PAIRS = 500
 """Judgments that are looked at, spread over all; and as many that name something unknown."""
 LEAST_PAIRS = 10
@@ -89,3 +92,34 @@ def shared_note(db: sqlite3.Connection) -> str:
     own, other = fmean(shared_words(db, pairs)), fmean(shared_words(db, others))
     said = f"{own:.0%} of a query's words are in its relevant documents, and {other:.0%} in those of other queries"
     return "" if own > other + 0.01 else f"{said}: check that judgments name the queries and documents that they mean."
+
+
+def _digits(id_: str) -> str:
+    return re.sub(r"\D", "", id_)
+
+
+SPELLINGS: tuple[tuple[str, Callable[[str], list[str]]], ...] = (
+    ("written as floats", lambda one: [one.removesuffix(".0"), f"{one}.0"]),
+    ("written in another case", lambda one: [one.lower(), one.upper()]),
+    ("in another Unicode form", lambda id_: [normalize("NFC", id_), normalize("NFD", id_)]),
+    ("padded with zeros", lambda one: [one.lstrip("0"), *(one.zfill(width) for width in range(2, 13))]),
+    ("with another prefix", lambda one: [_digits(one), *(f"{prefix}{_digits(one)}" for prefix in "dqDQ")]),
+    (
+        "counted from another start",
+        lambda one: [str(int(one) + 1), str(int(one) - 1)] if one.isascii() and one.isdigit() else [],
+    ),
+)
+"""How two files may write the ids of the same things, tried in this order."""
+
+
+def numbering_difference(unknown: list[str], there: Callable[[str], bool]) -> str:
+    """How unknown ids seem to differ from those that are there; empty: in no way that is known.
+
+    >>> numbering_difference(["301.0", "302.0"], {"301", "302"}.__contains__)
+    'which look like the same ids written as floats'
+    """
+    for words, others in SPELLINGS:
+        matching = sum(any(other and there(other) for other in others(id_)) for id_ in unknown)
+        if matching > LEAST_KNOWN * len(unknown):
+            return f"which look like the same ids {words}"
+    return ""

@@ -1,18 +1,13 @@
 """What rows say of each other: judgments name queries and documents, interactions name documents."""
 
-import re
 import sqlite3
-from collections.abc import Callable
 from typing import NamedTuple
 from unicodedata import normalize
 
-from pipelines.collections.numbering import check_numbering
+from pipelines.collections.numbering import LEAST_KNOWN, check_numbering, numbering_difference
 from pipelines.collections.record import BadRow, Role
 from pipelines.collections.staging import Staging
 from pipelines.errors import InputError
-
-LEAST_KNOWN = 0.5
-"""Of the ids that judgments or interactions name, the part that must be there; below it the files don't belong together."""
 
 
 class Reference(NamedTuple):
@@ -80,37 +75,6 @@ def _check_overlap(db: sqlite3.Connection, reference: Reference) -> None:
 
 def _has_id(db: sqlite3.Connection, target: Role, id_: str) -> bool:
     return db.execute(f"SELECT 1 FROM {target} WHERE id = ?", (id_,)).fetchone() is not None  # noqa: S608  # our own names
-
-
-def _digits(id_: str) -> str:
-    return re.sub(r"\D", "", id_)
-
-
-NUMBERINGS: tuple[tuple[str, Callable[[str], list[str]]], ...] = (
-    ("written as floats", lambda one: [one.removesuffix(".0"), f"{one}.0"]),
-    ("written in another case", lambda one: [one.lower(), one.upper()]),
-    ("in another Unicode form", lambda id_: [normalize("NFC", id_), normalize("NFD", id_)]),
-    ("padded with zeros", lambda one: [one.lstrip("0"), *(one.zfill(width) for width in range(2, 13))]),
-    ("with another prefix", lambda one: [_digits(one), *(f"{prefix}{_digits(one)}" for prefix in "dqDQ")]),
-    (
-        "counted from another start",
-        lambda one: [str(int(one) + 1), str(int(one) - 1)] if one.isascii() and one.isdigit() else [],
-    ),
-)
-"""How two files may number the same things, tried in this order."""
-
-
-def numbering_difference(unknown: list[str], there: Callable[[str], bool]) -> str:
-    """How unknown ids seem to differ from those that are there; empty: in no way that is known.
-
-    >>> numbering_difference(["301.0", "302.0"], {"301", "302"}.__contains__)
-    'which look like the same ids written as floats'
-    """
-    for words, others in NUMBERINGS:
-        matching = sum(any(other and there(other) for other in others(id_)) for id_ in unknown)
-        if matching > LEAST_KNOWN * len(unknown):
-            return f"which look like the same ids {words}"
-    return ""
 
 
 def _quarantine_unknown(staging: Staging, reference: Reference) -> None:

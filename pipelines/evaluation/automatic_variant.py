@@ -2,8 +2,8 @@
 
 Candidates are fp32 and what this machine computes natively: bf16 where the CPU has instructions for it, bf16 and fp16 on a GPU.
 int8 is chosen by hand. They are measured as `choose_encoder` does, on fewer documents: as many as a tenth of the time allows
-that the fastest would save, LEAST_DOCUMENTS at least. Where even these cost more than a tenth of the time that fp32 needs for
-all documents, nothing is measured and fp32 is taken.
+that the fastest would save. Where these are fewer than LEAST_DOCUMENTS, or fewer queries than QUERIES may be asked, nothing
+is measured and fp32 is taken; that is found again, too.
 """
 
 import time
@@ -24,7 +24,7 @@ from pipelines.models.encoder import Encoder, card_of, load_encoder
 from pipelines.store.artifacts import Artifact, produce
 from pipelines.store.recipes import Recipe
 
-VERSION = 1
+VERSION = 2
 SHARE, MOST_S = 0.1, 300.0
 """The part of the time that choosing may cost, and the seconds."""
 LEAST_DOCUMENTS, MOST_DOCUMENTS = 200, 10_000
@@ -53,43 +53,56 @@ class Measured:
     rule: variant_rule.Rule
 
 
-WriteReport = Callable[[Path, Measured], None]
+WriteReport = Callable[[Path, Measured | str], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a measurement needs, and what it may cost."""
+
+    documents: int
+    """Documents of the corpus below which nothing is measured."""
+    queries: int = QUERIES
+    """Queries below which nothing is measured: with fewer, an interval says little of a loss in one query of many."""
+    share: float = SHARE
+    """Part of the time that it saves which choosing may cost."""
 
 
 def automatic_variant(
-    encoder: Artifact, corpus: Artifact, query_variant: str, tokens: int, least: int, share: float, write: WriteReport
+    encoder: Artifact, corpus: Artifact, query_variant: str, tokens: int, limits: Limits, write: WriteReport
 ) -> AutomaticChoice:
-    """The variant for the documents of a first release. A measurement is found again by encoder, corpus and machine.
+    """The variant for the documents of a first release. It is found again by encoder, corpus and machine.
 
     Args:
         encoder: whose variants may be taken.
         corpus: whose documents will all be encoded.
         query_variant: that will encode the queries.
         tokens: about how many tokens the documents have.
-        least: documents below which nothing is measured.
-        share: part of the time that choosing may cost, see `affordable`.
-        write: writes the report of a measurement into a folder.
+        limits: below which nothing is measured.
+        write: writes the report of a measurement, or the sentence why there is none, into a folder.
     """
     reference, count = variant_rule.REFERENCE, int(corpus.facts["documents"])
     candidates = [name for name in card_of(encoder).variants if name == reference or name in native_variants()]
-    if count < least:
+    if count < limits.documents:
         return AutomaticChoice(reference, f"{reference} is taken: {count:,} documents are too few to measure other variants")
     if len(candidates) < 2:
         return AutomaticChoice(
             reference, f"{reference} is taken: the encoder has no variant that this machine computes natively"
         )
     inputs = {"encoder": encoder.id, "corpus": corpus.id, "machine": variant_rule.machine()}
-    semantic = {"query_variant": query_variant, "candidates": candidates, "share": share}
+    semantic = {"query_variant": query_variant, "candidates": candidates, **asdict(limits)}
     recipe = Recipe(kind="report", step="plan", version=VERSION, inputs=inputs, params=semantic)
 
     def build(folder: Path) -> dict[str, Any]:
-        return _build(encoder, corpus, candidates, query_variant, tokens, share, write, folder)
+        try:
+            return _build(encoder, corpus, candidates, query_variant, tokens, limits, write, folder)
+        except _NotMeasured as reason:
+            sentence = f"{reference} is taken: {reason}"
+            write(folder, sentence)
+            return {"variant": reference, "sentence": sentence}
 
-    try:
-        report = produce(encoder.store, recipe, build)
-    except _NotMeasured as reason:
-        return AutomaticChoice(reference, f"{reference} is taken: {reason}")
-    return AutomaticChoice(report.facts["variant"], report.facts["sentence"], report.id)
+    report = produce(encoder.store, recipe, build)
+    return AutomaticChoice(report.facts["variant"], report.facts["sentence"], report.id if "table" in report.facts else "")
 
 
 class _NotMeasured(Exception):
@@ -102,7 +115,7 @@ def _build(
     names: list[str],
     query_variant: str,
     tokens: int,
-    share: float,
+    limits: Limits,
     write: WriteReport,
     folder: Path,
 ) -> dict[str, Any]:
@@ -110,7 +123,7 @@ def _build(
     loaded, unable = variant_rule.loadable(list(dict.fromkeys([*names, query_variant])), partial(load_encoder, encoder))
     if not {variant_rule.REFERENCE, query_variant} <= loaded.keys() or len(loaded) < 2:
         raise _NotMeasured("; ".join(f"{row.variant} {row.reason}" for row in unable))
-    sample = _sample(corpus, loaded, tokens, share, started)
+    sample = _sample(corpus, loaded, tokens, limits, started)
     rule = variant_rule.Rule()
     best, table = variant_rule.fastest(choice.measure(loaded, sample, query_variant, 2048, rule, alone_only=True))
     exact = next(row for row in table if row.variant == variant_rule.REFERENCE)
@@ -125,27 +138,31 @@ def _build(
     return chosen | {"documents": len(sample.documents), "table": [asdict(row) for row in [*table, *unable]]}
 
 
-def _sample(corpus: Artifact, encoders: Mapping[str, Encoder], tokens: int, share: float, started: float) -> choice.Sample:
+def _sample(corpus: Artifact, encoders: Mapping[str, Encoder], tokens: int, limits: Limits, started: float) -> choice.Sample:
     """The documents and queries to measure with: as many as the budget allows, the judged ones where they fit.
 
     Raises:
-        _NotMeasured: choosing would cost more than it may, or there are no two queries to ask.
+        _NotMeasured: choosing would cost more than it may, or too few queries can be asked.
     """
     try:
         drawn = choice.draw_sample(corpus, MOST_DOCUMENTS, QUERIES)
     except InputError as error:
         raise _NotMeasured(error.given) from None
+    if len(drawn.queries) < limits.queries:
+        queries = f"{len(drawn.queries):,} train queries and titles may be asked"
+        raise _NotMeasured(f"{queries}, and fewer than {limits.queries:,} don't tell other variants apart")
     spread = drawn.documents[:: max(1, len(drawn.documents) // PROBED)][:PROBED]
     rates = _tokens_per_s(encoders, [document.text for document in spread])
     fp32, fastest = rates[variant_rule.REFERENCE], max(rates.values())
     asked = sum(_tokens_of(query.text, encoders) for query in drawn.queries)
     spent = time.monotonic() - started + asked / fp32 + COMPARE_S * len(drawn.queries) * len(encoders)
     each = tokens / drawn.of * sum(1 / rate for rate in rates.values())
-    count = affordable(spent, each, tokens / fp32, tokens / fp32 - tokens / fastest, share)
+    saved = tokens / fp32 - tokens / fastest
+    count = affordable(spent, each, saved, limits.share)
     log().info("rates", tokens_per_s={name: round(rate) for name, rate in rates.items()}, documents=count)
     if not count:
-        needed = f"the {tokens / fp32:,.0f} s that it needs for all documents"
-        raise _NotMeasured(f"measuring others would cost more than {100 * share:g} % of {needed}")
+        save = f"the {saved:,.0f} s that the fastest would save"
+        raise _NotMeasured(f"measuring others would cost more than {100 * limits.share:g} % of {save}, or than {MOST_S:g} s")
     judged = {document for grades in drawn.topics.qrels.values() for document in grades}
     if len(judged) > count:
         drawn = replace(drawn, topics=replace(drawn.topics, queries=[], qrels={}))
@@ -153,23 +170,20 @@ def _sample(corpus: Artifact, encoders: Mapping[str, Encoder], tokens: int, shar
     return replace(drawn, documents=kept)
 
 
-def affordable(spent: float, each: float, whole: float, saved: float, share: float = SHARE) -> int:
-    """How many documents to measure with; 0: too few are affordable.
+def affordable(spent: float, each: float, saved: float, share: float = SHARE) -> int:
+    """How many documents to measure with, MOST_DOCUMENTS at most; 0: fewer than LEAST_DOCUMENTS are affordable.
 
     Args:
         spent: seconds that choosing costs without documents.
         each: seconds that one more document costs.
-        whole: seconds that fp32 needs for all documents.
-        saved: seconds of these that the fastest variant saves.
-        share: part of these that choosing may cost: of `saved` for more than LEAST_DOCUMENTS, of `whole` for these.
+        saved: seconds that the fastest variant saves.
+        share: part of these that choosing may cost, MOST_S at most.
 
-    >>> affordable(5, 0.01, 1000, 500), affordable(5, 0.01, 100, 50), affordable(5, 0.01, 20, 10), affordable(5, 0.01, 1e6, 5e5)
+    >>> affordable(5, 0.01, 500), affordable(5, 0.01, 70), affordable(5, 0.01, 69), affordable(5, 0.01, 5e5)
     (4500, 200, 0, 10000)
     """
-    wanted = int((min(MOST_S, share * saved) - spent) / each)
-    if spent + LEAST_DOCUMENTS * each > min(MOST_S, share * whole):
-        return 0
-    return min(max(wanted, LEAST_DOCUMENTS), MOST_DOCUMENTS)
+    count = min(int((min(MOST_S, share * saved) - spent) / each), MOST_DOCUMENTS)
+    return count if count >= LEAST_DOCUMENTS else 0
 
 
 def _tokens_per_s(encoders: Mapping[str, Encoder], texts: Sequence[str]) -> dict[str, float]:

@@ -23,7 +23,6 @@ from pipelines.store.objects import Store
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
 
-EXPERIMENT = "ratchet"
 ALIASES = ("champion", "challenger", "previous")
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 REFUSED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_PARAMETER_VALUE", "CUSTOMER_UNAUTHORIZED"}
@@ -67,9 +66,10 @@ def connected() -> Any:
 
 
 def experiment_id(client: Any) -> str:
-    """The id of the experiment that holds all runs; it is made where there is none."""
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    return str(experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT))
+    """The id of the experiment that holds all runs, by `RATCHET_MLFLOW_EXPERIMENT`; it is made where there is none."""
+    name = settings().mlflow_experiment
+    experiment = client.get_experiment_by_name(name)
+    return str(experiment.experiment_id if experiment else client.create_experiment(name))
 
 
 @contextmanager

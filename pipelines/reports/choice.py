@@ -39,8 +39,15 @@ def choice_sentence(best: "VariantMeasurement", size: str, speedup: float) -> st
     )
 
 
-def write_automatic_report(folder: Path, encoder: str, corpus: "Artifact", measured: "Measured", query_variant: str) -> None:
-    """Write the report of a choice that a plan made by itself."""
+def write_automatic_report(
+    folder: Path, encoder: str, corpus: "Artifact", measured: "Measured | str", query_variant: str
+) -> None:
+    """Write the report of a choice that a plan made by itself; a sentence alone says why nothing was measured."""
+    if isinstance(measured, str):
+        provenance = {"encoder": encoder, "corpus": corpus.id}
+        report = Report("choice", f"variants of encoder {encoder}", "not measured", measured, provenance=provenance)
+        write_report(folder, report)
+        return
     write_choice_report(
         folder, encoder, corpus, measured.sentence, measured.table, measured.sample, query_variant, measured.rule
     )

@@ -22,6 +22,9 @@ class StoreSettings(BaseModel):
         pattern=r"^[^'\"/:]+$",
         description="Registered model in MLflow that shows this store's releases, and no others",
     )
+    mlflow_experiment: str = Field(
+        "ratchet", pattern=r"\S", description="Experiment in MLflow that holds the runs of releases and trainings"
+    )
     release_card: Path | None = Field(None, description="YAML file with what people state on release cards; empty: nothing")
     suite: str = Field("", description="File with the team's own checks of its data; empty: the shipped suite")
     wordnet: Path = Field(

@@ -170,6 +170,7 @@ def pod_environment(settings: Settings, profile: Profile, task_variables: dict[s
         "RATCHET_LOG_LEVEL": settings.log_level,
         "RATCHET_MLFLOW_URI": settings.mlflow_uri,
         "RATCHET_MLFLOW_MODEL": Settings().mlflow_model if settings.mlflow_uri else "",  # the pod adds the environment to it
+        "RATCHET_MLFLOW_EXPERIMENT": settings.mlflow_experiment if settings.mlflow_uri else "",
         "RATCHET_SERVER_URL": settings.server_url,
         "RATCHET_TRACES_URL": settings.traces_url,
         "RATCHET_FEATURE_ONLINE": settings.feature_online if settings.feature_online != "sqlite" else "",

@@ -69,7 +69,7 @@ def mlflow_names() -> dict[str, Any]:
     fixed = ["release", "entry", "who", "verdict", "corpus", "encoder", "embeddings", "index", "store"]
     return {
         "model": setting_names()["RATCHET_MLFLOW_MODEL"],
-        "experiment": registry.EXPERIMENT,
+        "experiment": setting_names()["RATCHET_MLFLOW_EXPERIMENT"],
         "aliases": list(registry.ALIASES),
         "tags": fixed + tags,
     }

@@ -29,6 +29,7 @@ class PlanParams(Params):
     measure_from: int = Field(
         5000, ge=0, description="Documents from which on a first release measures which variant is fastest; fewer: onnx-fp32"
     )
+    least_queries: int = Field(2000, ge=2, description="Train queries and titles that it needs; with fewer: onnx-fp32")
     choosing_share: float = Field(0.1, ge=0, description="Part of the time that it saves which that measurement may cost")
     mode: Literal["incremental", "full"] = Field("incremental", description="full: encode every document, keep no vector")
     base: str = Field("", description="Embeddings to start from; empty: the champion's, if they are by this encoder variant")
@@ -113,23 +114,26 @@ def plan(params: PlanParams, tuning: PlanTuning) -> PlanResult:
 def _variant(params: PlanParams, journal: Journal, encoder: Artifact, corpus: Artifact) -> "AutomaticChoice":
     """The variant that is named, else the champion's, else for a first release the fastest that ranks as fp32 does."""
     from pipelines.embeddings.planning import count_change
-    from pipelines.evaluation.automatic_variant import AutomaticChoice, automatic_variant
+    from pipelines.evaluation.automatic_variant import AutomaticChoice, Limits, automatic_variant
     from pipelines.reports.choice import write_automatic_report
     from pipelines.retrieval.champion_variants import default_variants, serves
 
     document, query = default_variants(journal, encoder.id)
     if params.variant:
         return AutomaticChoice(params.variant, f"{params.variant} is taken: it was named")
+    if params.base:
+        document = str(load(journal.store, "embeddings", params.base).manifest.recipe.params["variant"])
     if params.base or serves(journal, encoder.id):
         return AutomaticChoice(document, f"{document} is kept: the vectors before are by it")
     if params.dry_run:
         return AutomaticChoice(document, f"{document} is assumed: a dry run measures no other variant")
     tokens = count_change(corpus, None, encoder).tokens
 
-    def write(folder: Path, measured: "Measured") -> None:
+    def write(folder: Path, measured: "Measured | str") -> None:
         write_automatic_report(folder, encoder.id, corpus, measured, query)
 
-    return automatic_variant(encoder, corpus, query, tokens, params.measure_from, params.choosing_share, write)
+    limits = Limits(params.measure_from, params.least_queries, params.choosing_share)
+    return automatic_variant(encoder, corpus, query, tokens, limits, write)
 
 
 def _encoder(store: Store, champion: Artifact | None) -> str:

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from pipelines.corpus.documents import Document, Query
 from pipelines.errors import InputError
+from pipelines.evaluation import automatic_variant
 from pipelines.evaluation.variant_choice import batch_influence, peak_memory_mb
 from pipelines.models import backends
 from pipelines.models import encoder as encoders
@@ -26,7 +27,7 @@ from pipelines.models.encoder import Encoder, card_of, check_vectors, load_encod
 from pipelines.models.quantization import quantize
 from pipelines.models.sources import MINILM, model_folder
 from pipelines.retrieval.release import load_release
-from pipelines.store.artifacts import load_exactly
+from pipelines.store.artifacts import committed, load_exactly, produce
 from pipelines.store.journal import Journal, Routing
 from pipelines.store.objects import open_store
 from tests.conftest import call
@@ -322,7 +323,9 @@ def test_a_query_variant_that_the_encoder_does_not_have_is_refused(made):
 
 # --- a first release ----------------------------------------------------------------------------------------------------
 
-NUMBERED = [Document(id=f"d{row:02}", text=f"{thing} number {row}") for row, thing in enumerate(THINGS)]
+NUMBERED = [Document(id=f"d{row:02}", text=f"{thing} number {row} " + f"{thing} " * 40) for row, thing in enumerate(THINGS)]
+"""Long enough for bf16 to be faster whatever else the machine does."""
+FEW = {"measure_from": 10, "least_queries": 2, "choosing_share": 1e6}
 native_bf16 = pytest.mark.skipif("openvino-bf16" not in backends.native_variants(), reason="no bf16 by this CPU and OpenVINO")
 
 
@@ -333,7 +336,7 @@ def planned(made, corpus, **values):
 @native_bf16
 def test_a_first_release_takes_the_fastest_native_variant_that_ranks_as_fp32_does(made, monkeypatch):
     corpus = write_corpus(NUMBERED)
-    first = planned(made, corpus, measure_from=10, choosing_share=1e6)
+    first = planned(made, corpus, **FEW)
     report = load_exactly(open_store(), "report", first.choice)
     table = {row["variant"]: row for row in report.facts["table"]}
     assert set(table) == {"onnx-fp32", "openvino-bf16"}, "int8 is chosen by hand"
@@ -344,7 +347,7 @@ def test_a_first_release_takes_the_fastest_native_variant_that_ranks_as_fp32_doe
     assert first.variant_reason.startswith(f"{first.variant} is taken: ")
     assert "all 15 documents" in report.text("report.html")
     monkeypatch.setattr(Encoder, "encode_tokens", None)
-    assert planned(made, corpus, measure_from=10, choosing_share=1e6).choice == first.choice, "nothing is measured twice"
+    assert planned(made, corpus, **FEW).choice == first.choice, "nothing is measured twice"
 
 
 @native_bf16
@@ -360,7 +363,7 @@ def test_a_native_variant_that_ranks_otherwise_is_not_taken(made, monkeypatch):
         return moved / np.linalg.norm(moved, axis=1, keepdims=True)
 
     monkeypatch.setattr(Encoder, "encode_tokens", noisy)
-    first = planned(made, write_corpus(NUMBERED), measure_from=10, choosing_share=1e6)
+    first = planned(made, write_corpus(NUMBERED), **FEW)
     assert first.variant == "onnx-fp32"
     assert "no other may be taken (openvino-bf16: fidelity 0.9" in first.variant_reason
 
@@ -372,16 +375,25 @@ def test_where_measuring_does_not_pay_nothing_is_measured(made, monkeypatch):
     assert few.variant_reason == "onnx-fp32 is taken: 15 documents are too few to measure other variants"
     assert "it was named" in planned(made, corpus, variant="onnx-int8-weights").variant_reason
     assert "a dry run measures no other" in planned(made, corpus, measure_from=10, dry_run=True).variant_reason
-    if "openvino-bf16" in backends.native_variants():
-        dear = planned(made, corpus, measure_from=10)
-        assert (dear.variant, dear.choice) == ("onnx-fp32", "")
-        assert "measuring others would cost more than 10 % of the 0 s that it needs" in dear.variant_reason
-        asked_in_tests = [Query(id=f"q{row}", text=f"{thing} number", split="test") for row, thing in enumerate(THINGS)]
-        unasked = planned(made, write_corpus(NUMBERED, asked_in_tests), measure_from=10, choosing_share=1e6)
-        assert "titles 0 may be asked (none that is a test query)" in unasked.variant_reason
     monkeypatch.setattr(backends, "cpu_features", frozenset)
-    plain = planned(made, corpus, measure_from=10, choosing_share=1e6)
+    plain = planned(made, corpus, **FEW)
     assert plain.variant_reason == "onnx-fp32 is taken: the encoder has no variant that this machine computes natively"
+
+
+def test_a_measurement_that_costs_too_much_or_asks_too_little_is_not_made_and_not_tried_again(made, monkeypatch):
+    monkeypatch.setattr(automatic_variant, "native_variants", lambda: ["openvino-fp32"])  # which every machine can run
+    corpus = write_corpus(NUMBERED)
+    few = planned(made, corpus, measure_from=10)
+    assert (few.variant, few.choice, few.note) == ("onnx-fp32", "", "")
+    assert "15 train queries and titles may be asked, and fewer than 2,000" in few.variant_reason
+    dear = planned(made, corpus, measure_from=10, least_queries=2)
+    assert (dear.variant, dear.choice, dear.note) == ("onnx-fp32", "", "")
+    assert "measuring others would cost more than 10 % of the 0 s that the fastest would save" in dear.variant_reason
+    asked_in_tests = [Query(id=f"q{row}", text=f"{thing} number", split="test") for row, thing in enumerate(THINGS)]
+    unasked = planned(made, write_corpus(NUMBERED, asked_in_tests), **FEW)
+    assert "titles 0 may be asked (none that is a test query)" in unasked.variant_reason
+    monkeypatch.setattr(Encoder, "encode_tokens", None)
+    assert planned(made, corpus, measure_from=10, least_queries=2) == dear
 
 
 def test_a_refresh_keeps_the_champions_encoder_and_variant_on_any_machine(trained):
@@ -389,9 +401,24 @@ def test_a_refresh_keeps_the_champions_encoder_and_variant_on_any_machine(traine
     Journal(store).append("deploy", trained.release, "a test", Routing(champion=trained.release), who="test")
     native = call("export_encoder", variants=["native"])
     assert (native.encoder, native.found) == (trained.encoder, True), "exported without bf16, and kept"
-    kept = call("plan", corpus=trained.corpus, measure_from=10, choosing_share=1e6)
+    kept = call("plan", corpus=trained.corpus, **FEW)
     assert (kept.variant, kept.added, kept.choice) == ("onnx-fp32", 0, "")
     assert kept.variant_reason == "onnx-fp32 is kept: the vectors before are by it"
+
+
+def test_a_base_without_a_champion_keeps_its_variant(trained):
+    store = trained.store
+    base = next(load_exactly(store, "embeddings", id_) for id_ in committed(store, "embeddings"))
+    recipe = base.manifest.recipe.model_copy(update={"params": {**base.manifest.recipe.params, "variant": "openvino-bf16"}})
+
+    def build(folder):
+        for name in base.manifest.files:
+            (folder / name).write_bytes(base.path(name).read_bytes())
+        return base.facts
+
+    other = produce(store, recipe, build)
+    kept = call("plan", corpus=trained.corpus, encoder=trained.encoder, base=other.id)
+    assert (kept.variant, kept.base, kept.added) == ("openvino-bf16", other.id, 0)
 
 
 def test_native_variants_are_those_of_the_machine(monkeypatch):

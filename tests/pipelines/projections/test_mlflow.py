@@ -213,6 +213,14 @@ def test_a_registered_model_of_somebody_else_is_left_alone(releases, client, mon
     client.delete_registered_model("shop-release")
 
 
+def test_runs_go_into_the_experiment_that_the_setting_names(releases, client, monkeypatch):
+    monkeypatch.setenv("RATCHET_MLFLOW_EXPERIMENT", "shop search")
+    releases.deployed(releases.a)
+    (version,) = client.search_model_versions("name='release'")
+    experiment = client.get_experiment_by_name("shop search")
+    assert client.get_run(version.run_id).info.experiment_id == experiment.experiment_id
+
+
 def test_versions_of_another_store_are_told_by_their_tag(releases, client):
     releases.deployed(releases.a)
     (version,) = client.search_model_versions("name='release'")

@@ -94,7 +94,12 @@ def test_a_pod_acts_on_the_environment_of_airflow_or_on_that_of_its_task(cluster
     from pipelines.steps.ingest_corpus.ingest import ingest
 
     stores = {name: {"store": f"s3://ratchet/{name}"} for name in ("staging", "prod")}
-    given = {"MLFLOW_URI": "http://mlflow:5000", "ENVIRONMENTS": json.dumps(stores), "ENVIRONMENT": "staging"}
+    given = {
+        "MLFLOW_URI": "http://mlflow:5000",
+        "MLFLOW_EXPERIMENT": "shop",
+        "ENVIRONMENTS": json.dumps(stores),
+        "ENVIRONMENT": "staging",
+    }
     for name, value in given.items():
         monkeypatch.setenv(f"RATCHET_{name}", value)
     container = pod_of(StepOperator(step=ingest, in_environment=chosen), -1)["spec"]["containers"][0]
@@ -107,6 +112,7 @@ def test_a_pod_acts_on_the_environment_of_airflow_or_on_that_of_its_task(cluster
         inside = settings()
     name = chosen or "staging"
     assert (inside.environment, inside.store, inside.mlflow_model) == (name, f"s3://ratchet/{name}", f"release-{name}")
+    assert inside.mlflow_experiment == "shop"
 
 
 def test_a_pod_has_features_where_airflow_has_them_and_its_secrets_from_the_secret(cluster, monkeypatch):
