@@ -65,6 +65,24 @@ class _Minute:
     shadow: dict[Arm, _Arm] = field(default_factory=_arms)
     overlap: float = 0.0
     overlapped: int = 0
+    told: Minute | None = None
+    """As it is written; none: it has changed since. A minute that is over changes by a late click alone."""
+
+    def as_written(self, number: int) -> Minute:
+        """The minute as the store has it."""
+        if self.told is None:
+            self.told = Minute(
+                minute=number,
+                ready=self.ready,
+                memory_mb=self.memory_mb,
+                champion=self.arms["champion"].tally(),
+                challenger=self.arms["challenger"].tally(),
+                shadow_champion=self.shadow["champion"].tally(),
+                shadow_challenger=self.shadow["challenger"].tally(),
+                overlap=round(self.overlap, 6),
+                overlapped=self.overlapped,
+            )
+        return self.told
 
 
 @dataclass
@@ -74,6 +92,13 @@ class _Entry:
         default_factory=lambda: {arm: [Counter() for _ in range(GROUPS)] for arm in ARMS}
     )
     changed: bool = True
+
+    def changing(self, minute: int) -> _Minute:
+        """A minute that is about to change; both are written the next time."""
+        self.changed = True
+        of_minute = self.minutes.setdefault(minute, _Minute())
+        of_minute.told = None
+        return of_minute
 
 
 class ArmCounts:
@@ -106,12 +131,12 @@ class ArmCounts:
         group, now = group_of(user), self._minute()
         with self._lock:
             of_entry = self._of(state.entry)
-            of_entry.minutes.setdefault(now, _Minute()).arms[policy].count(names, milliseconds if request_id else None)
+            minute = of_entry.changing(now)
+            minute.arms[policy].count(names, milliseconds if request_id else None)
             of_entry.groups[policy][group].update(names)
             if request_id:
                 self._recent[request_id] = (state.entry, now, policy, group)
                 forget(self._recent, MOST_RECENT)
-            of_entry.changed = True
 
     def shadowed(self, entry: int, ranked: Mapping[Arm, Ranked], overlap: float | None) -> None:
         """Count a search that both releases ranked unseen.
@@ -123,13 +148,12 @@ class ArmCounts:
         """
         with self._lock:
             of_entry = self._of(entry)
-            minute = of_entry.minutes.setdefault(self._minute(), _Minute())
+            minute = of_entry.changing(self._minute())
             for arm, (milliseconds, results, failed) in ranked.items():
                 minute.shadow[arm].count(_named(failed=failed, empty=not results), milliseconds)
             if overlap is not None:
                 minute.overlap += overlap
                 minute.overlapped += 1
-            of_entry.changed = True
 
     def clicked(self, request_id: str, origin: Origin | None = None) -> None:
         """Count a search as clicked, at its first click here; its origin says how, where another replica answered it."""
@@ -146,10 +170,9 @@ class ArmCounts:
             if policy == "previous":
                 return
             of_entry = self._entries.get(entry)
-            if of_entry and (of_minute := of_entry.minutes.get(minute)):
-                of_minute.arms[policy].counted["clicked"] += 1
+            if of_entry and minute in of_entry.minutes:
+                of_entry.changing(minute).arms[policy].counted["clicked"] += 1
                 of_entry.groups[policy][group]["clicked"] += 1
-                of_entry.changed = True
 
     def run(self) -> None:
         """Write what has changed every 5 s until `stop`, twice a minute where a minute is shorter."""
@@ -174,8 +197,8 @@ class ArmCounts:
                 of_entry.minutes = {n: kept for n, kept in of_entry.minutes.items() if n > now - HOUR}
             minute = of_entry.minutes.setdefault(now, _Minute())
             if minute.memory_mb is None or minute.ready != state.ready:
+                minute = of_entry.changing(now)
                 minute.memory_mb, minute.ready = minute.memory_mb or memory_mb(), state.ready
-                of_entry.changed = True
             bodies = [(number, self._body(number, kept)) for number, kept in self._entries.items() if kept.changed]
             for number, _ in bodies:
                 self._entries[number].changed = False
@@ -205,20 +228,7 @@ class ArmCounts:
         return int((time.time() if at is None else at) / self._interval_s)
 
     def _body(self, number: int, kept: _Entry) -> ServerCounts:
-        minutes = [
-            Minute(
-                minute=minute,
-                ready=counted.ready,
-                memory_mb=counted.memory_mb,
-                champion=counted.arms["champion"].tally(),
-                challenger=counted.arms["challenger"].tally(),
-                shadow_champion=counted.shadow["champion"].tally(),
-                shadow_challenger=counted.shadow["challenger"].tally(),
-                overlap=round(counted.overlap, 6),
-                overlapped=counted.overlapped,
-            )
-            for minute, counted in kept.minutes.items()
-        ]
+        minutes = [of_minute.as_written(minute) for minute, of_minute in kept.minutes.items()]
         groups = {arm: [[group[name] for name in TALLIES] for group in of_arm] for arm, of_arm in kept.groups.items()}
         return ServerCounts(
             server=self._server,

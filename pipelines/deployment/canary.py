@@ -345,6 +345,8 @@ class StageSeen:
     """Of all stages up to this one."""
     evidence: list[float]
     """After each of its minutes, the most that any guardrail has against the challenger; REFUSED breaks it."""
+    milliseconds: dict[str, tuple[float, float]]
+    """By quantile, of its rankings: the champion's and the challenger's. Empty: one of them ranked nothing."""
     shadow: "ShadowSeen | None" = None
     """What was ranked unseen; none: the stage had users."""
 
@@ -357,8 +359,6 @@ class ShadowSeen:
     """The mean share of the first ten that both have; none where the challenger fails."""
     overlapped: int
     """How many searches that is of: those that the champion ranked."""
-    milliseconds: dict[str, tuple[float, float]]
-    """By quantile: how long each release ranks, alone."""
     errors: tuple[int, int]
     empty: tuple[int, int]
 
@@ -381,11 +381,13 @@ def stages_seen(journal: Journal, canary: Canary) -> list[StageSeen]:
         found = findings(counts.until(int((numbers < end).sum())))
         values = (round(float(value), 3) for value in most[here])
         shadow = None if share else _shadow_seen(read, canary, counts, here)
-        seen.append(StageSeen(entry, share, int(searches[CHAMPION]), int(searches[CHALLENGER]), found, [*values], shadow))
+        took = quantiles(counts.latency[here].sum(0))
+        answered = int(searches[CHAMPION]), int(searches[CHALLENGER])
+        seen.append(StageSeen(entry, share, *answered, found, [*values], took, shadow))
     return seen
 
 
 def _shadow_seen(read: Sequence[ServerCounts], canary: Canary, counts: Counts, here: Any) -> ShadowSeen:
     errors, empty = (values[here].sum(0) for values in (counts.errors, counts.empty))
     pairs = ((int(pair[CHAMPION]), int(pair[CHALLENGER])) for pair in (errors, empty))
-    return ShadowSeen(*overlap_of(read, canary.unseen), quantiles(counts.latency[here].sum(0)), *pairs)
+    return ShadowSeen(*overlap_of(read, canary.unseen), *pairs)

@@ -46,6 +46,12 @@ class Plan:
                 "for each share how many searches it must see, 1 or more",
                 "pass --searches as often as --shares",
             )
+        if self.minutes > self.most_minutes:
+            raise InputError(
+                f"--minutes {self.minutes:g} and --most-minutes {self.most_minutes:g}",
+                "a stage that may last as long as it must, or longer",
+                "raise --most-minutes, or lower --minutes",
+            )
         if self.least_overlap and not self.shadow:
             raise InputError(
                 f"--least-overlap {self.least_overlap:g} with --shadow 0, where no search is ranked unseen",

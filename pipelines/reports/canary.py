@@ -2,11 +2,20 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.deployment.guardrails import ALPHA, GROWTH, LEAST_OVERLAP, MOST_NOT_READY, MOST_RESTARTS, REFUSED, TESTED
+from pipelines.deployment.guardrails import (
+    ALPHA,
+    GROWTH,
+    LEAST_OVERLAP,
+    MOST_NOT_READY,
+    MOST_RESTARTS,
+    QUANTILES,
+    REFUSED,
+    TESTED,
+)
 from pipelines.reports import charts
 from pipelines.reports.frame import Picture, Report, ReportTable, write_report
 
@@ -33,6 +42,7 @@ def write_canary_report(folder: Path, seen: "Tick", stages: Sequence["StageSeen"
             "entry": stage.entry.n,
             "share": stage.share,
             "shadow": stage.shadow and vars(stage.shadow),
+            "milliseconds": stage.milliseconds,
             "findings": [*map(_numbers, stage.findings)],
         }
         for stage in stages
@@ -51,7 +61,7 @@ def canary_report(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -
         seen.outcome,
         seen.sentence,
         _pictures(stages),
-        [_guardrails(last), *(_shadow(stage.shadow) for stage in stages if stage.shadow)],
+        [_guardrails(last), *(_shadow(stage.shadow, stage.milliseconds) for stage in stages if stage.shadow)],
         [f"Left out: {', '.join(terms.without)}."] if terms.without else [],
         _method(terms),
         {"release": seen.release, "champion": seen.canary.champion if seen.canary else ""},
@@ -62,11 +72,12 @@ def canary_report(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -
 def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> ReportTable:
     columns: list[tuple[str, Any]] = [
         ("since", "text"), ("share", "number"), ("searches of the challenger", "count"), ("of the champion", "count"),
-        ("decided by", "text"), ("because", "text"), ("entry", "number"),
+        ("p50, ms", "number"), ("p99, ms", "number"), ("decided by", "text"), ("because", "text"), ("entry", "number"),
     ]  # fmt: skip
     rows = [
         [
             stage.entry.at, f"{100 * stage.share:g} %" if stage.share else "shadow", stage.challenger, stage.champion,
+            *(_both(stage.milliseconds.get(name)) for name in QUANTILES),
             _who(stage.entry), stage.entry.why, str(stage.entry.n),
         ]
         for stage in stages
@@ -83,8 +94,14 @@ def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> Re
         columns,
         rows,
         f"Each stage takes {terms.plan.minutes:g} minutes at least, and as many searches of the challenger: {needed}.{few}"
+        " Latencies are of rankings, the challenger's / the champion's, to 10 %; at different shares their batches differ."
         f" Then: {seen.outcome}.",
     )
+
+
+def _both(milliseconds: tuple[float, float] | None) -> str:
+    """The challenger's and the champion's, as the columns before have them."""
+    return f"{milliseconds[1]:.2f} / {milliseconds[0]:.2f}" if milliseconds else ""
 
 
 def _ended_early(unseen: "StageSeen", stages: Sequence["StageSeen"], terms: "Terms") -> bool:
@@ -122,12 +139,12 @@ def _guardrails(found: Sequence["Finding"]) -> ReportTable:
     return ReportTable("Guardrails", columns, rows, note)
 
 
-def _shadow(seen: "ShadowSeen") -> ReportTable:
+def _shadow(seen: "ShadowSeen", milliseconds: Mapping[str, tuple[float, float]]) -> ReportTable:
     columns: list[tuple[str, Any]] = [
         ("of the searches that both ranked", "text"), ("champion", "number"), ("challenger", "number"), ("ratio", "value"),
     ]  # fmt: skip
     rows: list[list[Any]] = [
-        [f"{name}, ms", f"{ours:.2f}", f"{theirs:.2f}", theirs / ours] for name, (ours, theirs) in seen.milliseconds.items()
+        [f"{name}, ms", f"{ours:.2f}", f"{theirs:.2f}", theirs / ours] for name, (ours, theirs) in milliseconds.items()
     ]
     for name, (our_count, their_count) in (("errors", seen.errors), ("without a result", seen.empty)):
         rows.append([name, f"{our_count:,}", f"{their_count:,}", their_count / our_count if our_count else None])

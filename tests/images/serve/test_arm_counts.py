@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from images.serve.arm_counts import ArmCounts, Ranked
 from images.serve.watcher import State
-from pipelines.deployment.counts import counts_of, overlap_of, read_counts
+from pipelines.deployment.counts import Minute, counts_of, overlap_of, read_counts
 from pipelines.store.journal import Split
 from pipelines.store.objects import open_store
 from tests.images.serve.conftest import route
@@ -110,6 +110,23 @@ def test_minutes_in_which_nothing_was_judged_do_not_pile_up(home, monkeypatch):
     assert [minute.minute for minute in read_counts(open_store(), [9])[0].minutes] == [280], (
         "a person's split is not judged by these"
     )
+
+
+def test_a_minute_that_is_over_is_built_once_and_again_after_a_late_click(home, monkeypatch):
+    now, built = [6000.0], []
+    monkeypatch.setattr("images.serve.arm_counts.time.time", lambda: now[0])
+    monkeypatch.setattr("images.serve.arm_counts.Minute", lambda **told: built.append(told["minute"]) or Minute(**told))
+    state = State(7, CHALLENGER, CHALLENGER, ready=True)
+    counts = ArmCounts(open_store(), lambda: state, 60, "host:1")
+    for number in range(3):
+        counts.answered(state, "champion", "ann", 5.0, f"r{number}", 10)
+        counts.write()
+        now[0] += 60
+    counts.clicked("r0")
+    counts.write()
+    assert built == [100, 101, 102, 100, 103]
+    tallies = [minute.champion for minute in read_counts(open_store(), [7])[0].minutes]
+    assert [(tally.searches, tally.clicked) for tally in tallies] == [(1, 1), (1, 0), (1, 0), (0, 0)]
 
 
 def test_a_search_that_follows_a_newer_entry_than_whoever_writes(home):

@@ -50,6 +50,7 @@ def test_each_look_widens_the_share_while_nothing_is_broken(both):
     assert (both.journal.entries[4].who, looks[2].note.partition(":")[0]) == ("ada", "PASSED")
     report = load(open_store(), "report", looks[2].report).json("report.json")
     assert [row[1:4] for row in report["first"][0]["rows"]] == [["10 %", 1000, 1000], ["50 %", 1000, 1000]]
+    assert report["first"][0]["rows"][0][4:6] == ["2.26 / 2.26", "2.26 / 2.26"], "of the challenger and the champion"
     assert call("deploy").release == both.b
 
 
@@ -352,7 +353,7 @@ def test_the_report_says_who_gave_a_share_and_has_numbers_that_any_reader_knows(
     call("split", share=0.5, who="ada")
     counted(5, errors=20)
     report = load(open_store(), "report", look(who="bob").report)
-    assert [row[4] for row in report.json("report.json")["first"][0]["rows"]] == ["the guardrails, for bob", "ada, by hand"]
+    assert [row[6] for row in report.json("report.json")["first"][0]["rows"]] == ["the guardrails, for bob", "ada, by hand"]
     stages = json.loads(report.path("canary.json").read_text(), parse_constant=pytest.fail)
     assert [stage["share"] for stage in stages] == [0.1, 0.5]
 

@@ -166,6 +166,8 @@ def test_plans_that_can_not_work_are_refused():
     for shares, searches in no_plans:
         with pytest.raises(InputError, match="expected"):
             Plan(shares, searches)
+    with pytest.raises(InputError, match="--minutes 30 and --most-minutes 20"):
+        Plan(minutes=30, most_minutes=20)
 
 
 def test_what_comes_next():
