@@ -71,7 +71,7 @@ def canary_report(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -
 
 def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> ReportTable:
     columns: list[tuple[str, Any]] = [
-        ("since", "text"), ("share", "number"), ("searches of the challenger", "count"), ("of the champion", "count"),
+        ("since", "text"), ("share", "number"), ("challenger", "count"), ("champion", "count"),
         ("p50, ms", "number"), ("p99, ms", "number"), ("decided by", "text"), ("because", "text"), ("entry", "number"),
     ]  # fmt: skip
     rows = [
@@ -94,7 +94,8 @@ def _timeline(seen: "Tick", stages: Sequence["StageSeen"], terms: "Terms") -> Re
         columns,
         rows,
         f"Each stage takes {terms.plan.minutes:g} minutes at least, and as many searches of the challenger: {needed}.{few}"
-        " Latencies are of rankings, the challenger's / the champion's, to 10 %; at different shares their batches differ."
+        " Counts are searches of each release. Latencies are of rankings, the challenger's / the champion's, to 10 %; at"
+        " different shares their batches differ."
         f" Then: {seen.outcome}.",
     )
 
