@@ -78,7 +78,7 @@ class AskBefore(ApprovalOperator):  # type: ignore[misc]
 
     Args:
         subject: The question.
-        told: The task whose result's `note` says what would be done; none: `body` says it.
+        told: The task whose result's `note` says what would be done, and its `report`, if it has one, why; none: `body` does.
         body: What would be done, in Markdown; may be a template.
         asks: Whether a person is asked at all; false: it may be done. A template that may say no gives an empty text for it.
         only_if: Whether there is something to ask about; false: what comes next is skipped.
@@ -97,7 +97,7 @@ class AskBefore(ApprovalOperator):  # type: ignore[misc]
         task_id: str = "ask",
         **arguments: Any,
     ) -> None:
-        body = f"{{{{ ti.xcom_pull(task_ids='{told.task_id}', key='note') }}}}" if told else body
+        body = _note_and_report(told.task_id) if told else body
         defaults = {"retries": 2, "retry_policy": StepRetryPolicy()}
         super().__init__(**{**defaults, "task_id": task_id, "subject": subject, "body": body, **arguments})
         self.asks, self.only_if = asks, only_if
@@ -118,6 +118,13 @@ class AskBefore(ApprovalOperator):  # type: ignore[misc]
         """Pass on who answered, for the journal: `answered_by` gives it to the step that acts, or that ends what a no ends."""
         context["ti"].xcom_push("who", _name_of(event))  # before: a no leaves by an exception
         return super().execute_complete(context, event)
+
+
+def _note_and_report(task_id: str) -> str:
+    """A template for the note of a task's result, and a link to its report where it has one."""
+    note, report = (f"ti.xcom_pull(task_ids='{task_id}', key='{key}')" for key in ("note", "report"))
+    link = f"{{% if {report} %}}\n\n[Report of what was seen](/ratchet/reports/report/{{{{ {report} }}}}){{% endif %}}"
+    return f"{{{{ {note} }}}}{link}"
 
 
 def answered_by(asked: AskBefore) -> str:

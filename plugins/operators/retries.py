@@ -10,14 +10,22 @@ from pipelines.errors import InputError, TryAgain
 OUT_OF_MEMORY = (137, -9)
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=5)
+NEXT_LOOK = timedelta(minutes=1)
+"""The longest wait of a step that looks again and again: while it waits, nobody looks."""
 
 
 class StepRetryPolicy(RetryPolicy):  # type: ignore[misc]
     """Retry by exit code and cause.
 
-    Exit 2: never. Exit 75, or an image that can't be pulled: after 10, 20, 40 … s, at most 5 minutes. Out of memory: once, with
+    Exit 2: never. Exit 75, or an image that can't be pulled: after 10, 20, 40 … s, at most `longest`. Out of memory: once, with
     half the batch. No capacity: never, since the pod has waited for it. Anything else: as the task's `retries` say.
+
+    Args:
+        longest: The longest wait.
     """
+
+    def __init__(self, longest: timedelta = LONGEST_WAIT) -> None:
+        self.longest = longest
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:  # noqa: ARG002
         code, cause = getattr(exception, "exit_code", None), getattr(exception, "cause", "step")
@@ -30,7 +38,7 @@ class StepRetryPolicy(RetryPolicy):  # type: ignore[misc]
         if cause == "hardware":
             return RetryDecision.retry(reason="a fault of the node: again, on another node if there is one")
         if cause == "image" or code == TryAgain.exit_code:  # the image or the store may be back later
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (try_number - 1))
+            wait = min(self.longest, FIRST_WAIT * 2 ** min(try_number - 1, 10))  # beyond some 40 doublings is no time
             what = "the image can't be had" if cause == "image" else "exit 75"
             return RetryDecision.retry(delay=wait, reason=f"{what}: again in {wait.seconds} s")
         return RetryDecision.default()

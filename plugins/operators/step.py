@@ -23,7 +23,7 @@ from operators.failures import StepFailed
 from operators.pod_run import StepPodOperator, parse_result, results_folder
 from operators.pod_spec import pod_arguments, pod_environment, pod_labels, profile_named
 from operators.process import ChildProcess
-from operators.retries import OUT_OF_MEMORY, StepRetryPolicy
+from operators.retries import NEXT_LOOK, OUT_OF_MEMORY, StepRetryPolicy
 from pipelines.contract import COST, Result, Step, step_in
 from pipelines.errors import InputError, NothingToDo, expectation
 from pipelines.settings import environment, settings
@@ -103,7 +103,7 @@ class StepOperator(StepPodOperator, SkipMixin):  # type: ignore[misc]
         aliases = [AssetAlias(f"{asset.name}-if-{only_if}") if only_if else asset for asset in outlets or []]
         self.also = {field: (AssetAlias(f"{asset.name}-if-{field}"), asset) for field, asset in (also or {}).items()}
         defaults = {
-            "retry_policy": StepRetryPolicy(),
+            "retry_policy": StepRetryPolicy(NEXT_LOOK) if repeats_if else StepRetryPolicy(),
             "name": declaration.name.replace("_", "-"),
             "do_xcom_push": True,
             "skip_on_exit_code": NothingToDo.exit_code,

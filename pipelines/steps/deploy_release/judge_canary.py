@@ -11,7 +11,7 @@ from pipelines.errors import InputError
 from pipelines.store.artifacts import load, produce
 from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
-from pipelines.store.recipes import Recipe
+from pipelines.store.recipes import Recipe, digest
 
 if TYPE_CHECKING:
     from pipelines.deployment.ticks import Terms, Tick
@@ -134,7 +134,8 @@ def _report(journal: Journal, seen: "Tick", terms: "Terms") -> str:
     """The id of the report of what was seen up to now."""
     assert seen.canary is not None
     inputs = {"release": seen.canary.challenger, "champion": seen.canary.champion}
-    params = {"canary": seen.canary.split.name, "entry": len(journal.entries), "outcome": seen.outcome}
+    evidence = digest(repr(seen.look).encode()) if seen.outcome == "asks" else ""  # no entry tells one question from another
+    params = {"canary": seen.canary.split.name, "entry": len(journal.entries), "outcome": seen.outcome, "evidence": evidence}
     recipe = Recipe(kind="report", step="judge_canary", version=VERSION, inputs=inputs, params=params)
     return produce(journal.store, recipe, lambda folder: _write(journal, seen, terms, folder)).id
 

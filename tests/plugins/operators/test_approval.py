@@ -1,6 +1,7 @@
 """The task that asks a person: what it asks, when it does not, and what it passes on."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,3 +75,24 @@ def test_who_answered_a_question_before_is_passed_on():
     assert ti.pushed == {"who": "ursula"}
     assert answered_by(asked) == "{{ ti.xcom_pull(task_ids='ask', key='who') or '' }}"
     assert (asked.body, list(asked.serialized_params)) == ("[Report](/x)", []), "the DAG's form is not asked again"
+
+
+@pytest.mark.parametrize(
+    ("result", "body"),
+    [
+        ({"note": "ASKS: few", "report": "ab12"}, "ASKS: few\n\n[Report of what was seen](/ratchet/reports/report/ab12)"),
+        ({"note": "3 places"}, "3 places"),
+    ],
+)
+def test_a_question_links_the_report_of_what_it_is_about(result, body):
+    from airflow.sdk import DAG
+    from jinja2 import Template
+    from operators.approval import AskBefore
+    from operators.step import StepOperator
+
+    from pipelines.steps.deploy_release.judge_canary import judge_canary
+
+    with DAG("asking_with_report", schedule=None):
+        asked = AskBefore(subject="May it?", told=StepOperator(step=judge_canary))
+    ti = SimpleNamespace(xcom_pull=lambda task_ids, key: {"judge_canary": result}[task_ids].get(key))
+    assert Template(asked.body).render(ti=ti) == body

@@ -100,8 +100,8 @@ def test_retry_by_cause(cause, code, action):
 
 @pytest.mark.parametrize("cause", ["image", "step"])
 def test_an_image_and_a_store_are_asked_for_ever_later(cause):
-    waits = [StepRetryPolicy().evaluate(StepFailed("x", 75, cause=cause), number, 9).retry_delay for number in (1, 2, 3, 9)]
-    assert waits == [timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=40), timedelta(minutes=5)]
+    waits = [StepRetryPolicy().evaluate(StepFailed("x", 75, cause=cause), number, 9).retry_delay for number in (1, 2, 3, 9, 99)]
+    assert waits == [timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=40), *2 * [timedelta(minutes=5)]]
 
 
 @pytest.fixture
