@@ -9,12 +9,12 @@ looks they wait without a worker. No restart in either. A promotion starts it in
 
 - Look at the page Releases first: which release is champion, which share has a challenger, and is the last entry a rollback?
 - `judge_canary` names what is wrong. With no users yet, mend it and clear the task: no champion (use `direct`), a guardrail's
-  signal that is missing (or name it in `without`), a release that was found harmful (promote it anew), a split of somebody's
+  signal that is missing (or name it in `without`), a release that was found harmful (promote it by `again`), somebody's split
   (end it by `split_traffic`, share 0), features that aren't online (start `materialize_features`), damaged counts (move the
-  file away). Later, and for `judge_while_asked`, `ask`, `end_canary`: it keeps its share, and nobody looks. Clear it,
-  or end it by `split_traffic` with share 0.
-- `deploy`, before its entry: the server can't load the challenger (`/readyz` with the key and its log say why), features aren't
-  online, or another release is the challenger by now. After it: the server did not follow; the message says what was done.
+  file away). Later, and for `judge_while_asked`, `ask`, `end_canary`: it keeps its share, and nobody looks: clear or end it.
+- `deploy`, before its entry: a server can't load the challenger (`/readyz` with the key and its log say why), features aren't
+  online, another release is the challenger by now, or it has users by a deployment that has not passed (go on in mode canary,
+  or end it). After it: a server did not follow; the message says what was done.
 - `reconcile`: only MLflow or Feast lags behind. Clear it once they answer; nothing that serves depends on it.
 - Clearing is safe while no later entry routes: a task goes on with its own entry. After that, start a new dag run.
 - Never edit or delete a file of `journal/`. Never restart servers to force a release: they follow the journal.
@@ -42,7 +42,7 @@ with DAG(
     doc_md=__doc__,
 ):
     looks = {**answers(JudgeCanaryParams, omit=("who", "only_back")), "release": answer_or_event("release")}
-    again = {"repeats_if": "waits", "ends_if": "over", "retries": 100}
+    again = {"repeats_if": "waits", "ends_if": "over", "retries": 1000}
     judged = StepOperator(step=judge_canary, step_params=looks, runs_if=CANARY, **again)
     asks = "{{ ti.xcom_pull(task_ids='judge_canary', key='asks') or '' }}"
     question = "{{ ti.xcom_pull(task_ids='judge_canary', key='question') or '' }}"
@@ -51,7 +51,7 @@ with DAG(
     back = {**looks, **release, "only_back": True}
     meanwhile = {"task_id": "judge_while_asked", "ends_too": "ask", **again}
     judged >> StepOperator(step=judge_canary, step_params=back, runs_if=asks, **meanwhile)
-    why = "{{ params.why or ti.xcom_pull(task_ids='judge_canary', key='note') or '' }}"
+    why = "{{ [ti.xcom_pull(task_ids='judge_canary', key='note'), params.why] | select | join('; ') }}"
     named = {**answers(DeployParams, omit=("who",)), **release, "why": why, "who": answered_by(asked)}
     emitted = {"outlets": [CHAMPION], "emits": "release", "only_if": "changed", "also": {"judgments": JUDGMENTS}}
     deployed = StepOperator(step=deploy, step_params=named, trigger_rule="none_failed", **emitted)

@@ -6,10 +6,11 @@ who said yes. A challenger starts `deploy_release`, also when an earlier run nam
 
 ## When it is red
 
-- `ask` waits, not red: `approval` was ticked. Answer it under Required Actions; a no promotes nothing.
+- `ask` waits, not red: `approval` was ticked. Answer it under Required Actions; a no promotes nothing. `promote` waits, up for
+  retry, while a deployment by evidence runs, a day at most.
 - `promote`, verdict refused: start `evaluate_release` with the release's index; it is judged against today's champion.
   While a split runs (`split_traffic`), no other release is promoted: deploy its challenger or end it, then clear `promote`.
-- `promote` skipped, not red: the release was rolled back before. The page Releases says why; `again` promotes it anyway.
+- `promote` skipped, not red: it was rolled back, or found harmful, before. The page Releases says why; `again` promotes it.
 - `reconcile`: MLflow does not answer or was changed by hand. The journal holds; clear `reconcile` once MLflow is back.
 - Clearing is safe: a cleared `promote` finds the journal entry that its dag run wrote and writes no second one.
 - Never edit or delete a file of `journal/`, and never move an MLflow alias by hand: the next `reconcile` moves it back.
@@ -50,5 +51,6 @@ with DAG(
         outlets=[CHALLENGER],
         emits="release",
         only_if="challenger",
+        retries=300,
     )
     asked >> promoted >> StepOperator(step=reconcile)

@@ -45,6 +45,8 @@ from pipelines.store.journal import Entry, Journal, Split
 
 PREFIX = "canary-"
 """How the split of a deployment by evidence is named: one name over all stages, so that users keep their release."""
+PASSED = "PASSED: "
+"""What the reason of the entry begins with by which a deployment passed, so that `deploy` may give all users the challenger."""
 SIGNALS = ("errors", "p99", "p50", "empty", "clicks", "memory", "restarts", "readiness", "overlap")
 """What must arrive before a deployment starts; who has no clicks, say, names it as left out."""
 
@@ -127,10 +129,11 @@ def told_end(journal: Journal, canary: Canary) -> str:
     return end.why if end.action == "stage" else f"entry {end.n} by {end.who} ended it: {end.action} to {end.to}, {end.why}"
 
 
-def found_harmful(journal: Journal) -> Entry | None:
-    """The entry that took the challenger from its users for harm since it was promoted; None: none did."""
-    last = last_canary(journal)
-    if last is None or last.last == len(journal.entries) or last.challenger != journal.routing.challenger:
+def found_harmful(journal: Journal, release: str = "") -> Entry | None:
+    """The entry that took a release, empty: the challenger, from its users for harm since it was promoted; None: none did."""
+    release = release or journal.routing.challenger or ""
+    last = last_canary(journal, release) if release else None
+    if last is None or last.last == len(journal.entries):
         return None
     end, promoted = journal.entries[last.last], journal.latest("promote", to=last.challenger)
     return end if end.action == "stage" and (promoted is None or promoted.n < end.n) else None
@@ -148,6 +151,38 @@ def check_not_harmful(journal: Journal) -> None:
             "a release that was not found harmful since its promotion",
             "promote another one; to try this one again, `promote` it by its verdict with --again true",
         )
+
+
+def passed(journal: Journal) -> Entry | None:
+    """The entry by which the deployment that runs passed; None: none runs, or nothing says so since its share was set."""
+    last = journal.last_routing() if canary_of(journal) else None
+    return last if last and last.action == "stage" and last.why.startswith(PASSED) else None
+
+
+def check_passed(journal: Journal) -> None:
+    """Check that no deployment by evidence runs but one that passed, or one that this dag run looks at.
+
+    The DAG deploys after a pass or a person's yes alone.
+
+    Raises:
+        InputError: one runs that has not passed.
+    """
+    running, own = canary_of(journal), journal.resumed("stage")
+    if running is None or passed(journal) or (own and own.n >= running.begun.n):
+        return
+    raise InputError(
+        f"{running.split.name}, which has not passed: a share of {running.split.share:.4g} has release {running.challenger}",
+        "a deployment by evidence that passed, or none",
+        "look again by `judge-canary` until it passes; or end it by `split --share 0`, and then deploy to all at once",
+    )
+
+
+def deployed_because(journal: Journal, why: str, promotion: Entry) -> str:
+    """The reason of the entry that gives all users a release: what was seen, which a dag run tells in `why`, or "direct"."""
+    if canary_of(journal) is None:
+        return f"direct: {why or promotion.why}"
+    seen = passed(journal) if not why.startswith(PASSED) else None
+    return "; ".join(filter(None, (seen.why if seen else "", why))) or promotion.why
 
 
 def canary_name(journal: Journal) -> str:

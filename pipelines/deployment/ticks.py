@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from pipelines.deployment.canary import (
+    PASSED,
     SIGNALS,
     Canary,
     Look,
@@ -17,6 +18,7 @@ from pipelines.deployment.canary import (
     last_canary,
     look,
     missing_signals,
+    passed,
     refusal,
     signals_since,
     told_end,
@@ -96,6 +98,8 @@ def tick(journal: Journal, release: str, terms: Terms) -> Tick:
         asks = seen.decision == "ask" and not terms.only_back
         return Tick("asks" if asks else "waits", seen.sentence, running.challenger, running, seen)
     if stage + 1 == len(terms.plan.shares):
+        if passed(journal) is None:
+            journal.append("stage", running.challenger, PASSED + seen.sentence, journal.routing, None, terms.who)
         return Tick("passed", seen.sentence, running.challenger, running, seen)
     if stage == SHADOW and terms.check:  # what held when it was first ranked unseen may not by now
         terms.check(load_exactly(journal.store, "release", running.challenger))

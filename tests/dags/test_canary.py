@@ -1,6 +1,6 @@
 """The DAG deploy_release by evidence: it looks, waits without a worker, widens, and deploys or goes back."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -23,13 +23,15 @@ pytestmark = pytest.mark.usefixtures("server")
 def test_it_waits_without_a_worker_and_deploys_what_is_healthy(run_dag, both):  # noqa: F811
     for entry in (3, 4):
         counted(entry)
-    run = run_dag("deploy_release", **TERMS)
+    run = run_dag("deploy_release", **TERMS, why="Friday")
     assert (run.state, run.tasks) == ("success", PASSED)
     entries = both.journal.entries[3:]
     shares = [entry.routing.split and entry.routing.split.share for entry in entries]
-    assert [(entry.action, share) for entry, share in zip(entries, shares, strict=True)] == [("stage", 0.5), ("deploy", None)]
+    actions = [(entry.action, share) for entry, share in zip(entries, shares, strict=True)]
+    assert actions == [("stage", 0.5), ("stage", 0.5), ("deploy", None)]
     assert both.journal.routing.champion == both.b
     assert entries[-1].why.startswith("PASSED: no guardrail is broken after 1,000 of 500 searches")
+    assert (entries[-1].why, entries[-2].why.count("PASSED")) == (f"{entries[-2].why}; Friday", 1), "what was seen, and why"
     assert run.results["judge_canary"]["outcome"] == "passed"
     assert ("champion", {"id": both.b}) in run.events
 
@@ -67,3 +69,12 @@ def test_harm_while_a_person_is_asked_ends_the_question(bag, monkeypatch):
     context = {"ti": SimpleNamespace(xcom_push=lambda *_: None)}
     task._finish(context, {"waits": False, "over": True, "wait_s": 60.0})
     assert skipped == {"ask", "deploy", "end_canary", "reconcile"}
+
+
+def test_a_step_that_looks_again_and_again_is_soon_tried_again(bag):
+    """Its tries count through a whole deployment, and nobody looks while it waits."""
+    from operators.failures import StepFailed
+
+    for name in ("judge_canary", "judge_while_asked"):
+        task = bag.dags["deploy_release"].get_task(name)
+        assert task.retry_policy.evaluate(StepFailed("the store is busy", 75), 44, 1000).retry_delay == timedelta(minutes=1)

@@ -19,7 +19,7 @@ VERSION = 1
 
 class DeployParams(Params):
     release: str = Field("", description="Release id; empty: the challenger")
-    why: str = Field("", description="Reason for the journal; empty: that of its promotion, or what a canary saw")
+    why: str = Field("", description="Reason for the journal, besides what a canary saw; empty: that of its promotion")
     who: str = Field("", description="Name for the journal; empty: RATCHET_USER, else the account's")
     wait_s: float = Field(60, ge=0, le=3600, description="Seconds to wait for the server, before and after")
 
@@ -72,9 +72,9 @@ def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[
     """Make the challenger champion as soon as the server has it in memory; the entry, and the seconds that it took.
 
     Raises:
-        InputError: there is no challenger, or `release` is not it or may not serve: a part is gone, say, or it did harm before.
+        InputError: there is no challenger, or `release` is not it or may not serve: a part is gone, or it did harm, say.
     """
-    from pipelines.deployment.canary import check_not_harmful
+    from pipelines.deployment.canary import check_not_harmful, check_passed, deployed_because
     from pipelines.deployment.readiness import wait_until_warm
     from pipelines.projections.feast import check_online
     from pipelines.reports.features import report_parity
@@ -87,11 +87,12 @@ def _write_entry(journal: Journal, release: str, params: DeployParams) -> tuple[
     if release != journal.routing.challenger or promotion is None:
         raise _not_challenger(journal, release)
     check_not_harmful(journal)
+    check_passed(journal)
     stored_parts(journal.store, release)
     check_online(load_exactly(journal.store, "release", release), report_parity)
     waited_s = wait_until_warm(release, params.wait_s)
-    why, verdict = params.why or promotion.why, promotion.verdict
-    entry = journal.append("deploy", release, why, Routing(champion=release), verdict, params.who)
+    why = deployed_because(journal, params.why, promotion)
+    entry = journal.append("deploy", release, why, Routing(champion=release), promotion.verdict, params.who)
     log().info("deployed", release=release, entry=entry.n, before=entry.from_, why=why)
     return entry, waited_s
 

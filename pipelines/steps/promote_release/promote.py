@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from pipelines.contract import Params, Result
-from pipelines.errors import InputError, NothingToDo
+from pipelines.errors import InputError, NothingToDo, TryAgain
 from pipelines.logs import log
 from pipelines.settings import environment_gate_file, settings
 from pipelines.store.artifacts import load, load_exactly
@@ -43,12 +43,13 @@ class PromoteResult(Result):
     changed: bool
     """Whether this call, or an earlier try of the same dag run, wrote the entry."""
     challenger: bool
-    """Whether the release is the challenger now, so that a deployment is due."""
+    """Whether the release is the challenger now, and was not found harmful, so that a deployment is due."""
     verdict: str
 
 
 def promote(params: PromoteParams) -> PromoteResult:
     """Make a release the challenger, if its verdict passed against the champion of today."""
+    from pipelines.deployment.canary import found_harmful
     from pipelines.deployment.resume import promotion_start
     from pipelines.gates.staleness import why_stale
     from pipelines.gates.verdict import check_queries
@@ -86,7 +87,7 @@ def promote(params: PromoteParams) -> PromoteResult:
         release=verdict.release,
         entry=entry.n,
         changed=case != "in effect",
-        challenger=journal.routing.challenger == verdict.release,
+        challenger=journal.routing.challenger == verdict.release and found_harmful(journal) is None,
         verdict=artifact.id,
     )
 
@@ -103,7 +104,20 @@ def _check_champion(journal: Journal, verdict: "VerdictSummary", verdict_id: str
 
 
 def _check_no_split(journal: Journal) -> None:
-    """Refuse to put another release in the place of a challenger that answers users: their experiment would end unseen."""
+    """Refuse to put another release in the place of a challenger that answers users: their experiment would end unseen.
+
+    Raises:
+        TryAgain: a deployment by evidence runs, which ends by itself.
+        InputError: a person split users.
+    """
+    from pipelines.deployment.canary import canary_of
+
+    if running := canary_of(journal):
+        raise TryAgain(
+            f"promotion while {running.split.name} deploys release {running.challenger}",
+            "one deployment at a time: this one waits",
+            "run it again once that is over, or end that by `split --share 0`",
+        )
     if split := journal.routing.split:
         raise InputError(
             f"promotion while challenger {journal.routing.challenger} answers {split.share:.4g} of the users ({split.name})",
@@ -113,8 +127,14 @@ def _check_no_split(journal: Journal) -> None:
 
 
 def _check_not_rolled_back(journal: Journal, release: str, again: bool) -> None:
-    """Skip a release that was rolled back and not promoted since, unless it is asked for `again`."""
-    left = journal.latest("rollback", left=release)
+    """Skip a release that was rolled back or found harmful and not promoted since, unless it is asked for `again`."""
+    from pipelines.deployment.canary import found_harmful
+
+    left, harmed = journal.latest("rollback", left=release), found_harmful(journal, release)
+    if harmed and not again:
+        raise NothingToDo(
+            f"release {release} was found harmful (entry {harmed.n}: {harmed.why}); pass --again true to promote it anyway"
+        )
     returned = max((entry.n for action in ("promote", "deploy") if (entry := journal.latest(action, to=release))), default=0)
     if left and not again and returned < left.n:
         raise NothingToDo(

@@ -10,7 +10,7 @@ from pipelines.deployment.counts import Minute, Tally, counts_of, not_ready_of, 
 from pipelines.deployment.probing import probe_overlap
 from pipelines.deployment.stages import Plan
 from pipelines.deployment.ticks import Terms, tick
-from pipelines.errors import CorruptArtifact, InputError, TryAgain
+from pipelines.errors import CorruptArtifact, InputError, NothingToDo, TryAgain
 from pipelines.store.artifacts import load
 from pipelines.store.journal import Routing, Split
 from pipelines.store.objects import open_store
@@ -40,7 +40,9 @@ def test_each_look_widens_the_share_while_nothing_is_broken(both):
     assert [(seen.outcome, seen.waits, seen.share) for seen in looks] == [
         ("widened", True, 0.1), ("widened", True, 0.5), ("passed", False, 0.5),
     ]  # fmt: skip
-    assert shares(both) == [("stage", 0.1), ("stage", 0.5)], "deploy does the rest"
+    assert shares(both) == [("stage", 0.1), ("stage", 0.5), ("stage", 0.5)], "deploy does the rest"
+    assert both.journal.entries[5].why == looks[2].note
+    assert (look().outcome, len(both.journal.entries)) == ("passed", 6), "said once"
     splits = {entry.routing.split.name for entry in both.journal.entries[3:]}
     assert splits == {f"canary-{both.b[:8]}-4"}, "users keep their release"
     assert both.journal.entries[4].why == (
@@ -51,7 +53,48 @@ def test_each_look_widens_the_share_while_nothing_is_broken(both):
     report = load(open_store(), "report", looks[2].report).json("report.json")
     assert [row[1:4] for row in report["first"][0]["rows"]] == [["10 %", 1000, 1000], ["50 %", 1000, 1000]]
     assert report["first"][0]["rows"][0][4:6] == ["2.26 / 2.26", "2.26 / 2.26"], "of the challenger and the champion"
-    assert call("deploy").release == both.b
+    assert call("deploy", why="Monday").release == both.b
+    assert both.journal.entries[-1].why == f"{looks[2].note}; Monday"
+
+
+def test_nobody_deploys_past_a_deployment_that_has_not_passed(both, monkeypatch):
+    counted(3)
+    look()
+    refused = f"canary-{both.b[:8]}-4, which has not passed: a share of 0.1 has release {both.b}"
+    with pytest.raises(InputError, match=refused):
+        call("deploy")
+    verdict = both.journal.latest("promote", to=both.b).verdict
+    assert call("promote", verdict=verdict).challenger is True, "in Airflow that starts `deploy`, perhaps in mode direct"
+    monkeypatch.setenv("RATCHET_DAG", "deploy_release")
+    monkeypatch.setenv("RATCHET_DAG_RUN", "asset__1")
+    with pytest.raises(InputError, match=refused):
+        call("deploy")
+    assert look().outcome == "waits", "this dag run goes on with it"
+    assert call("deploy", why="ASKS: only 0 of 500 searches").release == both.b, "it deploys after a pass or a yes alone"
+    assert both.journal.entries[-1].why == "ASKS: only 0 of 500 searches"
+
+
+def test_a_pass_is_none_once_the_share_was_changed_by_hand(both):
+    for entry in (3, 4, 5):
+        counted(entry)
+    assert [look().outcome for _ in range(3)][-1] == "passed"
+    call("split", share=0.2, who="ada")
+    with pytest.raises(InputError, match=r"which has not passed: a share of 0\.2"):
+        call("deploy")
+    call("split", share=0, who="ada")
+    call("deploy", why="it is urgent")
+    assert both.journal.entries[-1].why == "direct: it is urgent"
+
+
+def test_another_promotion_waits_for_the_end(both):
+    counted(3)
+    counted(4, errors=20)
+    look()
+    verdict = both.verdict(both.c, both.a)
+    with pytest.raises(TryAgain, match=f"canary-{both.b[:8]}-4 deploys release {both.b}; expected one deployment at a time"):
+        call("promote", verdict=verdict)
+    assert look().outcome == "rolled back"
+    assert call("promote", verdict=verdict).challenger is True
 
 
 def test_it_is_ranked_unseen_before_users_have_it(both):
@@ -249,9 +292,23 @@ def test_harm_takes_the_users_back_at_once_and_is_not_tried_again(both):
     counted(5)
     with pytest.raises(InputError, match=r"which entry 5 took from its users: rolled back"):
         look()
-    call("promote", verdict=both.verdict(both.b, both.a, sentence="passed: judged anew"))
+    anew = both.verdict(both.b, both.a, sentence="passed: judged anew")
+    with pytest.raises(NothingToDo, match=rf"release {both.b} was found harmful \(entry 5: .*pass --again true"):
+        call("promote", verdict=anew)
+    call("promote", verdict=anew, again=True)
     counted(6)
-    assert look().outcome == "widened", "a new promotion is a new try"
+    assert look().outcome == "widened", "a person wants a new try"
+
+
+def test_what_was_found_harmful_stays_so_when_others_were_promoted_since(both):
+    counted(3)
+    counted(4, errors=20)
+    look()
+    assert look().outcome == "rolled back"
+    both.promoted(both.c)
+    with pytest.raises(NothingToDo, match=rf"release {both.b} was found harmful \(entry 5: "):
+        call("promote", verdict=both.verdict(both.b, both.a, sentence="passed: judged anew"))
+    assert both.journal.routing.challenger == both.c
 
 
 def test_what_was_found_harmful_is_promoted_again_by_the_same_verdict(both):
@@ -261,7 +318,8 @@ def test_what_was_found_harmful_is_promoted_again_by_the_same_verdict(both):
     counted(4, errors=20)
     assert look().outcome == "rolled back"
     verdict = both.verdict(both.b, both.a)
-    assert call("promote", verdict=verdict).changed is False
+    same = call("promote", verdict=verdict)
+    assert (same.changed, same.challenger) == (False, False), "no deployment is due, which would be refused"
     again = call("promote", verdict=verdict, again=True)
     assert (again.changed, again.entry) == (True, 6)
     counted(6)
@@ -366,6 +424,17 @@ def test_too_few_searches_wait_and_then_ask(both):
     assert (seen.asks, seen.waits, seen.share) == (True, False, 0.1)
     assert seen.question == f"May all users have release {both.b[:8]}, which 10 % of them have, on too little evidence?"
     assert "only 0 of 500 searches" in seen.sentence
+    assert look(most_minutes=1e-6).report == seen.report, "the same evidence"
+    counted(
+        4,
+        minutes=[
+            Minute(minute=FIRST + 40, ready=True, memory_mb=100, champion=Tally(searches=9), challenger=Tally(searches=4))
+        ],
+    )
+    later = look(most_minutes=1e-6)
+    assert (later.outcome, later.report == seen.report) == ("asks", False)
+    report = load(open_store(), "report", later.report).json("report.json")
+    assert report["first"][0]["rows"][0][2:4] == [4, 9], "what is seen now"
 
 
 def test_nothing_begins_without_a_signal_which_is_named(both):
