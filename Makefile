@@ -109,7 +109,7 @@ proof-segments: install-test ## Harms that only rules on segments and typos see,
 test-k8s: install-test ## Twelve faults on a real cluster, or FAULTS='1 8'; writes build/proof/faults.json, docs/faults.md
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.make_faults
 
-proof-canary-k8s: install-test ## A deployment by evidence over two pods of the serve Deployment, one of which goes; writes build/proof/canary-k8s.json
+proof-canary-k8s: install-test ## A deployment by evidence over two pods of the serve StatefulSet, one of which goes; writes build/proof/canary-k8s.json
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(RUN) -m cluster.canary
 
 proof-parity: install-test ## The chain as processes and as pods, compared; writes build/proof/parity.json

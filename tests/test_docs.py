@@ -1,5 +1,6 @@
 """What the documents tell a reader to run is run."""
 
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from tests import warm
 from tests.conftest import PROJECT, embedded_release
 from tests.corpora import write_corpus
 from tests.encoders import static_encoder
+from tests.pipelines.deployment.conftest import counted, ranked_unseen
 from tests.pipelines.models.training.conftest import THINGS, documents, topics
 from tests.services import prometheus_here
 from tests.tiny_models import tiny_bert
@@ -95,6 +97,9 @@ def test_commands_of_the_runbook():
 def test_commands_of_the_runbook_about_models(home, tmp_path):
     """On a small store with a champion that both a reranker and a tuned encoder can beat."""
     first = champion_to_beat(home)
+    for entry in (9, 12):  # of the promotions before both deployments by evidence
+        counted(entry)
+    ranked_unseen(10, errors=20)
     base, short = tiny_bert(tmp_path / "base"), "--learning-rate 3e-3 --batch-size 4 --epochs 4 --patience 4 --threads 1"
     printed = run_commands(
         runbook()[0],
@@ -110,8 +115,12 @@ def test_commands_of_the_runbook_about_models(home, tmp_path):
         "passed"
     ] * 2
     entries = Journal(open_store()).entries
-    acted = ["deploy", "promote", "deploy", "rollback", "promote", "weight", "deploy"]
-    assert [entry.action for entry in entries[:7]] == acted
+    acted = ["deploy", "promote", "deploy", "rollback", "promote", "weight", "deploy", "rollback"]
+    acted += ["promote", "stage", "stage", "promote", "stage", "weight"]
+    assert [entry.action for entry in entries] == acted
+    assert "rolled back: canary-" in entries[10].why
+    told = [json.loads(line).get("deployment") for line in printed.splitlines() if line.startswith("{")]
+    assert entries[10].why in told, "`why` tells which guardrail, and how many times worse"
     assert entries[3].to == first
     reranked = load(open_store(), "release", entries[2].to).json("release.json")
     assert [stage["stage"] for stage in reranked["stages"]] == ["dense", "rerank"]
