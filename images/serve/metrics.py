@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import prometheus_client as prometheus
 from fastapi.routing import APIRoute
+from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -118,7 +119,7 @@ class Metrics(Collector):
         self._state, self._waiting, self._cache, self._lock = state, waiting, cache, threading.Lock()
         self._searches, self._shadow = ReleaseCounters(TALLIED), ReleaseCounters(SHADOW_TALLIED)
         self._computed = ReleaseCounters(COMPUTED)
-        self._shown: OrderedDict[str, Counter[str]] = OrderedDict()
+        self._shown: dict[str, NDArray[np.uint32]] = {}
         self._recent: OrderedDict[str, str] = OrderedDict()
         self._dropped: Counter[str] = Counter()
         self._registry = prometheus.CollectorRegistry()
@@ -187,9 +188,17 @@ class Metrics(Collector):
             self._searches.add(release, **counted)
             self._recent[answer["request_id"]] = release
             forget(self._recent, MOST_RECENT)
-            self._shown.setdefault(release, Counter()).update(result["id"] for result in answer["results"])
-            self._shown.move_to_end(release)
-            forget(self._shown, MOST_RELEASES)
+            self._count_shown(release, [result["id"] for result in answer["results"]])
+
+    def _count_shown(self, release_id: str, documents: Sequence[str]) -> None:
+        """Count documents by their rows: four bytes for each that the release has, while it is in memory."""
+        warm = self._state().warm
+        for gone in self._shown.keys() - warm.keys():
+            del self._shown[gone]
+        if release := warm.get(release_id):
+            rows = release.documents.rows
+            shown = self._shown.setdefault(release_id, np.zeros(len(rows), np.uint32))
+            shown[[rows[document] for document in documents]] += 1
 
     def failed(self, release: str, reason: Reason) -> None:
         """Count a search that a release was to answer, and did not."""
@@ -267,13 +276,11 @@ class Metrics(Collector):
         family = GaugeMetricFamily(
             "ratchet_exposure_gini", "Gini coefficient of how often documents are shown, 0: all alike", labels=["release"]
         )
-        for release_id, release in state.warm.items():
-            with self._lock:
-                shown = list(self._shown[release_id].values()) if release_id in self._shown else []
-            amounts = np.zeros(max(len(release.documents), len(shown)))
-            amounts[: len(shown)] = shown
-            if shown:
-                family.add_metric([release_id], float(gini(amounts)))
+        with self._lock:
+            counts = {release_id: shown.astype(float) for release_id, shown in self._shown.items() if release_id in state.warm}
+        for release_id, shown in counts.items():
+            if shown.any():
+                family.add_metric([release_id], float(gini(shown)))
         return family
 
 

@@ -28,21 +28,22 @@ class DocumentFile(Mapping[str, Document]):
     def __init__(self, corpus: Artifact) -> None:
         path = corpus.path("documents.jsonl")
         self._name = f"corpus/{corpus.id}/documents.jsonl"
-        self._rows: dict[str, int] = {}
+        self.rows: dict[str, int] = {}
+        """By id: the place of a document in the file."""
         self.fields = DocumentFields()
         for row, document in enumerate(documents(corpus)):
-            self._rows[document.id] = row
+            self.rows[document.id] = row
             self.fields.add(row, document)
         with path.open("rb") as file:
             lengths = np.fromiter((len(line) for line in file), np.int64)
-        if len(lengths) != len(self._rows):
-            raise self._changed(f"{len(lengths)} lines for {len(self._rows)} ids")
+        if len(lengths) != len(self.rows):
+            raise self._changed(f"{len(lengths)} lines for {len(self.rows)} ids")
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._file)
 
     def __getitem__(self, document_id: str) -> Document:
-        row = self._rows[document_id]
+        row = self.rows[document_id]
         start, end = self._starts[row : row + 2].tolist()
         try:
             document = Document.model_validate_json(os.pread(self._file, end - start, start))
@@ -53,10 +54,10 @@ class DocumentFile(Mapping[str, Document]):
         return document
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+        return iter(self.rows)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def _changed(self, reason: str) -> CorruptArtifact:
         return CorruptArtifact(f"{self._name}: {reason}", "the file as it was when it was loaded", "ingest the corpus again")

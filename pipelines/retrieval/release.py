@@ -121,7 +121,7 @@ class Release:
     card: ReleaseCard
     encoder: Encoder
     index: Index
-    documents: Mapping[str, Document]
+    documents: DocumentFile
     """By id, sorted; a document is read when it is asked for."""
     ranker: Ranker | None = None
     """The stages; none: encoder and index alone."""

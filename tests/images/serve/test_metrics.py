@@ -1,6 +1,7 @@
 """What the server tells of itself: counted as it happened, and nothing of a request or a user in it."""
 
-from typing import ClassVar
+import tracemalloc
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -87,12 +88,14 @@ def answer_of(release, request_id, *documents, **more):
     return {"release": release, "request_id": request_id, "results": [{"id": document} for document in documents], **more}
 
 
+def loaded(documents):
+    """A release of which only the rows of its documents are looked at."""
+    return SimpleNamespace(documents=SimpleNamespace(rows={document: row for row, document in enumerate(documents)}))
+
+
 @pytest.fixture
 def metrics():
-    class Loaded:
-        documents: ClassVar = dict.fromkeys("abcd")
-
-    return Metrics(lambda: State(warm={"r": Loaded()}), lambda: 3, RankingCache(2))
+    return Metrics(lambda: State(warm={"r": loaded("abcd")}), lambda: 3, RankingCache(2))
 
 
 def test_what_was_in_the_cache_and_what_was_not(metrics):
@@ -122,6 +125,26 @@ def test_gini_counts_the_documents_that_nobody_saw(metrics):
     assert parsed(metrics.page().decode())["ratchet_exposure_gini", ("release", "r")] == 0.5
     metrics.searched(answer_of("r", "2", "c", "d"))
     assert parsed(metrics.page().decode())["ratchet_exposure_gini", ("release", "r")] == 0
+
+
+def test_what_was_shown_takes_four_bytes_a_document_and_is_forgotten_with_its_release():
+    warm = {"one": loaded(map(str, range(100_000))), "two": loaded("ab")}
+    metrics = Metrics(lambda: State(warm=dict(warm)), lambda: 0, RankingCache(0))
+    rows = warm["one"].documents.rows
+    metrics.searched(answer_of("one", "0"))
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for document in rows:
+        metrics.searched(answer_of("one", "1", document))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 4 * len(rows)
+    del warm["one"]
+    metrics.searched(answer_of("one", "2", "7"))
+    metrics.searched(answer_of("two", "3", "a"))
+    assert "ratchet_exposure_gini" in {name for name, *_ in parsed(metrics.page().decode())}
+    assert ("ratchet_exposure_gini", ("release", "one")) not in parsed(metrics.page().decode())
+    assert list(metrics._shown) == ["two"]
 
 
 def test_memory_and_labels_are_bounded(metrics):
