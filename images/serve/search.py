@@ -132,7 +132,8 @@ class Answerer:
             InputError: the release lacks what is asked for.
         """
         parameters = search.parameters.model_copy(update={"k": k, "explain": False})
-        alone = routed(replace(search, parameters=parameters), Assigned(release, "champion"))
+        anew = replace(search, parameters=parameters, since=time.perf_counter())  # it has all the time of a search
+        alone = routed(anew, Assigned(release, "champion"))
         (ranked,) = self._rank([alone], self._toggles())
         return [document for document, _ in ranked.result[:k]]
 
@@ -174,7 +175,8 @@ class Answerer:
             return []
         release, depth, wanted = alike[0].release, alike[0].depth, alike[0].wanted
         among = release.fields.matching(wanted) if wanted else None
-        deadline = time.monotonic() + toggles.rerank_s if toggles.rerank_s else None
+        waited = time.perf_counter() - min(ready.search.since for ready in alike)
+        deadline = time.monotonic() + toggles.rerank_s - waited if toggles.rerank_s else None
         queries = [query_of(ready.search.parameters.q or "", ready.history, str(number)) for number, ready in enumerate(alike)]
         left_out = {str(number): ready.exclude for number, ready in enumerate(alike)}
         rankings = release.rank_stages(queries, depth, left_out, deadline=deadline, among=among, reranks=toggles.rerank)

@@ -24,7 +24,7 @@ class ServerSettings(BaseModel):
         200,
         ge=0,
         le=60_000,
-        description="Milliseconds of a search in which to rerank; late: fewer candidates, then none; 0: no limit",
+        description="Milliseconds from a search's arrival in which to rerank; late: fewer candidates, then none; 0: no limit",
     )
     features_ms: float = Field(
         50,

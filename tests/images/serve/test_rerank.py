@@ -2,15 +2,37 @@
 
 import json
 import re
+import time
+from dataclasses import replace
 
 import pytest
 
+from images.serve.exposure_log import ExposureLog
+from images.serve.requests import SearchRequest
+from images.serve.routing import Search
+from images.serve.search import Answerer
+from images.serve.watcher import State
+from pipelines.deployment.toggles import Toggles
+from pipelines.retrieval.release import load_release
+from pipelines.store.objects import open_store
 from tests.conftest import call
 from tests.images.serve.conftest import route
 from tests.images.serve.server import running_server
 from tests.rerankers import _reranking_once, reranking
 
 __all__ = ["_reranking_once", "reranking"]
+
+
+def test_the_time_to_rerank_runs_from_a_search_s_arrival(reranking, home, tmp_path):
+    """Who waited in the queue for it all is not made to wait for a reranker, too; a shadow has all of it."""
+    release = load_release(open_store(), call("assemble", index=reranking.index, reranker=reranking.report).release)
+    state = State(1, release, warm={release.id: release}, ready=True)
+    answerer = Answerer(lambda: state, ExposureLog(tmp_path), lambda: Toggles(rerank_ms=60_000))
+    search = Search(SearchRequest(q="red chair", k=5), "", "", "a test")
+    waited = replace(search, since=time.perf_counter() - 61)
+    (first,), (second,) = answerer.answer_all([search]), answerer.answer_all([waited])
+    assert (first["reranked"]["scored"], second["reranked"]["scored"]) == (20, 0)
+    assert answerer.first(waited, release, 5) == [result["id"] for result in first["results"]]
 
 
 @pytest.mark.parametrize(("budget_ms", "scored"), [("0", 20), ("0.001", 0)])
