@@ -66,6 +66,7 @@ SEARCH = [
     ("99th percentile of stages, by batch", "s", _quantile(0.99, "ratchet_stage_seconds", "stage"), "{{stage}}"),
     ("Ready", "bool", "ratchet_ready", "{{instance}}"),
     ("Journal entry", "none", "ratchet_journal_entry", "{{instance}}"),
+    ("Time since the journal was read", "s", "ratchet_journal_age_seconds", "{{instance}}"),
     ("Releases in memory", "none", "sum by (release, role) (ratchet_release_info)", "{{role}} {{release}}"),
     ("Searches by release", "reqps", "sum by (release) (rate(ratchet_searches_total[5m]))", "{{release}}"),
     ("Searches with a click", "percentunit", _per_search("ratchet_searches_clicked_total"), "{{release}}"),

@@ -3,15 +3,20 @@
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from images.serve.pinned import PinnedJournal
 from pipelines.errors import StepError
 from pipelines.logs import log
 from pipelines.retrieval.release import Release, load_release, resting
 from pipelines.retrieval.stages.blend import FeatureSource
+from pipelines.store.artifacts import find
 from pipelines.store.journal import Journal, Split, ToggleValue
 from pipelines.store.objects import Store
 
@@ -56,7 +61,7 @@ class State:
     problem: Problem | None = NOT_READ_YET
 
 
-class Watcher:
+class Watcher(Collector):
     """Keeps `state` up to date with the journal's head. Only its own thread writes `state`, in one assignment.
 
     Args:
@@ -83,6 +88,8 @@ class Watcher:
         self._features = features
         self._journal = PinnedJournal(store, pinned) if pinned else Journal(store, read=False)
         self._head = 0
+        self._read_at = time.monotonic()
+        self._ndcg: dict[str, float] = {}
         self._load_problem: Problem | None = None
         self._retry_s = self._retry_at = 0.0
         self._last_logged: object = None
@@ -107,7 +114,7 @@ class Watcher:
 
     def poll(self) -> None:
         """Read the journal once and follow it. A release that could not be loaded is retried after a growing pause."""
-        read_problem = _problem_of(self._journal.refresh, JOURNAL_UNREADABLE)  # the entries read before still hold
+        read_problem = _problem_of(self._read, JOURNAL_UNREADABLE)  # the entries read before still hold
         moved = len(self._journal.entries) != self._head
         if moved:
             self._report_loading(self._journal.routing.champion)
@@ -118,8 +125,26 @@ class Watcher:
             self._retry_at = time.monotonic() + self._retry_s
         self._publish(self._load_problem or read_problem)
 
+    def _read(self) -> None:
+        self._journal.refresh()
+        self._read_at = time.monotonic()
+
+    def collect(self) -> Iterator[Metric]:
+        """For /metrics."""
+        age = time.monotonic() - self._read_at
+        yield GaugeMetricFamily("ratchet_journal_age_seconds", "Since the journal was last read", value=age)
+        probed = GaugeMetricFamily(
+            "ratchet_probe_ndcg",
+            "Mean nDCG@10 on judged queries, by the evaluation of its promotion",
+            labels=["release"],
+        )
+        for release_id, ndcg in self._ndcg.items():
+            if release_id in self.state.warm:
+                probed.add_metric([release_id], ndcg)
+        yield probed
+
     def _follow(self) -> Problem | None:
-        """Switch to the champion of the journal's head, then load challenger and previous champion; the first problem."""
+        """Switch to the champion of the journal's head, then load previous champion and challenger; a problem."""
         routing, previous = self._journal.routing, self._journal.previous_champion()
         problem, champion = self._load("champion", routing.champion)
         if problem:
@@ -131,7 +156,8 @@ class Watcher:
         challenger, before = warm.get(routing.challenger or ""), warm.get(previous or "")
         roles, shares = (champion, challenger, before), (routing.split, routing.shadow or 0.0)
         self.state = State(self._head, *roles, *shares, warm, champion is not None, None)
-        return self._load_challenger(routing.challenger) or self._load_previous(previous)
+        problem = self._load_previous(previous)  # first: a challenger may be large, or none that can be loaded
+        return self._load_challenger(routing.challenger) or problem
 
     def _report_loading(self, champion: str | None) -> None:
         """Report that the first champion loads: nothing serves until then."""
@@ -162,7 +188,7 @@ class Watcher:
             self._loading[release_id] = _in_background(lambda: self._load_and_warm(release_id))
         future = self._loading[release_id]
         while not wait([future], self._poll_s).done:
-            read_problem = _problem_of(self._journal.refresh, JOURNAL_UNREADABLE)
+            read_problem = _problem_of(self._read, JOURNAL_UNREADABLE)
             if self._stop.is_set() or (read_problem is None and len(self._journal.entries) != self._head):
                 return None, None
         del self._loading[release_id]
@@ -196,7 +222,23 @@ class Watcher:
             release.search([query], 10)
             if time.monotonic() > until:
                 break
+        with suppress(StepError, KeyError, TypeError):  # a release serves also without its evaluation
+            if (ndcg := self._evaluated(release_id)) is not None:
+                self._ndcg = {**self._ndcg, release_id: ndcg}
         return release
+
+    def _evaluated(self, release_id: str) -> float | None:
+        """The nDCG@10 of the evaluation by which a release was promoted; None: there is none, or not of people's queries.
+
+        Raises:
+            StepError, KeyError, TypeError: the store has it no longer, or another version wrote it.
+        """
+        verdicts = (entry.verdict for entry in reversed(self._journal.entries) if entry.to == release_id and entry.verdict)
+        verdict = find(self._store, "verdict", named) if (named := next(verdicts, None)) else None
+        evaluation = find(self._store, "evaluation", verdict.inputs["evaluation"]) if verdict else None
+        if evaluation is None or evaluation.facts.get("synthetic"):
+            return None
+        return float(evaluation.facts["measures"]["nDCG@10"]["mean"])
 
     def _publish(self, problem: Problem | None) -> None:
         """Set readiness and problem of `state`; log what serves when it has changed."""
