@@ -2,8 +2,10 @@
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
@@ -14,6 +16,19 @@ from pipelines.settings import Settings
 Item = TypeVar("Item")
 EVERY_S = 5.0
 """Seconds between two log lines of progress."""
+
+
+class StandardError:
+    """Writes lines to stderr. A line that can't be written, as on a full disk, is lost: whatever logs it goes on."""
+
+    _lock = threading.Lock()
+
+    def msg(self, message: str) -> None:
+        """Write a line."""
+        with self._lock, suppress(OSError, ValueError):  # ValueError: stderr is closed, or can't encode the line
+            print(message, file=sys.stderr, flush=True)
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def configure(settings: Settings, step: str) -> None:
@@ -30,7 +45,7 @@ def configure(settings: Settings, step: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # looked up at each call, since tests replace it
+        logger_factory=lambda *_: StandardError(),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()

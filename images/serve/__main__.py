@@ -9,6 +9,7 @@ import ipaddress
 import json
 import logging
 import os
+import resource
 import socket
 import sys
 import threading
@@ -29,7 +30,7 @@ from images.serve.features import OnlineFeatures
 from images.serve.limits import Limiter
 from images.serve.metrics import Measured
 from images.serve.middleware import SecurityHeaders, Traced
-from images.serve.protocol import BoundedHttp
+from images.serve.protocol import MOST_CONNECTIONS, MOST_CROWDING, BoundedHttp
 from images.serve.shipping import Shipper
 from images.serve.toggles import ToggleReader
 from images.serve.watcher import Watcher
@@ -46,6 +47,10 @@ THREADS_PER_SEARCH = 1  # a second one saves half a millisecond on an idle machi
 KEEP_ALIVE_S = 75  # longer than load balancers keep a connection, so that none sends on a connection that is being closed
 SHUTDOWN_TIMEOUT_S = 5
 DRAIN_LOOK_S = 0.05
+RUN_AGAIN_S = 1.0
+"""Seconds after which a thread that failed runs again."""
+OTHER_FILES = 1_000
+"""Files that the process may have open beside its connections."""
 SEND_BUFFER = 131_072
 """Bytes of answers that the kernel keeps for a client that does not read them; the longest answers are as long."""
 
@@ -54,13 +59,14 @@ class Server(uvicorn.Server):
     """Prints its URL and pid as JSON on stdout once it listens. On SIGTERM it drains, then ends what is left.
 
     It calls `drain` and serves on for `drain_s` seconds, in which those who send requests here can go elsewhere. Where it had
-    such seconds, it calls `drained` when all is answered: the disk may end with the process.
+    such seconds, it calls `drained` when all is answered: the disk may end with the process. It calls `answered` in any case.
     """
 
     url = ""
     drain_s = 0.0
     drain: Callable[[], None]
     drained: Callable[[], None]
+    answered: Callable[[], None]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -72,6 +78,7 @@ class Server(uvicorn.Server):
         while time.monotonic() < until and not self.force_exit:  # a second SIGINT forces it
             await asyncio.sleep(DRAIN_LOOK_S)
         await super().shutdown(sockets)
+        await asyncio.to_thread(self.answered)
         if self.drain_s:
             await asyncio.to_thread(self.drained)
         await asyncio.to_thread(tracing.flush)  # the signal ends the process next, and nothing at its exit runs
@@ -100,6 +107,7 @@ def serve(config: Settings) -> None:
     if not config.key:
         expected, next_action = "a key for the callers", "set it, or RATCHET_SERVER_KEY_FILE=FILE, and start again"
         raise InputError("no RATCHET_SERVER_KEY", expected, next_action)
+    _raise_limit_of_files()
     store = open_store(config)
     exposure_log = _exposure_log(config)
     pinned = config.served_release or store.bundled
@@ -115,7 +123,8 @@ def serve(config: Settings) -> None:
     toggles = _toggles(config, watcher, exposure_log.folder)
     limits = limiter, credentials, lambda: toggles.current, config.queue, config.cache
     app = build_app(watcher, exposure_log, Auth(config.key, keys, tokens, user_keys), workers, *limits, arms, shipper)
-    app.state.dependencies.metrics.add(toggles)
+    for collector in (watcher, toggles):
+        app.state.dependencies.metrics.add(collector)
 
     class Http(BoundedHttp):
         request_s = config.request_s
@@ -139,23 +148,47 @@ def serve(config: Settings) -> None:
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
             )
         )
-        server.drain_s, server.drain, server.drained = config.drain_s, drain, shipper.last_round
+        server.drain_s, server.drain, server.answered, server.drained = config.drain_s, drain, arms.stop, shipper.last_round
         server.url = _url(listening)
-        with running(watcher, credentials, arms, shipper, toggles):
+        with running(watcher, credentials, arms, shipper, toggles, failures=app.state.dependencies.failures):
             server.run([listening])
 
 
 @contextmanager
-def running(*followers: Follower) -> Iterator[None]:
-    """Run each on a thread of its own until the block ends."""
+def running(*followers: Follower, failures: dict[str, str] | None = None) -> Iterator[None]:
+    """Run each on a thread of its own until the block ends. One that fails runs again, and `failures` has why, by its name."""
+    told = {} if failures is None else failures
+    ended = threading.Event()
+
+    def keep(follower: Follower, name: str) -> None:
+        while not ended.is_set():
+            try:
+                follower.run()
+                return
+            except Exception as error:  # noqa: BLE001  # a thread that ended would leave the server as it is, and seem well
+                told[name] = f"it failed, and runs again: {error!r}"
+                logs.log().error("a thread failed", thread=name, exc_info=error)
+            ended.wait(RUN_AGAIN_S)
+
     for follower in followers:
         name = type(follower).__name__.lower()
-        threading.Thread(target=contextvars.copy_context().run, args=(follower.run,), name=name, daemon=True).start()
+        target = contextvars.copy_context().run
+        threading.Thread(target=target, args=(keep, follower, name), name=name, daemon=True).start()
     try:
         yield
     finally:
+        ended.set()
         for follower in followers:
             follower.stop()
+
+
+def _raise_limit_of_files() -> None:
+    """Let the process open as many files as it may have connections: where it can't accept one more, no health check passes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + MOST_CROWDING + OTHER_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _place(config: Settings) -> str:

@@ -58,6 +58,7 @@ async def readyz(request: Request, dependencies: Deps) -> Response:
         status["shadow"] = state.shadow
         status["limits"] = limiter.counted_in if limiter else "none"
         status["credentials"] = dict(credentials.problems) if credentials else {}
+        status["threads"] = dict(dependencies.failures)
         status["log"] = dependencies.shipper and dependencies.shipper.told()
     return JSONResponse(status, 200 if state.ready else 503)
 

@@ -116,7 +116,7 @@ class ArmCounts:
         self._started, self._stop, self._lock = time.time(), threading.Event(), threading.Lock()
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._recent: OrderedDict[str, tuple[int, int, Policy, int] | None] = OrderedDict()
-        self._problem = ""
+        self._problem, self._writing = "", threading.Lock()
 
     def answered(
         self, state: State, policy: Policy, user: str, milliseconds: float | None, request_id: str, results: int
@@ -181,14 +181,24 @@ class ArmCounts:
             self.write()
 
     def stop(self) -> None:
-        """End `run`."""
+        """End `run`, and write what has not been written yet."""
         self._stop.set()
+        self.write()
 
     def write(self) -> None:
         """Write what has changed, if there is a challenger or a split. A problem of the store is logged once."""
         state = self._state()
         if state.challenger is None and state.split is None:
             return
+        with self._writing:  # what was counted last is written last, also by who stops
+            for number, body in self._changed(state):
+                try:
+                    write_counts(self._store, body)
+                    self._problem = ""
+                except StepError as error:
+                    self._retry(number, str(error))
+
+    def _changed(self, state: State) -> list[tuple[int, ServerCounts]]:
         with self._lock:
             now, of_entry = self._minute(), self._of(state.entry)
             if not (
@@ -202,12 +212,7 @@ class ArmCounts:
             bodies = [(number, self._body(number, kept)) for number, kept in self._entries.items() if kept.changed]
             for number, _ in bodies:
                 self._entries[number].changed = False
-        for number, body in bodies:
-            try:
-                write_counts(self._store, body)
-                self._problem = ""
-            except StepError as error:
-                self._retry(number, str(error))
+        return bodies
 
     def _retry(self, number: int, problem: str) -> None:
         with self._lock:

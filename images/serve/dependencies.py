@@ -63,6 +63,8 @@ class Dependencies:
     shipper: Shipper | None = None
     draining: bool = False
     """Whether this server is about to end: it is not ready, and yet answers what arrives."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """By thread that follows something, why it failed last; none has failed since the server began: empty."""
     audit_log: AuditLog = field(init=False)
     metrics: Metrics = field(init=False)
     searches: Batcher[Search, Found] = field(init=False)

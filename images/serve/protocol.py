@@ -7,15 +7,21 @@ from http import HTTPStatus
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from images.serve.errors import PROBLEM
+from images.serve.interface import OPEN
 from images.serve.middleware import HEADERS
 
 HEAD_LIMIT, MOST_HEADERS = 16_384, 64
 MOST_CONNECTIONS = 1_000
+MOST_CROWDING = 1_000
+"""Connections beyond these that may still ask one thing: health checks are answered, all else is told to come back."""
+CROWDING_S = 1.0
+"""Seconds in which one of those must have sent its request."""
+RETRY_S = 1
 GIVEN = {
     400: ("what is no HTTP request", "HTTP/1.1", "correct the request"),
     408: ("a request that took too long to arrive", "all of it within RATCHET_REQUEST_S seconds", "send it at once"),
     431: ("a head that is too long", f"at most {HEAD_LIMIT} bytes in {MOST_HEADERS} headers", "send less"),
-    503: ("one connection more than can be served", f"at most {MOST_CONNECTIONS}", "come back later"),
+    429: ("one connection more than can be served now", f"at most {MOST_CONNECTIONS}", f"ask again in {RETRY_S} s"),
 }
 
 
@@ -37,15 +43,17 @@ class BoundedHttp(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = True
     _ended = False
+    _crowds = False
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
     _close_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._crowds = len(self.connections) > MOST_CONNECTIONS
         self._start_clock()
-        if len(self.connections) > MOST_CONNECTIONS:
-            self._refuse(503)
+        if len(self.connections) > MOST_CONNECTIONS + MOST_CROWDING:
+            self._refuse(429)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
@@ -80,8 +88,11 @@ class BoundedHttp(HttpToolsProtocol):
         if size > HEAD_LIMIT or len(self.headers) > MOST_HEADERS:
             self._refusal = 431
             raise _Refused
+        if self._crowds and self.url.partition(b"?")[0].decode("latin-1") not in OPEN:
+            self._refusal = 429
+            raise _Refused
         super().on_headers_complete()
-        if self.draining and self.cycle is not None:
+        if (self.draining or self._crowds) and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
@@ -121,7 +132,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _start_clock(self) -> None:
         self._stop_clock()
-        self._deadline = self.loop.call_later(self.request_s, self._refuse, 408)
+        seconds = min(self.request_s, CROWDING_S) if self._crowds else self.request_s
+        self._deadline = self.loop.call_later(seconds, self._refuse, 408)
 
     def _stop_clock(self) -> None:
         if self._deadline is not None:
@@ -146,5 +158,7 @@ def _raw(status: int) -> bytes:
     phrase = HTTPStatus(status).phrase
     body = json.dumps({"title": phrase, "status": status, "detail": detail}).encode()
     headers = {**HEADERS, "content-type": PROBLEM, "content-length": str(len(body)), "connection": "close"}
+    if status == 429:
+        headers["retry-after"] = str(RETRY_S)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} {phrase}\r\n{head}\r\n".encode() + body

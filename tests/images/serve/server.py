@@ -58,7 +58,11 @@ class RunningServer:
 
 def for_anybody(status: dict[str, Any]) -> dict[str, Any]:
     """What /readyz says to everybody of what it says to an admin; problems apart, which are short then."""
-    return {name: value for name, value in status.items() if name not in ("split", "shadow", "limits", "credentials", "log")}
+    return {
+        name: value
+        for name, value in status.items()
+        if name not in ("split", "shadow", "limits", "credentials", "threads", "log")
+    }
 
 
 def server_environment(home: Path, **env: str) -> dict[str, str]:

@@ -207,6 +207,33 @@ def test_who_sends_slowly_is_not_waited_for(bounded, sent):
         assert REQUEST_S * 0.8 < time.monotonic() - started < REQUEST_S + 2
 
 
+def test_too_many_connections_are_told_to_come_back_and_health_checks_pass(bounded):
+    """What the kubelet takes for dead, it restarts: a flood must not do that to servers that answer."""
+    idle = []
+    try:
+        for _ in range(1_000):
+            idle.append(connected(bounded))
+            idle[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert all(connection.recv(4096).startswith(b"HTTP/1.1 200") for connection in idle)
+        for path, status in (("/healthz", 200), ("/readyz?probe=1", 503), ("/v1/search?q=a", 429), ("/", 429)):
+            with connected(bounded) as connection:
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                answer = received(connection)
+                assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
+                assert b"connection: close" in answer.lower()
+                if status == 429:
+                    raw_refusal(answer, 429)
+                    assert b"retry-after: 1\r\n" in answer.lower()
+        with connected(bounded) as connection:
+            raw_refusal(received(connection), 408)
+    finally:
+        for connection in idle:
+            connection.close()
+    with connected(bounded) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert not received(connection).startswith(b"HTTP/1.1 429")
+
+
 def seconds_until_closed(connection, text, pause_s):
     """Send a text again and again, until the server has closed the connection."""
     started = time.monotonic()

@@ -137,6 +137,17 @@ def test_a_search_that_follows_a_newer_entry_than_whoever_writes(home):
     assert [counted.entry for counted in read_counts(open_store(), [7, 8])] == [8]
 
 
+def test_what_was_not_written_yet_is_when_the_server_ends(trained, small):
+    route(trained.release)
+    route(trained.release, small, "promote")
+    entry = split(trained.release, small, 0.5)
+    with running_server(trained.home) as server:
+        server.wait(lambda status: status["entry"] == entry and status["challenger"])
+        for user in USERS:
+            server.search("beach", user=user)
+    assert counts_of(read_counts(open_store(), [entry]))[0].searches.sum() == len(USERS), "nobody waited for the next 5 seconds"
+
+
 def test_a_server_counts_the_users_of_a_split_and_nobody_else(trained, small):
     route(trained.release)
     route(trained.release, small, "promote")

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from images.serve import watcher as watcher_module
+from images.serve.__main__ import running
 from images.serve.app import build_app
 from images.serve.auth import Auth
 from images.serve.exposure_log import ExposureLog
@@ -16,7 +17,7 @@ from images.serve.watcher import Watcher
 from pipelines.deployment.readiness import readiness
 from pipelines.retrieval.release import load_release
 from pipelines.store.artifacts import load_exactly, produce
-from pipelines.store.journal import entry_path
+from pipelines.store.journal import Journal, Routing, entry_path
 from pipelines.store.objects import Store, open_store
 from pipelines.store.recipes import Recipe
 from tests.conftest import Trained
@@ -41,6 +42,7 @@ def test_no_champion_then_one(trained):
         assert status == {
             "ready": True, "entry": entry, "champion": trained.release, "challenger": None, "previous": None,
             "warm": [trained.release], "problem": None, "split": None, "shadow": 0, "limits": "memory", "credentials": {},
+            "threads": {},
         }  # fmt: skip
         answer = server.search("beach", k=5).json()
         ranked = load_release(open_store(), trained.release).search(["beach"], 5)[0]
@@ -148,6 +150,18 @@ def test_corrupt_challenger_does_not_hold_up_the_champion(trained, small):
         assert server.search("beach", release="challenger").status_code == 404
 
 
+def test_a_challenger_that_can_not_be_loaded_does_not_make_a_rollback_slow(trained, small):
+    """Also after a restart the previous champion is in memory."""
+    route(small)
+    route(trained.release)
+    route(trained.release, "0" * 20, "promote")
+    watcher = Watcher(open_store(), 0.1)
+    watcher.poll()
+    state = watcher.state
+    assert (state.champion.id, state.challenger, state.previous.id) == (trained.release, None, small)
+    assert state.problem.short == "the challenger can't be loaded"
+
+
 def test_repaired_release_is_served_without_another_entry(trained, small):
     store = open_store()
     card = load_exactly(store, "release", small).json("release.json")
@@ -201,6 +215,67 @@ def test_strangers_learn_no_place_of_the_store(trained, authorization):
         assert set(answer.json()) == {"ready", "entry", "champion", "challenger", "previous", "warm", "problem"}
         assert answer.json()["problem"] == "the champion can't be loaded"
         assert str(trained.home) not in answer.text
+
+
+def test_a_release_tells_the_ndcg_of_the_evaluation_by_which_it_was_promoted(trained, small):
+    def made(kind, facts, **inputs):
+        recipe = Recipe(kind=kind, step="a_test", version=1, inputs=inputs, params=facts)
+        return produce(open_store(), recipe, lambda _: facts).id
+
+    evaluation = made("evaluation", {"measures": {"nDCG@10": {"mean": 0.375}}})
+    verdict = made("verdict", {"outcome": "passed"}, evaluation=evaluation)
+    routing = Routing(champion=None, challenger=trained.release)
+    Journal(open_store()).append("promote", trained.release, "for a test", routing, verdict=verdict)
+    route(trained.release)
+    route(trained.release, small, "promote")
+    watcher = Watcher(open_store(), 0.1)
+    watcher.poll()
+    assert set(watcher.state.warm) == {trained.release, small}
+    told = {sample.name: (sample.labels, sample.value) for family in watcher.collect() for sample in family.samples}
+    assert told["ratchet_probe_ndcg"] == ({"release": trained.release}, 0.375), "nobody evaluated the other"
+
+
+def test_the_age_of_the_journal_grows_while_it_can_not_be_read(trained):
+    route(trained.release)
+    watcher = Watcher(open_store(), 0.1)
+
+    def age():
+        return next(iter(watcher.collect())).samples[0].value
+
+    assert age() >= 0
+    watcher._read_at -= 1_000
+    assert age() >= 1_000
+    open_store().create(entry_path(2), b"{}")
+    watcher.poll()
+    assert age() >= 1_000, "it is as ready as before"
+    assert watcher.state.ready
+    (trained.home / "store" / entry_path(2)).unlink()
+    watcher.poll()
+    assert age() < 1_000
+
+
+def test_a_thread_that_fails_runs_again_and_says_so():
+    """Else the server would go on as it is, and follow nothing."""
+
+    class Failing:
+        runs = 0
+        ended = threading.Event()
+
+        def run(self):
+            self.runs += 1
+            if self.runs < 3:
+                raise OSError(28, "No space left on device")
+            self.ended.set()
+
+        def stop(self):
+            pass
+
+    failures = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("images.serve.__main__.RUN_AGAIN_S", 0.01)
+        with running(failing := Failing(), failures=failures):
+            assert failing.ended.wait(30)
+    assert "No space left" in failures["failing"]
 
 
 def test_swapped_tokenizer_is_refused(trained, swapped_tokenizer):
