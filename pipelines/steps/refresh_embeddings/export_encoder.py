@@ -83,11 +83,15 @@ def _recipe(params: ExportEncoderParams, read: "ModelFolder", tokenizer: Path, c
 
 def _own_values(params: ExportEncoderParams, read: "ModelFolder") -> dict[str, Any]:
     """What a folder says of itself, where the user does not: pooling, prompts and the longest text."""
-    from pipelines.models.folder import LONGEST
+    from pipelines.models.folder import LONGEST, positions
 
+    given, most = params.model_fields_set, positions(read.model)
+    if "max_length" in given and params.max_length > most:
+        raise InputError(
+            f"--max-length {params.max_length} for {read.folder}", f"at most {most}, its positions", "leave it out"
+        )
     if not read.own:
-        return {}
-    given = params.model_fields_set
+        return {"max_length": most} if params.max_length > most else {}
     if "pooling" in given and params.pooling != read.pooling:
         raise InputError(
             f"--pooling {params.pooling} for {read.folder}, which pools by {read.pooling}",

@@ -15,6 +15,7 @@ from pipelines.steps.refresh_embeddings import export_encoder
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import call
+from tests.tiny_models import tiny_bert
 
 TEXTS = ["Red LAMP", "a small oak table", "word " * 60]
 HIDDEN = 16
@@ -183,3 +184,12 @@ def test_an_unknown_module_is_named(home, body, tmp_path):
     (folder / "modules.json").write_text("[{]")
     with pytest.raises(InputError, match=r"modules\.json: .*; expected JSON"):
         call("export_encoder", model=str(folder))
+
+
+def test_a_plain_model_keeps_as_many_tokens_as_it_has_positions(home, tmp_path):
+    folder = tiny_bert(tmp_path / "plain")
+    encoder = load_exactly(open_store(), "encoder", call("export_encoder", model=str(folder)).encoder)
+    assert card_of(encoder).fingerprint.max_length == 64
+    assert len(load_encoder(encoder, "onnx-fp32").tokens(["lamp " * 100], "document")[0]) == 64
+    with pytest.raises(InputError, match=r"--max-length 100 .* at most 64"):
+        call("export_encoder", model=str(folder), max_length=100)
