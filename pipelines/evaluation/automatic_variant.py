@@ -2,8 +2,8 @@
 
 Candidates are fp32 and what this machine computes natively: bf16 where the CPU has instructions for it, bf16 and fp16 on a GPU.
 int8 is chosen by hand. They are measured as `choose_encoder` does, on fewer documents: as many as a tenth of the time allows
-that the fastest would save. Where these are fewer than LEAST_DOCUMENTS, or fewer queries than QUERIES may be asked, nothing
-is measured and fp32 is taken; that is found again, too.
+that the fastest would save, LEAST_DOCUMENTS at least. Where even these cost more than a tenth of the time that fp32 needs for
+all documents, or fewer queries than QUERIES may be asked, nothing is measured and fp32 is taken; that is found again, too.
 """
 
 import time
@@ -65,7 +65,7 @@ class Limits:
     queries: int = QUERIES
     """Queries below which nothing is measured: with fewer, an interval says little of a loss in one query of many."""
     share: float = SHARE
-    """Part of the time that it saves which choosing may cost."""
+    """Part of the time that choosing may cost, see `affordable`."""
 
 
 def automatic_variant(
@@ -157,12 +157,11 @@ def _sample(corpus: Artifact, encoders: Mapping[str, Encoder], tokens: int, limi
     asked = sum(_tokens_of(query.text, encoders) for query in drawn.queries)
     spent = time.monotonic() - started + asked / fp32 + COMPARE_S * len(drawn.queries) * len(encoders)
     each = tokens / drawn.of * sum(1 / rate for rate in rates.values())
-    saved = tokens / fp32 - tokens / fastest
-    count = affordable(spent, each, saved, limits.share)
+    count = affordable(spent, each, tokens / fp32, tokens / fp32 - tokens / fastest, limits.share)
     log().info("rates", tokens_per_s={name: round(rate) for name, rate in rates.items()}, documents=count)
     if not count:
-        save = f"the {saved:,.0f} s that the fastest would save"
-        raise _NotMeasured(f"measuring others would cost more than {100 * limits.share:g} % of {save}, or than {MOST_S:g} s")
+        needed = f"the {tokens / fp32:,.0f} s that it needs for all documents"
+        raise _NotMeasured(f"measuring others would cost more than {100 * limits.share:g} % of {needed}, or than {MOST_S:g} s")
     judged = {document for grades in drawn.topics.qrels.values() for document in grades}
     if len(judged) > count:
         drawn = replace(drawn, topics=replace(drawn.topics, queries=[], qrels={}))
@@ -170,20 +169,26 @@ def _sample(corpus: Artifact, encoders: Mapping[str, Encoder], tokens: int, limi
     return replace(drawn, documents=kept)
 
 
-def affordable(spent: float, each: float, saved: float, share: float = SHARE) -> int:
-    """How many documents to measure with, MOST_DOCUMENTS at most; 0: fewer than LEAST_DOCUMENTS are affordable.
+def affordable(spent: float, each: float, whole: float, saved: float, share: float = SHARE) -> int:
+    """How many documents to measure with, MOST_DOCUMENTS at most; 0: too few are affordable.
+
+    What is saved is saved at each refresh and each query afterwards, too: so LEAST_DOCUMENTS may cost a share of the whole.
 
     Args:
         spent: seconds that choosing costs without documents.
         each: seconds that one more document costs.
-        saved: seconds that the fastest variant saves.
-        share: part of these that choosing may cost, MOST_S at most.
+        whole: seconds that fp32 needs for all documents.
+        saved: seconds of these that the fastest variant saves.
+        share: part of these that choosing may cost: of `saved` for more than LEAST_DOCUMENTS, of `whole` for these; MOST_S at
+            most.
 
-    >>> affordable(5, 0.01, 500), affordable(5, 0.01, 70), affordable(5, 0.01, 69), affordable(5, 0.01, 5e5)
+    >>> affordable(5, 0.01, 1000, 500), affordable(5, 0.01, 100, 50), affordable(5, 0.01, 20, 10), affordable(5, 0.01, 1e6, 5e5)
     (4500, 200, 0, 10000)
     """
-    count = min(int((min(MOST_S, share * saved) - spent) / each), MOST_DOCUMENTS)
-    return count if count >= LEAST_DOCUMENTS else 0
+    wanted = int((min(MOST_S, share * saved) - spent) / each)
+    if spent + LEAST_DOCUMENTS * each > min(MOST_S, share * whole):
+        return 0
+    return min(max(wanted, LEAST_DOCUMENTS), MOST_DOCUMENTS)
 
 
 def _tokens_per_s(encoders: Mapping[str, Encoder], texts: Sequence[str]) -> dict[str, float]:
