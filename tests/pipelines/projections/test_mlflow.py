@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipelines import logs
 from pipelines.__main__ import main
 from pipelines.errors import InputError
 from pipelines.models.encoder import load_encoder
@@ -25,6 +26,11 @@ __all__ = ["_reranking_once", "base", "corpus", "release", "reranking"]
 
 on_both_kinds = pytest.mark.parametrize("mlflow_uri", ["on_sqlite_and_files", "on_postgres_and_s3"], indirect=True)
 """What a database and a store of artifacts do differently; the rest is on one kind here, and on both in proof-registry."""
+
+
+@pytest.fixture(autouse=True)
+def _logs_on_stderr():
+    logs.configure(settings(), "")
 
 
 @pytest.fixture(scope="session")
