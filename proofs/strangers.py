@@ -4,12 +4,14 @@
 sentence that it refused with.
 """
 
+import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -282,14 +284,19 @@ CHECKS: dict[str, Callable[[Path, Path], bool]] = {
 """By the number of the case."""
 
 
-def strangers(folder: Path, only: tuple[str, ...] = ()) -> dict[str, int]:
-    """Every case in a home of its own; a case without a check counts as wrong. Nothing where the cases are not at hand."""
-    cases = sorted(path for path in FOLDER.iterdir() if (path / "in").is_dir()) if FOLDER.is_dir() else []
+def strangers(folder: Path, only: Sequence[str] = (), given: Path = FOLDER) -> dict[str, int]:
+    """Every case in a home of its own; a case without a check counts as wrong. Nothing where the cases are not at hand.
+
+    Args:
+        folder: for the homes.
+        only: numbers of the cases to look at; empty: all.
+        given: the folder that has the cases.
+    """
+    cases = sorted(path for path in given.iterdir() if (path / "in").is_dir()) if given.is_dir() else []
+    cases = [case for case in cases if not only or case.name.partition("-")[0] in only]
     right = 0
     for case in cases:
         number = case.name.partition("-")[0]
-        if only and number not in only:
-            continue
         home = folder / case.name
         home.mkdir(parents=True)
         with patch.dict(os.environ, {"RATCHET_HOME": str(home / "home")}):
@@ -309,9 +316,21 @@ def _checked(check: Callable[[Path, Path], bool], given: Path, home: Path) -> bo
         return False
 
 
-if __name__ == "__main__":
-    import tempfile
-
+def main() -> int:
+    """Look at the cases; 1: one comes out wrong, 2: there are none."""
+    parser = argparse.ArgumentParser(prog="python -m proofs.strangers", description=__doc__)
+    parser.add_argument("numbers", nargs="*", help="of the cases to look at; none: all")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="that has the cases")
+    options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(PROJECT)
     with tempfile.TemporaryDirectory(prefix="ratchet-strangers-") as scratch:
-        print(strangers(Path(scratch), tuple(sys.argv[1:])))
+        figures = strangers(Path(scratch), options.numbers, options.folder)
+    if not figures:
+        print(f"error: given {options.folder}; expected a folder with these cases; next: pass --folder", file=sys.stderr)
+        return 2
+    print(figures)
+    return int(figures["strangers"] != figures["strangers_right"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
