@@ -20,14 +20,15 @@ def _end(number: int, frame: Any) -> None:  # noqa: ARG001  # the signature of a
 def defer_sigterm(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
     """Defer SIGTERM, and `others`, within the context; yields a function that says whether one has arrived.
 
-    On leaving, the first that arrived takes its usual effect. In a thread other than the main one, where signals never
-    arrive, the function always returns False.
+    On leaving, the first that arrived takes its usual effect. A signal that this process ignores stays ignored. In a thread
+    other than the main one, where signals never arrive, the function always returns False.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in (signal.SIGTERM, *others)}
+    heeded = [number for number in (signal.SIGTERM, *others) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in heeded}
     try:
         yield lambda: bool(received)
     finally:
