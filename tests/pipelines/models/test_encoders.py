@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import threading
@@ -388,7 +389,7 @@ def test_a_measurement_that_costs_too_much_or_asks_too_little_is_not_made_and_no
     assert "15 train queries and titles may be asked, and fewer than 2,000" in few.variant_reason
     dear = planned(made, corpus, measure_from=10, least_queries=2)
     assert (dear.variant, dear.choice, dear.note) == ("onnx-fp32", "", "")
-    assert "measuring others would cost more than 10 % of the 0 s that it needs for all documents" in dear.variant_reason
+    assert re.search("would cost more than 10 % of the [01] s that it needs for all documents", dear.variant_reason)
     asked_in_tests = [Query(id=f"q{row}", text=f"{thing} number", split="test") for row, thing in enumerate(THINGS)]
     unasked = planned(made, write_corpus(NUMBERED, asked_in_tests), **FEW)
     assert "titles 0 may be asked (none that is a test query)" in unasked.variant_reason
