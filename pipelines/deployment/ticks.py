@@ -17,16 +17,14 @@ from pipelines.deployment.canary import (
     check_possible,
     last_canary,
     look,
-    missing_signals,
     passed,
-    refusal,
-    signals_since,
     told_end,
 )
 from pipelines.deployment.counts import ServerCounts, counted_since, read_counts, restarts_of
 from pipelines.deployment.guardrails import HOUR, limit_findings
 from pipelines.deployment.probing import probe_overlap
 from pipelines.deployment.readiness import wait_until_followed, wait_until_warm
+from pipelines.deployment.signals import missing_signals, refusal, signals_from, signals_since
 from pipelines.deployment.stages import SHADOW, Plan
 from pipelines.errors import InputError, StepError
 from pipelines.logs import log
@@ -160,7 +158,7 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
         missing["overlap"] = f"probe queries are not answered ({unanswered})"
     if missing:
         promoted = datetime.fromisoformat(since.at).timestamp()
-        if now - _signals_from(counted, promoted, now, bool(waited_s)) >= 60 * terms.signal_minutes:
+        if now - signals_from(counted, promoted, now, bool(waited_s)) >= 60 * terms.signal_minutes:
             raise refusal(missing)
         sentence = f"waits for a signal of {', '.join(missing)}"
         log().info(sentence, missing=missing)
@@ -171,18 +169,6 @@ def _begin(journal: Journal, release: str, terms: Terms) -> Tick:
     sentence = f"each guardrail's signal arrives{left_out}"
     _write(journal, canary_name(journal), 0.0 if terms.plan.shadow else terms.plan.shares[0], sentence, terms)
     return Tick("widened", sentence, challenger, canary_of(journal))
-
-
-def _signals_from(counted: Sequence[ServerCounts], promoted: float, now: float, warm_now: bool) -> float:
-    """Since when signals can arrive, in seconds since 1970: servers count once they have the challenger in memory.
-
-    A first minute that is an hour old is not the first: servers keep no more.
-    """
-    starts = [(minute.minute * of.interval_s, of.interval_s) for of in counted for minute in of.minutes]
-    if not starts:
-        return now if warm_now else promoted
-    first, interval_s = min(starts)
-    return min(now, max(promoted, first)) if now - first < (HOUR - 5) * interval_s else promoted
 
 
 def _check_stays_up(read: Sequence[ServerCounts], challenger: str, without: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ class PlanParams(Params):
         5000, ge=0, description="Documents from which on a first release measures which variant is fastest; fewer: onnx-fp32"
     )
     least_queries: int = Field(2000, ge=2, description="Train queries and titles that it needs; with fewer: onnx-fp32")
-    choosing_share: float = Field(0.1, ge=0, description="Part of the time that it saves which that measurement may cost")
+    choosing_share: float = Field(0.1, ge=0, description="Part of the encode's time in fp32 that this measurement may cost")
     mode: Literal["incremental", "full"] = Field("incremental", description="full: encode every document, keep no vector")
     base: str = Field("", description="Embeddings to start from; empty: the champion's, if they are by this encoder variant")
     dry_run: bool = Field(False, description="Only say what would be encoded and how long it takes")
