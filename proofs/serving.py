@@ -230,6 +230,11 @@ def p99s(seen: list[Seen], calm: float, windows: list[tuple[float, float]]) -> d
     """The 99th percentile of requests that were due before the first swap, and of those due while releases were swapped."""
     before = [request.took for request in seen if request.due < calm]
     during = [request.took for request in seen if any(start <= request.due < end for start, end in windows)]
+    if not (before and during):
+        raise SystemExit(
+            f"given {len(before)} requests before the first swap and {len(during)} while releases were swapped, at a rate that "
+            "the clients may not reach; expected some of both; next: run it on a quiet machine, or with a smaller --rate"
+        )
     p99 = [round(1000 * float(np.percentile(times, 99)), 1) for times in (before, during)]
     return {"p99_before_ms": p99[0], "p99_during_swaps_ms": p99[1], "p99_swap_ratio": round(p99[1] / p99[0], 2)}
 

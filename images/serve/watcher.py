@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,7 +15,8 @@ from prometheus_client.registry import Collector
 from images.serve.pinned import PinnedJournal
 from pipelines.errors import StepError
 from pipelines.logs import log
-from pipelines.retrieval.release import Release, load_release, resting
+from pipelines.retrieval.low_priority import at_low_priority
+from pipelines.retrieval.release import Release, load_release
 from pipelines.retrieval.stages.blend import FeatureSource
 from pipelines.store.artifacts import find
 from pipelines.store.journal import Journal, Split, ToggleValue
@@ -218,10 +220,8 @@ class Watcher(Collector):
         release = load_release(self._store, release_id, self._threads, self._features, warm, rests)
         probes = [release.documents[probe].text for probe in release.card.probes[:WARM_QUERIES]]
         until = time.monotonic() + WARM_S
-        for query in resting(self._latest_queries(WARM_QUERIES) or probes, rests):
-            release.search([query], 10)
-            if time.monotonic() > until:
-                break
+        first = takewhile(lambda _: time.monotonic() <= until, self._latest_queries(WARM_QUERIES) or probes)
+        at_low_priority(lambda query: release.search([query], 10), first, rests)
         with suppress(StepError, KeyError, TypeError):  # a release serves also without its evaluation
             if (ndcg := self._evaluated(release_id)) is not None:
                 self._ndcg = {**self._ndcg, release_id: ndcg}

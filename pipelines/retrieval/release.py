@@ -3,10 +3,8 @@
 Without stages a release ranks by its encoder and index alone. With stages, what they find nothing for is ranked so too.
 """
 
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +19,7 @@ from pipelines.models.backends import FORMATS
 from pipelines.models.encoder import BOUND, PROBES, Encoder, Vectors, load_encoder
 from pipelines.models.reranker import check_probes as check_reranker
 from pipelines.models.reranker import load_reranker
+from pipelines.retrieval.low_priority import at_low_priority
 from pipelines.retrieval.run import Ranking
 from pipelines.retrieval.stages.answers import AskedQuery
 from pipelines.retrieval.stages.blend import Blend, FeatureSource, StoredValues, card_of, load_values
@@ -31,8 +30,6 @@ from pipelines.retrieval.stages.table import DENSE, POPULARITY, check_stages, lo
 from pipelines.retrieval.stages.timing import ENCODE, stage_time
 from pipelines.store.artifacts import Artifact, load, load_exactly
 from pipelines.store.objects import Store
-
-Item = TypeVar("Item")
 
 
 class ReleaseCard(BaseModel):
@@ -385,14 +382,6 @@ def _parts(store: Store, card: ReleaseCard) -> Parts:
     )
 
 
-def resting(items: Iterable[Item], rests: float) -> Iterator[Item]:
-    """The items, and after the work on each a pause of `rests` times as long: for those who search meanwhile."""
-    for item in items:
-        began = time.monotonic()
-        yield item
-        time.sleep(rests * (time.monotonic() - began))
-
-
 def stored_parts(store: Store, release_id: str) -> Parts:
     """The parts of a release, checked to be in the store with all their files; no file is read.
 
@@ -430,14 +419,17 @@ def check_probes(
         probes: documents, at least one.
         expected: their stored vectors, float32, (probes, dimensions).
         stored_by: the variant that made the stored vectors; empty: the encoder's.
-        rests: the pause after each probe, as a multiple of the time that it took; 0: none, they are encoded together.
+        rests: above 0, each probe is encoded alone at low priority, with a pause as many times as long as it took.
 
     Raises:
         InputError: the difference is beyond BOUND plus the deviations of both variants.
     """
     texts = [probe.text for probe in probes]
-    encoded = [encoder.encode(part, "document") for part in ([[text] for text in resting(texts, rests)] if rests else [texts])]
-    deviation = float(np.abs(np.concatenate(encoded) - expected).max())
+    if rests:
+        encoded = np.concatenate(at_low_priority(lambda text: encoder.encode([text], "document"), texts, rests))
+    else:
+        encoded = encoder.encode(texts, "document")
+    deviation = float(np.abs(encoded - expected).max())
     variants = {encoder.variant, stored_by or encoder.variant}
     bound = BOUND + sum(encoder.card.variants[variant].deviation for variant in variants)
     if not deviation <= bound:
