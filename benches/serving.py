@@ -3,7 +3,8 @@
 Writes build/bench/serving.json.
 
 - One client: searches in turns with the bare calls of the release's encoder and FAISS, one thread each. The same of a release
-  that reranks 20 candidates by a model of MiniLM's size, whose weights are random: they decide the order, not the time.
+  that reranks 20 candidates by a model of MiniLM's size, whose weights are random: they decide the order, not the time. And
+  what the server takes without ranking: of searches whose rankings are in its cache, and of paths that it does not have.
 - 64 clients by wrk, each query another, no cache: the server, by the fastest variant of the encoder here and by fp32, and
   `benches/plain_server.py`, which is FastAPI and sentence-transformers on the same model and documents.
 - Swaps and rollbacks without load, a start from a process's begin to its readiness, memory, and that of a million documents:
@@ -83,8 +84,8 @@ end
 Figures = dict[str, Any]
 
 
-def latencies(home: Path, release_id: str, texts: list[str]) -> tuple[float, float, float]:
-    """p50 and p99 of the server's latency over that of the bare encode and FAISS calls, in turns; the server's p50 in ms."""
+def latencies(home: Path, release_id: str, texts: list[str]) -> tuple[float, float, float, float]:
+    """p50 and p99 of the server's latency over that of the bare encode and FAISS calls, in turns; the p50s of both in ms."""
     from images.serve.__main__ import THREADS_PER_SEARCH
 
     route(release_id)
@@ -97,7 +98,27 @@ def latencies(home: Path, release_id: str, texts: list[str]) -> tuple[float, flo
             bare.append(timed(lambda text=text: nearest(release, text)))
             served.append(timed(lambda text=text: searched(connection, server.key, text)))
     bare, served = bare[WARM:], served[WARM:]
-    return ratio(served, bare, 50), ratio(served, bare, 99), 1000 * statistics.median(served)
+    return ratio(served, bare, 50), ratio(served, bare, 99), 1000 * statistics.median(served), 1000 * statistics.median(bare)
+
+
+def without_ranking(home: Path, release_id: str, texts: list[str]) -> Figures:
+    """What the server itself takes: p50 in ms of searches whose rankings are in its cache, and of unknown paths."""
+    route(release_id)
+    with running_server(home, RATCHET_CACHE=str(len(texts))) as server:
+        server.wait(lambda status: status["ready"], 120)
+        connection = HTTPConnection(urlsplit(server.url).netloc)
+
+        def refused() -> None:
+            connection.request("GET", "/nothing", headers={"Authorization": f"Bearer {server.key}"})
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 404, answer.status
+
+        for text in texts:
+            searched(connection, server.key, text)
+        cached = [timed(lambda text=text: searched(connection, server.key, text)) for text in texts]
+        unknown = [timed(refused) for _ in texts]
+    return {"cached_p50_ms": 1000 * statistics.median(cached), "refused_p50_ms": 1000 * statistics.median(unknown)}
 
 
 def nearest(release: Release, text: str) -> Any:
@@ -290,11 +311,12 @@ def figures(home: Path, options: argparse.Namespace) -> Figures:
     texts = [query.text for query in queries(stored, "test")][: options.searches]
 
     def alone() -> Figures:
-        p50, p99, dense_ms = latencies(home, dense.release, texts)
-        rerank_p50, rerank_p99, rerank_ms = latencies(home, reranked, texts[: max(100, options.searches // 4)])
+        p50, p99, dense_ms, bare_ms = latencies(home, dense.release, texts)
+        rerank_p50, rerank_p99, rerank_ms, _ = latencies(home, reranked, texts[: max(100, options.searches // 4)])
         return {
-            "p50_ratio": p50, "p99_ratio": p99, "search_p50_ms": dense_ms,
+            "p50_ratio": p50, "p99_ratio": p99, "search_p50_ms": dense_ms, "bare_p50_ms": bare_ms,
             "reranked_p50_ratio": rerank_p50, "reranked_p99_ratio": rerank_p99, "reranked_p50_ms": rerank_ms,
+            **without_ranking(home, dense.release, texts),
         }  # fmt: skip
 
     parts: list[Callable[[], Figures]] = [alone]
