@@ -73,6 +73,7 @@ class Watcher(Collector):
         pinned: id of a release to serve in place of the one that the journal routes to; empty: none.
         latest_queries: gives as many queries as are named, or fewer, that people asked, to answer before a release serves.
         features: where blends read features; none: as of the time of their releases.
+        began: called once the first release is in memory.
     """
 
     def __init__(
@@ -83,11 +84,12 @@ class Watcher(Collector):
         pinned: str = "",
         latest_queries: Callable[[int], list[str]] = lambda _: [],
         features: FeatureSource | None = None,
+        began: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = State()
         self._store, self._poll_s, self._threads = store, poll_s, threads
         self._latest_queries = latest_queries
-        self._features = features
+        self._features, self._began = features, began
         self._journal = PinnedJournal(store, pinned) if pinned else Journal(store, read=False)
         self._head = 0
         self._read_at = time.monotonic()
@@ -222,6 +224,8 @@ class Watcher(Collector):
         until = time.monotonic() + WARM_S
         first = takewhile(lambda _: time.monotonic() <= until, self._latest_queries(WARM_QUERIES) or probes)
         at_low_priority(lambda query: release.search([query], 10), first, rests)
+        if not warm:
+            self._began()
         with suppress(StepError, KeyError, TypeError):  # a release serves also without its evaluation
             if (ndcg := self._evaluated(release_id)) is not None:
                 self._ndcg = {**self._ndcg, release_id: ndcg}
