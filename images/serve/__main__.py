@@ -114,7 +114,7 @@ def serve(config: Settings) -> None:
     pinned = config.served_release or store.bundled
     workers = os.cpu_count() or 1
     features = OnlineFeatures(config.features_ms / 1000, workers)
-    following = pinned, exposure_log.latest_queries, features, _keep_from_collection
+    following = pinned, exposure_log.latest_queries, features, keep_from_collection
     watcher = Watcher(store, config.poll_s, THREADS_PER_SEARCH, *following)
     shipper = Shipper(exposure_log, 0.0 if pinned else config.ship_s)  # what is asked of a pinned release, nobody asked
     keys, tokens = KeyLog(store, read=False), tokens_of(config)
@@ -184,7 +184,7 @@ def running(*followers: Follower, failures: dict[str, str] | None = None) -> Ite
             follower.stop()
 
 
-def _keep_from_collection() -> None:
+def keep_from_collection() -> None:
     """Leave what is in memory out of all later garbage collections: modules and the first release, a hundred thousand objects.
 
     A full collection takes a tenth of a second of them, in which no search goes on; loading a release brings one.

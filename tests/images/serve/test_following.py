@@ -1,6 +1,7 @@
 """The server follows the journal: swaps, rollbacks, and everything that must not be followed."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ import httpx
 import pytest
 
 from images.serve import watcher as watcher_module
-from images.serve.__main__ import running
+from images.serve.__main__ import keep_from_collection, running
 from images.serve.app import build_app
 from images.serve.auth import Auth
 from images.serve.exposure_log import ExposureLog
@@ -252,6 +253,25 @@ def test_the_age_of_the_journal_grows_while_it_can_not_be_read(trained):
     (trained.home / "store" / entry_path(2)).unlink()
     watcher.poll()
     assert age() < 1_000
+
+
+def test_what_stays_is_left_out_of_collections_once(trained, small):
+    """A full collection of all that is imported holds every search up, and each release that is loaded brings one."""
+    frozen = []
+
+    def began():
+        keep_from_collection()
+        frozen.append(gc.get_freeze_count())
+        gc.unfreeze()  # these are the tests' own modules
+
+    watcher = Watcher(open_store(), 0.1, began=began)
+    watcher.poll()
+    assert frozen == [], "nothing is loaded yet"
+    for release in (trained.release, small):
+        route(release)
+        watcher.poll()
+    (count,) = frozen
+    assert count > 10_000
 
 
 def test_a_thread_that_fails_runs_again_and_says_so():
