@@ -5,7 +5,9 @@ click on what they are shown. A kill ends a look before or after it writes the j
 wrong with a release is in `proofs.deploy_harmed`.
 """
 
+import http.client
 import json
+import multiprocessing
 import os
 import random
 import tempfile
@@ -17,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
-
-import httpx
+from urllib.parse import urlencode, urlsplit
 
 from pipelines.errors import TryAgain
 from pipelines.store.journal import Journal, Routing
@@ -38,6 +39,8 @@ PAUSE_S = 0.05
 UNLIKE = ["overlap"]
 """Left out of healthy deployments: these releases share no document."""
 WITHIN_S = 120.0
+APART = multiprocessing.get_context("forkserver")
+APART.set_forkserver_preload(["proofs.deploy_served"])
 
 
 class Killed(BaseException):
@@ -45,59 +48,90 @@ class Killed(BaseException):
 
 
 @dataclass
+class Clients:
+    """What clients of a shop do, and what they saw."""
+
+    url: str
+    key: str
+    queries: list[str]
+    worse: str
+    """The release whose answers are clicked less."""
+    pause_s: float
+    statuses: list[int] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict)
+    """When each release answered last, by `time.monotonic`, which all processes share."""
+    unanswered: int = 0
+    """Searches that got no answer at all."""
+
+    def run(self, number: int, ended: Any) -> None:
+        """One client, until it is told to end."""
+        drawn = random.Random(SEED + number)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        while not ended.is_set():
+            try:
+                self._search(connection, drawn)
+            except (OSError, http.client.HTTPException):  # the server ended
+                connection.close()
+                self.unanswered += 1
+                time.sleep(0.1)
+
+    def _search(self, connection: http.client.HTTPConnection, drawn: random.Random) -> None:
+        asked = {"q": drawn.choice(self.queries), "k": 5, "user": f"user-{drawn.randrange(1000)}"}
+        status, answer = self._ask(connection, "GET", f"/v1/search?{urlencode(asked)}")
+        if status != 200:
+            return
+        time.sleep(self.pause_s)
+        self.last[answer["release"]] = time.monotonic()
+        if answer["results"] and drawn.random() < (FEWER if answer["release"] == self.worse else CLICKS):
+            click = {"request_id": answer["request_id"], "document": answer["results"][0]["id"], "position": 1}
+            self._ask(connection, "POST", "/v1/clicks", json.dumps(click))
+
+    def _ask(self, connection: http.client.HTTPConnection, method: str, path: str, body: str = "") -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        connection.request(method, path, body or None, headers)
+        response = connection.getresponse()
+        answer = response.read()
+        self.statuses.append(response.status)
+        return response.status, json.loads(answer) if response.status == 200 else None
+
+
+def _search_until(clients: Clients, ended: Any, sending: Any) -> None:
+    """The process of the clients."""
+    threads = [threading.Thread(target=clients.run, args=(number, ended), daemon=True) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    ended.wait()
+    for thread in threads:
+        thread.join(60)
+    sending.send((clients.statuses, clients.last, clients.unanswered))
+
+
+@dataclass
 class Shop:
-    """Clients that search and click until `stop`."""
+    """Clients that search and click, in a process of their own: here they would wait for what judges them."""
 
     server: RunningServer
     queries: list[str]
     worse: str = ""
-    """The release whose answers are clicked less."""
     pause_s: float = PAUSE_S
     statuses: list[int] = field(default_factory=list)
     last: dict[str, float] = field(default_factory=dict)
-    """When each release answered last."""
     unanswered: int = 0
-    """Searches that got no answer at all."""
-    _ended: threading.Event = field(default_factory=threading.Event)
-
-    def run(self, number: int) -> None:
-        """One client."""
-        drawn = random.Random(SEED + number)
-        with httpx.Client(
-            base_url=self.server.url, headers={"Authorization": f"Bearer {self.server.key}"}, timeout=30
-        ) as client:
-            while not self._ended.is_set():
-                try:
-                    self._search(client, drawn)
-                except httpx.HTTPError:  # the server ended
-                    self.unanswered += 1
-                    time.sleep(0.1)
-
-    def _search(self, client: httpx.Client, drawn: random.Random) -> None:
-        asked = {"q": drawn.choice(self.queries), "k": 5, "user": f"user-{drawn.randrange(1000)}"}
-        answer = client.get("/v1/search", params=asked)
-        self.statuses.append(answer.status_code)
-        if answer.status_code != 200:
-            return
-        time.sleep(self.pause_s)
-        body = answer.json()
-        self.last[body["release"]] = time.monotonic()
-        if body["results"] and drawn.random() < (FEWER if body["release"] == self.worse else CLICKS):
-            click = {"request_id": body["request_id"], "document": body["results"][0]["id"], "position": 1}
-            self.statuses.append(client.post("/v1/clicks", json=click).status_code)
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Let the clients search until the block ends."""
-        threads = [threading.Thread(target=self.run, args=(number,), daemon=True) for number in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
+        """Let the clients search until the block ends; what they saw is here then."""
+        ended, (receiving, sending) = APART.Event(), APART.Pipe(duplex=False)
+        clients = Clients(self.server.url, self.server.key, self.queries, self.worse, self.pause_s)
+        process = APART.Process(target=_search_until, args=(clients, ended, sending), daemon=True)
+        process.start()
+        sending.close()
         try:
             yield
         finally:
-            self._ended.set()
-            for thread in threads:
-                thread.join(60)
+            ended.set()
+            self.statuses, self.last, self.unanswered = receiving.recv()
+            process.join(60)
 
 
 @contextmanager

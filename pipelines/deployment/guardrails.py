@@ -42,6 +42,9 @@ GROUPS = 32
 """Groups of each arm's users, by a hash, whose events tell how much those of one user go together."""
 GROWTH = 0.1
 """By which share of its first minutes' memory a server may grow."""
+MOST_MEMORY = 2.0
+"""Times the memory of its first minutes that a server may not have for FIRST_MINUTES. A sequence is slow to tell a leak,
+however fast: growth that is steady is taken for how widely the memory differs."""
 FIRST_MINUTES = 5
 BLOCK = 10
 """Minutes whose mean memory counts."""
@@ -316,7 +319,8 @@ def _rate_finding(counts: Counts, rate: Guardrail) -> Finding:
 
 def _memory_finding(memory: Floats) -> Finding:
     now = float(memory[-1]) if memory.size else 1.0
-    broken = bool(np.max(memory_evidence(memory), initial=-np.inf) >= REFUSED)
+    held = float(memory[-FIRST_MINUTES:].min(initial=np.inf)) if memory.size >= FIRST_MINUTES else 1.0
+    broken = held > MOST_MEMORY or bool(np.max(memory_evidence(memory), initial=-np.inf) >= REFUSED)
     sentence = f"memory: {now:.2f} times that of the first minutes, at most {1 + GROWTH:.2f} tolerated"
     return Finding("memory", broken, sentence, now)
 

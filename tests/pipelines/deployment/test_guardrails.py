@@ -1,5 +1,7 @@
 """Guardrails: harm is seen, a busy hour or a ramp is not harm, and every look counts. Error rates: `make proof-deploy`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,11 @@ def made(searches=(900, 100), errors=(0, 0), clicked=(0, 0), milliseconds=(5.0, 
 
 def broken(counts):
     return [finding.name for finding in findings(counts) if finding.broken]
+
+
+def memory_of(memory):
+    """What the guardrail of memory says."""
+    return findings(replace(made().until(len(memory)), memory=memory))[-1]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +134,17 @@ def test_memory_may_waver_and_fill_but_not_grow():
     assert memory_evidence(wavers).max() < REFUSED
     assert memory_evidence(wavers + 0.002 * minutes).max() > REFUSED
     assert memory_evidence(np.ones(1)).tolist() == [0.0]
+
+
+def test_twice_the_memory_is_found_within_minutes_and_not_by_one_of_them():
+    """A leak that is steady is slow to stand out from its own steps: a server would have five times its memory first."""
+    leak = np.concatenate([np.ones(5), np.linspace(1, 2.6, 14)])
+    assert memory_evidence(leak).max() < REFUSED
+    assert memory_of(leak).broken
+    assert not memory_of(leak[:-5]).broken, "it grows, and has not had twice as much for five minutes"
+    spike = np.concatenate([np.ones(12), [4.0], np.ones(12)])
+    assert not memory_of(spike).broken
+    assert not memory_of(np.full(4, 3.0)).broken, "fewer than five minutes"
 
 
 def test_fixed_limits():
