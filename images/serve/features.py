@@ -28,6 +28,9 @@ class OnlineFeatures:
     def __init__(self, within_s: float, workers: int) -> None:
         self._within_s, self._pool = within_s, ThreadPoolExecutor(workers, "features")
         self._lock, self._logged_at = threading.Lock(), -LOGGED_S
+        started = threading.Barrier(workers)  # now: later they would have the priority of whoever asks first
+        for _ in range(workers):
+            self._pool.submit(started.wait)
 
     @cached_property
     def _store(self) -> OnlineStore:

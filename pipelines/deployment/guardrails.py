@@ -319,7 +319,7 @@ def _rate_finding(counts: Counts, rate: Guardrail) -> Finding:
 
 def _memory_finding(memory: Floats) -> Finding:
     now = float(memory[-1]) if memory.size else 1.0
-    held = float(memory[-FIRST_MINUTES:].min(initial=np.inf)) if memory.size >= FIRST_MINUTES else 1.0
+    held = float(memory[-FIRST_MINUTES:].min()) if memory.size >= FIRST_MINUTES else 1.0
     broken = held > MOST_MEMORY or bool(np.max(memory_evidence(memory), initial=-np.inf) >= REFUSED)
     sentence = f"memory: {now:.2f} times that of the first minutes, at most {1 + GROWTH:.2f} tolerated"
     return Finding("memory", broken, sentence, now)

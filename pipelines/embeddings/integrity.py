@@ -3,7 +3,7 @@
 - Each document of the corpus has exactly one vector, of its own content, and no vector is left over.
 - |new| = |old| − |deleted| + |added|: |new| and |old| from the manifests of the corpus and of the base, the rest counted.
 - New vectors are finite and of length 1. Kept vectors are byte for byte those of the base (`layout.write_layout`).
-- A sample is encoded again; its caller compares the vectors (`retrieval.release.check_probes`).
+- A sample is encoded again; its caller compares the vectors (`retrieval.probes.check_probes`).
 """
 
 from array import array

@@ -101,7 +101,8 @@ def _assemble(
 ) -> dict[str, Any]:
     from pipelines.corpus.documents import documents
     from pipelines.models.encoder import load_encoder
-    from pipelines.retrieval.release import ReleaseCard, check_probes, load_rerank, probe_ids, stored_vectors
+    from pipelines.retrieval.probes import check_probes, probe_ids, stored_vectors
+    from pipelines.retrieval.release import ReleaseCard, load_rerank
     from pipelines.retrieval.stages.table import stage_artifacts
 
     by_id = {document.id: document for document in documents(parts.corpus)}

@@ -80,7 +80,7 @@ def _merge(
     from pipelines.embeddings.layout import gather_vectors, write_layout
     from pipelines.embeddings.refresh import aligned
     from pipelines.models.encoder import load_encoder
-    from pipelines.retrieval.release import check_probes
+    from pipelines.retrieval.probes import check_probes
 
     for part in parts:
         check_fresh(part)

@@ -1,7 +1,9 @@
 """Features out of the online store: what is missing, too old, late, or not to be read at all."""
 
+import os
 import sqlite3
 import struct
+import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from images.serve.cache import RankingCache
 from images.serve.features import OnlineFeatures
 from pipelines.errors import InputError
 from pipelines.features.online import entity_key
+from pipelines.retrieval.low_priority import at_low_priority
 from pipelines.retrieval.stages.blend import Blended, BlendFeature, Candidates, Terms
 from pipelines.retrieval.stages.ranker import StageRankings
 from pipelines.settings import settings
@@ -52,6 +55,20 @@ def test_each_search_gets_the_values_of_its_documents(database):
     assert np.array_equal(second.values, [[np.nan, np.nan], [0.25, np.nan], [np.nan, np.nan]], equal_nan=True)
     assert not first.late
     assert OnlineFeatures(0, 1).read([feature("ctr", ttl_s=2 * 86_400)], SEARCHES)[1].values[2, 0] == 0.9
+
+
+def test_reads_keep_their_priority_whoever_asks_first(database):
+    """A release that is warmed beside searches may ask first, and threads have the priority of the thread that starts them."""
+    source, seen = OnlineFeatures(0, 2), []
+    values = source._values
+
+    def seen_values(*asked):
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return values(*asked)
+
+    source._values = seen_values
+    at_low_priority(lambda _: source.read([feature("ctr")], SEARCHES), [1, 2], rests=0.0)
+    assert seen == [os.getpriority(os.PRIO_PROCESS, threading.get_native_id())] * 2
 
 
 def test_a_locked_store_costs_a_search_no_more_than_its_time(database):

@@ -5,7 +5,8 @@ import pytest
 
 from pipelines.corpus.documents import Query
 from pipelines.index.vector_index import Index, build_flat
-from pipelines.retrieval.release import Release, load_release, stored_vectors
+from pipelines.retrieval.probes import stored_vectors
+from pipelines.retrieval.release import Release, load_release
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.images.serve.conftest import _small_once, small
