@@ -28,9 +28,9 @@ from pipelines.models.sources import MINILM, model_folder
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import PROJECT, call
+from tests.corpora import CHORUS
 from tests.figures import machine, write_figures
 
-CHORUS = PROJECT.parent / "shared" / "data" / "chorus"
 SEED, RUNS = 0, 3
 GOALS = {"retention_ndcg10": "≥ 0.995", **refresh.GOALS, **retrieval.GOALS}
 SPEEDUP = "speedup_vs_sentence_transformers"
@@ -188,6 +188,9 @@ def main(arguments: list[str]) -> None:
     asked = parser.parse_args(arguments)
     if unknown := sorted(set(asked.groups) - set(GROUPS)):
         parser.error(f"given {unknown[0]!r}; expected some of {', '.join(GROUPS)}; next: name one of them, or none for all")
+    if "refresh" in (asked.groups or GROUPS) and not CHORUS.exists():
+        expected = "the electronics, a collection that is no part of the project"
+        parser.error(f"given no {CHORUS}; expected {expected}; next: name other groups: {', '.join(set(GROUPS) - {'refresh'})}")
     figures: Figures = {"short": asked.short}
     for name in asked.groups or GROUPS:
         with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as home:

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from benches.embeddings import CHORUS, operations
+from benches.embeddings import operations
 from pipelines.corpus.documents import documents
 from pipelines.models.backends import FORMATS, Ids, model_inputs, native_variants
 from pipelines.models.encoder import Encoder, batch_by_tokens, load_encoder
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import PROJECT, call
+from tests.corpora import CHORUS
 from tests.figures import write_figures
 
 SEED, TEXTS, BATCH_TOKENS = 0, 2000, 2048

@@ -21,9 +21,9 @@ from pipelines.models.encoder import batch_by_tokens, card_of, load_tokenizer
 from pipelines.store.artifacts import Artifact, load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import PROJECT, call
+from tests.corpora import CHORUS
 from tests.figures import write_figures
 
-CHORUS = PROJECT.parent / "shared" / "data" / "chorus"
 SEED, BATCH_TOKENS = 0, 2048
 MULTIPLES = (1, 8, 16)
 """1: batches of one length."""

@@ -26,9 +26,9 @@ from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe
 from proofs.kill_points import local_sandbox
 from tests.conftest import PROJECT, call
+from tests.corpora import CHORUS
 from tests.encoders import static_encoder
 
-CHORUS = PROJECT.parent / "shared" / "data" / "chorus"
 SEED = 0
 PART = 0.01
 RUNS = 3

@@ -18,10 +18,9 @@ from pipelines.corpus.icons import read_icons
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from proofs.data_ingest import Answer, ingest
-from tests.conftest import PROJECT
+from tests.corpora import CHORUS
 from tests.services import seaweedfs
 
-CHORUS = PROJECT.parent / "shared" / "data" / "chorus"
 Real = tuple[list[Document], list[Query], list[Qrel]]
 Table = list[dict[str, Any]]
 

@@ -11,6 +11,9 @@ from pipelines.store.artifacts import produce
 from pipelines.store.objects import open_store
 from pipelines.store.recipes import Recipe, digest
 
+CHORUS = Path(__file__).parents[2] / "shared/data/chorus"
+"""The electronics: a real collection, which is no part of the project and is looked for beside it."""
+
 
 def write_corpus(
     documents: Sequence[Document], queries: Sequence[Query] = (), qrels: Sequence[str] = (),

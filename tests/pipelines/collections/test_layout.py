@@ -13,10 +13,9 @@ from pipelines.collections.schema.inspection import describe_layout
 from pipelines.collections.schema.layout import infer_layout
 from pipelines.collections.schema.overrides import Overrides
 from pipelines.errors import InputError
+from tests.corpora import CHORUS
 from tests.pipelines.collections.layout_cases import CASES, PRODUCTS, PRODUCTS_CSV, REFUSED, judged
 from tests.pipelines.collections.layouts import laid_out, lines, rows, sampled, told, words
-
-CHORUS = Path(__file__).parents[4] / "shared/data/chorus"
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

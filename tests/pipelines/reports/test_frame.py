@@ -7,6 +7,7 @@ import pytest
 from pipelines.corpus.documents import Document
 from pipelines.reports import charts
 from pipelines.reports.frame import LIMIT, NUMBERS, Picture, Report, ReportTable, pictured, render, write_report
+from tests.images.serve.browser import browser  # noqa: F401  # a fixture
 
 BAD = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
@@ -164,3 +165,18 @@ def test_small_pictures_stay_and_large_ones_go_alone(tmp_path):
     assert page.count("<img") == 1
     assert "two" in page
     assert "Left out so that this page stays below 2 MB: 1 pictures." in page
+
+
+def test_a_sentence_in_a_wide_table_is_read_in_lines_and_not_in_words(browser):  # noqa: F811
+    row = {
+        "since": "2026-11-30T22:24:58Z", "share": "shadow", "challenger": "1,228", "champion": "1,228", "p50, ms": "63 / 57",
+        "p99, ms": "241.50 / 219.55", "decided by": "the guardrails, in manual__2026-11-30T22:24:36.882721+00:00 of admin",
+        "because": "no guardrail is broken after 2,104 of 2,000 searches and 3 of 0 minutes", "entry": "12",
+    }  # fmt: skip
+    words = ("since", "decided by", "because")
+    table = ReportTable("Stages", [(name, "text" if name in words else "number") for name in row], [list(row.values())])
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.set_content(render(report(tables=[table])))
+    widths = [page.locator("td", has_text=row[name]).last.evaluate("cell => cell.clientWidth") for name in words]
+    page.close()
+    assert widths[0] < 200 <= min(widths[1:])
