@@ -9,6 +9,7 @@ from pipelines.store.journal import Journal
 from pipelines.store.objects import open_store
 from tests.conftest import call, embedded_release
 from tests.dags.conftest import third
+from tests.encoders import static_encoder
 
 EVALUATED = (
     "index_lexical", "index_known_queries", "train_recommender", "choose_stages", "fit_blend", "assemble", "evaluate",
@@ -84,10 +85,11 @@ def few_requests(dag):
     dag.get_task("measure_latency").step_params |= {"requests": 200, "starts": 2}
 
 
-def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained, icons_folder):
+def test_a_gates_no_is_green_and_stops_the_chain(run_dag, home, icons_folder):
     """Exchanged labels rank worse than those that are right: judged against the champion, that is refused."""
+    encoder = static_encoder()
     corpus = call("ingest", folder=str(icons_folder("right", keep=third))).corpus
-    index = embedded_release(trained.home, corpus, trained.encoder).index
+    index = embedded_release(home, corpus, encoder).index
     first = run_dag("evaluate_release", index=index)
     assert first.tasks == {name: ["success"] for name in EVALUATED} | ASKED
     assert first.results["choose_stages"]["dev_queries"] >= 50
@@ -107,7 +109,7 @@ def test_a_gates_no_is_green_and_stops_the_chain(run_dag, trained, icons_folder)
     assert deployed.events == [("champion", {"id": release})]
 
     corpus = call("ingest", folder=str(icons_folder("wrong", keep=third, edit=exchanged))).corpus
-    index = embedded_release(trained.home, corpus, trained.encoder).index
+    index = embedded_release(home, corpus, encoder).index
     worse = run_dag("evaluate_release", few_requests, index=index, gate_file="full")
     assert worse.state == "success"
     assert worse.tasks == {name: ["success"] for name in EVALUATED} | ASKED
