@@ -26,6 +26,9 @@ ADVICE = (
         " cells for |quote",
         "write as many cells as the header has; one with a delimiter or quote between double quotes, quotes in it doubled",
     ),
+    (" is a float", "write ids as texts or whole numbers: 7, not 7.0 (in pandas, astype('Int64') before you write)"),
+    ("(text|title) too long", "shorten them, or raise --max-text"),
+    ("a NUL character", r"write the texts without NUL characters, which are \u0000 in JSON"),
     ("^time that is no time$", "write ISO times, as 2020-12-31T23:59:59, or seconds since 1970"),
     ("^empty text$", "correct them, or leave them out with --max-bad-fraction if they are empty on purpose"),
 )

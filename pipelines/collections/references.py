@@ -69,7 +69,9 @@ def _check_overlap(db: sqlite3.Connection, reference: Reference) -> None:
         f"{role} that name {count:,} {target}, of which {known:,} are there: "
         f"{', '.join(unknown_ids[:3])} beside {', '.join(there) or 'none'}{', ' + how if how else ''}",
         f"one numbering, with at least {LEAST_KNOWN:.0%} of the ids in both",
-        f"give the {target} that belong to these {role}, or name the column of the ids with --column",
+        f"write the ids of these {role} as the {target} have them"
+        if how
+        else f"give the {target} that belong to these {role}, or name the column of the ids with --column",
     )
 
 

@@ -10,10 +10,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from pipelines.collections.record import FilePart, Record, Role
+from pipelines.collections.schema.name_lists import SPLIT_NAMES
 from pipelines.corpus.documents import query_id
 from pipelines.corpus.text_rules import CONTROL_CHARACTERS, LONGEST_ID, LONGEST_QUERY, WHITE_SPACE, query_too_long
 
-SPLITS = {"train": "train", "training": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 MILLISECONDS = 100_000_000_000
 """Seconds since 1970 stay below this until the year 5138: a larger time counts milliseconds, or smaller parts."""
 
@@ -186,7 +186,7 @@ def split_value(value: Any) -> str:
     >>> split_value("Dev"), split_value(None)
     ('dev', '')
     """
-    return SPLITS.get(str(value).strip().lower(), "") if value else ""
+    return SPLIT_NAMES.get(str(value).strip().lower(), "") if value else ""
 
 
 def number_value(value: Any, name: str) -> float:

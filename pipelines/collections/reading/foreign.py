@@ -46,8 +46,12 @@ UNREAD: tuple[tuple[bytes, str], ...] = (
     (b"MZ\x90", "a program"),
     (b"\xff\xfe\x00\x00", "text in UTF-32"),
     (b"\x00\x00\xfe\xff", "text in UTF-32"),
+    (b"version https://", "a Git LFS pointer in place of data, which git lfs pull fetches"),
+    (b"<!DOCTYPE html", "a web page"),
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
 )
-DATA_FORMAT = re.compile(r"Arrow|Feather|Avro|ORC|HDF5|NumPy|SQLite|pickle|spreadsheet|office")
+DATA_FORMAT = re.compile(r"Git LFS|Arrow|Feather|Avro|ORC|HDF5|NumPy|SQLite|pickle|spreadsheet|office")
 """In the reasons for which files are skipped: those that hold data."""
 PICKLE = re.compile(rb"\x80[\x02-\x05](\x95|[}\]c(K])")
 

@@ -168,9 +168,10 @@ def _check_text(head: Head) -> None:
 
 def _json(file: SourceFile, head: Head, lines: list[str]) -> SourceFile | None:
     """JSON, by its first signs; JSONL where lines are objects of their own."""
-    if head.suffix in LINES:
-        return replace(file, format="jsonl")
     first = "\n".join(lines[:3]).lstrip()[:1000]
+    if head.suffix in LINES:
+        whole = LIST.match(first) and "{" in first and not any(map(_is_object, lines[1:5]))  # one list, called JSONL
+        return replace(file, format="json" if whole else "jsonl")
     if OBJECT.match(first):
         objects = [_is_object(line) for line in lines[:5]]
         alone = len(lines) == 1 and head.whole and head.suffix == ".json"

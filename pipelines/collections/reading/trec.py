@@ -232,8 +232,8 @@ def read_qrels(file: SourceFile, longest: int = LONGEST) -> Iterator[Record | Ba
         cells = judgment_cells(line)
         if isinstance(line, FlawedLine):
             yield BadRow(file.name, number, line.reason, excerpt(line))
-        elif line.startswith("#") and (len(cells) != width or cells[0] == "#"):
-            continue  # a comment, as trec_eval takes it
+        elif line.startswith("#") and (len(cells) != width or cells[0] == "#" or cells[columns.index("grade")].isalpha()):
+            continue  # a comment, as trec_eval takes it, or names of columns
         elif len(cells) != width:
             yield BadRow(file.name, number, f"{len(cells)} cells for {width} columns", excerpt(line))
         else:

@@ -7,6 +7,7 @@ from pipelines.collections.schema.grades import Scale, infer_scale
 from pipelines.collections.schema.groups import TableGroup, file_splits, overlap
 from pipelines.collections.schema.infer_documents import ReferencedIds, RoleTable, document_column, id_notes
 from pipelines.collections.schema.infer_roles import ranked_groups
+from pipelines.collections.schema.name_lists import SPLIT_NAMES
 from pipelines.collections.schema.schema_state import SchemaState, listed
 from pipelines.collections.schema.terminal import clean
 from pipelines.errors import InputError
@@ -32,7 +33,7 @@ def add_queries(state: SchemaState, judged: TableGroup | None, documents: RoleTa
     fields = _judgment_fields(state, judged, documents, queries) if judged is not None else {}
     used = [group for group in (queries and queries.group, judged if fields else None) if group is not None]
     side, note = file_splits(file.name for group in used for file in group.table.files)
-    state.note(note)
+    state.note(note, *(_split_note(group) for group in used))
     if judged is not None and fields:
         state.add("qrels", judged.table, fields, side)
         queries = queries or _queries_beside(state, judged, fields)
@@ -46,6 +47,14 @@ def add_queries(state: SchemaState, judged: TableGroup | None, documents: RoleTa
         if judged is not None and queries.group is not judged and _has_more_queries(judged, fields, queries):
             more = _queries_beside(state, judged, fields)
             state.add("queries", judged.table, more.fields, side, repeats=True)
+
+
+def _split_note(group: TableGroup) -> str:
+    """That a column is called split and names other sides than are known; empty: none does."""
+    called = [column for column in group.features.columns if column.meaning.words == ("split",)]
+    words = listed([text for column in called for text in column.different if text.lower() not in SPLIT_NAMES], 3)
+    divided = "name no side, so queries are divided by their text: write train, dev or test"
+    return f"Words in split of {group.names}, such as {words}, {divided}." if words else ""
 
 
 def _has_more_queries(judged: TableGroup, fields: Fields, queries: RoleTable) -> bool:

@@ -56,11 +56,17 @@ def infer_layout(samples: Sequence[Sampled], overrides: Overrides) -> Layout:
 
 
 def _check_judgments_are_read(state: SchemaState) -> None:
-    """Refuse a file that is called as judgments are and was not understood, where there are no other judgments."""
+    """Refuse a file that is called as judgments are and was not understood, where there are no others; note other grades."""
+    if any(part.role == "qrels" for part in state.parts):
+        return
     used = {part.file.name for part in state.parts}
     for group in state.groups:
         called = set(words_of(group.table.name)) & UNREAD_IS_REFUSED and not group.features.ranked
-        if called and group.table.name not in used and not any(part.role == "qrels" for part in state.parts):
+        graded = group.kind == "queries" and group.features.grades
+        if graded and not called:
+            needed = "judgments have columns of the query, the document's id and the grade (--column qrels.document=COLUMN)"
+            state.note(f"{listed(graded, 3)} of {group.names} is not used: {needed}.")
+        if called and (graded or group.table.name not in used):
             raise InputError(
                 f"{group.names}, which is called as judgments are and has the columns {listed(group.table.columns)}",
                 "a row for each judgment, with columns of the query, the document and the grade",

@@ -126,7 +126,7 @@ FILES: dict[str, frozenset[str]] = {
 }
 """Words in the names of files and folders, by the kind of table that they speak for."""
 SPLIT_NAMES = {
-    "train": "train", "training": "train", "test": "test", "testing": "test", "heldout": "test",
+    "train": "train", "training": "train", "test": "test", "testing": "test", "heldout": "test", "holdout": "test",
     "dev": "dev", "devel": "dev", "valid": "dev", "validation": "dev", "val": "dev",
 }  # fmt: skip
 """Sides of a split."""

@@ -103,6 +103,8 @@ def jsonl(rows: list[dict[str, Any]]) -> str:
 
 PRODUCTS = [[f"P{n}", NAMES[n], f'"{TEXTS[n]}"'] for n in range(12)]
 CATALOGUE = table("sku,name,description", PRODUCTS)
+SIDES = ("TRAIN", "val", "holdout")
+BY_TITLE = table("query,title,relevance", [[NAMES[n], NAMES[n - 5], n % 3] for n in range(12)])
 QUERIES = table("query_id,query", [[f"q{n}", NAMES[n]] for n in range(12)])
 IDS = {f"P{n}" for n in range(12)}
 CORPUS = jsonl([{"_id": f"P{n}", "title": NAMES[n], "text": TEXTS[n]} for n in range(12)])
@@ -591,5 +593,90 @@ CASES = [
         "27 times as people write them",
         {"items.csv": ITEMS, "events.csv": table(CHOICES, [[u, i, f"{n % 28 + 1:02}.04.2022"] for u, i, n in EVENTS])},
         lambda result: result.refuses("write ISO times"),
+    ),
+    InputCase(
+        "judgments that name documents by their titles",
+        {"docs.csv": CATALOGUE, "judgments.csv": BY_TITLE},
+        lambda result: result.refuses("judgments.csv", "called as judgments are"),
+    ),
+    InputCase(
+        "grades beside queries",
+        {"docs.csv": CATALOGUE, "asked.csv": BY_TITLE},
+        lambda result: len(result.queries) == 12 and result.says("relevance of asked.csv is not used"),
+    ),
+    InputCase(
+        "a split column in other words",
+        {
+            "docs.csv": CATALOGUE,
+            "queries.csv": table("id,text,split", [[f"q{n}", NAMES[n], SIDES[n // 4]] for n in range(12)]),
+            "qrels.csv": table("query_id,doc_id,grade", [[f"q{n}", f"P{n}", 1] for n in range(12)]),
+        },
+        named_split,
+    ),
+    InputCase(
+        "a split column in words that name no side",
+        {
+            "docs.csv": CATALOGUE,
+            "queries.csv": table("id,text,split", [[f"q{n}", NAMES[n], ("train", "eval")[n % 2]] for n in range(12)]),
+            "qrels.csv": table("query_id,doc_id,grade", [[f"q{n}", f"P{n}", 1] for n in range(12)]),
+        },
+        lambda result: len(result.qrels) == 12 and result.says("such as eval, name no side"),
+    ),
+    InputCase(
+        "one list that is called JSONL",
+        {"all.jsonl": json.dumps([{"id": f"P{n}", "title": NAMES[n], "text": TEXTS[n]} for n in range(12)])},
+        whole,
+    ),
+    InputCase(
+        "a header of qrels behind a hash",
+        {
+            "docs.csv": CATALOGUE,
+            "queries.csv": QUERIES,
+            "qrels.txt": "#qid iter docid rel\n" + "".join(f"q{n} 0 P{n} {n % 3}\n" for n in range(12)),
+        },
+        lambda result: len(result.qrels) == 12 and not result.bad,
+    ),
+    InputCase(
+        "a pointer in place of data",
+        {"all.csv": f"version https://s3.example.org/spec/v1\noid sha256:{'4d' * 32}\nsize 12345\n"},
+        lambda result: result.refuses("Git LFS pointer", "git lfs pull"),
+    ),
+    InputCase(
+        "a pointer in place of judgments",
+        {"docs.csv": CATALOGUE, "queries.csv": QUERIES, "qrels.tsv": "version https://s3.example.org/spec/v1\nsize 9\n"},
+        lambda result: result.refuses("qrels.tsv", "git lfs pull"),
+    ),
+    InputCase(
+        "a page in place of data",
+        {"all.csv": "<!DOCTYPE html>\n<html><body>\n<h1>403 Forbidden</h1>\n</body></html>\n"},
+        lambda result: result.refuses("a web page"),
+    ),
+    InputCase(
+        "ids that are floats",
+        {
+            "docs.csv": CATALOGUE,
+            "queries.csv": QUERIES,
+            "qrels.jsonl": jsonl([{"query_id": f"q{n}", "doc_id": float(n), "grade": 1} for n in range(12)]),
+        },
+        lambda result: result.refuses("document id is a float", "whole numbers: 7, not 7.0"),
+    ),
+    InputCase(
+        "ids padded with zeros elsewhere",
+        {
+            "docs.csv": table("id,title,text", [[f"{n:05}", NAMES[n], f'"{TEXTS[n]}"'] for n in range(1, 12)]),
+            "queries.csv": QUERIES,
+            "qrels.csv": table("query_id,doc_id,grade", [[f"q{n}", n, 1] for n in range(1, 12)]),
+        },
+        lambda result: result.refuses("padded with zeros", "write the ids of these qrels as the documents have them"),
+    ),
+    InputCase(
+        "a text that is too long",
+        {"all.csv": CATALOGUE + f"X,long,{'x ' * 600_000}\n"},
+        lambda result: result.refuses("text too long", "raise --max-text"),
+    ),
+    InputCase(
+        "NUL characters in JSON",
+        {"all.jsonl": jsonl([{"id": f"P{n}", "title": NAMES[n], "text": TEXTS[n] + "\0"} for n in range(12)])},
+        lambda result: result.refuses("a NUL character", "without NUL characters"),
     ),
 ]  # fmt: skip
