@@ -145,7 +145,7 @@ def _sample(corpus: Artifact, encoders: Mapping[str, Encoder], tokens: int, limi
         _NotMeasured: choosing would cost more than it may, or too few queries can be asked.
     """
     try:
-        drawn = choice.draw_sample(corpus, MOST_DOCUMENTS, QUERIES)
+        drawn = choice.draw_sample(corpus, MOST_DOCUMENTS, max(QUERIES, limits.queries))
     except InputError as error:
         raise _NotMeasured(error.given) from None
     if len(drawn.queries) < limits.queries:
@@ -154,9 +154,10 @@ def _sample(corpus: Artifact, encoders: Mapping[str, Encoder], tokens: int, limi
     spread = drawn.documents[:: max(1, len(drawn.documents) // PROBED)][:PROBED]
     rates = _tokens_per_s(encoders, [document.text for document in spread])
     fp32, fastest = rates[variant_rule.REFERENCE], max(rates.values())
-    asked = sum(_tokens_of(query.text, encoders) for query in drawn.queries)
-    spent = time.monotonic() - started + asked / fp32 + COMPARE_S * len(drawn.queries) * len(encoders)
+    asked = [query.text for query in (*drawn.queries, *drawn.topics.queries)]
     each = tokens / drawn.of * sum(1 / rate for rate in rates.values())
+    spent = time.monotonic() - started + choice.WARM_UP * each + COMPARE_S * len(asked) * len(encoders)
+    spent += sum(_tokens_of(text, encoders) for text in asked) / fp32
     count = affordable(spent, each, tokens / fp32, tokens / fp32 - tokens / fastest, limits.share)
     log().info("rates", tokens_per_s={name: round(rate) for name, rate in rates.items()}, documents=count)
     if not count:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.corpus.documents import Document, documents, qrels, queries
-from pipelines.corpus.text_rules import folded
+from pipelines.corpus.text_rules import LONGEST_QUERY, folded
 from pipelines.errors import InputError
 from pipelines.models.encoder import Vectors
 from pipelines.statistics.intervals import Floats, interval
@@ -70,8 +70,8 @@ def sample_queries(corpus: Artifact, count: int = QUERIES) -> list[FidelityQuery
     """Up to `count` distinct texts: judged train queries, then titles cut to the median length, in words, of those.
 
     Those with the lowest sha256 of their text, so that every run asks the same. A document without a title gives the
-    beginning of its text. No text of a test query is used, in whatever case; nor are queries with a history, since they are
-    not encoded.
+    beginning of its text. A title without blanks is cut where the server would refuse it as too long. No text of a test query is
+    used, in whatever case; nor are queries with a history, since they are not encoded.
     """
     judged = qrels(corpus)
     text_queries = [query for query in queries(corpus) if not query.history]
@@ -93,7 +93,7 @@ def _sample_titles(documents: Iterable[Document], words: int, count: int, exclud
     heap: list[tuple[int, str]] = []  # the highest draw first
     sampled: dict[str, FidelityQuery] = {}
     for document in documents if count > 0 else ():
-        text = " ".join((document.title or document.text).split()[:words])
+        text = " ".join((document.title or document.text).split()[:words])[:LONGEST_QUERY].rstrip()
         key = folded(text)
         if not key or key in excluded or key in sampled:
             continue

@@ -47,6 +47,8 @@ from pipelines.store.recipes import digest
 
 CHUNK = 4096
 """Texts that each variant encodes before the next takes its turn."""
+WARM_UP = 64
+"""Texts that each variant encodes before it is timed."""
 ALONE = 16
 """Texts that are encoded alone where the batches are the sample's own."""
 COMPARED = 32
@@ -160,6 +162,10 @@ def measure(
     reference_scores = ndcg(sample.topics, by_fp32[topics_queries], vectors[REFERENCE], ids)
     rows: list[VariantMeasurement] = []
     for name, encoder in encoders.items():
+        rate = len(texts) / seconds[name]
+        if name != REFERENCE and (bad := int((~np.isfinite(vectors[name])).any(1).sum())):
+            rows.append(VariantMeasurement(name, f"{bad:,} of {len(texts):,} of its vectors are NaN or infinite", rate))
+            continue
         fidelity = measure_fidelity(
             (by_fp32[fidelity_queries], vectors[REFERENCE]), (by_query_variant[fidelity_queries], vectors[name]), sample.own
         )
@@ -174,7 +180,7 @@ def measure(
             VariantMeasurement(
                 variant=name,
                 reason=why_not_taken(mates, fidelity, high, rule),
-                docs_per_s=len(texts) / seconds[name],
+                docs_per_s=rate,
                 fidelity=fidelity.mean,
                 fidelity_low=fidelity.low or 0.0,
                 overlap_at_10=fidelity.overlap_at_10,
@@ -195,7 +201,7 @@ def encode_in_turns(
     vectors: dict[str, list[Vectors]] = {name: [] for name in encoders}
     seconds = dict.fromkeys(encoders, 0.0)
     for encoder in encoders.values():
-        encoder.encode(texts[:64], "document", batch_tokens)
+        encoder.encode(texts[:WARM_UP], "document", batch_tokens)
     for start in range(0, len(texts), CHUNK):
         for name, encoder in encoders.items():
             started = time.perf_counter()
@@ -258,7 +264,8 @@ def alone_influence(encoder: Encoder, texts: Sequence[str], vectors: Vectors, qu
     worst = 0.0
     for row in {by_length[int(part)] for part in np.linspace(0, len(texts) - 1, ALONE)}:
         difference = encoder.encode([texts[row]], "document")[0] - vectors[row]
-        worst = max(worst, float(np.abs(difference).max()), float(np.abs(queries @ difference).max(initial=0)))
+        scores = np.abs(queries @ difference).max(initial=0)
+        worst = float(np.max([worst, np.abs(difference).max(), scores]))  # NaN stays
     return worst
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipelines.errors import InputError
 from pipelines.evaluation.fidelity import LEAST_FIDELITY, LEAST_RETENTION, Fidelity, why_unfaithful
-from pipelines.models.backends import Vectors, cpu_features
+from pipelines.models.backends import Vectors, cpu_features, gpu, library_versions
 from pipelines.statistics.bootstrap import paired_ratio_of_means
 from pipelines.statistics.intervals import Floats
 from pipelines.store.recipes import canonical, digest
@@ -149,5 +149,9 @@ def influence_of_mates(
 
 
 def machine() -> str:
-    """A digest of architecture, cores and CPU features, which decide how fast a variant is and so which is chosen."""
-    return digest(canonical([platform.machine(), os.cpu_count(), sorted(cpu_features())]))[:12]
+    """A digest of what decides which variants run, how fast, and how they round.
+
+    It is of architecture, cores, CPU features, the GPU, and the versions of the libraries that compute variants.
+    """
+    described = [platform.machine(), os.cpu_count(), sorted(cpu_features()), gpu(), library_versions()]
+    return digest(canonical(described))[:12]

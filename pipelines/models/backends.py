@@ -5,10 +5,12 @@ One table for encoders, which make a vector of a text, and for rerankers, which 
 A backend's library is imported when one of its variants is loaded, so the server needs ONNX Runtime alone.
 """
 
+import contextlib
 import functools
 import importlib.util
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, Protocol
@@ -174,6 +176,25 @@ def has_gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def gpu() -> str:
+    """The name of the GPU that torch computes on; empty: none, or no torch."""
+    if importlib.util.find_spec("torch") is None or not has_gpu():
+        return ""
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of the backends' libraries that are installed; they are not imported."""
+    installed = [name for name in sorted(BACKENDS) if importlib.util.find_spec(name) is not None]
+    versions = {}
+    for name in installed:
+        with contextlib.suppress(PackageNotFoundError):  # installed under another name
+            versions[name] = version(name)
+    return versions
 
 
 @functools.cache

@@ -20,6 +20,8 @@ PROBE_TEXTS = [
     "word " * 120,
 ]
 """Texts on which every variant's deviation is measured: short and long, several scripts."""
+CUT_TEXT = " ".join(map(str, range(600)))
+"""Another, longer than any encoder reads: it shows whether the same part of it is kept."""
 
 
 def export_onnx(network: Any, model: Path, target: Path, output: str = "sentence_embedding") -> int:

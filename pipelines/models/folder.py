@@ -28,6 +28,8 @@ PLAIN_KEYS = {"max_seq_length", "do_lower_case", "modality_config", "unpad_input
 PLAIN_VALUES = {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"}
 PLAIN_TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
 SENTENCE = "sentence_embedding"
+OFFSET = {"camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl"}
+"""Types of models, as transformers names them, that count a text's positions from the one after the padding token's."""
 LONGEST = 512
 """Tokens of a text beyond which no encoder is exported."""
 
@@ -67,13 +69,24 @@ def read_folder(folder: Path) -> ModelFolder:
     """
     if not (folder / "modules.json").is_file():
         return ModelFolder(folder, folder)
-    modules = _json(folder / "modules.json")
+    try:
+        return _read_modules(folder, _json(folder / "modules.json", list))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{folder}: {error}", "configuration files as sentence-transformers writes them", "save the model again"
+        ) from None
+
+
+def _read_modules(folder: Path, modules: Any) -> ModelFolder:
     try:
         parts = [(module["type"].rpartition(".")[2], module["type"], folder / module["path"]) for module in modules]
     except (TypeError, KeyError, AttributeError):
         raise InputError(
             f"{folder}/modules.json without types and paths", "a list of modules", "save the model again"
         ) from None
+    foreign = next((name for _, name, _ in parts if not name.startswith("sentence_transformers.")), "")
+    if foreign:
+        raise _cannot(folder, f"module {foreign}")
     if [kind for kind, _, _ in parts[:2]] != ["Transformer", "Pooling"]:
         first = next((name for (kind, name, _), due in zip(parts, ("Transformer", "Pooling"), strict=False) if kind != due), "")
         raise _cannot(folder, f"module {first}" if first else "no module Pooling")
@@ -113,11 +126,15 @@ def _cannot(folder: Path, what: str) -> InputError:
     )
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, kind: type = dict) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else kind()
     except ValueError as error:
         raise InputError(f"{path}: {error}", "JSON", "save the model again") from None
+    if not isinstance(content, kind):
+        expected = "a JSON object" if kind is dict else "a JSON list"
+        raise InputError(f"{path} with {json.dumps(content)[:80]}", expected, "save the model again")
+    return content
 
 
 def _pooling(folder: Path, path: Path, prompted: bool) -> str:
@@ -138,7 +155,7 @@ def _layer(folder: Path, kind: str, name: str, path: Path) -> list[Layer]:
     keys = {config.get("module_input_name") or SENTENCE, config.get("module_output_name") or SENTENCE}
     if kind == "Dropout":
         return []
-    if kind not in {"Dense", "LayerNorm", "Normalize"} or not name.startswith("sentence_transformers.") or keys != {SENTENCE}:
+    if kind not in {"Dense", "LayerNorm", "Normalize"} or keys != {SENTENCE}:
         raise _cannot(folder, f"module {name}" + (f" of {', '.join(sorted(keys))}" if keys != {SENTENCE} else ""))
     if kind == "Normalize":
         return [Layer(kind)]
@@ -155,6 +172,8 @@ def _prompts(folder: Path) -> tuple[str, str]:
     """The prompts of queries and of documents; where a side has none, the default prompt."""
     config = _json(folder / "config_sentence_transformers.json")
     prompts = {name: text for name, text in (config.get("prompts") or {}).items() if text}
+    if not all(isinstance(text, str) for text in prompts.values()):
+        raise ValueError(f"prompts {json.dumps(prompts)[:80]}")
     default = prompts.get(config.get("default_prompt_name") or "", "")
     document = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default)
     return prompts.get("query", default), document
@@ -188,7 +207,7 @@ def _max_length(model: Path, transformer: dict[str, Any]) -> int | None:
     """Tokens of a text that the folder keeps; none: it does not say."""
     limits = [
         transformer.get("max_seq_length") or _json(model / "tokenizer_config.json").get("model_max_length"),
-        _json(model / "config.json").get("max_position_embeddings"),
+        _positions(model),
     ]
     known = [int(limit) for limit in limits if limit and limit > 0]
     return min(known) if known else None
@@ -196,7 +215,16 @@ def _max_length(model: Path, transformer: dict[str, Any]) -> int | None:
 
 def positions(model: Path) -> int:
     """Tokens that a model has positions for, at most LONGEST."""
-    return min(int(_json(model / "config.json").get("max_position_embeddings") or LONGEST), LONGEST)
+    return min(_positions(model) or LONGEST, LONGEST)
+
+
+def _positions(model: Path) -> int | None:
+    config = _json(model / "config.json")
+    most = config.get("max_position_embeddings")
+    if not isinstance(most, int) or most <= 0:
+        return None
+    offset = 1 + int(config.get("pad_token_id") or 1) if config.get("model_type") in OFFSET else 0
+    return max(most - offset, 1)
 
 
 def _lowers(tokenizer: Path) -> bool:

@@ -12,7 +12,7 @@ from pipelines.errors import InputError
 from pipelines.logs import log
 from pipelines.models.backends import FORMATS, LAYERS, LOSSY, WEIGHTS, Tokens, Variant
 from pipelines.models.encoder import Encoder, EncoderCard, Fingerprint, Role, Vectors, load_tokenizer
-from pipelines.models.export import PROBE_TEXTS, export_onnx, library_vectors, load_library, reference_vectors
+from pipelines.models.export import CUT_TEXT, PROBE_TEXTS, export_onnx, library_vectors, load_library, reference_vectors
 from pipelines.models.folder import ModelFolder
 from pipelines.models.quantization import quantize
 from pipelines.models.torch_encoder import sentence_encoder, write_layers
@@ -52,13 +52,20 @@ def make_encoder(
     for name in sorted(files & set(LOSSY)):
         encodings = [loaded_tokenizer.encode(fingerprint.document_prefix + text) for text in texts or PROBE_TEXTS]
         quantize(folder, name, [Tokens(encoding.ids, encoding.type_ids) for encoding in encodings])
-    probes = [*PROBE_TEXTS, *texts]
+    probes = [*PROBE_TEXTS, CUT_TEXT, *texts]
     reference = _reference(read, network, tokenizer, folder / "tokenizer.json", fingerprint)
     card = EncoderCard(fingerprint=fingerprint, dimensions=dimensions, vocabulary=vocabulary, variants={})
     roles: tuple[Role, ...] = (
         ("document", "query") if fingerprint.query_prefix != fingerprint.document_prefix else ("document",)
     )
-    expected = {role: reference(probes, role) for role in roles}
+    try:
+        expected = {role: reference(probes, role) for role in roles}
+    except (ValueError, RuntimeError, LookupError, TypeError) as error:  # what torch and a tokenizer raise at a text
+        raise InputError(
+            f"{read.folder}: {str(error)[:200]}",
+            "a vector of each text by the folder's own weights",
+            "check the tokenizer's special tokens and the longest text, or choose another model",
+        ) from None
     variants = {name: _measured_variant(card, name, folder, probes, expected) for name in names}
     card = card.model_copy(update={"variants": variants})
     (folder / "encoder.json").write_text(card.model_dump_json(indent=1), encoding="utf-8")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipelines.corpus.documents import Document, Query, queries
+from pipelines.corpus.text_rules import LONGEST_QUERY
 from pipelines.errors import InputError
 from pipelines.evaluation.fidelity import (
     DEPTH,
@@ -245,3 +246,8 @@ def test_of_the_icons_2000_are_asked(home):
     test = {query.text for query in queries(corpus, "test")}
     assert len({query.text for query in sampled}) == 2000
     assert not {query.text.lower() for query in sampled} & test
+
+
+def test_no_title_is_asked_that_the_server_would_refuse_as_too_long(home):
+    sampled = sample_queries(corpus_of([Document(id="a", text="灯" * 2000), Document(id="b", text="灯 光")]))
+    assert {query.text for query in sampled} == {"灯" * LONGEST_QUERY, "灯 光"}

@@ -9,13 +9,13 @@ import pytest
 
 from pipelines.errors import InputError
 from pipelines.models.encoder import card_of, load_encoder
-from pipelines.models.folder import read_folder
+from pipelines.models.folder import positions, read_folder
 from pipelines.models.sources import MINILM, model_folder
 from pipelines.steps.refresh_embeddings import export_encoder
 from pipelines.store.artifacts import load_exactly
 from pipelines.store.objects import open_store
 from tests.conftest import call
-from tests.tiny_models import tiny_bert
+from tests.tiny_models import tiny_bert, with_first_token
 
 TEXTS = ["Red LAMP", "a small oak table", "word " * 60]
 HIDDEN = 16
@@ -193,3 +193,60 @@ def test_a_plain_model_keeps_as_many_tokens_as_it_has_positions(home, tmp_path):
     assert len(load_encoder(encoder, "onnx-fp32").tokens(["lamp " * 100], "document")[0]) == 64
     with pytest.raises(InputError, match=r"--max-length 100 .* at most 64"):
         call("export_encoder", model=str(folder), max_length=100)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_folders_own_code_is_no_module_of_the_library_whatever_its_name(tmp_path, place):
+    names = [f"sentence_transformers.models.{kind}" for kind in ("Transformer", "Pooling", "Dropout")]
+    names[place] = "mine." + names[place].rpartition(".")[2]
+    (tmp_path / "modules.json").write_text(json.dumps([{"type": name, "path": str(row)} for row, name in enumerate(names)]))
+    with pytest.raises(InputError, match=rf"module {names[place]}; expected a Transformer, a Pooling, then"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("modules.json", '{"0": 1}'),
+        ("config.json", "[]"),
+        ("1_Pooling/config.json", '"mean"'),
+        ("1_Pooling/config.json", '{"pooling_mode": 3}'),
+        ("sentence_bert_config.json", '{"max_seq_length": "long"}'),
+        ("config_sentence_transformers.json", '{"prompts": ["Find: "]}'),
+        ("config_sentence_transformers.json", '{"prompts": {"query": 3}}'),
+    ],
+)
+def test_a_file_that_the_library_would_not_write_is_refused_in_a_sentence(tmp_path, name, content):
+    folder = tiny_bert(tmp_path / "model")
+    with_first_token(folder)
+    assert read_folder(folder).pooling == "cls"
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=r"expected .*; next: "):
+        read_folder(folder)
+
+
+def test_positions_after_the_padding_tokens_are_counted(tmp_path):
+    for described, most in (
+        ({"model_type": "bert", "max_position_embeddings": 130}, 130),
+        ({"model_type": "roberta", "max_position_embeddings": 130}, 128),
+        ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "deberta", "max_position_embeddings": -1}, 512),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(described))
+        assert positions(tmp_path) == most
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"truncation_side": "left"}, "variant onnx-fp32, which differs from its weights by"),
+        ({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": None}, "expected a vector of each text by the folder's"),
+    ],
+)
+def test_a_tokenizer_that_reads_otherwise_is_refused(home, body, tmp_path, values, message):
+    folder = Path(shutil.copytree(body, tmp_path / "own"))
+    with_first_token(folder)
+    changed(folder, "tokenizer_config.json", **values)
+    with pytest.raises(InputError, match=message):
+        call("export_encoder", model=str(folder))
+    assert not list(home.rglob("manifest.json"))
