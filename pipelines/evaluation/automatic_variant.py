@@ -154,7 +154,7 @@ def _sample(corpus: Artifact, encoders: Mapping[str, Encoder], tokens: int, limi
     spread = drawn.documents[:: max(1, len(drawn.documents) // PROBED)][:PROBED]
     rates = _tokens_per_s(encoders, [document.text for document in spread])
     fp32, fastest = rates[variant_rule.REFERENCE], max(rates.values())
-    asked = [query.text for query in (*drawn.queries, *drawn.topics.queries)]
+    asked = [query.text for query in drawn.queries] + [query.text for query in drawn.topics.queries]
     each = tokens / drawn.of * sum(1 / rate for rate in rates.values())
     spent = time.monotonic() - started + choice.WARM_UP * each + COMPARE_S * len(asked) * len(encoders)
     spent += sum(_tokens_of(text, encoders) for text in asked) / fp32

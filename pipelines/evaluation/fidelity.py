@@ -70,8 +70,8 @@ def sample_queries(corpus: Artifact, count: int = QUERIES) -> list[FidelityQuery
     """Up to `count` distinct texts: judged train queries, then titles cut to the median length, in words, of those.
 
     Those with the lowest sha256 of their text, so that every run asks the same. A document without a title gives the
-    beginning of its text. A title without blanks is cut where the server would refuse it as too long. No text of a test query is
-    used, in whatever case; nor are queries with a history, since they are not encoded.
+    beginning of its text. A title without blanks is cut where the server would refuse it as too long. No text of a test query
+    is used, in whatever case; nor are queries with a history, since they are not encoded.
     """
     judged = qrels(corpus)
     text_queries = [query for query in queries(corpus) if not query.history]
