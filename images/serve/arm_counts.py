@@ -208,7 +208,9 @@ class ArmCounts:
             minute = of_entry.minutes.setdefault(now, _Minute())
             if minute.memory_mb is None or minute.ready != state.ready:
                 minute = of_entry.changing(now)
-                minute.memory_mb, minute.ready = minute.memory_mb or memory_mb(), state.ready
+                if state.challenger:  # what a release takes while it is loaded is no growth
+                    minute.memory_mb = minute.memory_mb or memory_mb()
+                minute.ready = state.ready
             bodies = [(number, self._body(number, kept)) for number, kept in self._entries.items() if kept.changed]
             for number, _ in bodies:
                 self._entries[number].changed = False

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,8 @@ def canary_of(journal: Journal, name: str = "") -> Canary | None:
     begun, last = of_name[0], of_name[-1]
     split = last.routing.split
     assert split is not None
-    stage = next(entry for entry in of_name if entry.routing.split == split)
+    changes = (entry for before, entry in pairwise(of_name) if before.routing.split != entry.routing.split)
+    *_, stage = begun, *changes  # a share that a person took back begins anew
     unseen = frozenset(entry.n for entry in of_name if entry.routing.split and not entry.routing.split.share)
     return Canary(split, str(last.routing.champion), str(last.routing.challenger), begun, stage, last.n, unseen)
 
@@ -332,12 +334,13 @@ class ShadowSeen:
     empty: tuple[int, int]
 
 
-def stages_seen(journal: Journal, canary: Canary) -> list[StageSeen]:
-    """The stages of a deployment so far, by its entries and the counts of its servers."""
+def stages_seen(journal: Journal, canary: Canary, without: Sequence[str] = ()) -> list[StageSeen]:
+    """The stages of a deployment so far, by its entries and the counts of its servers, without guardrails that are left out."""
     read, _ = readable_counts(journal.store, canary.entries)
     counts, strata = counts_of(read, canary.unseen)
     numbers = np.array([entry for entry, _ in strata], int)
-    most = np.max([*evidence(counts).values()], axis=0) if len(strata) else np.zeros(0)
+    judged = [values for name, values in evidence(counts).items() if name not in without]
+    most = np.max(judged, axis=0) if len(strata) and judged else np.zeros(len(strata))
     entries = journal.entries[canary.begun.n - 1 : canary.last]
     before = [None, *(entry.routing.split for entry in entries)]
     stages = [entry for entry, split in zip(entries, before, strict=False) if entry.routing.split != split]
@@ -347,7 +350,7 @@ def stages_seen(journal: Journal, canary: Canary) -> list[StageSeen]:
         here = (numbers >= entry.n) & (numbers < end)
         searches = counts.searches[here].sum(0)
         share = entry.routing.split.share if entry.routing.split else 0.0
-        found = findings(counts.until(int((numbers < end).sum())))
+        found = [one for one in findings(counts.until(int((numbers < end).sum()))) if one.name not in without]
         values = (round(float(value), 3) for value in most[here])
         shadow = None if share else _shadow_seen(read, canary, counts, here)
         took = quantiles(counts.latency[here].sum(0))

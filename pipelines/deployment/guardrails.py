@@ -298,10 +298,14 @@ def findings(counts: Counts) -> list[Finding]:
 
 
 def _rate_finding(counts: Counts, rate: Guardrail) -> Finding:
+    """What a guardrail says; where harm was over before this look, as it was when the evidence was largest."""
+    seen = rate_evidence(counts, rate)
+    broken = bool(np.max(seen, initial=-np.inf) >= REFUSED)
+    if broken and seen[-1] < REFUSED:
+        counts = counts.until(int(np.argmax(seen)) + 1)
     events = rate.events(counts)
     deflated = [values / effect_of(counts, rate.name) for values in events]
     ratio, low, high = stratified_ratio(deflated[1], deflated[0], share_of(rate.units(counts)), ALPHA / len(TESTED))
-    broken = bool(np.max(rate_evidence(counts, rate), initial=-np.inf) >= REFUSED)
     champion, challenger = (round(float(values.sum())) for values in events)
     known = math.isfinite(ratio)
     bounds = f"{ratio:.2f} [{low:.2f}, {high:.2f}]" if known else f"at least {low:.2f}"

@@ -146,5 +146,5 @@ def _write(journal: Journal, seen: "Tick", terms: "Terms", folder: Path) -> dict
 
     canary = last_canary(journal) or seen.canary
     assert canary is not None
-    write_canary_report(folder, seen, stages_seen(journal, canary), terms)
+    write_canary_report(folder, seen, stages_seen(journal, canary, terms.without), terms)
     return {"outcome": seen.outcome, "sentence": seen.sentence, "canary": canary.split.name}

@@ -82,9 +82,11 @@ def _wanted(journal: Journal, params: SplitParams) -> Split | None:
     """The split that is asked for; None: none.
 
     Raises:
-        InputError: there are no two releases, or another experiment runs.
+        InputError: there are no two releases, another experiment runs, or the name is one of deployments by evidence.
         NothingToDo: it runs already so, or none runs that could end.
     """
+    from pipelines.deployment.canary import PREFIX
+
     routing = journal.routing
     running = routing.split
     if running and params.name not in ("", running.name):
@@ -96,6 +98,10 @@ def _wanted(journal: Journal, params: SplitParams) -> Split | None:
     if not params.share:
         _running(journal)
         return None
+    if params.name.startswith(PREFIX) and not running:
+        raise InputError(
+            f"--name {params.name}", f"another name: {PREFIX} begins those of deployments by evidence", "give another name"
+        )
     if not (routing.champion and routing.challenger):
         raise InputError(
             f"champion {routing.champion or 'none'} and challenger {routing.challenger or 'none'}",

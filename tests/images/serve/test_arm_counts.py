@@ -69,6 +69,18 @@ def test_a_store_that_can_not_be_written_costs_nothing(home, monkeypatch):
     assert counts_of(read_counts(open_store(), [7]))[0].searches[:, 0].sum() == 1, "it is written the next time"
 
 
+def test_memory_is_told_once_the_challenger_is_in_it(home):
+    """A process that began anew would otherwise seem to grow by what it loads."""
+    split = Split(name="canary-b-7", share=0.1)
+    state = [State(7, CHALLENGER, ready=True, split=split)]
+    counts = ArmCounts(open_store(), lambda: state[0], 1e6, "host:1")
+    for challenger in (None, CHALLENGER):
+        state[0] = State(7, CHALLENGER, challenger, ready=True, split=split)
+        counts.write()
+        (minute,) = read_counts(open_store(), [7])[0].minutes
+        assert (minute.memory_mb is None) == (challenger is None)
+
+
 def test_what_both_ranked_unseen_is_counted_apart(home, monkeypatch):
     monkeypatch.setattr("images.serve.arm_counts.time.time", lambda: 1000.0)
     state = State(7, CHALLENGER, CHALLENGER, ready=True)

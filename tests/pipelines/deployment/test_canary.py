@@ -1,12 +1,14 @@
 """judge_canary: one look, one thing done, all of it in the journal."""
 
 import json
+import threading
 import time
 
 import pytest
 
 from pipelines.__main__ import main
 from pipelines.deployment.counts import Minute, Tally, counts_of, not_ready_of, read_counts, restarts_of
+from pipelines.deployment.guardrails import REFUSED
 from pipelines.deployment.probing import probe_overlap
 from pipelines.deployment.stages import Plan
 from pipelines.deployment.ticks import Terms, tick
@@ -84,6 +86,25 @@ def test_a_pass_is_none_once_the_share_was_changed_by_hand(both):
     call("split", share=0, who="ada")
     call("deploy", why="it is urgent")
     assert both.journal.entries[-1].why == "direct: it is urgent"
+
+
+def test_a_share_that_a_person_took_back_begins_its_stage_anew(both):
+    for entry in (3, 4, 5):
+        counted(entry)
+    assert [look().share for _ in range(2)] == [0.1, 0.5]
+    call("split", share=0.1, who="ada")
+    seen = look()
+    assert (seen.outcome, seen.share) == ("waits", 0.1)
+    assert seen.sentence.startswith("no guardrail is broken so far: 0 of 500 searches"), "those of the first time count no more"
+
+
+def test_a_split_of_a_person_is_not_named_as_a_deployment(both):
+    with pytest.raises(InputError, match=r"--name canary-titles.*another name"):
+        call("split", share=0.5, name="canary-titles")
+    counted(3)
+    look()
+    name = both.journal.routing.split.name
+    assert call("split", share=0.2, name=name).name == name, "a deployment that runs is named so"
 
 
 def test_another_promotion_waits_for_the_end(both):
@@ -416,6 +437,19 @@ def test_the_report_says_who_gave_a_share_and_has_numbers_that_any_reader_knows(
     assert [stage["share"] for stage in stages] == [0.1, 0.5]
 
 
+def test_the_report_shows_no_evidence_of_a_guardrail_that_was_left_out(both):
+    left_out = [*LEFT_OUT, "errors"]
+    counted(3)
+    look(without=left_out)
+    counted(4, errors=20)
+    seen = look(without=left_out)
+    assert seen.outcome == "widened"
+    report = load(open_store(), "report", seen.report)
+    assert max(report.json("report.json")["pictures"][0]["numbers"]) < REFUSED, "it was not rolled back"
+    stages = json.loads(report.path("canary.json").read_text())
+    assert "errors" not in {finding["name"] for stage in stages for finding in stage["findings"]}
+
+
 def test_too_few_searches_wait_and_then_ask(both):
     counted(3)
     look()
@@ -504,6 +538,16 @@ def test_signals_have_their_time_since_servers_have_the_challenger_in_memory(bot
         patch.setattr("pipelines.deployment.ticks.time.time", lambda: 60.0 * loaded + 660)
         with pytest.raises(InputError, match="no click arrived"):
             look()
+
+
+def test_servers_that_never_write_counts_are_named_once_signals_had_their_time(both, server, monkeypatch):
+    later = time.time() + 660
+    monkeypatch.setattr("pipelines.deployment.ticks.time.time", lambda: later)
+    with pytest.raises(InputError, match="no server wrote counts"):
+        look()
+    server.loads = False
+    threading.Timer(0.3, lambda: setattr(server, "loads", True)).start()
+    assert look(wait_s=10).outcome == "waits", "they have the challenger just now"
 
 
 def test_servers_that_could_not_write_while_the_store_was_away_are_not_silent(both, monkeypatch):

@@ -74,6 +74,16 @@ def test_the_sentence_has_the_ratio_and_the_counts():
     assert finding.low > 1.1
 
 
+def test_harm_that_was_over_before_the_look_is_told_as_it_was():
+    """A look may come late. What was refused once stays so, and its sentence must not name an interval that tolerates it."""
+    counts = made(searches=(100, 100), errors=(20, 20))
+    counts.errors[:5, CHAMPION] = 2
+    found = next(one for one in findings(counts) if one.name == "errors")
+    assert found.broken
+    assert found.low > 1.1
+    assert (found.champion, found.challenger) == (10, 100)
+
+
 def test_a_ramp_on_a_bad_evening_is_no_harm():
     """Both releases err more in the evening, when the challenger has half of the users: pooled, it would look worse."""
     share = np.repeat([0.01, 0.5], 100)
