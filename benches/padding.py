@@ -1,7 +1,8 @@
 """`python -m benches.padding`: batches of one length against batches of texts padded to the next multiple of 8 or 16.
 
-A padded length follows from the text alone, so a vector does not depend on the other texts either way. Both are measured in
-turns, on short and long real texts, at several counts; writes build/bench/padding.json.
+A padded length follows from the text alone, so a vector does not depend on the other texts either way. They are measured in
+turns, on short and long real texts, at several counts, by one thread's CPU seconds, so that other work hardly matters; writes
+build/bench/padding.json.
 """
 
 import os
@@ -28,6 +29,8 @@ SEED, BATCH_TOKENS = 0, 2048
 MULTIPLES = (1, 8, 16)
 """1: batches of one length."""
 COUNTS = (500, 2000, 20_000)
+TURNS = 20
+"""Parts of the batches, shortest texts first, after which the next multiple has its turn."""
 Masked = Callable[[Ids, Ids], Vectors]
 """Token ids and mask, (texts, tokens), to vectors."""
 
@@ -38,14 +41,18 @@ def masked_forward(encoder: Artifact, variant: str) -> Masked:
     if variant == "onnx-fp32":
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         names = {tensor.name for tensor in session.get_inputs()}
         return lambda ids, mask: np.asarray(session.run(None, _inputs(ids, mask, names))[0], np.float32)
     import openvino
 
     core = openvino.Core()
     model = core.compile_model(
-        core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY"}
+        core.read_model(path),
+        "CPU",
+        {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1},
     )
     names = {tensor.get_any_name() for tensor in model.inputs}
     return lambda ids, mask: np.array(model(_inputs(ids, mask, names))[0], np.float32)
@@ -56,19 +63,27 @@ def _inputs(ids: Ids, mask: Ids, names: set[str]) -> dict[str, Ids]:
     return {name: array for name, array in inputs.items() if name in names}
 
 
-def encode(forward: Masked, tokens: Sequence[Sequence[int]], multiple: int, width: int) -> tuple[Vectors, int]:
-    """The vectors, in the order of the texts, and the count of forward passes."""
-    lengths = [-(-len(row) // multiple) * multiple for row in tokens]
-    vectors, passes = np.zeros((len(tokens), width), np.float32), 0
-    for batch in batch_by_tokens(lengths, BATCH_TOKENS):
-        ids = np.zeros((len(batch), lengths[batch[0]]), np.int64)
-        mask = np.zeros_like(ids)
-        for place, row in enumerate(batch):
-            ids[place, : len(tokens[row])] = tokens[row]
-            mask[place, : len(tokens[row])] = 1
-        vectors[batch] = forward(ids, mask)
-        passes += 1
-    return vectors, passes
+def encode(
+    forward: Masked, tokens: Sequence[Sequence[int]], width: int, multiples: Sequence[int] = MULTIPLES
+) -> dict[int, tuple[Vectors, int, float]]:
+    """By multiple, the vectors in the order of the texts, the count of forward passes, and the CPU seconds that they took."""
+    vectors = {multiple: np.zeros((len(tokens), width), np.float32) for multiple in multiples}
+    lengths = {multiple: [-(-len(row) // multiple) * multiple for row in tokens] for multiple in multiples}
+    batches = {multiple: list(batch_by_tokens(lengths[multiple], BATCH_TOKENS)) for multiple in multiples}
+    seconds = dict.fromkeys(multiples, 0.0)
+    for turn in range(TURNS):
+        for multiple in multiples:
+            first, last = (len(batches[multiple]) * part // TURNS for part in (turn, turn + 1))
+            started = time.process_time()
+            for batch in batches[multiple][first:last]:
+                ids = np.zeros((len(batch), lengths[multiple][batch[0]]), np.int64)
+                mask = np.zeros_like(ids)
+                for place, row in enumerate(batch):
+                    ids[place, : len(tokens[row])] = tokens[row]
+                    mask[place, : len(tokens[row])] = 1
+                vectors[multiple][batch] = forward(ids, mask)
+            seconds[multiple] += time.process_time() - started
+    return {multiple: (vectors[multiple], len(batches[multiple]), seconds[multiple]) for multiple in multiples}
 
 
 def figures(most: int) -> dict[str, Any]:
@@ -85,14 +100,15 @@ def figures(most: int) -> dict[str, Any]:
         forward = masked_forward(encoder, variant)
         for kind, of_kind in texts.items():
             tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(of_kind)]
-            encode(forward, tokens[:64], 8, card.dimensions)
+            encode(forward, tokens[:64], card.dimensions)
             for count in [count for count in COUNTS if count <= most]:
-                for multiple in MULTIPLES:
-                    started = time.perf_counter()
-                    vectors, passes = encode(forward, tokens[:count], multiple, card.dimensions)
-                    seconds = time.perf_counter() - started
+                for multiple, (vectors, passes, seconds) in encode(forward, tokens[:count], card.dimensions).items():
                     alone = max(
-                        float(np.abs(encode(forward, [tokens[row]], multiple, card.dimensions)[0][0] - vectors[row]).max())
+                        float(
+                            np.abs(
+                                encode(forward, [tokens[row]], card.dimensions, [multiple])[multiple][0] - vectors[row]
+                            ).max()
+                        )
                         for row in range(0, min(count, len(tokens)), max(1, count // 16))
                     )
                     key = f"{variant}_{kind}_{min(count, len(tokens))}_{multiple}"
