@@ -110,6 +110,7 @@ def run(
     os.environ.update(environment)
     time.tzset()
     sys.path[:] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)), *elsewhere]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which who runs the tests in the background ignores
     option, module, *rest = arguments
     assert option == "-m", f"given {arguments}; expected -m MODULE; next: start sys.executable for anything else"
     sys.argv[:] = [module, *rest]
