@@ -81,14 +81,15 @@ def wait_until(holds: Callable[[Readiness], bool], wait_s: float) -> tuple[bool,
         whether it held, the last readiness (`NoResponse` if none came) of a server of which it did not, else of any, and the
         seconds that it waited: 0 where it held at once, as it does without a server in the settings.
     """
-    url, started, waited = settings().server_url, time.monotonic(), 0.0
+    url, started, again = settings().server_url, time.monotonic(), False
     while url:
         states = [_poll(url, address) for address in addresses(url)]  # anew each time: servers come and go
         behind = sorted((state for state in states if not holds(state)), key=lambda state: (state.silent, not state.problem))
+        waited = time.monotonic() - started if again else 0.0
         if not behind or waited >= wait_s:
             return not behind, (behind or states)[0], round(waited, 3)
         time.sleep(POLL_INTERVAL_S)
-        waited = time.monotonic() - started
+        again = True
     return True, NoResponse(), 0.0
 
 
@@ -101,8 +102,6 @@ def wait_until_warm(release: str, wait_s: float) -> float:
     """
     if url := settings().server_url:
         readiness(url)
-    if wait_until(lambda server: release in server.warm, 0)[0]:
-        return 0.0
     warm, state, waited_s = wait_until(lambda server: release in server.warm, wait_s)
     if not warm:
         raise state.failure(
