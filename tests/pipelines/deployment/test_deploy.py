@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from pipelines.__main__ import main
+from pipelines.deployment.readiness import POLL_INTERVAL_S
 from pipelines.errors import InputError, TryAgain
 from pipelines.steps.deploy_release.deploy import DeployResult
 from pipelines.store import journal as journal_module
@@ -68,10 +69,17 @@ def test_a_lost_race_is_tried_again(releases, monkeypatch):
 def test_the_server_is_waited_for(releases, server):
     releases.promoted(releases.a)
     server.loads = False
-    threading.Timer(0.5, lambda: setattr(server, "loads", True)).start()
-    result = call("deploy", wait_s=10)
+    looks = len(server.asked) + 3  # it is asked whether it is one, and twice in vain
+
+    def load():
+        while len(server.asked) < looks:
+            time.sleep(0.02)
+        server.loads = True
+
+    threading.Thread(target=load, daemon=True).start()
+    result = call("deploy", wait_s=60)
     assert result.outcome == "deployed"
-    assert 0.3 < result.waited_s < 5
+    assert result.waited_s >= POLL_INTERVAL_S
 
 
 def test_nothing_is_deployed_before_the_server_has_it_warm(releases, server):
