@@ -190,7 +190,8 @@ def main(arguments: list[str]) -> None:
         parser.error(f"given {unknown[0]!r}; expected some of {', '.join(GROUPS)}; next: name one of them, or none for all")
     if "refresh" in (asked.groups or GROUPS) and not CHORUS.exists():
         expected = "the electronics, a collection that is no part of the project"
-        parser.error(f"given no {CHORUS}; expected {expected}; next: name other groups: {', '.join(set(GROUPS) - {'refresh'})}")
+        others = ", ".join(name for name in GROUPS if name != "refresh")
+        parser.error(f"given no {CHORUS}; expected {expected}; next: name other groups: {others}")
     figures: Figures = {"short": asked.short}
     for name in asked.groups or GROUPS:
         with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as home:

@@ -48,7 +48,9 @@ UNREAD: tuple[tuple[bytes, str], ...] = (
     (b"\x00\x00\xfe\xff", "text in UTF-32"),
     (b"version https://", "a Git LFS pointer in place of data, which git lfs pull fetches"),
     (b"<!DOCTYPE html", "a web page"),
+    (b"<!DOCTYPE HTML", "a web page"),
     (b"<!doctype html", "a web page"),
+    (b"<HTML", "a web page"),
     (b"<html", "a web page"),
 )
 DATA_FORMAT = re.compile(r"Git LFS|Arrow|Feather|Avro|ORC|HDF5|NumPy|SQLite|pickle|spreadsheet|office")

@@ -652,6 +652,11 @@ CASES = [
         lambda result: result.refuses("a web page"),
     ),
     InputCase(
+        "a page of an older server in place of data",
+        {"all.csv": '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<HTML><TITLE>404 Not Found</TITLE></HTML>\n'},
+        lambda result: result.refuses("a web page"),
+    ),
+    InputCase(
         "ids that are floats",
         {
             "docs.csv": CATALOGUE,

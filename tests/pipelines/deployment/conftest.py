@@ -77,6 +77,17 @@ class FakeServer:
         self.first = Journal(open_store())
         threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
 
+    def load_after(self, looks):
+        """Have no release in memory until it was asked `looks` more times."""
+        self.loads, due = False, len(self.asked) + looks
+
+        def load():
+            while len(self.asked) < due:
+                time.sleep(0.02)
+            self.loads = True
+
+        threading.Thread(target=load, daemon=True).start()
+
     def readiness(self):
         journal = Journal(open_store())
         followed = journal if self.serves else self.first

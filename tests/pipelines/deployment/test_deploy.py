@@ -1,7 +1,6 @@
 """deploy, rollback and history, without a server and against one that speaks /readyz."""
 
 import json
-import threading
 import time
 from types import SimpleNamespace
 from typing import get_args
@@ -68,15 +67,7 @@ def test_a_lost_race_is_tried_again(releases, monkeypatch):
 
 def test_the_server_is_waited_for(releases, server):
     releases.promoted(releases.a)
-    server.loads = False
-    looks = len(server.asked) + 3  # it is asked whether it is one, and twice in vain
-
-    def load():
-        while len(server.asked) < looks:
-            time.sleep(0.02)
-        server.loads = True
-
-    threading.Thread(target=load, daemon=True).start()
+    server.load_after(3)  # it is asked whether it is one, and twice in vain
     result = call("deploy", wait_s=60)
     assert result.outcome == "deployed"
     assert result.waited_s >= POLL_INTERVAL_S
