@@ -175,9 +175,13 @@ def add_to_page(written: Path) -> None:
     from proofs import pages
 
     folder = PROJECT / "docs/figures"
-    earlier = (path for path in folder.glob("bench-embeddings*.json") if json.loads(path.read_text())["machine"] == machine())
+    runs = sorted(folder.glob("bench-embeddings*.json"))
+    earlier = [path for path in runs if json.loads(path.read_text())["machine"] == machine()]
     name = re.sub(r"[^a-z0-9]+", "-", machine().lower()).strip("-")
-    next(earlier, folder / f"bench-embeddings-{name}.json").write_text(written.read_text())
+    *parts, target = earlier or [folder / f"bench-embeddings-{name}.json"]
+    target.write_text(written.read_text())
+    for part in parts:  # of a run of single groups, which the whole run holds
+        part.unlink()
     pages.main()
 
 
