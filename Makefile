@@ -55,7 +55,7 @@ test: install-test build/dbt/bin/dbt ## Run every test, on all cores; writes bui
 coverage: install-test ## The same, with what no test touches: a table, and build/coverage/index.html
 	@$(RUN) -m pytest -n $(WORKERS) --max-worker-restart 0 --cov=pipelines --cov=plugins --cov=images/serve --cov-report=term:skip-covered --cov-report=html:build/coverage
 
-test-fast: install-test ## The tests that need no service and no training, for the inner loop
+test-fast: install-test ## The tests that start no service and make no model, for the inner loop
 	@$(RUN) -m pytest -n $(WORKERS) --max-worker-restart 0 -m "not services"
 
 lint: install-test ## Style, types, the doors between folders, the workflow file

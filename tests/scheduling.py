@@ -28,33 +28,80 @@ FIRST = (
 )  # fmt: skip
 """What takes longest begins first, so that no process is left with it at the end."""
 SERVICES = {
-    "airflow_database", "bag", "browser", "copy", "made", "ml_100k", "mlflow_uri", "releases", "run_dag", "s3", "sandbox_for",
-    "served", "server", "shared", "small", "tracking", "trained",
+    "_trained_once", "airflow_database", "bag", "browser", "copy", "made", "ml_100k", "mlflow_uri", "releases", "run_dag", "s3",
+    "sandbox_for", "server", "shared", "small", "tracking",
 }  # fmt: skip
-"""Fixtures that start a service or train an encoder: tests that use one are left out of `make test-fast`."""
+"""Fixtures that start a service or train an encoder: tests that need one are left out of `make test-fast`."""
 LONG = (
-    "tests/test_docs.py::test_commands",
-    "tests/test_figures.py::test_the_bench",
+    "pipelines/quality/personal.py",
     "tests/cluster",
     "tests/dags",
     "tests/demo",
+    "tests/golden/test_store.py",
     "tests/images/serve",
+    "tests/images/test_secrets.py",
+    "tests/pipelines/cli/test_command_line.py",
     "tests/pipelines/cli/test_own_data.py",
     "tests/pipelines/cli/test_train.py",
+    "tests/pipelines/collections/test_next_item.py::test_memory",
+    "tests/pipelines/collections/test_readers.py::test_a_line_far_longer",
+    "tests/pipelines/collections/test_readers.py::test_memory",
+    "tests/pipelines/collections/test_readers.py::test_ten_million",
+    "tests/pipelines/corpus/test_diff.py",
+    "tests/pipelines/drift/test_snapshots.py",
+    "tests/pipelines/embeddings/test_checkpoints.py",
+    "tests/pipelines/embeddings/test_refresh.py",
+    "tests/pipelines/erasure",
     "tests/pipelines/evaluation/test_evaluate.py",
+    "tests/pipelines/evaluation/test_reranked_stages.py",
+    "tests/pipelines/evaluation/test_rows.py",
+    "tests/pipelines/experiments/test_analyze.py",
+    "tests/pipelines/experiments/test_bad_logs.py",
+    "tests/pipelines/experiments/test_own_log.py",
+    "tests/pipelines/features/test_add_a_feature.py",
+    "tests/pipelines/features/test_importing.py",
+    "tests/pipelines/features/test_online.py",
+    "tests/pipelines/features/test_places.py",
+    "tests/pipelines/features/test_served.py",
+    "tests/pipelines/features/test_views.py",
+    "tests/pipelines/gates/test_evidence_rules.py",
     "tests/pipelines/models/test_encoders.py",
+    "tests/pipelines/models/test_folders.py",
+    "tests/pipelines/models/test_rerankers.py",
     "tests/pipelines/models/training",
+    "tests/pipelines/projections/test_export_dvc.py",
+    "tests/pipelines/projections/test_feast.py",
+    "tests/pipelines/projections/test_mlflow.py",
+    "tests/pipelines/quality",
+    "tests/pipelines/reports/test_frame.py::test_no_report_is_larger",
+    "tests/pipelines/retrieval/test_among.py",
+    "tests/pipelines/retrieval/test_blend.py",
+    "tests/pipelines/retrieval/test_recommendation_stages.py",
+    "tests/pipelines/retrieval/test_rerank.py",
+    "tests/pipelines/retrieval/test_scores.py",
+    "tests/pipelines/retrieval/test_stages.py",
     "tests/pipelines/store/test_lineage.py",
     "tests/plugins/ui",
-    "pipelines/quality/personal.py",
+    "tests/test_docs.py::test_commands",
+    "tests/test_figures.py::test_the_bench",
+    "tests/test_gpu_plan.py",
+    "tests/test_warm.py",
 )
-"""Files that take their time without such a fixture."""
+"""Tests that take their time without such a fixture: they start programs, measure memory, make models or run a whole way."""
+WITHOUT_SERVICES = "not services"
+"""The marks of `make test-fast`."""
 SHOWN = {"folder": 5, "file": 15, "case": 20}
 """How many of the slowest are kept in the figures."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-figures", default="", metavar="NAME", help="write the figures of this run to build/NAME.json")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """In the inner loop, import nothing of what is left out: that takes as long as many of its tests."""
+    left_out = config.option.markexpr == WITHOUT_SERVICES and collection_path.is_relative_to(PROJECT)
+    return True if left_out and collection_path.relative_to(PROJECT).as_posix() in LONG else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -135,7 +135,9 @@ def read_layout(options: IngestOptions, scratch: Path) -> tuple[Layout, list[Sam
     layout = infer_layout(samples, Overrides(parse_columns(options.column), options.grades, roles))
     layout = replace(layout, notes=(*layout.notes, *skipped))
     if not layout.of("qrels"):
-        _check_judgments_are_read(all_unread)
+        _check_judgments_are_read(
+            [file for file in all_unread if UNREAD_JUDGMENTS.search(file.reason)] + _without_rows(samples)
+        )
     return layout, samples
 
 
@@ -148,10 +150,16 @@ def _check_data_is_read(sampled: list[Sampled], skipped: list[SkippedFile]) -> N
         raise InputError(f"{data.name}, {data.reason}, beside {beside}", FORMS, "export its rows as CSV, JSONL or Parquet")
 
 
-def _check_judgments_are_read(skipped: list[SkippedFile]) -> None:
-    """Refuse judgments in a format that is not read, where there are no others."""
-    for file in skipped:
-        if set(words_of(file.name.rpartition("/")[2])) & UNREAD_IS_REFUSED and UNREAD_JUDGMENTS.search(file.reason):
+def _without_rows(samples: list[Sampled]) -> list[SkippedFile]:
+    """The files that have bad rows alone."""
+    bad = [sample for sample in samples if sample.bad and not sample.records]
+    return [SkippedFile(sample.file.name, f"without a row that can be read: {sample.bad[0].reason}") for sample in bad]
+
+
+def _check_judgments_are_read(unread: list[SkippedFile]) -> None:
+    """Refuse judgments that are not read, where there are no others."""
+    for file in unread:
+        if set(words_of(file.name.rpartition("/")[2])) & UNREAD_IS_REFUSED:
             raise InputError(
                 f"{file.name}, which is called as judgments are and is {file.reason}",
                 "a row for each judgment: query, document, grade",

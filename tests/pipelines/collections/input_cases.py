@@ -595,6 +595,11 @@ CASES = [
         lambda result: result.refuses("write ISO times"),
     ),
     InputCase(
+        "judgments of broken JSON alone",
+        {"docs.csv": CATALOGUE, "queries.csv": QUERIES, "qrels.jsonl": '{"query_id": "q1", P1, 1}\n' * 12},
+        lambda result: result.refuses("qrels.jsonl", "not JSON", "called as judgments are"),
+    ),
+    InputCase(
         "judgments that name documents by their titles",
         {"docs.csv": CATALOGUE, "judgments.csv": BY_TITLE},
         lambda result: result.refuses("judgments.csv", "called as judgments are"),

@@ -387,6 +387,9 @@ def test_a_measurement_that_costs_too_much_or_asks_too_little_is_not_made_and_no
     few = planned(made, corpus, measure_from=10)
     assert (few.variant, few.choice, few.note) == ("onnx-fp32", "", "")
     assert "15 train queries and titles may be asked, and fewer than 2,000" in few.variant_reason
+    titles = write_corpus([Document(id=f"d{row:04}", text=f"ball {row}") for row in range(2100)])
+    more = planned(made, titles, measure_from=10, least_queries=2500)
+    assert "2,100 train queries and titles may be asked, and fewer than 2,500" in more.variant_reason
     dear = planned(made, corpus, measure_from=10, least_queries=2)
     assert (dear.variant, dear.choice, dear.note) == ("onnx-fp32", "", "")
     assert re.search("would cost more than 10 % of the [01] s that it needs for all documents", dear.variant_reason)
