@@ -52,6 +52,8 @@ NO_TABLES = (
 )
 """Texts whose rows are groups of lines, by their first two lines."""
 OBJECT = re.compile(r"\{\s*[\"}]|\{\s*$")
+PYTHON = re.compile(r"\[?\s*\{\s*u?'")
+"""How Python prints an object."""
 LIST = re.compile(r"\[\s*[\[{\"\]]|\[\s*$")
 
 
@@ -169,6 +171,9 @@ def _check_text(head: Head) -> None:
 def _json(file: SourceFile, head: Head, lines: list[str]) -> SourceFile | None:
     """JSON, by its first signs; JSONL where lines are objects of their own."""
     first = "\n".join(lines[:3]).lstrip()[:1000]
+    if head.suffix in (*LINES, ".json") and PYTHON.match(first):
+        printed = f"{head.name}, which holds objects as Python prints them ('…' in place of \"…\")"
+        raise NoRows(printed, "JSON", "write each again by json.dumps(ast.literal_eval(line))")
     if head.suffix in LINES:
         whole = LIST.match(first) and "{" in first and not any(map(_is_object, lines[1:5]))  # one list, called JSONL
         return replace(file, format="json" if whole else "jsonl")

@@ -170,7 +170,8 @@ def _without_contained(table: SampleTable, columns: list[SampleColumn], title: s
         columns,
         key=lambda column: (
             column.markup > 0.5,
-            words_of(column.name) != _base_words(column.name),
+            _language(column.name) not in ("", _language(title)),
+            _language(column.name) != "",
             -column.length * column.filled,
         ),
     ):
@@ -183,6 +184,16 @@ def _without_contained(table: SampleTable, columns: list[SampleColumn], title: s
         ):
             kept.append(column.name)
     return kept
+
+
+def _language(name: str) -> str:
+    """The language that a name ends with; empty: none.
+
+    >>> _language("title_en"), _language("title")
+    ('en', '')
+    """
+    words = words_of(name)
+    return words[-1] if words != _base_words(name) else ""
 
 
 def _base_words(name: str) -> tuple[str, ...]:
@@ -274,7 +285,7 @@ def query_fields(features: ColumnFeatures) -> Fields:
     id_ = (
         features.query_id
         or _best_column(columns, lambda column: _id_rank(column) * (column.meaning.subject != "document"), 1)
-        or id_column(columns, {})
+        or id_column([column for column in columns if column.meaning.subject != "document"], {})
     )
     rest = [column for column in columns if column.name != id_ and column.wordy]
     text = features.query_text if features.query_text and features.query_text != id_ else ""

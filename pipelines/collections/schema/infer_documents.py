@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from pipelines.collections.quarantine import remedy
 from pipelines.collections.record import Role
 from pipelines.collections.rows import InvalidRow, seconds_of
 from pipelines.collections.schema.column_features import ColumnFeatures
@@ -149,11 +150,14 @@ def _no_documents_error(state: SchemaState, sources: list[TableGroup]) -> InputE
     files = "; ".join(
         f"{group.names} ({kinds.get(group.kind, group.kind)}: {listed(group.table.columns, 12)})" for group in groups[:6]
     )
+    unread = "".join(f"; no row of {clean(row.file, 80)} can be read: {row.reason}" for row in state.unread[:6])
     return InputError(
-        f"no documents in {files}",
+        f"no documents in {files}{unread}",
         "a file with a text of each document, and best with an id",
         "write tables of documents (each positive and negative), queries and judgments (a positive 1, a negative 0)"
         if training
+        else remedy(state.unread)
+        if unread
         else "add that file, or name its column: --column text=COLUMN",
     )
 

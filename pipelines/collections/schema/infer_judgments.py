@@ -1,13 +1,16 @@
 """Schema inference for queries and judgments: their tables, fields and notes."""
 
+import re
+
 from pipelines.collections.schema.column_features import MOST_GRADES, ColumnFeatures, file_name_says, looks_like_id
-from pipelines.collections.schema.columns import cell_text
+from pipelines.collections.schema.column_names import words_of
+from pipelines.collections.schema.columns import SampleColumn, cell_text
 from pipelines.collections.schema.fields import Fields, query_fields, split_fields
 from pipelines.collections.schema.grades import Scale, infer_scale
 from pipelines.collections.schema.groups import TableGroup, file_splits, overlap
 from pipelines.collections.schema.infer_documents import ReferencedIds, RoleTable, document_column, id_notes
 from pipelines.collections.schema.infer_roles import ranked_groups
-from pipelines.collections.schema.name_lists import SPLIT_NAMES
+from pipelines.collections.schema.name_lists import RATERS, SPLIT_NAMES
 from pipelines.collections.schema.schema_state import SchemaState, listed
 from pipelines.collections.schema.terminal import clean
 from pipelines.errors import InputError
@@ -88,14 +91,32 @@ def _choose_queries(state: SchemaState, names: ReferencedIds) -> RoleTable | Non
 
 
 def _list_notes(queries: RoleTable, documents: RoleTable) -> list[str]:
-    """Judgments that are lists within the queries are not read; a note says so."""
+    """What names documents beside the queries is not read, a list of them or one that was clicked; a note says so.
+
+    Raises:
+        InputError: there are lists, and the file is called as judgments are.
+    """
+    clicked = queries.group.features.document
+    ids = frozenset(queries.group.table.columns[clicked].different) if clicked else frozenset()
+    listing = [column.name for column in queries.group.table.columns.values() if _lists_documents(column, documents)]
+    names = f"{listed(listing, 3)} of {queries.group.names}"
+    if listing and file_name_says(queries.group.table, "qrels"):
+        raise InputError(f"judgments as a list in each row, in {names}", "a row for each judgment", "write each pair as a row")
     notes = []
-    for column in queries.group.features.columns:
-        items = frozenset(str(item) for value in column.values if isinstance(value, list) for item in value)
-        if overlap(items, documents.ids) > KNOWN:
-            name = f"{clean(column.name, 40)} of {queries.group.names}"
-            notes.append(f"{name} lists documents, and is not used: write a row for each judgment, and pass --qrels FILE.")
+    if listing:
+        notes.append(f"{names} lists documents, and is not used: write a row for each judgment, and pass --qrels FILE.")
+    if clicked not in queries.fields.get("id", ()) and overlap(ids, documents.ids) > KNOWN:
+        notes.append(f"{clean(clicked, 40)} of {queries.group.names} names documents, and is not used: clicks judge nothing.")
     return notes
+
+
+def _lists_documents(column: SampleColumn, documents: RoleTable) -> bool:
+    """Whether values are lists of the documents' ids, or of objects that have one each."""
+    items: dict[str, set[str]] = {}
+    for item in (item for value in column.values if isinstance(value, list) for item in value):
+        for key, value in item.items() if isinstance(item, dict) else [("", item)]:
+            items.setdefault(key, set()).add(str(value))
+    return any(overlap(frozenset(ids), documents.ids) > KNOWN for ids in items.values())
 
 
 def _queries_beside(state: SchemaState, judged: TableGroup, fields: Fields) -> RoleTable:
@@ -136,6 +157,7 @@ def _judgment_fields(state: SchemaState, judged: TableGroup, documents: RoleTabl
     fields = state.with_overrides("qrels", _infer_fields(state, judged, documents, queries), judged.table)
     problem = _missing_fields(fields, judged, queries)
     if problem is None:
+        _check_one_document_a_row(state, judged, fields, documents)
         state.note(*_grade_notes(state, judged, fields))
         return fields
     trec = judged.table.files[0].format == "trec qrels"
@@ -216,6 +238,50 @@ def _missing_fields(fields: Fields, judged: TableGroup, queries: RoleTable | Non
     return None
 
 
+def _check_one_document_a_row(state: SchemaState, judged: TableGroup, fields: Fields, documents: RoleTable) -> None:
+    """Refuse rows that name several documents, in columns that are told apart by a number: one of them would be judged."""
+    if "qrels.document" in state.overrides.columns:
+        return
+    base = {re.sub(r"\d+", "", name) for name in fields.get("document", ())}
+    several = [
+        column.name
+        for column in judged.features.usual
+        if re.sub(r"\d+", "", column.name) in base and overlap(frozenset(column.different), documents.ids) > KNOWN
+    ]
+    if len(several) > 1:
+        raise InputError(
+            f"{judged.names} with several documents in a row: {listed(several, 4)}",
+            "a row for each judgment, with one document",
+            f"write each pair as a row, or name the column that is judged: --column qrels.document={clean(several[0], 40)}",
+        )
+
+
+def _overlooked_grades(judged: TableGroup, fields: Fields) -> list[str]:
+    """That a column which is not called as grades are may hold them; empty: none may.
+
+    Raises:
+        InputError: columns are called as the people are who gave them.
+    """
+    used = {name for names in fields.values() for name in names}
+    few = [
+        column.name
+        for column in judged.features.usual
+        if column.name not in used
+        and column.numbers > 0.9
+        and 2 <= len(column.different) <= MOST_GRADES
+        and column.unique < 0.5
+        and column.meaning.attribute not in ("id", "time")
+    ]
+    raters = [name for name in few if set(words_of(re.sub(r"\d+", " ", name))) & RATERS]
+    if raters:
+        raise InputError(
+            f"{judged.names} with the grades of single people ({listed(raters, 4)}), and no column of grades",
+            "one grade for each query and document",
+            f"name it: --column qrels.grade={clean(raters[0], 40)}, or add a column with their median",
+        )
+    return [f"Few different numbers are in {listed(few, 4)}: --column qrels.grade=COLUMN, if they are grades."] if few else []
+
+
 def _grade_notes(state: SchemaState, judged: TableGroup, fields: Fields) -> list[str]:
     """How grades are read.
 
@@ -223,7 +289,10 @@ def _grade_notes(state: SchemaState, judged: TableGroup, fields: Fields) -> list
         InputError: they have no order that is known, and the user gave none.
     """
     if not fields.get("grade"):
-        return [f"{judged.names} has no column of grades: each of its rows counts as a relevant document."]
+        return [
+            f"{judged.names} has no column of grades: each of its rows counts as a relevant document.",
+            *_overlooked_grades(judged, fields),
+        ]
     column, others = judged.table.columns[fields["grade"][0]], judged.features.grades
     name = clean(column.name, 40)
     several = f"Of the columns {listed(others, 6)}, {name} is used for grades; --column qrels.grade=COLUMN names another."

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipelines.collections.quarantine import remedy
-from pipelines.collections.record import FilePart, Role, Sampled
+from pipelines.collections.record import BadRow, FilePart, Role, Sampled
 from pipelines.collections.schema.column_features import Kind, kind_of
 from pipelines.collections.schema.columns import SampleTable
 from pipelines.collections.schema.fields import Fields
@@ -30,6 +30,8 @@ class SchemaState:
     notes: list[str] = field(default_factory=list)
     headings: dict[str, str] = field(default_factory=dict)
     """What was made up for the columns of files without a header line, by file; told of those that are used."""
+    unread: list[BadRow] = field(default_factory=list)
+    """The first bad row of each file without any other."""
     variants: set[str] = field(default_factory=set)
     """Files whose rows without text belong to the row above."""
 
@@ -112,6 +114,7 @@ def _group_of(sample: Sampled, state: SchemaState, role: Role | None) -> TableGr
     if not any(column.texts for column in table.columns.values()):
         why = sample.bad[0].reason if sample.bad else "there is no row with a value in it"
         state.note(f"{clean(sample.file.name, 80)} is left aside: {why}.")
+        state.unread += sample.bad[:1]
         return None
     state.headings[sample.file.name] = note
     return TableGroup(role or _overridden_kind(state.overrides, table) or kind_of(table), table, role is not None)

@@ -105,6 +105,16 @@ PRODUCTS = [[f"P{n}", NAMES[n], f'"{TEXTS[n]}"'] for n in range(12)]
 CATALOGUE = table("sku,name,description", PRODUCTS)
 SIDES = ("TRAIN", "val", "holdout")
 BY_TITLE = table("query,title,relevance", [[NAMES[n], NAMES[n - 5], n % 3] for n in range(12)])
+CLICKED = [[1600000000 + n, f"u{n}", NAMES[n], f"P{n}"] for n in range(12)]
+RATED = [[NAMES[n], f"P{(n + k) % 12}", k, (k + 1) % 3] for n in range(12) for k in range(3)]
+SEVERAL = table("query,result_1,result_2", [[NAMES[n], f"P{n}", f"P{(n + 1) % 12}"] for n in range(12)])
+LISTED = [[{"id": f"P{n}", "grade": 3}, {"id": f"P{(n + 1) % 12}", "grade": 0}] for n in range(12)]
+RANK_EVAL = [
+    {"id": f"q{n}", "request": {"query": {"match": {"title": NAMES[n]}}}, "ratings": [{"_id": f"P{n}", "rating": 3}]}
+    for n in range(12)
+]
+GERMAN = [f"Ein Ding namens {name} für Küche, Garten und Büro, mit der Nummer {n}." for n, name in enumerate(NAMES)]
+IN_LANGUAGES = [[f"P{n}", NAMES[n], f"{NAMES[n]} auf Deutsch", f'"{TEXTS[n]}"', f'"{GERMAN[n]}"'] for n in range(12)]
 QUERIES = table("query_id,query", [[f"q{n}", NAMES[n]] for n in range(12)])
 IDS = {f"P{n}" for n in range(12)}
 CORPUS = jsonl([{"_id": f"P{n}", "title": NAMES[n], "text": TEXTS[n]} for n in range(12)])
@@ -598,6 +608,57 @@ CASES = [
         "judgments of broken JSON alone",
         {"docs.csv": CATALOGUE, "queries.csv": QUERIES, "qrels.jsonl": '{"query_id": "q1", P1, 1}\n' * 12},
         lambda result: result.refuses("qrels.jsonl", "not JSON", "called as judgments are"),
+    ),
+    InputCase(
+        "judgments as a list in each row",
+        {"docs.csv": CATALOGUE, "judged.jsonl": jsonl([{"query": NAMES[n], "results": LISTED[n]} for n in range(12)])},
+        lambda result: result.refuses("results of judged.jsonl", "each pair as a row"),
+    ),
+    InputCase(
+        "a request of Elasticsearch's ranking evaluation",
+        {"docs.csv": CATALOGUE, "rank_eval.json": json.dumps({"requests": RANK_EVAL})},
+        lambda result: not result.qrels and len(result.queries) == 12 and result.says("ratings of rank_eval.json lists"),
+    ),
+    InputCase(
+        "several documents in a row of judgments",
+        {"docs.csv": CATALOGUE, "judged.csv": SEVERAL},
+        lambda result: result.refuses("result_1, result_2", "--column qrels.document=result_1"),
+    ),
+    InputCase(
+        "several documents in a row, one of them named",
+        {"docs.csv": CATALOGUE, "judged.csv": SEVERAL},
+        lambda result: len(result.qrels) == 12,
+        {"column": ["qrels.document=result_2"]},
+    ),
+    InputCase(
+        "grades by single people",
+        {"docs.csv": CATALOGUE, "judged.csv": table("query,sku,rater1,rater2", RATED)},
+        lambda result: result.refuses("rater1, rater2", "--column qrels.grade=rater1"),
+    ),
+    InputCase(
+        "grades in a column that is called otherwise",
+        {"docs.csv": CATALOGUE, "judged.csv": table("query,sku,anna,ben", RATED)},
+        lambda result: len(result.qrels) == 36 and result.says("anna, ben", "--column qrels.grade=COLUMN, if they are grades"),
+    ),
+    InputCase(
+        "documents that were clicked beside queries",
+        {"docs.csv": CATALOGUE, "log.csv": table("time,user_id,query,clicked_item", CLICKED)},
+        lambda result: not result.qrels and result.says("clicked_item of log.csv names documents", "clicks judge nothing"),
+    ),
+    InputCase(
+        "documents of which no row can be read beside others",
+        {"books.csv": ARTICLES.encode("cp1252"), "ratings.csv": table(CHOICES, [[u, i, n] for u, i, n in EVENTS])},
+        lambda result: result.refuses("no documents in ratings.csv", "no row of books.csv", "iconv -f cp1252"),
+    ),
+    InputCase(
+        "texts in the language of their title",
+        {"docs.csv": table("sku,title_en,title_de,description_en,description_de", IN_LANGUAGES)},
+        lambda result: all("number" in row["text"] and "Nummer" not in row["text"] for row in result.documents.values()),
+    ),
+    InputCase(
+        "objects as Python prints them",
+        {"items.json": "".join(f"{({'id': f'P{n}', 'title': NAMES[n], 'text': TEXTS[n]})}\n" for n in range(12))},
+        lambda result: result.refuses("as Python prints them", "ast.literal_eval"),
     ),
     InputCase(
         "judgments that name documents by their titles",
