@@ -273,7 +273,7 @@ def _overlooked_grades(judged: TableGroup, fields: Fields) -> list[str]:
         and column.meaning.attribute not in ("id", "time")
     ]
     raters = [name for name in few if set(words_of(re.sub(r"\d+", " ", name))) & RATERS]
-    if raters:
+    if len(raters) > 1:
         raise InputError(
             f"{judged.names} with the grades of single people ({listed(raters, 4)}), and no column of grades",
             "one grade for each query and document",
