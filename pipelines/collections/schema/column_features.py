@@ -191,12 +191,12 @@ def _document_rank(column: SampleColumn) -> float:
 
 def _grade_rank(column: SampleColumn) -> float:
     words = set(column.meaning.words)
-    if not words & ATTRIBUTES["grade"] or column.meaning.attribute in ("id", "key", "time", "text"):
+    if column.listed or not words & ATTRIBUTES["grade"] or column.meaning.attribute in ("id", "key", "time", "text"):
         return 0
     few = len(column.different) <= MOST_GRADES
     judged = bool(words & RELEVANCE)
     if not column.texts:
-        return 0 if column.listed else 0.1 + judged
+        return 0.1 + judged
     if (not few or column.filled < 0.5) and not judged:
         return 0
     rank = 2.0 + judged + 2 * bool(words & AGREED) - 1.5 * bool(words & RATERS)

@@ -85,7 +85,9 @@ def add_documents(state: SchemaState, sources: list[TableGroup], names: Referenc
         elif group.forced or (fields["id"], fields["text"]) == (main.fields["id"], main.fields["text"]):
             state.add("documents", group.table, fields)
         else:
-            state.aside(group, f"other columns than in {main.group.names}, which is taken for the documents")
+            judging = group.features.query_text and group.features.document
+            hint = "; if its rows are judgments, pass it as --qrels" if judging else ""
+            state.aside(group, f"other columns than in {main.group.names}, which is taken for the documents{hint}")
     main = main or _documents_beside(state, sources)
     if main is None:
         raise _no_documents_error(state, sources)

@@ -242,11 +242,11 @@ def _check_one_document_a_row(state: SchemaState, judged: TableGroup, fields: Fi
     """Refuse rows that name several documents, in columns that are told apart by a number: one of them would be judged."""
     if "qrels.document" in state.overrides.columns:
         return
-    base = {re.sub(r"\d+", "", name) for name in fields.get("document", ())}
+    base = {_without_number(name) for name in fields.get("document", ())}
     several = [
         column.name
         for column in judged.features.usual
-        if re.sub(r"\d+", "", column.name) in base and overlap(frozenset(column.different), documents.ids) > KNOWN
+        if _without_number(column.name) in base and overlap(frozenset(column.different), documents.ids) > KNOWN
     ]
     if len(several) > 1:
         raise InputError(
@@ -254,6 +254,15 @@ def _check_one_document_a_row(state: SchemaState, judged: TableGroup, fields: Fi
             "a row for each judgment, with one document",
             f"write each pair as a row, or name the column that is judged: --column qrels.document={clean(several[0], 40)}",
         )
+
+
+def _without_number(name: str) -> str:
+    """A column's name without what tells it from its like.
+
+    >>> _without_number("result_2"), _without_number("product_b"), _without_number("doc2_id"), _without_number("sku")
+    ('result_', 'product_', 'doc_id', 'sku')
+    """
+    return re.sub(r"\d+|(?<=[\s_-])[a-c]$", "", name.lower())
 
 
 def _overlooked_grades(judged: TableGroup, fields: Fields) -> list[str]:

@@ -631,6 +631,21 @@ CASES = [
         {"column": ["qrels.document=result_2"]},
     ),
     InputCase(
+        "preferences between two documents",
+        {"docs.csv": CATALOGUE, "judged.csv": SEVERAL.replace("result_1,result_2", "product_a,product_b")},
+        lambda result: result.refuses("product_a, product_b", "each pair as a row"),
+    ),
+    InputCase(
+        "relevant documents as a list beside each query",
+        {"docs.csv": CATALOGUE, "ask.jsonl": jsonl([{"query": name, "relevant": ["P1", "P2"]} for name in NAMES])},
+        lambda result: not result.qrels and len(result.queries) == 12 and result.says("relevant of ask.jsonl lists documents"),
+    ),
+    InputCase(
+        "questions with the id of their document",
+        {"docs.csv": CATALOGUE, "golden.csv": table("question,doc_id", [[NAMES[n], f"P{n}"] for n in range(12)])},
+        lambda result: result.says("golden.csv is left aside", "if its rows are judgments, pass it as --qrels"),
+    ),
+    InputCase(
         "grades by single people",
         {"docs.csv": CATALOGUE, "judged.csv": table("query,sku,rater1,rater2", RATED)},
         lambda result: result.refuses("rater1, rater2", "--column qrels.grade=rater1"),
