@@ -285,7 +285,7 @@ def query_fields(features: ColumnFeatures) -> Fields:
     id_ = (
         features.query_id
         or _best_column(columns, lambda column: _id_rank(column) * (column.meaning.subject != "document"), 1)
-        or id_column([column for column in columns if column.meaning.subject != "document"], {})
+        or id_column(columns, {})
     )
     rest = [column for column in columns if column.name != id_ and column.wordy]
     text = features.query_text if features.query_text and features.query_text != id_ else ""

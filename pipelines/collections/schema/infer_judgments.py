@@ -32,6 +32,8 @@ def add_queries(state: SchemaState, judged: TableGroup | None, documents: RoleTa
         InputError: judgments that the user named, or that are called so, can't be used.
     """
     queries = _choose_queries(state, names)
+    if queries is not None and _has_ids_of_documents(state, queries, documents, names):
+        queries = RoleTable(queries.group, {**queries.fields, "id": ()})
     judged = judged or _judgments_by_ids(state, documents, queries)
     fields = _judgment_fields(state, judged, documents, queries) if judged is not None else {}
     used = [group for group in (queries and queries.group, judged if fields else None) if group is not None]
@@ -88,6 +90,14 @@ def _choose_queries(state: SchemaState, names: ReferencedIds) -> RoleTable | Non
         else:
             state.aside(group, "no column holds texts of queries")
     return main
+
+
+def _has_ids_of_documents(state: SchemaState, queries: RoleTable, documents: RoleTable, names: ReferencedIds) -> bool:
+    """Whether what was taken for the queries' ids are documents: called so, known as such, and no query by the judgments."""
+    column = queries.ids
+    if column is None or column.meaning.subject != "document" or "id" in state.overrides.of("queries"):
+        return False
+    return overlap(names.queries, column) == 0 and overlap(frozenset(column.different), documents.ids) > KNOWN
 
 
 def _list_notes(queries: RoleTable, documents: RoleTable) -> list[str]:
@@ -242,11 +252,19 @@ def _check_one_document_a_row(state: SchemaState, judged: TableGroup, fields: Fi
     """Refuse rows that name several documents, in columns that are told apart by a number: one of them would be judged."""
     if "qrels.document" in state.overrides.columns:
         return
-    base = {_without_number(name) for name in fields.get("document", ())}
+    named = fields.get("document", ())
+    base = {_without_number(name) for name in named}
+    used = {name for columns in fields.values() for name in columns}
     several = [
         column.name
         for column in judged.features.usual
-        if _without_number(column.name) in base and overlap(frozenset(column.different), documents.ids) > KNOWN
+        if column.name in named
+        or (
+            column.name not in used
+            and _without_number(column.name) in base
+            and judged.features.rank(column.name) >= 2  # numbers that are no ids are ids of documents by chance
+            and overlap(frozenset(column.different), documents.ids) > KNOWN
+        )
     ]
     if len(several) > 1:
         raise InputError(
@@ -281,7 +299,11 @@ def _overlooked_grades(judged: TableGroup, fields: Fields) -> list[str]:
         and column.unique < 0.5
         and column.meaning.attribute not in ("id", "time")
     ]
-    raters = [name for name in few if set(words_of(re.sub(r"\d+", " ", name))) & RATERS]
+    raters = [
+        name
+        for name in few
+        if set(words_of(re.sub(r"\d+", " ", name))) & RATERS and judged.table.columns[name].meaning.attribute != "measure"
+    ]
     if len(raters) > 1:
         raise InputError(
             f"{judged.names} with the grades of single people ({listed(raters, 4)}), and no column of grades",

@@ -105,6 +105,8 @@ PRODUCTS = [[f"P{n}", NAMES[n], f'"{TEXTS[n]}"'] for n in range(12)]
 CATALOGUE = table("sku,name,description", PRODUCTS)
 SIDES = ("TRAIN", "val", "holdout")
 BY_TITLE = table("query,title,relevance", [[NAMES[n], NAMES[n - 5], n % 3] for n in range(12)])
+BY_NUMBER = table("id,name,description", [[n, NAMES[n], f'"{TEXTS[n]}"'] for n in range(12)])
+ID1_ID2 = table("id1,id2,id3", [[n, n, n % 2] for n in range(12)])
 CLICKED = [[1600000000 + n, f"u{n}", NAMES[n], f"P{n}"] for n in range(12)]
 RATED = [[NAMES[n], f"P{(n + k) % 12}", k, (k + 1) % 3] for n in range(12) for k in range(3)]
 SEVERAL = table("query,result_1,result_2", [[NAMES[n], f"P{n}", f"P{(n + 1) % 12}"] for n in range(12)])
@@ -629,6 +631,12 @@ CASES = [
         {"docs.csv": CATALOGUE, "judged.csv": SEVERAL},
         lambda result: len(result.qrels) == 12,
         {"column": ["qrels.document=result_2"]},
+    ),
+    InputCase(
+        "numbers of documents, queries and grades in columns that are told apart by a number",
+        {"docs.csv": BY_NUMBER, "queries.csv": table("id1,query", [[n, NAMES[n]] for n in range(12)]), "qrels.csv": ID1_ID2},
+        lambda result: len(result.qrels) == 12,
+        {"column": ["qrels.query=id1", "qrels.grade=id3"]},
     ),
     InputCase(
         "preferences between two documents",
