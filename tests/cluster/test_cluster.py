@@ -60,8 +60,9 @@ def test_one_pod(p, seen):
     assert labels["pod"]["app.kubernetes.io/component"] == "ingest"
     until(lambda: p.cluster.pods() == [], 60, "end of the finished pod, which the API still lists while it goes")
     assert lineage_parents(p, result["corpus"]) == {p.task("one_pod", run, "ingest")["id"]}
+    # Airflow may not answer with the log yet, though the task has ended.
+    until(lambda: "committed kind=corpus" in p.log("one_pod", run, "ingest"), 60, "commit in the log of the task")
     log = p.log("one_pod", run, "ingest")
-    assert "committed kind=corpus" in log
     nowhere(p, seen, log, run)
 
 
