@@ -38,7 +38,7 @@ from pipelines.store.recipes import canonical
 
 FEW_ROWS = 20
 """Rows of JSON that may describe the data beside them."""
-UNREAD_JUDGMENTS = re.compile(rf"ranked run|no text|{DATA_FORMAT.pattern}")
+UNREAD_JUDGMENTS = re.compile(rf"ranked run|no text|as Python prints|{DATA_FORMAT.pattern}")
 NESTED = ("history", "fields", "facets")
 """Columns that hold JSON."""
 

@@ -172,7 +172,7 @@ def _json(file: SourceFile, head: Head, lines: list[str]) -> SourceFile | None:
     """JSON, by its first signs; JSONL where lines are objects of their own."""
     first = "\n".join(lines[:3]).lstrip()[:1000]
     if head.suffix in (*LINES, ".json") and PYTHON.match(first):
-        printed = f"{head.name}, which holds objects as Python prints them ('…' in place of \"…\")"
+        printed = f"{head.name}, no JSON but objects as Python prints them ('…' in place of \"…\")"
         raise NoRows(printed, "JSON", "write each again by json.dumps(ast.literal_eval(line))")
     if head.suffix in LINES:
         whole = LIST.match(first) and "{" in first and not any(map(_is_object, lines[1:5]))  # one list, called JSONL

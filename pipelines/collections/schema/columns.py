@@ -60,6 +60,12 @@ class SampleColumn:
         return any(isinstance(value, (list, tuple, dict)) for value in self.values)
 
     @cached_property
+    def lists(self) -> bool:
+        """Whether a value is a list of several, or an object: a list of one is as good as its item."""
+        several = ((isinstance(value, (list, tuple)) and len(value) > 1) or _holds_objects(value) for value in self.values)
+        return any(several)
+
+    @cached_property
     def words(self) -> float:
         return _mean(len(text.split()) + len(UNSPACED.findall(text)) / 2 for text in self.texts)
 
@@ -174,6 +180,10 @@ class SampleTable:
         """The part of the rows with another pair of values than all rows before."""
         pairs = [(cell_text(record.fields.get(first)), cell_text(record.fields.get(second))) for record in self.records]
         return len(set(pairs)) / len(pairs) if pairs else 0.0
+
+
+def _holds_objects(value: Any) -> bool:
+    return any(isinstance(item, dict) for item in (value if isinstance(value, (list, tuple)) else [value]))
 
 
 def cell_text(value: Any) -> str:

@@ -10,7 +10,7 @@ from pipelines.collections.schema.grades import Scale, infer_scale
 from pipelines.collections.schema.groups import TableGroup, file_splits, overlap
 from pipelines.collections.schema.infer_documents import ReferencedIds, RoleTable, document_column, id_notes
 from pipelines.collections.schema.infer_roles import ranked_groups
-from pipelines.collections.schema.name_lists import RATERS, SPLIT_NAMES
+from pipelines.collections.schema.name_lists import RATERS, RELEVANCE, SPLIT_NAMES
 from pipelines.collections.schema.schema_state import SchemaState, listed
 from pipelines.collections.schema.terminal import clean
 from pipelines.errors import InputError
@@ -110,13 +110,18 @@ def _list_notes(queries: RoleTable, documents: RoleTable) -> list[str]:
     ids = frozenset(queries.group.table.columns[clicked].different) if clicked else frozenset()
     listing = [column.name for column in queries.group.table.columns.values() if _lists_documents(column, documents)]
     names = f"{listed(listing, 3)} of {queries.group.names}"
-    if listing and file_name_says(queries.group.table, "qrels"):
-        raise InputError(f"judgments as a list in each row, in {names}", "a row for each judgment", "write each pair as a row")
+    if listing and not queries.group.forced and file_name_says(queries.group.table, "qrels"):
+        raise InputError(
+            f"judgments as a list in each row, in {names}",
+            "a row for each judgment",
+            "write each pair as a row, or pass the file as --queries",
+        )
     notes = []
     if listing:
         notes.append(f"{names} lists documents, and is not used: write a row for each judgment, and pass --qrels FILE.")
     if clicked not in queries.fields.get("id", ()) and overlap(ids, documents.ids) > KNOWN:
-        notes.append(f"{clean(clicked, 40)} of {queries.group.names} names documents, and is not used: clicks judge nothing.")
+        named = f"{clean(clicked, 40)} of {queries.group.names} names documents, and is not used"
+        notes.append(f"{named}: clicks judge nothing; if its rows are judgments, pass the file as --qrels.")
     return notes
 
 
@@ -125,8 +130,13 @@ def _lists_documents(column: SampleColumn, documents: RoleTable) -> bool:
     items: dict[str, set[str]] = {}
     for item in (item for value in column.values if isinstance(value, list) for item in value):
         for key, value in item.items() if isinstance(item, dict) else [("", item)]:
-            items.setdefault(key, set()).add(str(value))
-    return any(overlap(frozenset(ids), documents.ids) > KNOWN for ids in items.values())
+            if isinstance(value, (str, int)):
+                items.setdefault(key, set()).add(str(value))
+    return any(
+        overlap(frozenset(ids), documents.ids) > KNOWN
+        for key, ids in items.items()
+        if not all(map(str.isdecimal, ids)) or set(words_of(key or column.name)) & (RELEVANCE | {"id", "ids"})
+    )
 
 
 def _queries_beside(state: SchemaState, judged: TableGroup, fields: Fields) -> RoleTable:
@@ -297,13 +307,9 @@ def _overlooked_grades(judged: TableGroup, fields: Fields) -> list[str]:
         and column.numbers > 0.9
         and 2 <= len(column.different) <= MOST_GRADES
         and column.unique < 0.5
-        and column.meaning.attribute not in ("id", "time")
+        and column.meaning.attribute not in ("id", "key", "time", "measure", "split", "state", "link", "event")
     ]
-    raters = [
-        name
-        for name in few
-        if set(words_of(re.sub(r"\d+", " ", name))) & RATERS and judged.table.columns[name].meaning.attribute != "measure"
-    ]
+    raters = [name for name in few if set(words_of(re.sub(r"\d+", " ", name))) & (RATERS - {"user", "person"})]
     if len(raters) > 1:
         raise InputError(
             f"{judged.names} with the grades of single people ({listed(raters, 4)}), and no column of grades",

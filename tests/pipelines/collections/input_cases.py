@@ -649,6 +649,27 @@ CASES = [
         lambda result: not result.qrels and len(result.queries) == 12 and result.says("relevant of ask.jsonl lists documents"),
     ),
     InputCase(
+        "a grade in a list of one",
+        {"docs.csv": CATALOGUE, "judged.jsonl": jsonl([{"query": q, "sku": p, "grade": [k]} for q, p, k, _ in RATED])},
+        lambda result: len(result.qrels) == 36 and set(result.qrels.values()) == {0, 1, 2},
+        {"grades_checked": False},
+    ),
+    InputCase(
+        "numbers in lists beside questions are no documents",
+        {"docs.csv": BY_NUMBER, "gold/questions.jsonl": jsonl([{"query": q, "answers": [{"at": 5}]} for q in NAMES])},
+        lambda result: len(result.queries) == 12 and not result.says("lists documents"),
+    ),
+    InputCase(
+        "who judged and where it stood are no grades",
+        {"docs.csv": CATALOGUE, "log.csv": table("query,sku,annotator_id,assessor_id", RATED)},
+        lambda result: len(result.qrels) == 36 and not result.says("--column qrels.grade"),
+    ),
+    InputCase(
+        "judgments as Python prints them",
+        {"docs.csv": CATALOGUE, "qrels.jsonl": "".join(f"{({'query': name, 'sku': 'P1'})}\n" for name in NAMES)},
+        lambda result: result.refuses("qrels.jsonl", "as Python prints them", "called as judgments are"),
+    ),
+    InputCase(
         "questions with the id of their document",
         {"docs.csv": CATALOGUE, "golden.csv": table("question,doc_id", [[NAMES[n], f"P{n}"] for n in range(12)])},
         lambda result: result.says("golden.csv is left aside", "if its rows are judgments, pass it as --qrels"),
