@@ -21,6 +21,7 @@ from pipelines.collections.known_item import known_items
 from pipelines.collections.next_item import next_items, split_facts
 from pipelines.collections.numbering import shared_note
 from pipelines.collections.phone_ids import digit_ids, digit_ids_notes
+from pipelines.collections.quarantine import remedy
 from pipelines.collections.reading import readers
 from pipelines.collections.reading.foreign import DATA_FORMAT
 from pipelines.collections.reading.sources import FORMS, SkippedFile, open_source
@@ -135,9 +136,8 @@ def read_layout(options: IngestOptions, scratch: Path) -> tuple[Layout, list[Sam
     layout = infer_layout(samples, Overrides(parse_columns(options.column), options.grades, roles))
     layout = replace(layout, notes=(*layout.notes, *skipped))
     if not layout.of("qrels"):
-        _check_judgments_are_read(
-            [file for file in all_unread if UNREAD_JUDGMENTS.search(file.reason)] + _without_rows(samples)
-        )
+        given = {name for name, role in roles.items() if role == "qrels"}
+        _check_judgments_are_read(all_unread, samples, given)
     return layout, samples
 
 
@@ -150,20 +150,26 @@ def _check_data_is_read(sampled: list[Sampled], skipped: list[SkippedFile]) -> N
         raise InputError(f"{data.name}, {data.reason}, beside {beside}", FORMS, "export its rows as CSV, JSONL or Parquet")
 
 
-def _without_rows(samples: list[Sampled]) -> list[SkippedFile]:
-    """The files that have bad rows alone."""
-    bad = [sample for sample in samples if sample.bad and not sample.records]
-    return [SkippedFile(sample.file.name, f"without a row that can be read: {sample.bad[0].reason}") for sample in bad]
+def _check_judgments_are_read(skipped: list[SkippedFile], samples: list[Sampled], given: set[str]) -> None:
+    """Refuse judgments that are not read, where there are no others.
 
-
-def _check_judgments_are_read(unread: list[SkippedFile]) -> None:
-    """Refuse judgments that are not read, where there are no others."""
-    for file in unread:
-        if set(words_of(file.name.rpartition("/")[2])) & UNREAD_IS_REFUSED:
+    Args:
+        skipped: files of no format that is read.
+        samples: the other files; some may have bad rows alone.
+        given: those that the user gave as judgments, whatever they are called.
+    """
+    form = "write it as CSV or TREC qrels"
+    unread = [(file.name, file.reason, form) for file in skipped if UNREAD_JUDGMENTS.search(file.reason)]
+    for sample in samples:
+        if sample.bad and not sample.records:
+            reason = f"without a row that can be read: {sample.bad[0].reason}"
+            unread.append((sample.file.name, reason, remedy(sample.bad)))
+    for name, reason, advice in unread:
+        if name in given or set(words_of(name.rpartition("/")[2])) & UNREAD_IS_REFUSED:
             raise InputError(
-                f"{file.name}, which is called as judgments are and is {file.reason}",
+                f"{name}, which is called as judgments are and is {reason}",
                 "a row for each judgment: query, document, grade",
-                "write it as CSV or TREC qrels, or take it out of the source",
+                f"{advice}, or take it out of the source",
             )
 
 

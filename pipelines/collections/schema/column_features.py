@@ -191,7 +191,7 @@ def _document_rank(column: SampleColumn) -> float:
 
 def _grade_rank(column: SampleColumn) -> float:
     words = set(column.meaning.words)
-    if column.lists or not words & ATTRIBUTES["grade"] or column.meaning.attribute in ("id", "key", "time", "text"):
+    if column.several or not words & ATTRIBUTES["grade"] or column.meaning.attribute in ("id", "key", "time", "text"):
         return 0
     few = len(column.different) <= MOST_GRADES
     judged = bool(words & RELEVANCE)

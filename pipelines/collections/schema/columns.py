@@ -60,10 +60,9 @@ class SampleColumn:
         return any(isinstance(value, (list, tuple, dict)) for value in self.values)
 
     @cached_property
-    def lists(self) -> bool:
-        """Whether a value is a list of several, or an object: a list of one is as good as its item."""
-        several = ((isinstance(value, (list, tuple)) and len(value) > 1) or _holds_objects(value) for value in self.values)
-        return any(several)
+    def several(self) -> bool:
+        """Whether a value is a list of more than one, or an object: a list of one is as good as its item."""
+        return any((isinstance(value, (list, tuple)) and len(value) > 1) or _holds_objects(value) for value in self.values)
 
     @cached_property
     def words(self) -> float:

@@ -153,14 +153,12 @@ def _no_documents_error(state: SchemaState, sources: list[TableGroup]) -> InputE
         f"{group.names} ({kinds.get(group.kind, group.kind)}: {listed(group.table.columns, 12)})" for group in groups[:6]
     )
     unread = "".join(f"; no row of {clean(row.file, 80)} can be read: {row.reason}" for row in state.unread[:6])
+    tables = "write tables of documents (each positive and negative), queries and judgments (a positive 1, a negative 0)"
+    advice = tables if training else "add that file, or name its column: --column text=COLUMN"
     return InputError(
         f"no documents in {files}{unread}",
         "a file with a text of each document, and best with an id",
-        "write tables of documents (each positive and negative), queries and judgments (a positive 1, a negative 0)"
-        if training
-        else remedy(state.unread)
-        if unread
-        else "add that file, or name its column: --column text=COLUMN",
+        f"{remedy(state.unread)}; or {advice}" if unread else advice,
     )
 
 

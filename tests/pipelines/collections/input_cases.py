@@ -107,6 +107,7 @@ SIDES = ("TRAIN", "val", "holdout")
 BY_TITLE = table("query,title,relevance", [[NAMES[n], NAMES[n - 5], n % 3] for n in range(12)])
 BY_NUMBER = table("id,name,description", [[n, NAMES[n], f'"{TEXTS[n]}"'] for n in range(12)])
 ID1_ID2 = table("id1,id2,id3", [[n, n, n % 2] for n in range(12)])
+IN_CP1252 = table("query,sku,grade", [["Tür", f"P{n}", n % 2] for n in range(12)]).encode("cp1252")
 CLICKED = [[1600000000 + n, f"u{n}", NAMES[n], f"P{n}"] for n in range(12)]
 RATED = [[NAMES[n], f"P{(n + k) % 12}", k, (k + 1) % 3] for n in range(12) for k in range(3)]
 SEVERAL = table("query,result_1,result_2", [[NAMES[n], f"P{n}", f"P{(n + 1) % 12}"] for n in range(12)])
@@ -668,6 +669,11 @@ CASES = [
         "judgments as Python prints them",
         {"docs.csv": CATALOGUE, "qrels.jsonl": "".join(f"{({'query': name, 'sku': 'P1'})}\n" for name in NAMES)},
         lambda result: result.refuses("qrels.jsonl", "as Python prints them", "called as judgments are"),
+    ),
+    InputCase(
+        "judgments in Windows-1252 alone",
+        {"docs.csv": CATALOGUE, "judgments.csv": IN_CP1252},
+        lambda result: result.refuses("judgments.csv", "invalid UTF-8", "iconv -f cp1252"),
     ),
     InputCase(
         "questions with the id of their document",
