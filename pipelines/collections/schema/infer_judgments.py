@@ -260,7 +260,7 @@ def _missing_fields(fields: Fields, judged: TableGroup, queries: RoleTable | Non
 
 def _check_one_document_a_row(state: SchemaState, judged: TableGroup, fields: Fields, documents: RoleTable) -> None:
     """Refuse rows that name several documents, in columns that are told apart by a number: one of them would be judged."""
-    if "qrels.document" in state.overrides.columns:
+    if "document" in state.overrides.of("qrels"):
         return
     named = fields.get("document", ())
     base = {_without_number(name) for name in named}
